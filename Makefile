@@ -1,0 +1,53 @@
+# Two words do everything on a fresh Debian machine with Python 3.11: `make demo` and `make test`.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help install servers demo lab lab-down check test lock clean
+
+python := .venv/bin/python
+stamp := .venv/.installed
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(stamp) ## create .venv with the locked dependencies and this package
+
+$(stamp): pyproject.toml requirements.lock scripts/install
+	@scripts/install
+
+servers: ## install the servers that the lab and the tests need (Debian packages), started by nobody
+	@scripts/servers
+
+demo: install servers ## break the lab for real, run the HighErrorRate runbook on it, keep the evidence
+	$(python) -m lab up
+	$(python) -m lab break connections-exhausted
+	@echo ".venv/bin/runbook run HighErrorRate --environment lab"; \
+	.venv/bin/runbook run HighErrorRate --environment lab; code=$$?; \
+	if [ $$code -ne 1 ]; then \
+	    echo "demo: the runbook ended with $$code; 1 (a problem was found) was expected, the lab is broken on purpose" >&2; \
+	    exit 1; \
+	fi
+	@echo
+	@echo "The executed notebook is the evidence: its path is above; open it with .venv/bin/jupyter lab"
+	@echo "The lab is still up: make lab-down stops it"
+
+lab: install servers ## start the lab: real servers on loopback ports, with traffic
+	$(python) -m lab up
+
+lab-down: install ## stop the lab
+	$(python) -m lab down
+
+check: install ## format, lint and types
+	$(python) -m ruff format --check .
+	$(python) -m ruff check .
+	$(python) -m mypy
+
+test: install servers check ## everything: check, then all tests on real servers
+	$(python) -m pytest
+
+lock: ## bring requirements.lock in line with pyproject.toml (UPGRADE=1: take the newest versions)
+	@scripts/lock $(if $(UPGRADE),--upgrade)
+
+clean: ## remove .venv and caches; evidence stays
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
