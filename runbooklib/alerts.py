@@ -1,0 +1,65 @@
+"""One alert, as Alertmanager tells of it (API v2 and webhook payload version 4)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from runbooklib.errors import NonsenseError
+
+# Go's zero time: Alertmanager's way of saying "not yet".
+_NEVER = "0001-01-01"
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Labels, annotations and times (aware UTC) of one alert; `state` is active or suppressed."""
+
+    name: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    starts_at: datetime | None
+    ends_at: datetime | None
+    state: str
+    fingerprint: str
+    silenced_by: tuple[str, ...] = field(default=())
+    inhibited_by: tuple[str, ...] = field(default=())
+
+    @classmethod
+    def from_alertmanager(cls, told: Mapping[str, Any]) -> "Alert":
+        """An Alert of one element of `/api/v2/alerts` or of a webhook's `alerts`. Raises NonsenseError."""
+        status = told.get("status")
+        suppressed = {} if isinstance(status, str) else _mapping(status, "status")
+        state = status if isinstance(status, str) else str(suppressed.get("state", ""))
+        labels = _texts(told.get("labels"), "labels")
+        return cls(
+            name=labels.get("alertname", ""),
+            labels=labels,
+            annotations=_texts(told.get("annotations"), "annotations"),
+            starts_at=_moment(told.get("startsAt")),
+            ends_at=_moment(told.get("endsAt")),
+            state=state,
+            fingerprint=str(told.get("fingerprint", "")),
+            silenced_by=tuple(suppressed.get("silencedBy") or ()),
+            inhibited_by=tuple(suppressed.get("inhibitedBy") or ()),
+        )
+
+
+def _mapping(told: object, name: str) -> Mapping[str, Any]:
+    if not isinstance(told, Mapping | None):
+        raise NonsenseError(f"the alert's {name} is a {type(told).__name__}", system="alertmanager")
+    return told or {}
+
+
+def _texts(told: object, name: str) -> dict[str, str]:
+    return {str(key): str(value) for key, value in _mapping(told, name).items()}
+
+
+def _moment(text: object) -> datetime | None:
+    if not isinstance(text, str) or not text or text.startswith(_NEVER):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise NonsenseError(f"the alert has {text[:40]!r} for a time", system="alertmanager") from None

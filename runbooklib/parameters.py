@@ -1,0 +1,114 @@
+"""The parameters of a notebook: what its cell declares, and what may be put in their place.
+
+Declared like `lookback: str = "1h"  # how far back to look`. Names are closed: papermill writes the NAMES
+that it is given into the notebook as code, so nothing that was not declared may ever get there.
+"""
+
+import ast
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from runbooklib.errors import ParameterError, suggestion
+
+Value = str | int | float | bool
+_TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
+_COMMENT = re.compile(r"#\s*(.*)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """One declared parameter."""
+
+    name: str
+    type: type
+    default: Value
+    help: str
+
+
+def declared(source: str) -> dict[str, Declared]:
+    """The parameters that the source of a parameters cell declares. Raises ParameterError for other code."""
+    lines = source.splitlines()
+    found: dict[str, Declared] = {}
+    for statement in ast.parse(source).body:
+        if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
+            raise ParameterError(
+                f"line {statement.lineno} of the parameters cell declares no parameter",
+                remedy='write each as `name: str = "value"  # what it is for`',
+            )
+        kind = _TYPES.get(ast.unparse(statement.annotation))
+        if kind is None or statement.value is None:
+            raise ParameterError(
+                f"{statement.target.id} has no type that can be checked", remedy="use str, int, float or bool"
+            )
+        comment = _COMMENT.search(lines[(statement.end_lineno or statement.lineno) - 1])
+        name = statement.target.id
+        found[name] = Declared(name, kind, ast.literal_eval(statement.value), comment[1] if comment else "")
+    return found
+
+
+def assigned(source: str) -> list[str]:
+    """The names that an injected cell assigns."""
+    targets = [t for s in ast.parse(source).body if isinstance(s, ast.Assign) for t in s.targets]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+def refuse_unknown(known: Mapping[str, Declared], given: Mapping[str, Any] | list[str], where: str) -> None:
+    """Raises ParameterError for a name that is not declared, with the nearest that is."""
+    for name in given:
+        if name not in known:
+            raise ParameterError(
+                f"{where}: there is no parameter {name!r}", remedy=suggestion(name, sorted(known))
+            )
+
+
+def typed(known: Mapping[str, Declared], given: Mapping[str, Any], where: str) -> dict[str, Value]:
+    """The given values, each of its declared type; an int will do for a float. Raises ParameterError."""
+    refuse_unknown(known, given, where)
+    return {name: _typed(known[name], value, where) for name, value in given.items()}
+
+
+def _typed(parameter: Declared, value: Any, where: str) -> Value:
+    if type(value) is int and parameter.type is float:
+        return float(value)
+    if type(value) is not parameter.type:
+        raise ParameterError(
+            f"{where}: {parameter.name} must be {parameter.type.__name__}, and {value!r} is "
+            f"{type(value).__name__}",
+            remedy=f"for example {parameter.default!r}",
+        )
+    if isinstance(value, str):
+        _refuse_unprintable(parameter.name, value, where)
+    return cast(Value, value)
+
+
+def _refuse_unprintable(name: str, value: str, where: str) -> None:
+    if len(value) > 10_000:
+        raise ParameterError(f"{where}: {name} is longer than 10,000 characters", remedy="shorten it")
+    if any(not c.isprintable() and c not in "\n\t" for c in value):
+        raise ParameterError(
+            f"{where}: {name} holds characters that cannot be printed", remedy="write it in plain text"
+        )
+
+
+def from_text(known: Mapping[str, Declared], given: Mapping[str, str], where: str) -> dict[str, Value]:
+    """Values from a command line, read as their declared types. Raises ParameterError."""
+    refuse_unknown(known, given, where)
+    return typed(known, {name: _read(known[name], text, where) for name, text in given.items()}, where)
+
+
+def _read(parameter: Declared, text: str, where: str) -> Value:
+    readers: dict[type, Callable[[str], Value]] = {
+        str: str,
+        int: int,
+        float: float,
+        bool: lambda word: {"true": True, "false": False}[word.lower()],
+    }
+    try:
+        return readers[parameter.type](text)
+    except (ValueError, KeyError):
+        raise ParameterError(
+            f"{where}: {parameter.name} must be {parameter.type.__name__}, and {text!r} is not",
+            remedy=f"for example {parameter.default!r}",
+        ) from None

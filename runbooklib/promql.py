@@ -1,0 +1,83 @@
+"""PromQL, built and never pasted: pure functions from names and values to an expression.
+
+Every label value is escaped; what comes from outside only ever becomes an equality matcher.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+
+from runbooklib.errors import ParameterError
+
+_METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_REGEX_SPECIAL = re.compile(r"([\\.+*?()|\[\]{}^$])")
+
+
+def quoted(value: str) -> str:
+    r"""A PromQL string of any text: backslash, quote and line breaks escaped."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
+    return f'"{escaped}"'
+
+
+def literal(value: str) -> str:
+    """An RE2 pattern that matches exactly this text, for use inside a regex matcher."""
+    return _REGEX_SPECIAL.sub(r"\\\1", value)
+
+
+def selector(
+    metric: str,
+    labels: Mapping[str, str] | None = None,
+    *,
+    matching: Mapping[str, str] | None = None,
+    none_of: Mapping[str, Iterable[str]] | None = None,
+) -> str:
+    """One instant vector selector.
+
+    `labels` are equalities, `matching` are RE2 patterns written by us, `none_of` leaves out
+    literal values. Raises ParameterError for names that PromQL does not allow.
+    """
+    if not _METRIC.fullmatch(metric):
+        raise ParameterError(f"{metric!r} is not a metric name", remedy="use letters, digits, _ and :")
+    matchers = [_matcher(name, "=", value) for name, value in (labels or {}).items()]
+    matchers += [_matcher(name, "=~", pattern) for name, pattern in (matching or {}).items()]
+    for name, values in (none_of or {}).items():
+        patterns = [literal(value) for value in values]
+        if patterns:
+            matchers.append(_matcher(name, "!~", "|".join(patterns)))
+    return f"{metric}{{{','.join(matchers)}}}" if matchers else metric
+
+
+def _matcher(name: str, operator: str, value: str) -> str:
+    if not _LABEL.fullmatch(name):
+        raise ParameterError(f"{name!r} is not a label name", remedy="use letters, digits and _")
+    return f"{name}{operator}{quoted(value)}"
+
+
+def rate(series: str, window: str) -> str:
+    """Increase per second over the window."""
+    return f"rate({series}[{window}])"
+
+
+def increase(series: str, window: str) -> str:
+    """Increase over the window."""
+    return f"increase({series}[{window}])"
+
+
+def sum_of(expression: str, *, by: Iterable[str] = ()) -> str:
+    """Sum, over everything or by labels."""
+    labels = ",".join(by)
+    return f"sum by({labels}) ({expression})" if labels else f"sum({expression})"
+
+
+def share(part: str, whole: str, *, by: Iterable[str] = ()) -> str:
+    """Part of whole, 0–1; a group that had no part counts as 0 and not as missing.
+
+    The zero is only added where the whole has traffic: without traffic there is no share.
+    """
+    total = sum_of(whole, by=by)
+    return f"({sum_of(part, by=by)} or {total} * 0) / ({total} > 0)"
+
+
+def quantile(q: float, buckets: str, window: str, *, by: Iterable[str] = ()) -> str:
+    """Quantile of a histogram, its buckets summed by `le` (and by the labels) first."""
+    return f"histogram_quantile({q:g}, {sum_of(rate(buckets, window), by=('le', *by))})"

@@ -1,0 +1,148 @@
+"""Secrets out, before anything is recorded, used or shown.
+
+First the exact values that this process knows to be secret, in every encoding in which they tend to
+turn up; then shapes that only secrets have. Equal secrets get equal tags, so that a reader can still
+tell that two lines speak of the same one.
+"""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+# A "secret" of three letters would blank half of every log.
+_SHORTEST_SECRET = 4
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|Inf|NaN)")
+
+
+def tag(value: str) -> str:
+    """What stands in a secret's place: 16 bits of its digest, too few to find it by, enough to match."""
+    return f"[redacted:{hashlib.sha256(value.encode('utf-8', 'surrogatepass')).hexdigest()[:4]}]"
+
+
+def encodings(secret: str) -> list[str]:
+    """The secret as text, JSON, repr, URL, hexadecimal and base64 (at all three alignments)."""
+    raw = secret.encode("utf-8", "surrogatepass")
+    forms = {secret, repr(secret)[1:-1], quote(raw, safe=""), quote_plus(raw), raw.hex(), raw.hex().upper()}
+    forms |= {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
+    for shift in range(3):
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            # The first and last characters of a shifted encoding also hold bits of the neighbours.
+            start, spare = (0, 2, 3)[shift], (len(raw) + shift) % 3
+            text = encode(b"\0" * shift + raw).decode().rstrip("=")
+            forms.add(text[start : len(text) - 1 if spare else len(text)])
+    return sorted((form for form in forms if len(form) >= _SHORTEST_SECRET), key=len, reverse=True)
+
+
+# No card begins like a time in milli-, micro- or nanoseconds does.
+_CARD_ISSUER = re.compile(r"[3-6]|2[2-7]")
+
+
+def _luhn(digits: str) -> bool:
+    doubled = [int(d) * (1 + i % 2) for i, d in enumerate(reversed(digits))]
+    return sum(d - 9 if d > 9 else d for d in doubled) % 10 == 0
+
+
+def _card(found: re.Match[str]) -> str:
+    digits = re.sub(r"\D", "", found[0])
+    return tag(digits) if _CARD_ISSUER.match(digits) and _luhn(digits) else found[0]
+
+
+def _group(number: int) -> Callable[[re.Match[str]], str]:
+    def replace(found: re.Match[str]) -> str:
+        secret = found[number].rstrip("\\")  # in JSON within JSON they escape the closing quote
+        if not secret or secret.startswith("[redacted:"):
+            return found[0]
+        start = found.start(number) - found.start()
+        return f"{found[0][:start]}{tag(secret)}{found[0][start + len(secret) :]}"
+
+    return replace
+
+
+_WORDS = (
+    r"(?:pass(?:word|wd|phrase)?|pwd|secret|token|credentials?"
+    r"|(?:api|access|private|secret|signing|encryption)[_-]?key)"
+)
+_SECRET_KEY = re.compile(rf"(?i){_WORDS}$")
+_BIRTHDAY = r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
+_UNIT = r"\s?(?:bytes|B|[nuµm]?s)\b"
+# Each begins with something rare, or is bounded: a hostile line of a megabyte must not take minutes.
+_SHAPES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
+    (
+        re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"),
+        _group(0),
+    ),
+    (re.compile(r"://[^\s/:@'\"]*:([^\s/'\"]+)@"), _group(1)),
+    (re.compile(r"(?i)\bbearer\s+([A-Za-z0-9._~+/=-]{8,})"), _group(1)),
+    (re.compile(r"\b(?i:basic)\s+(?=\S*(?:\d|=|[a-z][A-Z]))([A-Za-z0-9+/=_-]{8,})"), _group(1)),
+    (re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*"), _group(0)),
+    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), _group(0)),
+    (re.compile(r"\b(?:sk|pk|rk|ghp|gho|ghs|glpat|xox[abp])[-_][A-Za-z0-9_-]{12,}"), _group(0)),
+    (re.compile(rf"(?i){_WORDS}\\*[\"']?\s*[=:]\s*\\*[\"']([^\"']{{2,}})[\"']"), _group(1)),
+    (re.compile(rf"(?i){_WORDS}\s*[=:]\s*([^\s\"'&,;}})]{{2,}})"), _group(1)),
+    (re.compile(r"(?i)\bpassword\s+'([^']+)'"), _group(1)),
+    (
+        re.compile(
+            r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,9}[A-Za-z]{2,24}\b"
+        ),
+        _group(0),
+    ),
+    (re.compile(rf"(?<![\w.])\d{{6}}{_BIRTHDAY}\d{{3}}[\dXx](?!\w|\.\d)"), _group(0)),
+    (re.compile(r"(?<![\w.-])(?:\d[ -]?){12,18}\d(?!\w|[.-]\w)"), _card),
+    (re.compile(rf"(?<![\w.])1[3-9]\d{{9}}(?!\w|\.\d|{_UNIT})"), _group(0)),
+)
+
+
+class Redactor:
+    """Takes secrets out of text and of JSON values. `know` adds a value that must never be seen."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._known: dict[str, str] = {}
+        self._pattern: re.Pattern[str] | None = None
+        for secret in secrets:
+            self.know(secret)
+
+    def know(self, secret: str) -> None:
+        """From now on this value is replaced wherever it occurs, in any encoding."""
+        if len(secret) < _SHORTEST_SECRET:
+            return
+        for form in encodings(secret):
+            self._known[form] = tag(secret)
+        forms = sorted(self._known, key=len, reverse=True)
+        self._pattern = re.compile("|".join(re.escape(form) for form in forms))
+
+    def __repr__(self) -> str:
+        return f"Redactor({len(self._known)} forms)"
+
+    def text(self, value: str) -> str:
+        """The text without secrets."""
+        if self._pattern is not None:
+            value = self._pattern.sub(lambda found: self._known[found[0]], value)
+        if _NUMBER.fullmatch(value):
+            return value  # a sample of a counter is no card number
+        for shape, replace in _SHAPES:
+            value = shape.sub(replace, value)
+        return value
+
+    def json(self, value: Any) -> Any:
+        """The JSON value without secrets; keys too, and the values of keys that are called like secrets."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, list | tuple):
+            return [self.json(item) for item in value]
+        if isinstance(value, dict):
+            return {self.text(str(key)): self._member(str(key), item) for key, item in value.items()}
+        return value
+
+    def _member(self, key: str, item: Any) -> Any:
+        return self._hidden(item) if _SECRET_KEY.search(key) else self.json(item)
+
+    def _hidden(self, item: Any) -> Any:
+        if isinstance(item, list | tuple):
+            return [self._hidden(one) for one in item]
+        if isinstance(item, str | int) and not isinstance(item, bool) and item != "":
+            return item if str(item).startswith("[redacted:") else tag(str(item))
+        return self.json(item)

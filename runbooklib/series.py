@@ -1,0 +1,68 @@
+"""Questions about one measured series: what it is now, and since when it is beyond a limit.
+
+Pure functions on a float column with an aware UTC index. A gap is NaN and is never read as zero.
+"""
+
+from datetime import datetime, timedelta
+
+import pandas as pd
+
+from runbooklib.errors import NoDataError, StaleError
+
+
+def latest(column: "pd.Series[float]", *, within_seconds: float) -> float:
+    """The last sample, which must not be older than `within_seconds` before the end of the index.
+
+    Raises NoDataError where there is no finite sample at all, StaleError where the last is too old.
+    """
+    known = column[column.abs() != float("inf")].dropna()
+    if known.empty:
+        raise NoDataError("there is no sample in this window", system="prometheus")
+    age = (column.index[-1] - known.index[-1]).total_seconds()
+    if age > within_seconds:
+        raise StaleError(f"the last sample is {age:.0f} s older than the window's end", system="prometheus")
+    return float(known.iloc[-1])
+
+
+def beyond(
+    column: "pd.Series[float]", *, above: float | None = None, below: float | None = None
+) -> "pd.Series[bool]":
+    """Where the column is beyond a limit; a gap is not."""
+    over = column > above if above is not None else pd.Series(data=False, index=column.index)
+    under = column < below if below is not None else pd.Series(data=False, index=column.index)
+    return over | under
+
+
+def began(
+    column: "pd.Series[float]",
+    *,
+    above: float | None = None,
+    below: float | None = None,
+    bridging_seconds: float = 0.0,
+) -> datetime | None:
+    """When the last episode beyond the limit began; pauses up to `bridging_seconds` do not end it.
+
+    None where the limit was never passed, and where the series was beyond it from its first sample on:
+    then it began before anything was seen, and nobody knows when.
+    """
+    known = column.dropna()
+    over = known[beyond(known, above=above, below=below)]
+    if over.empty:
+        return None
+    first = over.index[-1]
+    for moment in reversed(over.index[:-1]):
+        if first - moment > timedelta(seconds=bridging_seconds) + _step(column):
+            break
+        first = moment
+    return None if first == known.index[0] else _utc(first)
+
+
+def _step(column: "pd.Series[float]") -> timedelta:
+    if len(column.index) < 2:
+        return timedelta()
+    return timedelta(seconds=(column.index[1] - column.index[0]).total_seconds())
+
+
+def _utc(moment: pd.Timestamp) -> datetime:
+    aware: datetime = moment.to_pydatetime()
+    return aware
