@@ -1,0 +1,266 @@
+"""What was deployed when: each deployment is a tag in a clone of the repository.
+
+Asked of the git program, which is told to run nothing that the repository's own configuration names
+(hooks, pagers, filters, monitors) and to fetch nothing.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from runbooklib.errors import DeadlineError, NoDataError, ParameterError, RefusedError, UnreachableError
+from runbooklib.tape import Tape
+from runbooklib.window import moment_of
+
+SYSTEM = "git"
+MOST_FILES = 20
+MOST_DEPLOYMENTS = 200
+_REVISION = re.compile(r"[0-9a-f]{4,64}")
+_PATTERN = re.compile(r"[\w*?./+-]+", re.ASCII)
+_FORMAT = "%00".join(
+    ("%(refname:lstrip=2)", "%(creatordate:iso-strict)", "%(objecttype)", "%(objectname)", "%(*objectname)")
+)
+_SAFE = {
+    "core.fsmonitor": "false",
+    "core.hooksPath": "/dev/null",
+    "core.pager": "cat",
+    "log.showSignature": "false",
+    "protocol.allow": "never",
+    "safe.directory": "*",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One deployment: its tag, when (aware UTC; the tag's own date where it has one), and what it changed.
+
+    Compared with the deployment before it (`previous_revision`), or with its parent where it is the first.
+    The numbers are None where this clone does not hold what is needed to count; a binary file counts no
+    lines; `changed_files` names at most MOST_FILES.
+    """
+
+    tag: str
+    at: datetime
+    revision: str
+    short: str
+    subject: str
+    files_changed: int | None
+    insertions: int | None
+    deletions: int | None
+    changed_files: tuple[str, ...]
+    previous_revision: str
+
+
+class Git:
+    """A clone of what is deployed, by its path."""
+
+    def __init__(
+        self,
+        repository: str,
+        tape: Tape,
+        *,
+        deployment_tags: str = "deploy/*",
+        deadline_seconds: float = 10.0,
+    ) -> None:
+        if not _PATTERN.fullmatch(deployment_tags):
+            raise ParameterError(f"{deployment_tags!r} is no pattern of tags", system=SYSTEM)
+        self._repository = repository
+        self._tape = tape
+        self._pattern = deployment_tags
+        self._deadline_seconds = deadline_seconds
+
+    def __repr__(self) -> str:
+        return f"Git({self._repository!r})"
+
+    def deployments(self, since: datetime, until: datetime) -> tuple[Deployment, ...]:
+        """The deployments of that time, newest last, at most MOST_DEPLOYMENTS.
+
+        Raises NoDataError where no tag at all matches, RefusedError where this is no repository.
+        """
+        span = (since.isoformat(), until.isoformat())
+        return self._ask(
+            {"question": "deployments", "since": span[0], "until": span[1]},
+            lambda tags: [i for i, tag in enumerate(tags) if since <= tag.at <= until][-MOST_DEPLOYMENTS:],
+        )
+
+    def last_deployment(self, before: datetime) -> Deployment | None:
+        """The newest deployment that is older than `before`; None where there is none."""
+        found = self._ask(
+            {"question": "last_deployment", "before": before.isoformat()},
+            lambda tags: [i for i, tag in enumerate(tags) if tag.at < before][-1:],
+        )
+        return found[0] if found else None
+
+    def deployment_of(self, revision: str) -> Deployment | None:
+        """The newest deployment of that revision (4 to 64 hexadecimal digits); None where there is none."""
+        if not _REVISION.fullmatch(revision):
+            raise ParameterError(
+                f"{revision!r} is no revision", system=SYSTEM, remedy="give it in hexadecimal"
+            )
+        found = self._ask(
+            {"question": "deployment_of", "revision": revision},
+            lambda tags: [i for i, tag in enumerate(tags) if tag.revision.startswith(revision)][-1:],
+        )
+        return found[0] if found else None
+
+    def _ask(self, request: dict[str, Any], choose: "_Choice") -> tuple[Deployment, ...]:
+        def call() -> list[dict[str, Any]]:
+            program = _Program(self._repository, self._deadline_seconds)
+            tags = _tags(program, self._pattern)
+            return [_deployment(program, tags, index) for index in choose(tags)]
+
+        told = self._tape.ask(
+            SYSTEM,
+            request | {"tags": self._pattern},
+            call,
+            target=self._repository,
+            deadline_seconds=self._deadline_seconds,
+        )
+        return tuple(
+            Deployment(**(row | {"at": moment_of(row["at"]), "changed_files": tuple(row["changed_files"])}))
+            for row in told
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Tag:
+    name: str
+    at: datetime
+    revision: str
+
+
+_Choice = Callable[[Sequence[_Tag]], list[int]]
+
+
+class _Program:
+    """The git program in one repository, until the deadline."""
+
+    def __init__(self, repository: str, deadline_seconds: float) -> None:
+        self.repository = repository
+        self._deadline_seconds = deadline_seconds
+        self._ends = time.monotonic() + deadline_seconds
+        found = shutil.which("git")
+        if found is None:
+            raise UnreachableError(
+                "the program git is not installed", system=SYSTEM, target=repository, remedy="install git"
+            )
+        self._start = [found, "--no-pager", "--literal-pathspecs"]
+        self._start += [part for name, value in _SAFE.items() for part in ("-c", f"{name}={value}")]
+        self._start += ["-C", repository]
+
+    def run(self, *arguments: str, is_optional: bool = False) -> str | None:
+        """What it prints. Raises RefusedError with its words, or gives None where failing is allowed."""
+        parent = str(Path(self.repository).resolve().parent)
+        try:
+            done = subprocess.run(
+                [*self._start, *arguments],
+                env=_environment(parent),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+                timeout=max(self._ends - time.monotonic(), 0.05),
+            )
+        except subprocess.TimeoutExpired:
+            raise DeadlineError(
+                f"no answer within {self._deadline_seconds:g} s", system=SYSTEM, target=self.repository
+            ) from None
+        if done.returncode == 0:
+            return done.stdout.decode("utf-8", "backslashreplace")
+        if is_optional:
+            return None
+        told = done.stderr.decode("utf-8", "backslashreplace").strip().partition("\n")[0]
+        raise RefusedError(
+            told.removeprefix("fatal: ") or f"git ended with {done.returncode}",
+            system=SYSTEM,
+            target=self.repository,
+            remedy="set systems.git.repository to a clone of what is deployed",
+            code=str(done.returncode),
+        )
+
+
+def _environment(ceiling: str) -> dict[str, str]:
+    """Nothing of ours: no user's or machine's configuration, no prompt, no fetching of what a clone lacks."""
+    return {
+        "PATH": os.defpath + ":/usr/local/bin",
+        "HOME": "/nonexistent",
+        "LC_ALL": "C.UTF-8",
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+        "GIT_CONFIG_SYSTEM": "/dev/null",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_ATTR_NOSYSTEM": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_NO_LAZY_FETCH": "1",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_ALLOW_PROTOCOL": "none",
+        "GIT_CEILING_DIRECTORIES": ceiling,
+    }
+
+
+def _tags(program: _Program, pattern: str) -> list[_Tag]:
+    """All deployments, oldest first. Tags of anything but a commit are left out."""
+    told = (
+        program.run("for-each-ref", "--sort=creatordate", f"--format={_FORMAT}", f"refs/tags/{pattern}") or ""
+    )
+    tags = []
+    for line in told.split("\n")[:-1]:
+        name, at, kind, own, pointed = line.split("\0")
+        if at and kind in ("commit", "tag"):
+            tags.append(_Tag(name, moment_of(at).astimezone(UTC), own if kind == "commit" else pointed))
+    if not tags:
+        raise NoDataError(
+            f"no tag matches {pattern!r}",
+            system=SYSTEM,
+            target=program.repository,
+            remedy="tag each deployment, or set systems.git.deployment_tags",
+        )
+    return sorted(tags, key=lambda tag: tag.at)
+
+
+def _deployment(program: _Program, tags: Sequence[_Tag], index: int) -> dict[str, Any]:
+    tag = tags[index]
+    previous = tags[index - 1].revision if index else ""
+    changes = _changes(program, previous or _parent(program, tag.revision), tag.revision)
+    subject = program.run(
+        "log", "-1", "--no-color", "--format=%s", "--end-of-options", tag.revision, is_optional=True
+    )
+    return {
+        "tag": tag.name,
+        "at": tag.at.isoformat(),
+        "revision": tag.revision,
+        "short": tag.revision[:8],
+        "subject": (subject or "").removesuffix("\n"),
+        "previous_revision": previous,
+        **changes,
+    }
+
+
+def _parent(program: _Program, revision: str) -> str:
+    """The commit's first parent; for a root commit the empty tree; "" where a shallow clone lost it."""
+    parent = program.run("rev-parse", "--verify", "--quiet", f"{revision}^", is_optional=True)
+    if parent is None and (program.run("rev-parse", "--is-shallow-repository") or "").strip() == "false":
+        parent = program.run("hash-object", "-t", "tree", "--stdin")
+    return (parent or "").strip()
+
+
+def _changes(program: _Program, before: str, after: str) -> dict[str, Any]:
+    told = None if not before else program.run(
+        "diff-tree", "-r", "-z", "--numstat", "--no-renames", "--no-ext-diff", "--no-textconv",
+        "--end-of-options", before, after, is_optional=True,
+    )  # fmt: skip
+    if told is None:
+        return {"files_changed": None, "insertions": None, "deletions": None, "changed_files": []}
+    rows = [row.split("\t", 2) for row in told.split("\0") if row]
+    return {
+        "files_changed": len(rows),
+        "insertions": sum(int(row[0]) for row in rows if row[0] != "-"),
+        "deletions": sum(int(row[1]) for row in rows if row[1] != "-"),
+        "changed_files": [row[2] for row in rows[:MOST_FILES]],
+    }

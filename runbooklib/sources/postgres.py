@@ -1,0 +1,415 @@
+"""What a PostgreSQL server knows: its connections, who waits for whom, and an engineer's own question.
+
+Each question has a connection of its own and one read-only transaction, which is rolled back. That is a
+seat belt; the wall is a role that may only read (pg_monitor). Query texts are stripped of their literals
+before they are recorded.
+"""
+
+import re
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from datetime import time as clock_time
+from decimal import Decimal
+from typing import Any, NoReturn, cast
+
+import pandas as pd
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from runbooklib.errors import (
+    DeadlineError,
+    ParameterError,
+    RefusedError,
+    SettingsError,
+    UnreachableError,
+)
+from runbooklib.tape import Tape
+
+SYSTEM = "postgres"
+MOST_ROWS = 10_000
+MOST_QUERY_CHARACTERS = 200
+CONNECT_SECONDS = 3
+LOCK_SECONDS = 2.0
+_SLOTS = re.compile(r"too many clients|remaining connection slots|too many connections for")
+_SAID_NO = re.compile(r"(?:FATAL|PANIC|ERROR):\s+(.*)")
+_CODES = (
+    (_SLOTS, "53300"),
+    (re.compile(r"password authentication failed|no password supplied"), "28P01"),
+    (re.compile(r"role .* does not exist|no pg_hba.conf entry|not permitted to log in"), "28000"),
+    (re.compile(r"database .* does not exist"), "3D000"),
+    (re.compile(r"permission denied"), "42501"),
+    (re.compile(r"starting up|shutting down|recovery mode"), "57P03"),
+)
+_ASKS = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*(?:select|with|values|table|show|explain)\b", re.I | re.S)
+_LITERALS = re.compile(
+    r"""(?P<name>"(?:[^"]|"")*"?)
+    | (?P<comment>--[^\n]*|/\*.*?(?:\*/|\Z))
+    | \b[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z)
+    | (?P<unclear>'(?:[^'\\]|''|\\(?!'))*\\'.*)
+    | (?:\b(?:[uU]&|[bBxXnN]))?'(?:[^']|'')*(?:'|\Z)
+    | (?<![\w$])\$(?P<quote>[A-Za-z_]\w*|)\$.*?(?:\$(?P=quote)\$|\Z)
+    | (?<![\w$.])(?:0[xX][0-9a-fA-F]+|\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+_LIMITS = """
+select current_setting('max_connections')::int as max_connections,
+       current_setting('superuser_reserved_connections')::int
+       + coalesce(current_setting('reserved_connections', true)::int, 0) as reserved,
+       (select count(*)::int from pg_stat_activity
+        where usesysid is not null and coalesce(backend_type, 'client backend') = 'client backend'
+              and pid <> pg_backend_pid()) as used
+"""
+_GROUPS = """
+select coalesce(usename, '') as usename, coalesce(application_name, '') as application_name,
+       coalesce(state, '') as state, count(*)::int as count,
+       max(extract(epoch from clock_timestamp() - state_change))::float8 as longest_seconds
+from pg_stat_activity
+where usesysid is not null and coalesce(backend_type, 'client backend') = 'client backend'
+      and pid <> pg_backend_pid()
+group by 1, 2, 3 order by 4 desc, 1, 2, 3
+"""
+_ROLE_LIMITS = """
+select r.rolname as role, r.rolconnlimit as limit,
+       (select count(*)::int from pg_stat_activity a
+        where a.usesysid = r.oid and coalesce(a.backend_type, 'client backend') = 'client backend'
+              and a.pid <> pg_backend_pid()) as used
+from pg_roles r where r.rolcanlogin and r.rolconnlimit >= 0 and not r.rolsuper order by 1
+"""
+_SESSIONS = """
+select a.pid, a.backend_start, coalesce(a.usename, '') as usename,
+       coalesce(a.application_name, '') as application_name, coalesce(a.state, '') as state,
+       extract(epoch from clock_timestamp() - a.xact_start)::float8 as xact_seconds,
+       extract(epoch from clock_timestamp() - a.query_start)::float8 as query_seconds,
+       extract(epoch from clock_timestamp() - a.state_change)::float8 as state_seconds,
+       coalesce(a.wait_event_type, '') as wait_event_type, coalesce(a.wait_event, '') as wait_event,
+       coalesce(to_jsonb(a)->>'query_id', '') as query_id, coalesce(a.query, '') as query
+from pg_stat_activity a
+where a.usesysid is not null and coalesce(a.backend_type, 'client backend') = 'client backend'
+      and a.pid <> pg_backend_pid()
+order by a.xact_start nulls last, a.pid
+"""
+_WAITERS = """
+select a.pid, pg_blocking_pids(a.pid) as blocked_by, coalesce(a.state, '') as state,
+       coalesce(a.application_name, '') as application, coalesce(a.query, '') as query,
+       extract(epoch from clock_timestamp() - a.xact_start)::float8 as xact_seconds,
+       extract(epoch from clock_timestamp() - coalesce(
+           (select min((to_jsonb(l)->>'waitstart')::timestamptz)
+            from pg_locks l where l.pid = a.pid and not l.granted), a.query_start))::float8 as waited_seconds
+from pg_stat_activity a where a.pid <> pg_backend_pid() order by a.pid
+"""
+_CHAIN_COLUMNS = (
+    "pid blocked_by root_pid root_state root_xact_seconds root_application waited_seconds query root_query"
+)
+_SESSION_COLUMNS = (
+    "pid backend_start usename application_name state xact_seconds query_seconds state_seconds"
+    " wait_event_type wait_event query_id query"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """Connections against their limits, without our own. All numbers are None where we were `refused`.
+
+    `reserved`: slots that ordinary roles cannot have. `frame`: usename, application_name, state, count,
+    longest_seconds (in this state). `role_limits`: role -> (used, limit). `refused`: the server's own text
+    when it had no slot left for us, which is the finding itself; else empty.
+    """
+
+    max_connections: int | None
+    reserved: int | None
+    used: int | None
+    frame: pd.DataFrame
+    role_limits: dict[str, tuple[int, int]]
+    refused: str
+
+    @property
+    def usage(self) -> float:
+        """The fullest limit's share (0–1): of the server's slots, or of any role's own limit."""
+        return self._fullest()[0]
+
+    @property
+    def fullest(self) -> str:
+        """Which limit that is: "server", or 'role "app"' as PostgreSQL words it."""
+        return self._fullest()[1]
+
+    def _fullest(self) -> tuple[float, str]:
+        if self.refused:
+            named = re.search(r'too many connections for (\w+ "[^"]+")', self.refused)
+            return 1.0, named[1] if named else "server"
+        free = (self.max_connections or 0) - (self.reserved or 0)
+        shares = [((self.used or 0) / free if free > 0 else 1.0, "server")]
+        for role, (used, limit) in self.role_limits.items():
+            shares.append((used / limit if limit else 1.0, f'role "{role}"'))
+        return max(shares, key=lambda share: share[0])
+
+
+class Postgres:
+    """A PostgreSQL database, by libpq's connection string. Its password is never shown."""
+
+    def __init__(self, dsn: str, tape: Tape, *, password: str = "", deadline_seconds: float = 10.0) -> None:
+        try:
+            self._parameters: dict[str, Any] = dict(conninfo_to_dict(dsn))
+        except psycopg.Error:
+            raise SettingsError(
+                "the connection string cannot be read",
+                system=SYSTEM,
+                remedy='write it like "host=db port=5432 dbname=app user=runbook_reader"',
+            ) from None
+        if password:
+            self._parameters["password"] = password
+        tape.redactor.know(str(self._parameters.get("password") or ""))
+        given = {name: self._parameters.get(name) for name in ("host", "port", "dbname", "user")}
+        place = f"{given['host'] or 'localhost'}:{given['port'] or 5432}"
+        self.target = f"{place}/{given['dbname'] or given['user'] or ''}"
+        self._tape = tape
+        self._deadline_seconds = deadline_seconds
+
+    def __repr__(self) -> str:
+        return f"Postgres({self.target!r})"
+
+    def connections(self) -> Connections:
+        """Connections against their limits. That none is left for us is an answer, not an error."""
+
+        def call() -> dict[str, Any]:
+            try:
+                with self._transaction() as ask:
+                    return {
+                        "limits": ask.rows(_LIMITS)[0],
+                        "groups": ask.rows(_GROUPS),
+                        "roles": ask.rows(_ROLE_LIMITS),
+                        "refused": "",
+                    }
+            except RefusedError as error:
+                if error.code != "53300":
+                    raise
+                return {"limits": {}, "groups": [], "roles": [], "refused": error.message}
+
+        told = self._ask({"question": "connections"}, call)
+        numbers = {name: told["limits"].get(name) for name in ("max_connections", "reserved", "used")}
+        columns = ["usename", "application_name", "state", "count", "longest_seconds"]
+        roles = {row["role"]: (int(row["used"]), int(row["limit"])) for row in told["roles"]}
+        frame = pd.DataFrame(told["groups"], columns=columns)
+        return Connections(**numbers, frame=frame, role_limits=roles, refused=told["refused"])
+
+    def sessions(self) -> pd.DataFrame:
+        """Every client session but ours: pid, backend_start (aware UTC), usename, application_name, state,
+        xact_seconds, query_seconds, state_seconds, wait_event_type, wait_event, query_id, query (no
+        literals).
+
+        `attrs["is_partial"]`: this role may not see all of them (grant it pg_monitor).
+        """  # noqa: D205
+
+        def call() -> dict[str, Any]:
+            with self._transaction() as ask:
+                return _normalised(ask.rows(_SESSIONS))
+
+        told = self._ask({"question": "sessions"}, call)
+        frame = pd.DataFrame(told["rows"], columns=_SESSION_COLUMNS.split())
+        start = pd.to_datetime(frame["backend_start"], utc=True, format="ISO8601")
+        frame = frame.assign(backend_start=start.astype("datetime64[us, UTC]"))
+        frame.attrs["is_partial"] = told["is_partial"]
+        return frame
+
+    def lock_chains(self) -> pd.DataFrame:
+        """A row for each backend that waits for a lock: pid, blocked_by (pids), root_pid, root_state,
+        root_xact_seconds, root_application, waited_seconds, query, root_query (no literals).
+
+        The root waits for nobody; it is usually idle in transaction. 0 is a prepared transaction.
+        `attrs["is_partial"]` as for `sessions`.
+        """  # noqa: D205
+
+        def call() -> dict[str, Any]:
+            with self._transaction() as ask:
+                return _normalised(ask.rows(_WAITERS))
+
+        told = self._ask({"question": "lock_chains"}, call)
+        frame = pd.DataFrame(_chains(told["rows"]), columns=_CHAIN_COLUMNS.split())
+        frame.attrs["is_partial"] = told["is_partial"]
+        return frame
+
+    def sql(self, query: str, params: Sequence[Any] = ()) -> pd.DataFrame:
+        """The answer to one query of your own, at most MOST_ROWS rows (then `attrs["is_cut"]` is true).
+
+        Values go into `params`, for %s in the query. Raises ParameterError for anything but a question.
+        """
+        if not _ASKS.match(query):
+            raise ParameterError("only questions may be asked", system=SYSTEM, remedy="begin with SELECT")
+
+        def call() -> dict[str, Any]:
+            with self._transaction() as ask:
+                columns, rows = ask.table(query, params, most=MOST_ROWS + 1)
+            return {"columns": columns, "rows": rows[:MOST_ROWS], "is_cut": len(rows) > MOST_ROWS}
+
+        told = self._ask({"question": "sql", "query": query, "params": [_plain(p) for p in params]}, call)
+        frame = pd.DataFrame(told["rows"], columns=told["columns"])
+        frame.attrs["is_cut"] = told["is_cut"]
+        return frame
+
+    def _ask(self, request: dict[str, Any], call: Callable[[], Any]) -> Any:
+        return self._tape.ask(
+            SYSTEM, request, call, target=self.target, deadline_seconds=self._deadline_seconds
+        )
+
+    @contextmanager
+    def _transaction(self) -> Iterator["_Transaction"]:
+        """A connection of its own in a read-only transaction. Raises the SourceError of what goes wrong."""
+        ends = time.monotonic() + self._deadline_seconds
+        limits = {"connect_timeout": CONNECT_SECONDS, "application_name": "runbooklib"}
+        # Packets that nobody acknowledges end the connection, so that no thread waits for ever.
+        limits |= {"tcp_user_timeout": int(self._deadline_seconds * 1000), "keepalives_idle": 5}
+        try:
+            connection = psycopg.connect(**(self._parameters | limits), autocommit=False)
+        except psycopg.Error as error:
+            self._refuse_connection(error)
+        try:
+            connection.read_only = True
+            transaction = _Transaction(connection)
+            transaction.limit(ends - time.monotonic())
+            yield transaction
+        except psycopg.Error as error:
+            self._refuse(error)
+        finally:
+            # Closing rolls back; a backend that is still busy is ended by its own statement timeout.
+            connection.close()
+
+    def _refuse_connection(self, error: psycopg.Error) -> NoReturn:
+        text = str(error).strip()
+        about = {"system": SYSTEM, "target": self.target}
+        if isinstance(error, psycopg.errors.ConnectionTimeout):
+            raise DeadlineError(f"no connection within {CONNECT_SECONDS} s", **about) from None
+        said_no = _SAID_NO.search(text)
+        told = said_no[1] if said_no else text.rpartition("failed: ")[2].partition("\n")[0]
+        code = next((code for pattern, code in _CODES if pattern.search(told)), "")
+        if said_no or code:
+            raise RefusedError(told, code=code, remedy="see the server's log", **about) from None
+        raise UnreachableError(f"no connection: {told}", remedy="see whether it runs", **about) from None
+
+    def _refuse(self, error: psycopg.Error) -> NoReturn:
+        told = error.diag.message_primary or str(error).strip().partition("\n")[0]
+        remedy = "grant this role what it needs to read that" if error.sqlstate == "42501" else ""
+        # A connection that was lost is refused, and not unreachable: the next question may try again.
+        raise RefusedError(
+            normalised(told), code=error.sqlstate or "08006", system=SYSTEM, target=self.target, remedy=remedy
+        ) from None
+
+
+class _Transaction:
+    """Asks within one transaction, by the extended protocol: two statements in one text are refused."""
+
+    def __init__(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+        self._connection = connection
+
+    def limit(self, seconds: float) -> None:
+        """Let the server give up before we do, so that its own words arrive."""
+        most = max(int(seconds * 900), 50)
+        lock = min(int(LOCK_SECONDS * 1000), max(most // 2, 25))
+        self.table(
+            "select set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true),"
+            " set_config('idle_in_transaction_session_timeout', %s, true)",
+            (f"{most}ms", f"{lock}ms", f"{most + 5000}ms"),
+        )
+
+    def table(
+        self, query: str, params: Sequence[Any] = (), *, most: int = MOST_ROWS
+    ) -> tuple[list[str], list[list[Any]]]:
+        """The names of the columns, and at most so many rows as JSON; the server is told to stop then."""
+        rows: list[list[Any]] = []
+        with self._connection.cursor() as cursor:
+            stream = cast(
+                "Generator[tuple[Any, ...], None, None]", cursor.stream(query.encode(), params or None)
+            )
+            with closing(stream):
+                for row in stream:
+                    rows.append([_plain(value) for value in row])
+                    if len(rows) >= most:
+                        break
+            columns = [column.name for column in cursor.description or ()]
+        return columns, rows
+
+    def rows(self, query: str) -> list[dict[str, Any]]:
+        """The rows by the columns' names."""
+        columns, rows = self.table(query)
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def normalised(query: str) -> str:
+    """The query's text with ? for every literal, without comments, on one line, cut.
+
+    Where it is not clear where a literal ends (a backslash before its quote), all that follows is left out.
+    """
+
+    def replace(found: re.Match[str]) -> str:
+        if found["name"]:
+            return found[0]
+        return " " if found["comment"] else "?"
+
+    text = " ".join(_LITERALS.sub(replace, query).split())
+    text = re.sub(r"\?(?:, ?\?)+", "?, …", text)
+    return text if len(text) <= MOST_QUERY_CHARACTERS else f"{text[: MOST_QUERY_CHARACTERS - 1]}…"
+
+
+def _normalised(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    is_partial = any(row["query"] == "<insufficient privilege>" for row in rows)
+    return {"rows": [row | {"query": normalised(row["query"])} for row in rows], "is_partial": is_partial}
+
+
+def _chains(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    by_pid = {row["pid"]: row for row in rows}
+    chains = []
+    for row in rows:
+        if not row["blocked_by"]:
+            continue
+        root_pid = _root(row["pid"], by_pid)
+        root = by_pid.get(root_pid, {})
+        chains.append(
+            {
+                "pid": row["pid"],
+                "blocked_by": sorted(set(row["blocked_by"])),
+                "root_pid": root_pid,
+                "root_state": root.get("state", "prepared transaction" if root_pid == 0 else ""),
+                "root_xact_seconds": root.get("xact_seconds"),
+                "root_application": root.get("application", ""),
+                "waited_seconds": row["waited_seconds"],
+                "query": row["query"],
+                "root_query": root.get("query", ""),
+            }
+        )
+    return sorted(chains, key=lambda chain: -(chain["waited_seconds"] or 0.0))
+
+
+def _root(pid: int, by_pid: dict[int, dict[str, Any]]) -> int:
+    """Who waits for nobody; of several the oldest transaction; in a circle, its lowest pid."""
+    seen: set[int] = set()
+    todo, roots = list(by_pid[pid]["blocked_by"]), []
+    while todo:
+        blocker = todo.pop()
+        if blocker in seen:
+            continue
+        seen.add(blocker)
+        behind = by_pid.get(blocker, {}).get("blocked_by") or []
+        todo += behind
+        if not behind:
+            roots.append(blocker)
+    return (
+        max(roots, key=lambda root: by_pid.get(root, {}).get("xact_seconds") or 0.0) if roots else min(seen)
+    )
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON has it: times in ISO 8601, decimals as floats, what else there is as text."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, datetime | date | clock_time):
+        return value.isoformat()
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return str(value)

@@ -1,0 +1,455 @@
+"""The Docker source on a real engine: our own dockerd, or the one that answers where we are not root."""
+
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import re
+import resource
+import shutil
+import socket
+import subprocess
+import tarfile
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import docker
+import pandas as pd
+import pytest
+
+from runbooklib import errors
+from runbooklib.sources.docker import Container, Docker, Events
+from runbooklib.tape import Tape
+
+IMAGE = "runbook-test:1"
+PLANTED = "planted-3f9c1e-secret"
+MIXED = r"""
+printf '{"event":"request failed","level":"ERROR","request_id":"r-1",'
+echo '"method":"GET","path":"/api","status_code":500,"execution_time_ms":12.5}'
+echo 'INFO:     127.0.0.1:55324 - "GET /health?x=1 HTTP/1.1" 200 OK'
+printf 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    g()\nValueError: no\n' >&2
+printf '\033[2m2026-01-15T03:12:00Z\033[0m [\033[31merror    \033[0m] \033[1mboom\033[0m   path=/x\n'
+echo plain
+sleep 300
+"""
+
+
+def missing(reason: str) -> None:
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def root_file_system() -> bytes:
+    """A tar of a shell, a few programs and the libraries they need: no image can be pulled here."""
+    programs = [p for name in ("sh", "sleep", "head", "seq", "cat") if (p := shutil.which(name))]
+    files = set(programs)
+    for program in programs:
+        told = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+        files |= set(re.findall(r"(/\S+) \(0x", told))
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for file in sorted(files):
+            info = tar.gettarinfo(str(Path(file).resolve()), arcname=f"{file}".lstrip("/"))
+            info.mode = 0o755
+            with Path(file).resolve().open("rb") as source:
+                tar.addfile(info, source)
+    return packed.getvalue()
+
+
+@contextlib.contextmanager
+def own_engine() -> Iterator[str]:
+    home = Path(tempfile.mkdtemp(prefix="rbd-", dir="/tmp"))
+    url = f"unix://{home}/s"
+    directories = ["--data-root", f"{home}/data", "--exec-root", f"{home}/exec", "-p", f"{home}/pid"]
+    off = ["--bridge=none", "--iptables=false", "--ip6tables=false"]
+    log = (home / "log").open("wb")
+    process = subprocess.Popen(["dockerd", *off, *directories, "-H", url], stdout=log, stderr=log)
+    try:
+        for _ in range(150):
+            if process.poll() is not None or (home / "s").exists():
+                break
+            time.sleep(0.1)
+        if process.poll() is not None:
+            missing(f"dockerd did not start: {(home / 'log').read_text()[-500:]}")
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
+        log.close()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def url() -> Iterator[str]:
+    with contextlib.ExitStack() as stack:
+        if os.geteuid() == 0 and shutil.which("dockerd"):
+            where = stack.enter_context(own_engine())
+        else:
+            where = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+            if not Path(where.removeprefix("unix://")).exists():
+                missing("no Docker engine answers, and we may not start one")
+        yield where
+
+
+class Engine:
+    """The writing side, for tests only."""
+
+    def __init__(self, url: str) -> None:
+        self.client = docker.DockerClient(base_url=url)
+        self.client.api.import_image_from_data(root_file_system(), repository="runbook-test", tag="1")
+        self.begun: list[str] = []
+
+    def run(self, script: str, name: str = "", *, wait: bool = False, **options: object) -> str:
+        name = name or f"t-{uuid.uuid4().hex[:8]}"
+        defaults = {"network_mode": "none", "detach": True, "name": name}
+        container = self.client.containers.run(IMAGE, ["sh", "-c", script], **{**defaults, **options})  # type: ignore[call-overload]
+        self.begun.append(container.id)
+        if wait:
+            container.wait(timeout=30)
+        return name
+
+    def remove(self, name: str) -> None:
+        with contextlib.suppress(docker.errors.NotFound):
+            self.client.containers.get(name).remove(force=True)
+
+    def close(self) -> None:
+        for container in self.begun:
+            self.remove(container)
+        self.client.close()
+
+
+@pytest.fixture(scope="session")
+def engine(url: str) -> Iterator[Engine]:
+    engine = Engine(url)
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def span() -> tuple[datetime, datetime]:
+    now = datetime.now(UTC)
+    return now - timedelta(minutes=10), now + timedelta(seconds=1)
+
+
+def until_true(holds: Callable[[], bool], seconds: float = 15.0) -> None:
+    ends = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < ends, "did not come true in time"
+        time.sleep(0.1)
+
+
+def recorded(tape: Tape) -> str:
+    return json.dumps([entry.as_dict() for entry in tape.take_recorded()])
+
+
+def test_a_running_container_is_described_by_listed_leaves_only(url: str, engine: Engine) -> None:
+    name = engine.run(
+        f"sleep 300 # {PLANTED}",
+        environment={"DB_PASSWORD": PLANTED, "HARMLESS": f"x{PLANTED}"},
+        labels={"org.opencontainers.image.revision": "abc123", "other": PLANTED},
+        healthcheck={"test": ["CMD-SHELL", f"true {PLANTED}"], "interval": 10**9},
+        mem_limit="64m",
+        restart_policy={"Name": "on-failure", "MaximumRetryCount": 2},
+    )
+    tape = Tape()
+    found = Docker(url, tape).container(name)
+    assert isinstance(found, Container)
+    assert (found.name, found.image, found.revision) == (name, IMAGE, "abc123")
+    assert found.is_running
+    assert found.memory_limit_bytes == 64 * 2**20
+    assert found.restart_policy == "on-failure"
+    assert found.health in ("starting", "healthy")
+    assert found.started_at is not None
+    assert found.started_at.tzinfo is UTC
+    assert found.finished_at is None
+    until_true(lambda: "exec" in str(health_events(engine, name)))
+    Docker(url, tape).events(name, *span())
+    Docker(url, tape).logs(name, *span())
+    Docker(url, tape).stats(name)
+    assert PLANTED not in recorded(tape)
+
+
+def health_events(engine: Engine, name: str) -> list[object]:
+    now = int(time.time())
+    told = engine.client.api.events(since=1, until=now, filters={"container": name}, decode=True)
+    return list(told)
+
+
+def test_a_container_killed_by_its_memory_limit_says_so_in_state_and_events(url: str, engine: Engine) -> None:
+    name = engine.run("x=xxxxxxxx; while :; do x=$x$x; done", wait=True, mem_limit="16m", memswap_limit="16m")
+    source = Docker(url, Tape())
+    assert source.container(name).oom_killed
+    assert source.container(name).exit_code == 137
+    events = source.events(name, *span())
+    assert len(events.ooms) >= 1
+    assert events.deaths["exit_code"].tolist() == [137]
+    assert str(events.frame["at"].dtype) == "datetime64[us, UTC]"
+    assert events.complete_since is None
+
+
+def test_a_child_killed_for_memory_shows_only_as_an_event(url: str, engine: Engine) -> None:
+    name = engine.run(
+        "sh -c 'x=xxxxxxxx; while :; do x=$x$x; done'; sleep 300", mem_limit="16m", memswap_limit="16m"
+    )
+    until_true(lambda: len(Docker(url, Tape()).events(name, *span()).ooms) > 0)
+    assert Docker(url, Tape()).container(name).is_running
+    assert len(Docker(url, Tape()).events(name, *span()).deaths) == 0
+
+
+def test_a_crash_is_a_death_and_a_stop_is_not(url: str, engine: Engine) -> None:
+    crashed = engine.run("exit 1", wait=True)
+    stopped = engine.run("sleep 300")
+    engine.client.containers.get(stopped).stop(timeout=1)
+    hup = engine.run("trap 'exit 3' HUP; while :; do sleep 0.1; done")
+    time.sleep(0.3)
+    engine.client.containers.get(hup).kill("HUP")
+    engine.client.containers.get(hup).wait(timeout=10)
+    source = Docker(url, Tape())
+    assert source.events(crashed, *span()).deaths["exit_code"].tolist() == [1]
+    assert source.container(crashed).exit_code == 1
+    assert len(source.events(stopped, *span()).deaths) == 0
+    assert source.events(hup, *span()).deaths["exit_code"].tolist() == [3]
+
+
+def test_events_cover_the_containers_that_were_replaced(url: str, engine: Engine) -> None:
+    name = engine.run("exit 1", wait=True)
+    first = Docker(url, Tape()).container(name)
+    engine.remove(name)
+    engine.run("sleep 300", name)
+    tape = Tape()
+    events = Docker(url, tape).events(name, *span())
+    assert set(events.frame["container_id"]) == {first.id, Docker(url, tape).container(name).id}
+    assert len(events.starts) == 2
+    assert Docker(url, tape).logs(name, *span()).reads_since > first.created_at
+
+
+def test_mixed_log_lines_become_records(url: str, engine: Engine) -> None:
+    name = engine.run(MIXED)
+    until_true(lambda: len(Docker(url, Tape()).logs(name, *span()).frame) == 5)
+    lines = Docker(url, Tape()).logs(name, *span())
+    kinds = sorted(lines.frame["kind"])
+    assert kinds == ["access", "json", "text", "text", "traceback"]
+    rows = {row["kind"]: row for row in lines.frame.to_dict("records")}
+    json_line, access, traceback = rows["json"], rows["access"], rows["traceback"]
+    assert (json_line["level"], json_line["message"]) == ("error", "request failed")
+    assert (json_line["request_id"], json_line["status_code"]) == ("r-1", 500)
+    assert (access["path"], access["status_code"]) == ("/health", 200)
+    assert (traceback["exception"], traceback["stream"]) == ("ValueError", "stderr")
+    assert "boom" in lines.frame["message"].tolist()
+    assert not lines.is_cut
+    assert str(lines.frame["at"].dtype) == "datetime64[us, UTC]"
+
+
+def test_a_huge_log_is_read_from_its_end_in_little_memory(url: str, engine: Engine) -> None:
+    line = "x" * 100
+    name = engine.run(f"seq -f 'line %.0f {line}' 1 200000", wait=True)
+    begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    lines = Docker(url, Tape()).logs(name, *span())
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert lines.is_cut
+    assert len(lines.frame) == 2000
+    assert lines.frame["message"].iloc[-1].startswith("line 200000 ")
+    assert grown < 60_000, "kilobytes"
+    assert time.monotonic() - begun < 5
+
+
+def test_a_window_before_the_tail_is_read_too(url: str, engine: Engine) -> None:
+    name = engine.run("echo early; sleep 1; seq 1 5000; sleep 300")
+    until_true(lambda: len(Docker(url, Tape()).logs(name, *span()).frame) == 2000)
+    source = Docker(url, Tape())
+    started = source.container(name).started_at
+    assert started is not None
+    lines = source.logs(name, started - timedelta(seconds=1), started + timedelta(seconds=0.8))
+    assert lines.frame["text"].tolist() == ["early"]
+    assert not lines.is_cut
+
+
+def test_a_window_of_the_tail_is_not_cut_when_it_is_whole(url: str, engine: Engine) -> None:
+    name = engine.run("seq 1 5000; sleep 1; echo late; sleep 300")
+    until_true(lambda: "late" in set(Docker(url, Tape()).logs(name, *span()).frame["text"]))
+    started = Docker(url, Tape()).container(name).started_at
+    assert started is not None
+    lines = Docker(url, Tape()).logs(name, started + timedelta(seconds=0.8), span()[1])
+    assert lines.frame["text"].tolist() == ["late"]
+    assert not lines.is_cut
+
+
+def test_a_very_long_line_is_one_line_and_cut(url: str, engine: Engine) -> None:
+    name = engine.run(
+        "head -c 200000 /dev/zero | while read -r x; do :; done; seq -s , 1 20000; echo end", wait=True
+    )
+    texts = Docker(url, Tape()).logs(name, *span()).frame["text"].tolist()
+    assert texts[-1] == "end"
+    assert len(texts) == 2
+    assert 15_000 < len(texts[0]) <= 16_000
+    assert "T" not in texts[0], "no time of a later part within the line"
+
+
+def test_a_terminal_s_output_is_read(url: str, engine: Engine) -> None:
+    name = engine.run("echo one; echo two", wait=True, tty=True)
+    assert Docker(url, Tape()).logs(name, *span()).frame["text"].tolist() == ["one", "two"]
+
+
+def test_stats_measure_memory_and_cpu(url: str, engine: Engine) -> None:
+    busy = engine.run("while :; do :; done", mem_limit="64m")
+    stats = Docker(url, Tape()).stats(busy)
+    assert 0.3 < stats.cpu_share < 1.3
+    assert 0 < stats.memory_bytes < 64 * 2**20
+    assert stats.memory_limit_bytes == 64 * 2**20
+    assert stats.memory_share == pytest.approx(stats.memory_bytes / stats.memory_limit_bytes)
+    engine.client.containers.get(busy).stop(timeout=0)
+    with pytest.raises(errors.NoDataError, match="not running"):
+        Docker(url, Tape()).stats(busy)
+
+
+def test_memory_without_a_limit_has_no_share(url: str, engine: Engine) -> None:
+    stats = Docker(url, Tape()).stats(engine.run("sleep 300"))
+    assert stats.memory_limit_bytes is None
+    assert stats.memory_share is None
+
+
+def test_an_unknown_container_names_the_nearest_running_one(url: str, engine: Engine) -> None:
+    name = engine.run("sleep 300", f"backend-{uuid.uuid4().hex[:6]}")
+    for ask in ("container", "stats"):
+        with pytest.raises(errors.NoDataError, match=name):
+            getattr(Docker(url, Tape()), ask)(f"{name}x")
+    with pytest.raises(errors.NoDataError):
+        Docker(url, Tape()).events(f"{name}x", *span())
+
+
+def test_an_id_prefix_is_no_name(url: str, engine: Engine) -> None:
+    found = Docker(url, Tape()).container(engine.run("sleep 300"))
+    for prefix in (found.id[:12], found.id):
+        with pytest.raises(errors.NoDataError):
+            Docker(url, Tape()).container(prefix)
+
+
+@pytest.mark.parametrize("name", ["9", "", "/x", "a%2fb", "allowed/../victim", "a b", "name\n", "é1"])
+def test_what_is_no_name_is_refused_before_anything_is_asked(name: str) -> None:
+    tape = Tape()
+    with pytest.raises(errors.ParameterError):
+        Docker("unix:///nowhere", tape).container(name)
+    assert tape.take_recorded() == []
+
+
+def test_a_replay_without_the_engine_gives_equal_answers(url: str, engine: Engine) -> None:
+    name = engine.run(MIXED, mem_limit="64m")
+    until_true(lambda: len(Docker(url, Tape()).logs(name, *span()).frame) == 5)
+    since, until = span()
+    tape = Tape()
+
+    def answers(source: Docker) -> tuple[Container, object, Events, pd.DataFrame]:
+        logs = source.logs(name, since, until)
+        return source.container(name), source.stats(name), source.events(name, since, until), logs.frame
+
+    live = answers(Docker(url, tape))
+    entries = [type(e).from_dict(json.loads(json.dumps(e.as_dict()))) for e in tape.take_recorded()]
+    engine.remove(name)
+    source = Docker(url, Tape(recording=entries))
+    again = answers(source)
+    assert live[:2] == again[:2]
+    pd.testing.assert_frame_equal(live[2].frame, again[2].frame)
+    pd.testing.assert_frame_equal(live[3], again[3])
+    with pytest.raises(errors.NotRecordedError):
+        source.container("never-asked")
+
+
+def test_a_full_event_buffer_says_since_when_it_is_complete(url: str, engine: Engine) -> None:
+    early = engine.run("sleep 300")
+    for _ in range(260):
+        engine.client.api.tag(IMAGE, "runbook-test", "again")
+    late = Docker(url, Tape()).events(engine.run("sleep 300"), *span())
+    assert len(late.starts) == 1
+    assert late.complete_since is not None
+    assert late.complete_since == late.oldest_at
+    assert len(Docker(url, Tape()).events(early, *span()).starts) == 0
+
+
+def test_a_missing_socket_is_unreachable(tmp_path: Path) -> None:
+    with pytest.raises(errors.UnreachableError, match="no connection"):
+        Docker(f"unix://{tmp_path}/none", Tape()).container("backend")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="drops root's rights in a child process")
+def test_a_forbidden_socket_names_the_group(url: str) -> None:
+    code = (
+        "import os, sys; from runbooklib.sources.docker import Docker; from runbooklib.tape import Tape\n"
+        "from runbooklib.errors import RefusedError; os.setgid(65534); os.setuid(65534)\n"
+        "try: Docker(sys.argv[1], Tape()).container('backend')\n"
+        "except RefusedError as error: print(error)"
+    )
+    path = Path(url.removeprefix("unix://"))
+    path.parent.chmod(0o755)
+    done = subprocess.run(
+        [shutil.which("python3", path=str(Path(os.__file__).parent)) or os.sys.executable, "-c", code, url],  # type: ignore[attr-defined]
+        capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert "group docker" in done.stdout
+
+
+@contextlib.contextmanager
+def stand_in(directory: Path, answer: bytes | None) -> Iterator[str]:
+    """A socket that accepts and says this to every request, or nothing at all."""
+    path = directory / "s"
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(path))
+    server.listen()
+    server.settimeout(0.1)
+    ends = threading.Event()
+    taken: list[socket.socket] = []
+
+    def serve() -> None:
+        while not ends.is_set():
+            with contextlib.suppress(TimeoutError):
+                taken.append(server.accept()[0])
+                if answer is not None and taken[-1].recv(65536):
+                    taken[-1].sendall(answer)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield f"unix://{path}"
+    finally:
+        ends.set()
+        thread.join()
+        for connection in [*taken, server]:
+            connection.close()
+
+
+def test_a_hung_engine_is_given_up_at_the_deadline(tmp_path: Path) -> None:
+    begun = time.monotonic()
+    with stand_in(tmp_path, None) as url, pytest.raises(errors.DeadlineError):
+        Docker(url, Tape(), deadline_seconds=0.5).container("backend")
+    assert time.monotonic() - begun < 2
+
+
+@pytest.mark.parametrize(
+    ("body", "error"), [(b'{"message":"disk on fire"}', "disk on fire"), (b"oh no", "oh no")]
+)
+def test_an_engine_s_500_is_refused_with_its_text(tmp_path: Path, body: bytes, error: str) -> None:
+    head = b"HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(
+        body
+    )
+    with stand_in(tmp_path, head + body) as url, pytest.raises(errors.RefusedError, match=error) as caught:
+        Docker(url, Tape()).container("backend")
+    assert caught.value.code == "500"
+
+
+def test_nonsense_is_called_so(tmp_path: Path) -> None:
+    head = b'HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 21\r\n\r\n{"ApiVersion":"1.41"}'
+    with stand_in(tmp_path, head) as url, pytest.raises(errors.NonsenseError):
+        Docker(url, Tape()).container("backend")
+
+
+def test_container_is_frozen(url: str, engine: Engine) -> None:
+    found = Docker(url, Tape()).container(engine.run("sleep 300"))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        found.status = "x"  # type: ignore[misc]
