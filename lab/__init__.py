@@ -1,0 +1,11 @@
+"""The lab: real servers on loopback ports that can be broken in sixteen real ways, and healed.
+
+lab = Lab(state=Path("/tmp/runbook-lab"), base_port=29000)
+lab.up(); lab.break_("oom"); lab.heal(); lab.status(); lab.down()
+"""
+
+from lab.errors import LabError
+from lab.lab import Lab, Status
+from lab.layout import Layout
+
+__all__ = ["Lab", "LabError", "Layout", "Status"]

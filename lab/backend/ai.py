@@ -1,0 +1,90 @@
+"""AI chat: the provider is found through DNS and asked over HTTP, with short deadlines."""
+
+import http.client
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import dns.exception
+import dns.resolver
+
+from .config import Config
+from .metrics import AI_DURATION, AI_ERRORS, AI_REQUESTS, AI_TOKENS
+
+TIMEOUT_SECONDS = 2.0
+
+
+class ProviderError(Exception):
+    """The provider could not be asked, or answered nonsense; 502 or 504 for our own client."""
+
+    def __init__(self, kind: str, message: str, status: int) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """Where the AI provider is, and who knows its address."""
+
+    host: str
+    port: int
+    resolver: dns.resolver.Resolver
+
+    def chat(self, message: str) -> dict[str, Any]:
+        """Ask for one completion; count tokens, time and failure by kind."""
+        started = time.perf_counter()
+        try:
+            answer = self._ask(message)
+        except ProviderError as error:
+            AI_REQUESTS.labels(status="error").inc()
+            AI_ERRORS.labels(error_type=error.kind).inc()
+            raise
+        finally:
+            AI_DURATION.observe(time.perf_counter() - started)
+        AI_REQUESTS.labels(status="success").inc()
+        AI_TOKENS.labels(model=answer["model"]).inc(answer["usage"]["total_tokens"])
+        return answer
+
+    def _ask(self, message: str) -> dict[str, Any]:
+        where = f"AI provider {self.host}:{self.port}"
+        try:
+            return self._exchange(self._address(), message)
+        except dns.exception.DNSException as error:
+            raise ProviderError("dns", f"{where}: name not resolved: {error}", 502) from error
+        except TimeoutError as error:
+            raise ProviderError("timeout", f"{where}: no answer within {TIMEOUT_SECONDS:g} s", 504) from error
+        except OSError as error:
+            raise ProviderError("connection", f"{where}: {error}", 502) from error
+        except (http.client.HTTPException, ValueError) as error:
+            raise ProviderError("protocol", f"{where}: {error!r}", 502) from error
+
+    def _address(self) -> str:
+        answer = self.resolver.resolve(self.host, "A", lifetime=TIMEOUT_SECONDS)
+        return str(answer[0])
+
+    def _exchange(self, address: str, message: str) -> dict[str, Any]:
+        connection = http.client.HTTPConnection(address, self.port, timeout=TIMEOUT_SECONDS)
+        body = json.dumps({"model": "deepseek-chat", "messages": [{"role": "user", "content": message}]})
+        headers = {"Host": f"{self.host}:{self.port}", "Content-Type": "application/json"}
+        try:
+            connection.request("POST", "/chat/completions", body, headers)
+            response = connection.getresponse()
+            payload = response.read()
+        finally:
+            connection.close()
+        if response.status != http.HTTPStatus.OK:
+            raise http.client.HTTPException(f"status {response.status}")
+        answer: dict[str, Any] = json.loads(payload)
+        return answer
+
+
+def open_provider(config: Config) -> Provider:
+    """Make the client; it asks nobody before the first chat."""
+    resolver = dns.resolver.Resolver(configure=False)
+    resolver.nameservers = [config.nameserver]
+    resolver.port = config.nameserver_port
+    url = urlsplit(config.ai_provider_url)
+    return Provider(url.hostname or "", url.port or 80, resolver)

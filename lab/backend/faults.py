@@ -1,0 +1,96 @@
+"""Faults that cannot be made from outside: read from a file, so that a restart does not end them.
+
+The lab writes the file, the container sees it read-only, this module looks at it every half second.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+POLL_SECONDS = 0.5
+LEAK_AFTER_SECONDS = (
+    4.0  # with the time to fill the memory, more than 10 s: Docker then restarts without backoff
+)
+LEAK_STEP_SECONDS = 0.1
+CRASH_AFTER_SECONDS = 1.0
+MEBIBYTE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Switches:
+    """What is broken now; the defaults are a sound backend."""
+
+    memory_leak_mib_per_second: float = 0.0
+    leak_transactions: bool = False
+    crash: bool = False
+    error_share: float = 0.0
+    delay_seconds: float = 0.0
+    sandbox_stuck: bool = False
+    sandbox_memory_mib: int = 0
+    health_lies: bool = False
+
+
+@dataclass(slots=True)
+class Faults:
+    """The switches of now, kept current by a thread, and the memory that a leak holds."""
+
+    path: Path
+    switches: Switches = field(default_factory=Switches)
+    _started: float = field(default_factory=time.monotonic)
+    _leaked: list[bytearray] = field(default_factory=list)
+    _listeners: list[Callable[[Switches], None]] = field(default_factory=list)
+
+    def listen(self, listener: Callable[[Switches], None]) -> None:
+        """Call the listener after each look at the file, so that owners can let go what a fault held."""
+        self._listeners.append(listener)
+
+    def start(self) -> None:
+        """Read once now, then in the background."""
+        self.switches = read(self.path)
+        for target in (self._poll, self._leak):
+            threading.Thread(target=target, daemon=True, name=f"faults-{target.__name__}").start()
+
+    def _poll(self) -> None:
+        while True:
+            self.switches = read(self.path)
+            if self.switches.crash and time.monotonic() - self._started > CRASH_AFTER_SECONDS:
+                crash()
+            for listener in self._listeners:
+                listener(self.switches)
+            time.sleep(POLL_SECONDS)
+
+    def _leak(self) -> None:
+        while True:
+            rate = self.switches.memory_leak_mib_per_second
+            if not rate:
+                self._leaked.clear()
+            elif time.monotonic() - self._started > LEAK_AFTER_SECONDS:
+                self._leaked.append(bytearray(b"\x01") * int(rate * LEAK_STEP_SECONDS * MEBIBYTE))
+            time.sleep(LEAK_STEP_SECONDS)
+
+
+def read(path: Path) -> Switches:
+    """Switches in the file; no file or half a file is a sound backend."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return Switches()
+    known = {each.name for each in fields(Switches)}
+    return Switches(**{name: value for name, value in values.items() if name in known})
+
+
+def crash() -> None:
+    """End as an application does that cannot read its configuration: traceback on stderr, exit code 1."""
+    sys.stderr.write(
+        "Traceback (most recent call last):\n"
+        '  File "/app/backend/__main__.py", line 12, in main\n'
+        "    config = load_settings()\n"
+        "RuntimeError: invalid value for setting SANDBOX_POOL_SIZE: 'four'\n"
+    )
+    sys.stderr.flush()
+    os._exit(1)

@@ -1,0 +1,67 @@
+"""Users and health probes, as a process of their own: `python -m lab.traffic PORT`.
+
+Open loop: a request leaves when its time has come, whether or not the ones before were answered,
+as users do. A slow backend therefore sees its queue grow instead of a polite pause.
+"""
+
+import argparse
+import http.client
+import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from lab.layout import HOST
+
+USER_REQUESTS_PER_SECOND = 25.0
+PROBES_PER_SECOND = 2.0
+TIMEOUT_SECONDS = 5.0
+CLIENTS = 150
+SHARES = {  # three fifths need the database, a fifth the AI provider
+    "/api/v1/agents": 24,
+    "/api/v1/conversations?agent={agent}": 20,
+    "/api/v1/chat?message=hello": 20,
+    "/api/v1/sandbox/execute?language=python": 15,
+    "/api/v1/search?q=hello%20{agent}": 12,
+    "/api/v1/agents/touch?agent={agent}": 6,
+    "/api/v1/sandbox/pool/stats": 3,
+}
+
+
+def ask(port: int, path: str) -> None:
+    """Send one request and read its answer; what happens is the backend's to count."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=TIMEOUT_SECONDS)
+    try:
+        connection.request("GET", path)
+        connection.getresponse().read()
+    except (OSError, http.client.HTTPException):
+        return
+    finally:
+        connection.close()
+
+
+def steadily(
+    per_second: float, clients: ThreadPoolExecutor, port: int, paths: list[str], weights: list[int]
+) -> None:
+    """Send at a steady pace for ever; after a pause of the machine, go on from now."""
+    due = time.monotonic()
+    while True:
+        due = max(due + 1 / per_second, time.monotonic() - 1)
+        time.sleep(max(0.0, due - time.monotonic()))
+        (path,) = random.choices(paths, weights)
+        clients.submit(ask, port, path.format(agent=random.randint(1, 50)))
+
+
+def main() -> None:
+    """Send until stopped."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("port", type=int)
+    port = parser.parse_args().port
+    clients = ThreadPoolExecutor(CLIENTS)
+    probes = (PROBES_PER_SECOND, clients, port, ["/health"], [1])
+    threading.Thread(target=steadily, args=probes, daemon=True).start()
+    steadily(USER_REQUESTS_PER_SECOND, clients, port, list(SHARES), list(SHARES.values()))
+
+
+if __name__ == "__main__":
+    main()
