@@ -1,0 +1,1 @@
+"""Remedies, as what a person may do next: (scene, *, parameters) -> Proposal. Nothing here acts yet."""

@@ -1,0 +1,94 @@
+"""The alert itself: does its rule hold, is it firing, what else is?"""
+
+import pandas as pd
+
+from runbooklib import promql
+from runbooklib.findings import Finding, Status
+from runbooklib.scene import Scene
+from runbooklib.series import began
+
+_SEVERITIES = {"critical": Status.CRITICAL}
+
+
+def alert_rule(scene: Scene) -> Finding:
+    """Is the alert real: does its own rule hold?
+
+    The rule's expression as Prometheus has it, evaluated at the end of the window, and since when it
+    has been pending or firing (from the ALERTS series, so that it holds for the past as well).
+    """
+    ask = scene.sources.prometheus
+    rule = ask.rule(scene.alert)
+    holds = ask.instant(rule.query, scene.window.end)
+    states = ask.range(promql.selector("ALERTS", {"alertname": scene.alert}), scene.window)
+    active = states.max(axis=1) if len(states.columns) else pd.Series(0.0, index=states.index)
+    severity = _SEVERITIES.get(rule.labels.get("severity", ""), Status.WARNING)
+    worst = float(holds["value"].abs().max()) if len(holds) else None
+    # ALERTS has no sample while the alert is inactive: here, and only here, a gap does mean "not active".
+    since = began(active.fillna(0.0), above=0.5, bridging_seconds=2 * scene.window.step_seconds)
+    return Finding(
+        status=severity if len(holds) else Status.OK,
+        template=(
+            "The rule holds: {worst:number} from {series} series, severity {severity}."
+            if len(holds)
+            else "The rule does not hold at the end of this window."
+        ),
+        facts={"worst": worst, "series": len(holds), "severity": rule.labels.get("severity", "")},
+        measured=worst,
+        since=since if len(holds) else None,
+        source="prometheus",
+        query=rule.query,
+    )
+
+
+def firing_alert(scene: Scene) -> Finding:
+    """Is the alert firing in Alertmanager, and does somebody hear it?
+
+    Silenced and inhibited alerts count as firing, and are called so.
+    """
+    scene.need_live("alertmanager")
+    alerts = scene.sources.alertmanager.alerts(scene.alert)
+    if not alerts:
+        return Finding(
+            status=Status.OK,
+            template="Alertmanager has no {alert} that is firing.",
+            facts={"alert": scene.alert},
+            source="alertmanager",
+            query=f"alerts with alertname={scene.alert}",
+        )
+    worst = max(alerts, key=lambda alert: _SEVERITIES.get(alert.labels.get("severity", ""), Status.WARNING))
+    heard = "silenced" if worst.silenced_by else "inhibited" if worst.inhibited_by else "notified"
+    starts = [alert.starts_at for alert in alerts if alert.starts_at]
+    return Finding(
+        status=_SEVERITIES.get(worst.labels.get("severity", ""), Status.WARNING),
+        template="{alert} is firing since {since:time}; it is {heard}.",
+        facts={"alert": scene.alert, "since": min(starts, default=None), "heard": heard},
+        since=min(starts, default=None),
+        source="alertmanager",
+        query=f"alerts with alertname={scene.alert}",
+    )
+
+
+def related_alerts(scene: Scene) -> Finding:
+    """Which other alerts are firing?"""
+    scene.need_live("alertmanager")
+    others = [alert for alert in scene.sources.alertmanager.alerts() if alert.name != scene.alert]
+    rows = pd.DataFrame(
+        [
+            {
+                "alert": alert.name,
+                "severity": alert.labels.get("severity", ""),
+                "component": alert.labels.get("component", ""),
+                "since": alert.starts_at,
+                "state": alert.state,
+            }
+            for alert in sorted(others, key=lambda alert: (alert.name, alert.fingerprint))
+        ]
+    )
+    return Finding(
+        status=Status.WARNING if others else Status.OK,
+        template="Other alerts that are firing: {names}." if others else "No other alert is firing.",
+        facts={"names": ", ".join(sorted({alert.name for alert in others}))},
+        source="alertmanager",
+        query="alerts",
+        rows=rows if others else None,
+    )

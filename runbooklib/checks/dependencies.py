@@ -1,0 +1,142 @@
+"""What the service needs from outside, and what its own health page says."""
+
+import pandas as pd
+
+from runbooklib.errors import NonsenseError, NotConfiguredError
+from runbooklib.findings import Finding, Status
+from runbooklib.scene import Scene
+from runbooklib.tape import side_by_side
+
+
+def dependencies_reachable(scene: Scene) -> Finding:
+    """Can the dependencies be reached: name, port, certificate?
+
+    Each configured dependency is resolved, connected to and, for https, shaken hands with.
+    """
+    scene.need_live("dns")
+    needed = scene.service.dependencies
+    if not needed:
+        raise NotConfiguredError(
+            "the service names no dependencies",
+            system="dns",
+            remedy="add `dependencies` to the service in the environment's file",
+        )
+    dns = scene.sources.dns
+    reached = side_by_side([lambda url=one.url: dns.reach(url) for one in needed])  # type: ignore[misc]
+    rows = pd.DataFrame(
+        [
+            {
+                "dependency": one.name,
+                "host": reach.host,
+                "fails at": reach.failed_at or "nothing",
+                "error": reach.error,
+                "name seconds": reach.dns_seconds,
+                "connect seconds": reach.tcp_seconds,
+            }
+            for one, reach in zip(needed, reached, strict=True)
+        ]
+    )
+    failed = rows[rows["fails at"] != "nothing"]
+    return Finding(
+        status=Status.CRITICAL if len(failed) else Status.OK,
+        template=(
+            "{name} ({host}) cannot be reached, it fails at {step}: {error}"
+            if len(failed)
+            else "All {count} can be reached."
+        ),
+        facts=_first(failed) if len(failed) else {"count": len(rows)},
+        measured=float(len(failed)),
+        unit="count",
+        source="dns",
+        query=", ".join(one.url for one in needed),
+        rows=rows,
+    )
+
+
+def _first(failed: pd.DataFrame) -> dict[str, str | int | float | None]:
+    row = failed.iloc[0]
+    about = {"name": "dependency", "host": "host", "step": "fails at", "error": "error"}
+    return {fact: str(row[column]) for fact, column in about.items()}
+
+
+def health_page(scene: Scene) -> Finding:
+    """What does the service's health page say?
+
+    Status 200 and "healthy". The page can be wrong itself: it is one witness among others.
+    """
+    scene.need_live("web")
+    page = scene.sources.web.page(scene.service.health)
+    if not isinstance(page.json, dict) or "status" not in page.json:
+        raise NonsenseError(
+            f"the health page answered {page.status} without a JSON status",
+            system="web",
+            target=scene.service.url,
+        )
+    told = str(page.json["status"])
+    ill = [name for name, state in _components(page.json).items() if state in ("unhealthy", "error")]
+    sound = page.status == 200 and told == "healthy"
+    return Finding(
+        status=Status.OK if sound else Status.WARNING,
+        template="{code}, “{told}”." if sound else "{code}, “{told}”; components that are ill: {ill}.",
+        facts={"code": page.status, "told": told, "ill": ", ".join(ill) or "none named"},
+        measured=float(page.status),
+        source="web",
+        query=f"GET {scene.service.health}",
+    )
+
+
+def _components(page: dict[str, object]) -> dict[str, str]:
+    components = page.get("components")
+    if not isinstance(components, dict):
+        return {}
+    return {str(name): str(c.get("status", "")) for name, c in components.items() if isinstance(c, dict)}
+
+
+def component_health(scene: Scene, *, component: str) -> Finding:
+    """What does the health page say of {component}?"""
+    scene.need_live("web")
+    page = scene.sources.web.page(scene.service.health)
+    components = _components(page.json) if isinstance(page.json, dict) else {}
+    if component not in components:
+        raise NonsenseError(
+            f"the health page does not speak of {component}", system="web", target=scene.service.url
+        )
+    state = components[component]
+    return Finding(
+        status=Status.WARNING if state in ("unhealthy", "error", "not_configured") else Status.OK,
+        template="{component} is “{state}”.",
+        facts={"component": component, "state": state},
+        source="web",
+        query=f"GET {scene.service.health}",
+    )
+
+
+def key_functions(scene: Scene) -> Finding:
+    """Do the functions that matter work, by a real request?"""
+    scene.need_live("web")
+    probes = scene.service.key_functions
+    if not probes:
+        raise NotConfiguredError(
+            "the service names no key functions",
+            system="web",
+            remedy="add `key_functions` to the service in the environment's file",
+        )
+    web = scene.sources.web
+    pages = side_by_side([lambda path=one.path: web.page(path) for one in probes])  # type: ignore[misc]
+    rows = pd.DataFrame(
+        [
+            {"function": one.name, "status": page.status, "seconds": page.seconds}
+            for one, page in zip(probes, pages, strict=True)
+        ]
+    )
+    failed = rows[rows["status"] >= 400]
+    return Finding(
+        status=Status.WARNING if len(failed) else Status.OK,
+        template="These fail: {names}." if len(failed) else "All {count} work.",
+        facts={"names": ", ".join(failed["function"]), "count": len(rows)},
+        measured=float(len(failed)),
+        unit="count",
+        source="web",
+        query=", ".join(f"GET {one.path}" for one in probes),
+        rows=rows,
+    )

@@ -1,0 +1,56 @@
+"""The rules by which someone else is called."""
+
+from runbooklib import queries
+from runbooklib.errors import NoDataError, Reason
+from runbooklib.findings import Finding, Status, breach, unknown
+from runbooklib.scene import Scene
+
+
+def lasting(scene: Scene, *, longer_than_seconds: float) -> Finding:
+    """How long has it lasted?"""
+    if scene.onset is None:
+        return unknown(Reason.NO_DATA, "Nothing that was asked says when it began.", source="prometheus")
+    seconds = (scene.window.end - scene.onset).total_seconds()
+    return Finding(
+        status=breach(seconds, above=longer_than_seconds, status=Status.WARNING),
+        template="For {seconds:seconds}, since {since:time}; escalate after {limit:seconds}.",
+        facts={"seconds": seconds, "since": scene.onset, "limit": longer_than_seconds},
+        measured=seconds,
+        limit=longer_than_seconds,
+        unit="seconds",
+        since=scene.onset,
+        source="prometheus",
+    )
+
+
+def affected_users(scene: Scene, *, above: float) -> Finding:
+    """What share of the users is affected?
+
+    By the environment's own query. Without one nobody knows; the share of failed requests stands in
+    and is called so. `above` is a ratio 0–1.
+    """
+    rules = scene.target.environment.escalation
+    ask = scene.sources.prometheus
+    if not rules.affected_users_query:
+        shares = ask.instant(queries.failed_share(scene.target), scene.window.end)
+        return unknown(
+            Reason.NOT_CONFIGURED,
+            "Nothing measures affected users. As a stand-in: {share:percent} of requests fail; "
+            "escalate above {limit:percent} of users.",
+            facts={"share": float(shares["value"].iloc[0]) if len(shares) else None, "limit": above},
+            source="prometheus",
+        )
+    frame = ask.instant(rules.affected_users_query, scene.window.end)
+    if frame.empty:
+        raise NoDataError("the query for affected users has no series", system="prometheus")
+    share = float(frame["value"].iloc[0])
+    return Finding(
+        status=breach(share, above=above, status=Status.CRITICAL),
+        template="{share:percent} of users; escalate above {limit:percent}.",
+        facts={"share": share, "limit": above},
+        measured=share,
+        limit=above,
+        unit="ratio",
+        source="prometheus",
+        query=rules.affected_users_query,
+    )

@@ -1,0 +1,301 @@
+"""The ledger of one incident: what was asked, what it means so far, what may be done.
+
+`incident.check(error_rate, above=0.05)` asks one question and keeps its finding; a cause has a ledger of
+its own. Asking the same question again replaces its finding. A system that does not answer becomes an
+UNKNOWN finding and never an exception: one dead source must not take the other questions with it.
+"""
+
+import inspect
+import re
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import pandas as pd
+
+from runbooklib.checks import alerting, dependencies, escalation, latency, traffic
+from runbooklib.errors import ParameterError, Reason, RunbookError, SourceError, suggestion
+from runbooklib.findings import Cause, Finding, Proposal, Status, Verdict, judge, onset_of, unknown
+from runbooklib.scene import Scene, Sources
+from runbooklib.tape import Entry, Tape
+from runbooklib.window import seconds_of
+
+_FACT = re.compile(r"\{([a-z_]+)\}")
+Check = Callable[..., Finding]
+Action = Callable[..., Proposal]
+
+
+class Audience(Protocol):
+    """Who is shown what happens: a notebook's cell, or nobody."""
+
+    def opened(self, incident: "Incident", entries: Sequence[Entry]) -> None:
+        """The ledger is open and empty."""
+
+    def found(self, incident: "Incident", finding: Finding, entries: Sequence[Entry]) -> None:
+        """A question was answered."""
+
+    def proposed(self, incident: "Incident", proposal: Proposal, entries: Sequence[Entry]) -> None:
+        """A remedy may be shown."""
+
+    def listed(self, incident: "Incident", title: str, rows: pd.DataFrame) -> None:
+        """Something that the site's settings say."""
+
+    def concluded(
+        self, incident: "Incident", title: str, findings: Sequence[Finding], entries: Sequence[Entry]
+    ) -> None:
+        """A section of several findings has been answered at once."""
+
+
+class Incident:
+    """One incident. Made by `open_incident`; `prometheus`, `docker`, … are for questions of your own."""
+
+    def __init__(self, scene: Scene, tape: Tape, audience: Audience) -> None:
+        self.scene = scene
+        self._tape = tape
+        self._audience = audience
+        self._symptoms: dict[str, Finding] = {}
+        self._causes: dict[str, CauseLedger] = {}
+        self._marks: tuple[tuple[datetime, str], ...] | None = None
+        audience.opened(self, tape.take_recorded())
+
+    def __repr__(self) -> str:
+        return f"Incident({self.scene.alert}, {self.scene.target.service_name}, {self.verdict.status.name})"
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Every finding about symptoms, in the order in which it was first asked."""
+        return tuple(self._symptoms.values())
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the incident comes to so far."""
+        causes = [ledger.cause for ledger in self._causes.values()]
+        tolerance = self.scene.timing.tolerance_seconds + self.scene.window.step_seconds
+        return judge(self.findings, causes, onset=self.scene.onset, tolerance_seconds=tolerance)
+
+    @property
+    def sources(self) -> Sources:
+        """The systems, for questions of your own: `incident.sources.prometheus.custom_query("up")`."""
+        return self.scene.sources
+
+    @property
+    def prometheus(self) -> Any:
+        """The PrometheusConnect of this environment; what you ask it is recorded."""
+        return self.scene.sources.prometheus
+
+    def check(self, check: Check, **limits: Any) -> Finding:
+        """Ask a question about the symptom and keep what was found. Raises ParameterError for a bad limit."""
+        finding = self._answer(check, limits)
+        self._symptoms[_name(check, limits)] = finding
+        if self.scene.onset is None:
+            self.scene = replace(self.scene, onset=onset_of(self.findings))
+        self._audience.found(self, finding, self._tape.take_recorded())
+        return finding
+
+    def cause(self, id: str, title: str) -> "CauseLedger":  # noqa: A002 - it is the cause's id
+        """The ledger of one possible cause, by an id in kebab-case that stays the same for ever."""
+        return self._causes.setdefault(id, CauseLedger(self, id, title))
+
+    def basics(self) -> None:
+        """Show what this is about: alert, service, window, who keeps the runbook."""
+        site, window = self.scene.target.environment, self.scene.window
+        told = {
+            "alert": self.scene.alert,
+            "service": self.scene.service.title,
+            "environment": site.title,
+            "from": pd.Timestamp(window.start),
+            "to": pd.Timestamp(window.end),
+            "team": site.ownership.team,
+            "runbook last reviewed": site.ownership.last_reviewed,
+        }
+        rows = pd.DataFrame([{"": name, " ": value} for name, value in told.items() if value])
+        self._audience.listed(self, "", rows)
+
+    def contacts(self) -> None:
+        """Show whom to call."""
+        found = self.scene.target.environment.contacts
+        rows = pd.DataFrame(
+            [
+                {"role": c.role, "name": c.name, "reach": c.reach, "only for": ", ".join(c.only_for)}
+                for c in found
+            ]
+        )
+        self._audience.listed(self, "Contacts", rows)
+
+    def links(self) -> None:
+        """Show the site's links, with this window filled in."""
+        window, site = self.scene.window, self.scene.target.environment
+        facts = {
+            "start_ms": str(int(window.start.timestamp() * 1000)),
+            "end_ms": str(int(window.end.timestamp() * 1000)),
+            "end": window.end.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "span": f"{int(window.span_seconds)}s",
+            "alert": self.scene.alert,
+        }
+        rows = pd.DataFrame(
+            [
+                {"where": name, "link": _FACT.sub(lambda found: facts.get(found[1], found[0]), link)}
+                for name, link in (site.links | site.documents).items()
+            ]
+        )
+        self._audience.listed(self, "Links for this window", rows)
+
+    def history(self) -> None:
+        """Show the past incidents of this alert."""
+        found = self.scene.target.environment.past_incidents.get(self.scene.alert, ())
+        rows = pd.DataFrame([past.model_dump() for past in found])
+        self._audience.listed(self, "Past incidents", rows)
+
+    def escalation(self) -> None:
+        """Judge the rules by which someone else is called. They are no part of the verdict."""
+        rules = self.scene.target.environment.escalation
+        asked: list[tuple[Check, dict[str, Any]]] = [
+            (escalation.lasting, {"longer_than_seconds": seconds_of(rules.lasting)}),
+            (escalation.affected_users, {"above": rules.affected_users}),
+        ]
+        self._section("Escalation", asked)
+
+    def recovery(self, *, failed_below: float = 0.01, wait_below_seconds: float = 0.5) -> None:
+        """Judge whether it is over: health page, error rate, P95, alert, key functions.
+
+        They are no part of the verdict. `failed_below` is a ratio 0–1.
+        """
+        asked: list[tuple[Check, dict[str, Any]]] = [
+            (dependencies.health_page, {}),
+            (traffic.error_rate, {"above": failed_below}),
+            (latency.response_time, {"above": wait_below_seconds}),
+            (alerting.firing_alert, {}),
+            (dependencies.key_functions, {}),
+        ]
+        self._section("Recovery", asked)
+
+    def marks(self) -> tuple[tuple[datetime, str], ...]:
+        """What a chart should mark: the onset and the deployments in the window."""
+        if self._marks is None:
+            try:
+                window = self.scene.window
+                found = self.scene.sources.git.deployments(window.start, window.end)
+                self._marks = tuple((one.at, f"deployed {one.short}") for one in found)
+            except SourceError:
+                self._marks = ()  # a chart without marks is still a chart; `deployments` says what is wrong
+        onset = self.scene.onset
+        return (*self._marks, *(((onset, "it began"),) if onset else ()))
+
+    def _section(self, title: str, asked: Sequence[tuple[Check, dict[str, Any]]]) -> None:
+        findings = [self._answer(check, limits) for check, limits in asked]
+        self._audience.concluded(self, title, findings, self._tape.take_recorded())
+
+    def _answer(self, check: Check, limits: Mapping[str, Any]) -> Finding:
+        _refuse_bad_limits(check, limits)
+        self._tape.take_used()
+        try:
+            finding = check(self.scene, **limits)
+        except SourceError as error:
+            finding = _unknown(error)
+        except RunbookError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a check that fails must not take the others with it
+            finding = _failed(error)
+        asked = [entry.asked_at for entry in self._tape.take_used() if entry.source != "clock"]
+        return replace(
+            finding,
+            check=check.__name__,
+            question=_question(check, limits),
+            asked_at=max(asked, default=finding.asked_at),
+        )
+
+    def _propose(self, action: Action, parameters: Mapping[str, Any]) -> Proposal:
+        try:
+            proposal = action(self.scene, **parameters)
+        except SourceError as error:
+            title = (action.__doc__ or action.__name__).strip().splitlines()[0]
+            proposal = Proposal(title, command="", effect=f"Cannot be proposed: {error}")
+        self._audience.proposed(self, proposal, self._tape.take_recorded())
+        return proposal
+
+
+class CauseLedger:
+    """The signs of one possible cause, and the remedies proposed for it."""
+
+    def __init__(self, incident: Incident, id: str, title: str) -> None:  # noqa: A002 - it is the cause's id
+        self._incident = incident
+        self._id = id
+        self._title = title
+        self._signs: dict[str, Finding] = {}
+        self._proposals: dict[str, Proposal] = {}
+
+    @property
+    def cause(self) -> Cause:
+        """The cause as it stands."""
+        return Cause(self._id, self._title, tuple(self._signs.values()), tuple(self._proposals.values()))
+
+    def check(self, check: Check, **limits: Any) -> Finding:
+        """Ask a question that speaks for or against this cause."""
+        incident = self._incident
+        finding = incident._answer(check, limits)
+        self._signs[_name(check, limits)] = finding
+        incident._audience.found(incident, finding, incident._tape.take_recorded())
+        return finding
+
+    def propose(self, action: Action, **parameters: Any) -> Proposal:
+        """Show what could be done about it. Nothing is done."""
+        proposal = self._incident._propose(action, parameters)
+        if proposal.command:
+            self._proposals[_name(action, parameters)] = proposal
+        return proposal
+
+
+def _question(check: Check, limits: Mapping[str, Any]) -> str:
+    """The first line of the check's docstring, with the limits that it names filled in."""
+    line = (check.__doc__ or check.__name__).strip().splitlines()[0]
+    return _FACT.sub(lambda found: str(limits.get(found[1], found[0])), line)
+
+
+def _name(asked: Callable[..., Any], limits: Mapping[str, Any]) -> str:
+    given = ", ".join(f"{name}={value!r}" for name, value in sorted(limits.items()))
+    return f"{asked.__name__}({given})"
+
+
+def _refuse_bad_limits(check: Check, limits: Mapping[str, Any]) -> None:
+    known = inspect.signature(check).parameters
+    for name in limits:
+        if name not in known:
+            raise ParameterError(
+                f"{check.__name__} has no limit {name!r}",
+                remedy=suggestion(name, [known_name for known_name in known if known_name != "scene"]),
+            )
+    missing = [n for n, p in known.items() if p.default is p.empty and n not in limits and n != "scene"]
+    if missing:
+        raise ParameterError(f"{check.__name__} needs {missing[0]}=…", remedy="give it in the cell")
+
+
+def _unknown(error: SourceError) -> Finding:
+    where = f"{error.system} at {error.target}" if error.target else error.system
+    return unknown(
+        error.reason,
+        "{where}: {told}",
+        facts={"where": where, "told": error.message, "remedy": error.remedy},
+        source=error.system,
+    )
+
+
+def _failed(error: Exception) -> Finding:
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return unknown(
+        Reason.NONSENSE,
+        "The check itself failed, which is a defect of the runbook: {error} ({file}:{line})",
+        facts={
+            "error": f"{type(error).__name__}: {error}",
+            "file": Path(last.filename).name,
+            "line": last.lineno or 0,
+        },
+        source="runbooklib",
+    )
+
+
+def overall(findings: Sequence[Finding]) -> Status:
+    """The worst status of a section; of none it is UNKNOWN."""
+    return max((finding.status for finding in findings), default=Status.UNKNOWN)

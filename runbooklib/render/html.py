@@ -1,0 +1,229 @@
+"""Findings and the verdict as HTML fragments for a notebook's output.
+
+Only inline styles, no script, no address to load from; every text that came from a system is escaped.
+Colours follow JupyterLab's theme where there is one. Each status has a word, a sign and a colour.
+"""
+
+import base64
+import html
+from collections.abc import Sequence
+from datetime import datetime
+
+import pandas as pd
+
+from runbooklib import charts
+from runbooklib.findings import Finding, Proposal, Status, Verdict, Weighed
+from runbooklib.render import sentences
+from runbooklib.render.sentences import headline, sentence, visible
+
+_COLOURS = {
+    Status.OK: "#1B7F4D",
+    Status.UNKNOWN: "#6A5ACD",
+    Status.WARNING: "#B25E00",
+    Status.CRITICAL: "#B3261E",
+}
+_SIGNS = {Status.OK: "✓", Status.UNKNOWN: "?", Status.WARNING: "▲", Status.CRITICAL: "✖"}
+_INK = "color:var(--jp-ui-font-color1,#1f2328)"
+_FAINT = "color:var(--jp-ui-font-color2,#59636e)"
+_FONT = "font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:14px;line-height:1.5"
+_LINE = "border:1px solid var(--jp-border-color2,#d1d9e0)"
+_MONO = "font-family:var(--jp-code-font-family,ui-monospace,monospace);font-size:12.5px"
+_MOST_ROWS = 10
+
+
+def text(value: object) -> str:
+    """Any value as text that cannot be markup."""
+    return html.escape(visible(str(value)))
+
+
+def badge(status: Status) -> str:
+    """The status as sign and word on its colour."""
+    style = (
+        f"background:{_COLOURS[status]};color:#fff;border-radius:4px;padding:1px 8px;font-weight:600;"
+        "white-space:nowrap;font-size:12.5px"
+    )
+    return f'<span style="{style}">{_SIGNS[status]} {status.name}</span>'
+
+
+def finding_card(finding: Finding, marks: Sequence[tuple[datetime, str]] = ()) -> str:
+    """One finding: what it says, its table and chart, and how it was asked."""
+    inner = [f"<div>{badge(finding.status)} <span>{text(sentence(finding))}</span></div>"]
+    if finding.rows is not None and len(finding.rows):
+        inner.append(table(finding.rows))
+    if finding.series is not None and not finding.series.dropna(how="all").empty:
+        inner.append(_chart(finding, marks))
+    inner.append(_how(finding))
+    style = (
+        f"border-left:4px solid {_COLOURS[finding.status]};padding:4px 0 4px 12px;margin:4px 0;{_FONT};{_INK}"
+    )
+    return f'<div style="{style}">{"".join(inner)}</div>'
+
+
+def _chart(finding: Finding, marks: Sequence[tuple[datetime, str]]) -> str:
+    data = base64.b64encode(charts.png(finding, [*marks, *finding.marks])).decode()
+    return (
+        f'<img src="data:image/png;base64,{data}" alt="{text(charts.alt_text(finding))}" '
+        'style="max-width:100%;margin-top:6px;border-radius:4px">'
+    )
+
+
+def _how(finding: Finding) -> str:
+    parts = [text(finding.source)] if finding.source else []
+    if finding.since:
+        parts.append(f"since {sentences.time(finding.since)}")
+    if finding.asked_at:
+        parts.append(f"asked {sentences.time(finding.asked_at)}")
+    line = " · ".join(parts)
+    remedy = finding.facts.get("remedy")
+    hint = f"<div>{text(remedy)}</div>" if remedy else ""
+    query = (
+        f'<details style="display:inline-block;margin-left:8px"><summary style="cursor:pointer">query'
+        f'</summary><code style="{_MONO};white-space:pre-wrap">{text(finding.query)}</code></details>'
+        if finding.query
+        else ""
+    )
+    return f'{hint}<div style="{_FAINT};font-size:12px">{line}{query}</div>'
+
+
+def table(frame: pd.DataFrame) -> str:
+    """A small table; columns are formatted by the unit in their names (share, seconds, bytes, per second)."""
+    cell = f"padding:2px 12px 2px 0;text-align:left;vertical-align:top;{_INK}"
+    head = "".join(
+        f'<th scope="col" style="{cell};{_FAINT};font-weight:500">{text(c)}</th>' for c in frame.columns
+    )
+    body = "".join(
+        "<tr style='background:none'>"
+        + "".join(f'<td style="{cell}">{_cell(str(c), row[c])}</td>' for c in frame.columns)
+        + "</tr>"
+        for _, row in frame.head(_MOST_ROWS).iterrows()
+    )
+    more = (
+        f'<div style="{_FAINT};font-size:12px">and {len(frame) - _MOST_ROWS} more</div>'
+        if len(frame) > _MOST_ROWS
+        else ""
+    )
+    style = "border-collapse:collapse;margin:6px 0;font-size:13px;border:none"
+    return f'<table style="{style}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}'
+
+
+def listing(title: str, frame: pd.DataFrame) -> str:
+    """A titled table of what the site's settings say; an empty one says so."""
+    heading = f"<b>{text(title)}</b>" if title else ""
+    inner = table(frame) if len(frame) else f' <span style="{_FAINT}">none known</span>'
+    return f'<div style="{_FONT};{_INK}">{heading}{inner}</div>'
+
+
+def _cell(column: str, value: object) -> str:
+    if column == "link" and str(value).startswith(("http://", "https://")):
+        return f'<a href="{text(value)}" target="_blank" rel="noopener noreferrer">{text(value)}</a>'
+    if isinstance(value, pd.Timestamp):
+        return text("" if pd.isna(value) else sentences.time(value.to_pydatetime()))
+    if value is None or (isinstance(value, float) and value != value):
+        return "–"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        number = float(value)
+        if column.endswith("share"):
+            return sentences.percent(number)
+        if column.endswith("per second"):
+            return sentences.rate(number)
+        if column.endswith("seconds"):
+            return sentences.seconds(number)
+        if column.endswith("bytes"):
+            return sentences.size(number)
+        return f"{int(number)}" if number == int(number) else sentences.number(number)
+    return text(value)
+
+
+def verdict_card(verdict: Verdict, about: str, *, is_replay: bool = False) -> str:
+    """The answer: verdict, causes with what speaks for and against each, next command, what was not checked.
+
+    `about` is the line that says which alert, service and window this is.
+    """
+    colour = _COLOURS[verdict.status]
+    replayed = " · <b>replayed from a recording</b>" if is_replay else ""
+    answer = f"{badge(verdict.status)} {text(headline(verdict))}"
+    parts = [
+        f'<div style="font-size:17px;font-weight:600">{answer}</div>',
+        f'<div style="{_FAINT};font-size:12.5px;margin:2px 0 8px">{text(about)}{replayed}</div>',
+        _causes(verdict),
+        _next(verdict.proposals),
+        _not_checked(verdict.not_checked),
+    ]
+    box = f"{_LINE};border-top:5px solid {colour};border-radius:6px;padding:12px 16px;margin:4px 0"
+    style = f"{box};{_FONT};{_INK}"
+    return f'<div style="{style}" role="status">{"".join(parts)}</div>'
+
+
+def _causes(verdict: Verdict) -> str:
+    if not verdict.causes:
+        return ""
+    claimed = "".join(_claimed(weighed) for weighed in verdict.claimed)
+    rest = [w for w in verdict.causes if not w.is_claimed]
+    others = "; ".join(f"{text(w.cause.title)}: {w.rank.value}" for w in rest)
+    tail = f'<div style="{_FAINT};font-size:13px">{others}</div>' if others else ""
+    return f'<div style="margin-top:6px">{claimed}{tail}</div>'
+
+
+def _claimed(weighed: Weighed) -> str:
+    lines = [
+        *(("for", sign, "#1B7F4D") for sign in weighed.speaks_for),
+        *(("against", sign, "#B3261E") for sign in weighed.speaks_against),
+        *(("came after", sign, "#B3261E") for sign in weighed.came_after),
+        *(("missing", sign, "#6A5ACD") for sign in weighed.missing),
+    ]
+    shown = "".join(
+        f'<li style="margin:0"><span style="color:{colour};font-weight:600">{word}</span> '
+        f"{text(sentence(sign))}</li>"
+        for word, sign, colour in lines
+    )
+    counted = f"{weighed.points_for} for, {weighed.points_against} against"
+    counted = f"({weighed.points_for} for, {weighed.points_against} against, {len(weighed.missing)} missing)"
+    points = f'{weighed.rank.value} <span style="{_FAINT};font-size:12.5px">{counted}</span>'
+    summary = f'<summary style="cursor:pointer"><b>{text(weighed.cause.title)}</b> — {points}</summary>'
+    signs = f'<ul style="margin:2px 0 4px;padding-left:20px;font-size:13px">{shown}</ul>'
+    return f'<details open style="margin-bottom:4px">{summary}{signs}</details>'
+
+
+def _next(proposals: Sequence[Proposal]) -> str:
+    if not proposals:
+        return ""
+    return f'<div style="margin-top:6px"><b>Next</b>{proposal_lines(proposals[:2])}</div>'
+
+
+def proposal_lines(proposals: Sequence[Proposal]) -> str:
+    """What may be done: title, command, effect and loss."""
+    ground = "background:var(--jp-layout-color2,#f3f4f6);padding:4px 8px;border-radius:4px"
+    code = f"display:block;{ground};{_MONO};{_INK};white-space:pre-wrap"
+    return "".join(
+        f'<div style="margin:4px 0;{_FONT};{_INK}"><div>{text(p.title)}</div>'
+        + (f'<code style="{code}">{text(p.command)}</code>' if p.command else "")
+        + f'<div style="{_FAINT};font-size:12.5px">{text(p.effect)} '
+        + (f"Loses: {text(p.loses)}" if p.loses else "")
+        + "</div></div>"
+        for p in proposals
+    )
+
+
+def _not_checked(findings: Sequence[Finding]) -> str:
+    if not findings:
+        style = f"{_FAINT};font-size:13px;margin-top:6px"
+        return f'<div style="{style}">Everything that was asked was answered.</div>'
+    lines = "".join(
+        f'<li style="margin:0">{text(f.question)} <span style="{_FAINT}">{text(sentence(f))}</span></li>'
+        for f in findings
+    )
+    return (
+        f'<div style="margin-top:6px"><b style="color:{_COLOURS[Status.UNKNOWN]}">Not checked</b>'
+        f'<ul style="margin:2px 0;padding-left:20px;font-size:13px">{lines}</ul></div>'
+    )
+
+
+def section_card(title: str, status: Status, findings: Sequence[Finding]) -> str:
+    """Several findings of one section as a list."""
+    lines = "".join(
+        f'<li style="margin:3px 0;list-style:none">{badge(f.status)} <b>{text(f.question)}</b> '
+        f"{text(sentence(f))}</li>"
+        for f in findings
+    )
+    head = f"<div><b>{text(title)}</b> {badge(status)}</div>"
+    return f'<div style="{_FONT};{_INK}">{head}<ul style="padding-left:4px">{lines}</ul></div>'

@@ -1,0 +1,128 @@
+"""An executed notebook as one HTML page: no script, no request to anywhere, whatever it was that ran.
+
+Output that claims to be HTML is cleaned to a list of tags and attributes (nh3), Markdown is rendered
+with HTML turned off, everything else is text. A content security policy forbids the rest.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import nh3
+from markdown_it import MarkdownIt
+
+from runbooklib.render.html import text
+
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+_TAGS = set(
+    "a b blockquote br code details div em h1 h2 h3 h4 h5 h6 hr i img li ol p pre s small span strong sub "
+    "summary sup table tbody td th thead tr ul".split()
+)
+_ATTRIBUTES = {
+    "*": {"style", "title", "role"},
+    "a": {"href"},
+    "img": {"src", "alt"},
+    "details": {"open"},
+    "th": {"scope", "colspan", "rowspan"},
+    "td": {"colspan", "rowspan"},
+}
+_STYLES = set(
+    "background background-color border border-bottom border-collapse border-left border-radius border-top "
+    "color cursor display font-family font-size font-style font-weight line-height list-style margin "
+    "margin-bottom margin-left margin-top max-width padding padding-bottom padding-left text-align "
+    "vertical-align white-space".split()
+)
+_CSS = """
+:root { color-scheme: light dark; --jp-border-color2: #d1d9e0; }
+body { margin: 0 auto; max-width: 60rem; padding: 1.5rem; font: 15px/1.55 system-ui, sans-serif;
+  color: #1f2328; background: #fff; }
+h1 { font-size: 1.6rem; margin: .2rem 0 .6rem; } h2 { font-size: 1.25rem; margin: 2rem 0 .4rem;
+  border-bottom: 1px solid #d1d9e0; padding-bottom: .2rem; }
+h3 { font-size: 1.05rem; margin: 1.2rem 0 .3rem; } p { margin: .3rem 0 .6rem; }
+pre, code { font: 12.5px/1.5 ui-monospace, monospace; } pre { overflow-x: auto; padding: .5rem .7rem;
+  background: #f6f8fa; border-radius: 6px; white-space: pre-wrap; overflow-wrap: anywhere; }
+code { overflow-wrap: anywhere; }
+details.cell { color: #8b949e; font-size: 11px; text-align: right; }
+details.cell pre { text-align: left; } details.cell summary { cursor: pointer; }
+table { border-collapse: collapse; } td, th { padding: .15rem .8rem .15rem 0; text-align: left; }
+ul, ol { margin: .3rem 0 .6rem; padding-left: 1.4rem; } img { background: #fff; }
+@media (prefers-color-scheme: dark) {
+  :root { --jp-ui-font-color1: #e6edf3; --jp-ui-font-color2: #9da7b1; --jp-border-color2: #3d444d;
+    --jp-layout-color2: #21262d; }
+  body { color: #e6edf3; background: #0d1117; } h2 { border-color: #3d444d; } pre { background: #161b22; }
+  a { color: #6cb2ff; } details.cell { color: #9da7b1; } }
+@media print { details.cell { display: none; } }
+"""
+
+
+def page(notebook: Mapping[str, Any], title: str) -> str:
+    """The whole page. `notebook` is nbformat 4."""
+    body = "\n".join(_cell(cell) for cell in notebook["cells"])
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{text(title)}</title><style>{_CSS}</style></head>\n<body>\n{body}\n</body></html>\n"
+    )
+
+
+def _cell(cell: Mapping[str, Any]) -> str:
+    source = _joined(cell.get("source", ""))
+    if cell["cell_type"] == "markdown":
+        return markdown(source)
+    if cell["cell_type"] != "code":
+        return f"<pre>{text(source)}</pre>"
+    outputs = "\n".join(_output(output) for output in cell.get("outputs", ()))
+    code = f'<details class="cell"><summary>code</summary><pre>{text(source)}</pre></details>'
+    return f"{outputs}\n{code if source.strip() else ''}"
+
+
+def markdown(source: str) -> str:
+    """Markdown as HTML; HTML in it stays text. Open and ticked boxes are shown as such."""
+    rendered: str = MarkdownIt("commonmark", {"html": False}).enable("table").render(source)
+    return clean(rendered.replace("<li>[ ] ", "<li>☐ ").replace("<li>[x] ", "<li>☑ "))
+
+
+def _output(output: Mapping[str, Any]) -> str:
+    kind = output.get("output_type")
+    if kind == "stream":
+        return f"<pre>{text(_joined(output.get('text', '')))}</pre>"
+    if kind == "error":
+        told = "\n".join(output.get("traceback") or [f"{output.get('ename')}: {output.get('evalue')}"])
+        return f"<pre>{text(told)}</pre>"
+    data = output.get("data", {})
+    if "text/html" in data:
+        return clean(_joined(data["text/html"]))
+    if "image/png" in data:
+        return clean(f'<img alt="chart" src="data:image/png;base64,{_joined(data["image/png"]).strip()}">')
+    if "text/markdown" in data:
+        return markdown(_joined(data["text/markdown"]))
+    plain = _joined(data.get("text/plain", ""))
+    return f"<pre>{text(plain)}</pre>" if plain else ""
+
+
+def _joined(source: str | Iterable[str]) -> str:
+    return source if isinstance(source, str) else "".join(source)
+
+
+def clean(fragment: str) -> str:
+    """The fragment with nothing left in it that could run or ask for something."""
+    return nh3.clean(
+        fragment,
+        tags=_TAGS,
+        attributes=_ATTRIBUTES,
+        attribute_filter=_allowed,
+        filter_style_properties=_STYLES,
+        url_schemes={"http", "https", "mailto", "data"},
+        link_rel="noopener noreferrer",
+        strip_comments=True,
+    )
+
+
+def _allowed(_tag: str, attribute: str, value: str) -> str | None:
+    if attribute == "src":
+        return value if value.startswith("data:image/png;base64,") else None
+    if attribute == "href":
+        return value if value.startswith(("http://", "https://", "mailto:", "#")) else None
+    if attribute == "style" and ("url(" in value.lower() or "\\" in value):
+        return None
+    return value

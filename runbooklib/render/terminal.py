@@ -1,0 +1,76 @@
+"""The answer in a terminal: what a tired engineer reads first."""
+
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from runbooklib.render.sentences import visible
+
+_STYLES = {
+    "OK": "bold green",
+    "UNKNOWN": "bold magenta",
+    "WARNING": "bold yellow",
+    "CRITICAL": "bold red",
+}
+_SIGNS = {"OK": "✓", "UNKNOWN": "?", "WARNING": "▲", "CRITICAL": "✖"}
+
+
+def progress_line(status: str, check: str, says: str, seconds: float) -> Text:
+    """One finding as one line."""
+    line = Text(f"{_SIGNS[status]} ", style=_STYLES[status])
+    line.append(f"{check:<24} ", style="default")
+    line.append(visible(says).replace("\n", " "), style="dim")
+    line.append(f"  {seconds:.1f}s", style="dim")
+    line.truncate(160, overflow="ellipsis")
+    return line
+
+
+def answer(verdict: dict[str, Any]) -> Group:
+    """Verdict, causes with what speaks for and against them, what was not checked, what next."""
+    status = verdict["status"]
+    title = Text(f"{_SIGNS[status]} {status}  ", style=_STYLES[status])
+    title.append(f"{verdict['alert']} · {verdict['service']} · {verdict['environment']}", style="bold")
+    lines: list[RenderableType] = [title, _indented(verdict["headline"])]
+    if verdict["onset"]:
+        lines.append(_indented(f"since {verdict['onset'][:19].replace('T', ' ')} UTC", "dim"))
+    for cause in verdict["causes"]:
+        lines += _cause(cause)
+    lines += _missing(verdict["not_checked"])
+    if verdict["next"]:
+        lines.append(Text("\nNext", style="bold"))
+        for proposal in verdict["next"][:2]:
+            lines.append(_indented(proposal["title"]))
+            lines.append(
+                Padding(Text(visible(proposal["command"]), style="cyan", overflow="fold"), (0, 0, 0, 4))
+            )
+    return Group(*lines)
+
+
+def _cause(cause: dict[str, Any]) -> list[RenderableType]:
+    if cause["rank"] in ("unlikely", "cannot tell"):
+        return [_indented(f"{cause['title']}: {cause['rank']}", "dim")]
+    lines: list[RenderableType] = [Text(f"\n{cause['title']}: {cause['rank']}", style="bold")]
+    for word, style in (("for", "green"), ("against", "red"), ("missing", "magenta")):
+        for sign in cause[word]:
+            line = Text(f"{word:<8}", style=style)
+            line.append(visible(sign["says"]), style="default")
+            lines.append(Padding(line, (0, 0, 0, 2)))
+    return lines
+
+
+def _missing(not_checked: list[dict[str, Any]]) -> list[RenderableType]:
+    if not not_checked:
+        return []
+    lines: list[RenderableType] = [Text("\nNot checked", style="bold magenta")]
+    return lines + [_indented(f"{one['question']} {one['says']}") for one in not_checked]
+
+
+def _indented(text: str, style: str = "default") -> Padding:
+    return Padding(Text(visible(text), style=style), (0, 0, 0, 2))
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that never reads markup or emoji codes out of what it is given."""
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=False)

@@ -1,0 +1,78 @@
+"""The verdict as JSON: what machines read, and what a replay must give again to the byte."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from runbooklib.findings import Finding, Proposal, Verdict, Weighed
+from runbooklib.render.sentences import headline, sentence
+from runbooklib.scene import Scene
+
+VERSION = 1
+FINDING_MIME = "application/vnd.runbook.finding+json"
+VERDICT_MIME = "application/vnd.runbook.verdict+json"
+RECORDING_MIME = "application/vnd.runbook.recording+json"
+
+
+def verdict_as_dict(verdict: Verdict, scene: Scene) -> dict[str, Any]:
+    """The verdict of a scene; `docs/verdict.md` describes each field."""
+    return {
+        "version": VERSION,
+        "status": verdict.status.name,
+        "alert": scene.alert,
+        "service": scene.target.service_name,
+        "environment": scene.target.environment_name,
+        "headline": headline(verdict),
+        "window": {
+            "start": scene.window.start.isoformat(),
+            "end": scene.window.end.isoformat(),
+            "step_seconds": scene.window.step_seconds,
+        },
+        "onset": verdict.onset.isoformat() if verdict.onset else None,
+        "symptoms": [_told(finding) for finding in verdict.symptoms],
+        "causes": [_cause(weighed) for weighed in verdict.causes],
+        "not_checked": [_told(finding) for finding in verdict.not_checked],
+        "next": [_proposal(proposal) for proposal in verdict.proposals],
+    }
+
+
+def _told(finding: Finding) -> dict[str, Any]:
+    return {
+        "check": finding.check,
+        "question": finding.question,
+        "status": finding.status.name,
+        "says": sentence(finding),
+        "source": finding.source,
+        "since": finding.since.isoformat() if finding.since else None,
+    }
+
+
+def _cause(weighed: Weighed) -> dict[str, Any]:
+    return {
+        "id": weighed.cause.id,
+        "title": weighed.cause.title,
+        "rank": weighed.rank.value,
+        "points_for": weighed.points_for,
+        "points_against": weighed.points_against,
+        "for": _all_told(weighed.speaks_for),
+        "against": _all_told((*weighed.speaks_against, *weighed.came_after)),
+        "missing": _all_told(weighed.missing),
+    }
+
+
+def _all_told(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    return [_told(finding) for finding in findings]
+
+
+def _proposal(proposal: Proposal) -> dict[str, str]:
+    return {
+        "title": proposal.title,
+        "command": proposal.command,
+        "effect": proposal.effect,
+        "loses": proposal.loses,
+    }
+
+
+def canonical(value: Any) -> str:
+    """JSON with one spelling: sorted keys, two spaces, UTF-8 as it is, one line break at the end."""
+    return json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -1,0 +1,83 @@
+"""A run: the notebook is executed by papermill and kept as evidence."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from runbooklib import settings
+from runbooklib.errors import SettingsError
+from runbooklib.evidence import Bundle, verdict_of
+from runbooklib.parameters import Value
+from runbooklib.runbooks import Runbook
+
+OnFinding = Callable[[dict[str, Any], float], None]
+START_SECONDS = 60
+RUN_SECONDS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What became of a run. `verdict` is as far as it got; `failure` says why it got no further."""
+
+    bundle: Path
+    verdict: dict[str, Any] | None
+    failure: str
+    seconds: float
+
+
+def prepare(runbook: Runbook, values: Mapping[str, Value], output: Path) -> Bundle:
+    """The folder for a run's evidence, opened before anything is asked. Raises InputError."""
+    service = str(values.get("service") or runbook.declared["service"].default)
+    return Bundle(output, runbook.alert, service, datetime.now(UTC))
+
+
+def run(
+    runbook: Runbook, values: Mapping[str, Value], bundle: Bundle, on_finding: OnFinding | None = None
+) -> Run:
+    """Run the notebook headlessly and keep it as evidence in the bundle. Raises EvidenceError."""
+    started = time.monotonic()
+    try:
+        notebook, failure = _execute(runbook, values, bundle.notebook_path, on_finding)
+    except BaseException:
+        bundle.abandon()
+        raise
+    final = bundle.finish(notebook)
+    return Run(final, verdict_of(notebook), failure, time.monotonic() - started)
+
+
+def _execute(
+    runbook: Runbook, values: Mapping[str, Value], path: Path, on_finding: OnFinding | None
+) -> tuple[dict[str, Any], str]:
+    """The executed notebook as far as it got, and why it got no further."""
+    import nbformat
+    import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from papermill.engines import papermill_engines
+
+    from runbooklib.engine import RunbookEngine
+
+    papermill_engines.register("runbook", RunbookEngine)
+    failure = ""
+    try:
+        papermill.execute_notebook(
+            str(runbook.notebook),
+            str(path),
+            parameters=dict(values),
+            engine_name="runbook",
+            progress_bar=False,
+            start_timeout=START_SECONDS,
+            execution_timeout=RUN_SECONDS,
+            cwd=str(settings.home()),
+            on_finding=on_finding,
+        )
+    except papermill.PapermillExecutionError as error:
+        failure = f"cell {error.exec_count}: {error.ename}: {error.evalue}"
+    except (DeadKernelError, CellTimeoutError, RuntimeError) as error:
+        failure = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+    if not path.exists():
+        raise SettingsError(f"the notebook did not start: {failure}", remedy="run `jupyter kernelspec list`")
+    executed: dict[str, Any] = nbformat.read(path, as_version=4)
+    return executed, failure

@@ -1,0 +1,129 @@
+"""Where and when: the target, the window and the systems that can be asked.
+
+Checks get a Scene and nothing else. The systems are made on first use, and all of them answer
+through the same tape.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cached_property
+
+from runbooklib.errors import NotConfiguredError, StaleError
+from runbooklib.settings import Service, Target, Timing, configured, secret
+from runbooklib.sources.alertmanager import Alertmanager
+from runbooklib.sources.dns import Dns
+from runbooklib.sources.docker import Docker
+from runbooklib.sources.git import Git
+from runbooklib.sources.postgres import Postgres
+from runbooklib.sources.prometheus import Prometheus
+from runbooklib.sources.web import Web
+from runbooklib.tape import Tape
+from runbooklib.window import Window
+
+
+class Sources:
+    """The systems of one target. Each raises NotConfiguredError where the environment does not name it."""
+
+    def __init__(self, target: Target, tape: Tape) -> None:
+        self._target = target
+        self._tape = tape
+
+    @cached_property
+    def prometheus(self) -> Prometheus:
+        """Metrics and rules."""
+        system = configured(self._target.systems.prometheus, "prometheus")
+        return Prometheus(system.url, self._tape, token=self._secret(system.token_env))
+
+    @cached_property
+    def alertmanager(self) -> Alertmanager:
+        """Alerts and silences."""
+        system = configured(self._target.systems.alertmanager, "alertmanager")
+        return Alertmanager(system.url, self._tape, token=self._secret(system.token_env))
+
+    @cached_property
+    def docker(self) -> Docker:
+        """Containers, their events and logs."""
+        return Docker(configured(self._target.systems.docker, "docker").url, self._tape)
+
+    @cached_property
+    def postgres(self) -> Postgres:
+        """Sessions, locks and limits of the database."""
+        system = configured(self._target.systems.postgres, "postgres")
+        return Postgres(system.dsn, self._tape, password=self._secret(system.password_env))
+
+    @cached_property
+    def web(self) -> Web:
+        """The service's own pages."""
+        if not self._target.service.url:
+            raise NotConfiguredError(
+                "the service has no url", system="web", remedy="add it to the environment's file"
+            )
+        return Web(self._target.service.url, self._tape)
+
+    @cached_property
+    def dns(self) -> Dns:
+        """Names, and what can be reached by them."""
+        return Dns(self._target.systems.dns.nameservers, self._tape)
+
+    @cached_property
+    def git(self) -> Git:
+        """Deployments."""
+        system = configured(self._target.systems.git, "git")
+        return Git(system.repository, self._tape, deployment_tags=system.deployment_tags)
+
+    def _secret(self, variable: str) -> str:
+        # A replay asks nobody, so it needs no secret either.
+        return "" if self._tape.is_replay else secret(variable)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One alert's target and window. `onset` is when the symptom began, as far as is known by now."""
+
+    alert: str
+    target: Target
+    window: Window
+    sources: Sources = field(repr=False, compare=False)
+    onset: datetime | None = None
+
+    @property
+    def service(self) -> Service:
+        """The service's own settings."""
+        return self.target.service
+
+    @property
+    def timing(self) -> Timing:
+        """How this site measures."""
+        return self.target.timing
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of the service's series."""
+        return dict(self.service.labels)
+
+    @property
+    def container(self) -> str:
+        """The name of the service's container. Raises NotConfiguredError."""
+        if not self.service.containers:
+            raise NotConfiguredError(
+                "the service names no container",
+                system="docker",
+                remedy="add `containers` to the service in the environment's file",
+            )
+        return self.service.containers[0]
+
+    @property
+    def suspect_since(self) -> datetime:
+        """From when on an event may have caused the symptom: the lead before it, else the window's start."""
+        if self.onset is None:
+            return self.window.start
+        return self.onset - timedelta(seconds=self.timing.lead_seconds)
+
+    def need_live(self, system: str) -> None:
+        """Raises StaleError where the window lies in the past, and the system only knows the present."""
+        if not self.window.is_live:
+            raise StaleError(
+                f"can only say how it is now, not how it was at {self.window.end:%Y-%m-%d %H:%M} UTC",
+                system=system,
+                remedy="read the evidence of a run from that time",
+            )

@@ -1,0 +1,185 @@
+"""What a notebook begins with: `open_incident`.
+
+It checks the parameters again (papermill only warns of unknown ones), opens the window and the tape, and
+shows the verdict at the top of the notebook, redrawn by each check.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from runbooklib import parameters
+from runbooklib.errors import ParameterError
+from runbooklib.findings import Finding, Proposal
+from runbooklib.incident import Incident, overall
+from runbooklib.redact import Redactor
+from runbooklib.render import html
+from runbooklib.render.sentences import headline, sentence, told
+from runbooklib.report import FINDING_MIME, RECORDING_MIME, VERDICT_MIME, verdict_as_dict
+from runbooklib.scene import Scene, Sources
+from runbooklib.settings import read_target, secrets_of
+from runbooklib.tape import Entry, Tape, pack
+from runbooklib.window import Window
+
+_VERDICT_DISPLAY = "runbook-verdict"
+# Papermill's own mark at the top of the cell that it injects.
+_INJECTED = "# Parameters\n"
+
+
+def open_incident(
+    alert: str, *, environment: str, service: str, at: str = "", lookback: str = ""
+) -> Incident:
+    """The incident of this alert for the service in the environment.
+
+    `at` is the end of the window (ISO 8601 with offset; empty: now), `lookback` its length (empty: the
+    environment's). Raises ParameterError, SettingsError and MissingSecretError before anything is asked.
+    """
+    for name, value in {
+        "environment": environment,
+        "service": service,
+        "at": at,
+        "lookback": lookback,
+    }.items():
+        if not isinstance(value, str):
+            raise ParameterError(f"{name} must be text, and {value!r} is not", remedy="put it in quotes")
+    shell = _shell()
+    if shell is not None:
+        _refuse_unknown_parameters(shell.user_ns.get("In", []))
+    target = read_target(environment, service)
+    tape = Tape(Redactor(secrets_of(target)))
+    window = Window.open(
+        opened_at=tape.now(),
+        at=at,
+        lookback=lookback or target.timing.lookback,
+        scrape_interval=target.timing.scrape_interval,
+    )
+    scene = Scene(alert=alert, target=target, window=window, sources=Sources(target, tape))
+    return Incident(scene, tape, _NotebookAudience(shell, tape) if shell else _TextAudience())
+
+
+def _shell() -> Any:
+    """The IPython that runs this, or None in plain Python."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return None
+    return get_ipython()
+
+
+def _refuse_unknown_parameters(executed: Sequence[str]) -> None:
+    """Raises ParameterError where papermill injected a name that the parameters cell does not declare."""
+    injected = [place for place, source in enumerate(executed) if source.startswith(_INJECTED)]
+    if not injected or not injected[0]:
+        return
+    known = parameters.declared(executed[injected[0] - 1])
+    parameters.refuse_unknown(known, parameters.assigned(executed[injected[-1]]), "parameters")
+
+
+class _NotebookAudience:
+    """Shows everything in the notebook's outputs, and keeps the ledger and the recording there."""
+
+    def __init__(self, shell: Any, tape: Tape) -> None:
+        self._tape = tape
+        self._opening: Sequence[Entry] = ()
+        # A check's finding has been shown when its cell ends: as the cell's last value it is silent.
+        for shown in (Finding, Proposal):
+            shell.display_formatter.ipython_display_formatter.for_type(shown, lambda _: None)
+
+    def opened(self, incident: Incident, entries: Sequence[Entry]) -> None:
+        self._opening = entries
+        self._verdict(incident, is_update=False)
+
+    def found(self, incident: Incident, finding: Finding, entries: Sequence[Entry]) -> None:
+        has_chart = finding.series is not None
+        marks = incident.marks() if has_chart else ()
+        late = [*entries, *self._tape.take_recorded()]
+        self._show(
+            f"{finding.status.name}  {finding.question}  {sentence(finding)}",
+            html.finding_card(finding, marks),
+            late,
+            {FINDING_MIME: {**finding.as_dict(), "says": sentence(finding)}},
+        )
+        self._verdict(incident)
+
+    def proposed(self, incident: Incident, proposal: Proposal, entries: Sequence[Entry]) -> None:
+        plain = f"{proposal.title}\n    {proposal.command}\n    {proposal.effect}"
+        self._show(plain, html.proposal_lines([proposal]), entries)
+        self._verdict(incident)
+
+    def listed(self, incident: Incident, title: str, rows: pd.DataFrame) -> None:
+        del incident
+        plain = f"{title}\n{rows.to_string(index=False)}" if len(rows) else f"{title}: none known"
+        self._show(plain, html.listing(title, rows), ())
+
+    def concluded(
+        self, incident: Incident, title: str, findings: Sequence[Finding], entries: Sequence[Entry]
+    ) -> None:
+        status = overall(findings)
+        lines = [f"  {f.status.name}  {f.question}  {sentence(f)}" for f in findings]
+        self._show(
+            "\n".join([f"{title}: {status.name}", *lines]),
+            html.section_card(title, status, findings),
+            entries,
+        )
+        self._verdict(incident)
+
+    def _verdict(self, incident: Incident, *, is_update: bool = True) -> None:
+        verdict = incident.verdict
+        data = {
+            "text/plain": f"{verdict.status.name}  {headline(verdict)}",
+            "text/html": html.verdict_card(verdict, about(incident.scene), is_replay=self._tape.is_replay),
+            VERDICT_MIME: verdict_as_dict(verdict, incident.scene),
+            RECORDING_MIME: pack(self._opening),
+        }
+        _publish(data, display_id=_VERDICT_DISPLAY, is_update=is_update)
+
+    def _show(
+        self, plain: str, fragment: str, entries: Sequence[Entry], more: dict[str, Any] | None = None
+    ) -> None:
+        data = {"text/plain": plain, "text/html": fragment, **(more or {})}
+        if entries:
+            data[RECORDING_MIME] = pack(entries)
+        _publish(data)
+
+
+def _publish(data: dict[str, Any], *, display_id: str | None = None, is_update: bool = False) -> None:
+    from IPython.display import display, update_display
+
+    if is_update:
+        update_display(data, display_id=display_id, raw=True)
+    else:
+        display(data, raw=True, display_id=display_id)
+
+
+def about(scene: Scene) -> str:
+    """Which alert, service, environment and window this is, in one line."""
+    window = f"{told(scene.window.start)} to {told(scene.window.end)}"
+    return f"{scene.alert} · {scene.service.title} · {scene.target.environment.title} · {window}"
+
+
+class _TextAudience:
+    """Writes a line for each finding; for plain Python, where there is no notebook."""
+
+    def opened(self, incident: Incident, entries: Sequence[Entry]) -> None:
+        del entries
+        print(about(incident.scene))
+
+    def found(self, incident: Incident, finding: Finding, entries: Sequence[Entry]) -> None:
+        del incident, entries
+        print(f"{finding.status.name:8}  {finding.question}  {sentence(finding)}")
+
+    def proposed(self, incident: Incident, proposal: Proposal, entries: Sequence[Entry]) -> None:
+        del incident, entries
+        print(f"          {proposal.title}: {proposal.command}")
+
+    def listed(self, incident: Incident, title: str, rows: pd.DataFrame) -> None:
+        del incident
+        print(title, rows.to_string(index=False), sep="\n")
+
+    def concluded(
+        self, incident: Incident, title: str, findings: Sequence[Finding], entries: Sequence[Entry]
+    ) -> None:
+        print(f"{overall(findings).name:8}  {title}")
+        for finding in findings:
+            self.found(incident, finding, entries)

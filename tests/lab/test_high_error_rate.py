@@ -1,0 +1,104 @@
+"""HighErrorRate on the real lab: each fault is found, named and quoted; a sound lab is called sound.
+
+Each fault is real, and the whole way is taken: the rule fires, the command line runs the notebook, the
+verdict is read from its JSON.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import Lab, processes, web
+from tests.notebooks.running import Ended, command, errors, notebook
+
+FIRING_SECONDS = 60.0
+CAUSES = ["container-crash", "database-connections", "external-dependency", "bad-deployment"]
+
+
+def run(lab: Lab, output: Path, *more: str) -> Ended:
+    site = {"RUNBOOK_ENVIRONMENTS": str(lab.layout.state / "environments")}
+    argv = ["runbook", "run", "HighErrorRate", "-e", "lab", "--output", str(output), "--json", *more]
+    return command(argv, site)
+
+
+@pytest.fixture
+def healed(lab: Lab) -> Iterator[Lab]:
+    lab.heal()
+    # What a fault left in the window would be found, and rightly so: let the next begin on clean ground.
+    time.sleep(2)
+    yield lab
+    lab.heal()
+
+
+def wait_until_firing(lab: Lab) -> None:
+    deadline = time.monotonic() + FIRING_SECONDS
+    while (web.alerts(lab.layout) or {}).get("HighErrorRate") != "firing":
+        assert time.monotonic() < deadline, "HighErrorRate did not fire"
+        time.sleep(0.5)
+    time.sleep(3)  # Alertmanager hears of it
+
+
+def test_a_sound_lab_is_ok_and_no_cause_is_claimed(healed: Lab, tmp_path: Path) -> None:
+    ended = run(healed, tmp_path, "--lookback", "20s")
+    assert ended.verdict["status"] == "OK", json.dumps(ended.verdict, indent=1)
+    assert ended.code == 0
+    assert {cause["rank"] for cause in ended.verdict["causes"]} == {"unlikely"}
+    assert sorted(cause["id"] for cause in ended.verdict["causes"]) == sorted(CAUSES)
+    assert ended.verdict["not_checked"] == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause", "reason"),
+    [
+        ("oom", "container-crash", "Killed by its memory limit of 192 MiB"),
+        ("connections-exhausted", "database-connections", "too many connections for role"),
+        ("ai-provider-down", "external-dependency", "refused"),
+        ("bad-deploy", "bad-deployment", "was deployed"),
+    ],
+)
+def test_a_fault_is_critical_with_its_cause_first_and_its_reason_quoted(
+    healed: Lab, tmp_path: Path, fault: str, cause: str, reason: str
+) -> None:
+    healed.break_(fault)
+    wait_until_firing(healed)
+    ended = run(healed, tmp_path)
+    told = json.dumps(ended.verdict, indent=1)
+    assert ended.verdict["status"] == "CRITICAL", told
+    assert ended.code == 1
+    first = ended.verdict["causes"][0]
+    assert first["id"] == cause, told
+    assert first["rank"] in ("confirmed", "likely"), told
+    assert reason.lower() in " ".join(sign["says"] for sign in first["for"]).lower(), told
+    assert ended.verdict["next"], told
+    check_evidence(healed, Path(ended.verdict["bundle"]))
+
+
+def check_evidence(lab: Lab, bundle: Path) -> None:
+    executed = notebook(bundle / "notebook.ipynb")
+    assert errors(executed) == []
+    plain = (bundle / "notebook.ipynb").read_text()
+    assert str(Path(__file__).parents[2]) not in plain
+    assert (bundle / "notebook.ipynb").stat().st_size < 1_000_000
+    assert str(lab.layout.state) + "/deployments" not in (bundle / "notebook.html").read_text()
+
+
+def test_without_prometheus_it_is_unknown_and_the_others_still_speak(healed: Lab, tmp_path: Path) -> None:
+    assert processes.stop(healed.layout, "prometheus")
+    try:
+        ended = run(healed, tmp_path, "--lookback", "20s")
+    finally:
+        healed.up()
+    assert ended.verdict["status"] == "UNKNOWN", json.dumps(ended.verdict, indent=1)
+    assert ended.code == 2
+    assert ended.verdict["headline"].startswith("Cannot tell. Unreachable: prometheus at ")
+    told = said(ended.verdict)
+    assert any(one["source"] == "docker" and one["status"] == "OK" for one in told)
+    assert any(one["source"] == "postgres" and one["status"] == "OK" for one in told)
+
+
+def said(verdict: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*verdict["symptoms"], *(s for c in verdict["causes"] for s in (*c["for"], *c["against"]))]
