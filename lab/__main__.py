@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from lab import faults
+from lab import faults, rules
 from lab.errors import LabError
 from lab.lab import Lab, Status
 from lab.layout import DEFAULT_BASE_PORT, DEFAULT_STATE
@@ -33,6 +33,7 @@ def parse() -> argparse.Namespace:
     down.add_argument("--wipe", action="store_true", help="remove the state too")
     past = verbs.add_parser("backfill", parents=[common], help="give Prometheus past hours")
     past.add_argument("hours", metavar="HOURS", type=float)
+    verbs.add_parser("rules", parents=[common], help="write lab/rules.yml again from its template")
     return parser.parse_args()
 
 
@@ -75,6 +76,8 @@ def perform(arguments: argparse.Namespace, lab: Lab) -> None:
             tell(f"{arguments.hours:g} past hours added in {time.monotonic() - started:.1f} s")
         case "down":
             lab.down(wipe=arguments.wipe)
+        case "rules":
+            rules.RENDERED.write_text(rules.render_lab(), encoding="utf-8")
         case _:
             show(lab.status())
 

@@ -13,7 +13,7 @@ systems:
   postgres: {{dsn: "{dsn}"}}
   dns: {{nameservers: ["{nameserver}"]}}
   git: {{repository: "{deployments}", deployment_tags: "deploy/*"}}
-timing: {{rate_window: "15s", lookback: "5m", lead: "60s", scrape_interval: "1s"}}
+timing: {{rate_window: "15s", lookback: "5m", lead: "20s", scrape_interval: "1s"}}
 services:
   backend:
     title: "HelloAgents backend"

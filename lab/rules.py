@@ -1,9 +1,8 @@
 """The alert rules, rendered from one template for two places: minutes in production, seconds in the lab.
 
-`python -m lab.rules` writes lab/rules.yml after a change of the template; a test holds the two together.
+`python -m lab rules` writes lab/rules.yml after a change of the template; a test holds the two together.
 """
 
-import sys
 from pathlib import Path
 
 TEMPLATE = Path(__file__).with_name("rules.template.yml")
@@ -40,9 +39,4 @@ def render(times: dict[str, str]) -> str:
 
 def render_lab() -> str:
     """The lab's rules, with a word for who opens the file."""
-    return "# Written by python -m lab.rules from rules.template.yml: change that one.\n" + render(LAB)
-
-
-if __name__ == "__main__":
-    RENDERED.write_text(render_lab(), encoding="utf-8")
-    sys.stdout.write(f"wrote {RENDERED.name}\n")
+    return "# Written by python -m lab rules from rules.template.yml: change that one.\n" + render(LAB)

@@ -35,44 +35,8 @@ from lab import (
     web,
 )
 
-PROGRAMS = {
-    "prometheus": "prometheus",
-    "promtool": "prometheus",
-    "prometheus-alertmanager": "prometheus-alertmanager",
-    "git": "git",
-}
 FIRING_SECONDS = 30.0
 ALERTS = 18
-
-
-def missing() -> str | None:
-    """Why the lab cannot run here."""
-    try:
-        for name, package in PROGRAMS.items():
-            processes.program(name, package)
-        postgres.binary("initdb")
-        if not engine.answers(engine.MACHINE_SOCKET):
-            processes.program("dockerd", "docker.io")
-    except LabError as error:
-        return str(error)
-    if os.geteuid() != 0 and not engine.answers(engine.MACHINE_SOCKET):
-        return "no Docker engine answers, and only root can start one"
-    return None
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    reason = missing()
-    if reason and os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    if reason:
-        pytest.skip(reason)
-    lab = Lab(Path(tempfile.mkdtemp(dir="/tmp", prefix="rl-")), 31000)
-    try:
-        lab.up()
-        yield lab
-    finally:
-        lab.down(wipe=True)
 
 
 @pytest.fixture
