@@ -10,12 +10,13 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable
+from enum import IntEnum
 from typing import Any
 from urllib.parse import quote, quote_plus
 
 # A "secret" of three letters would blank half of every log.
 _SHORTEST_SECRET = 4
-_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|Inf|NaN)")
+_NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|Inf|NaN)")
 
 
 def tag(value: str) -> str:
@@ -70,7 +71,8 @@ _SECRET_KEY = re.compile(rf"(?i){_WORDS}$")
 _BIRTHDAY = r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
 _UNIT = r"\s?(?:bytes|B|[nuµm]?s)\b"
 # Each begins with something rare, or is bounded: a hostile line of a megabyte must not take minutes.
-_SHAPES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
+_Shape = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
+_SECRET_SHAPES: tuple[_Shape, ...] = (
     (
         re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"),
         _group(0),
@@ -84,16 +86,31 @@ _SHAPES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     (re.compile(rf"(?i){_WORDS}\\*[\"']?\s*[=:]\s*\\*[\"']([^\"']{{2,}})[\"']"), _group(1)),
     (re.compile(rf"(?i){_WORDS}\s*[=:]\s*([^\s\"'&,;}})]{{2,}})"), _group(1)),
     (re.compile(r"(?i)\bpassword\s+'([^']+)'"), _group(1)),
+)
+_PERSONAL_SHAPES: tuple[_Shape, ...] = (
     (
-        re.compile(
-            r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,9}[A-Za-z]{2,24}\b"
-        ),
+        re.compile(r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]+@(?:[A-Za-z0-9-]{1,63}\.){1,9}[A-Za-z]{2,24}\b"),
         _group(0),
     ),
     (re.compile(rf"(?<![\w.])\d{{6}}{_BIRTHDAY}\d{{3}}[\dXx](?!\w|\.\d)"), _group(0)),
     (re.compile(r"(?<![\w.-])(?:\d[ -]?){12,18}\d(?!\w|[.-]\w)"), _card),
     (re.compile(rf"(?<![\w.])1[3-9]\d{{9}}(?!\w|\.\d|{_UNIT})"), _group(0)),
 )
+
+
+class Depth(IntEnum):
+    """What is taken out: values known to be secret; also what looks like a secret; also personal data."""
+
+    KNOWN = 0
+    SECRETS = 1
+    EVERYTHING = 2
+
+
+_SHAPES: dict[Depth, tuple[_Shape, ...]] = {
+    Depth.KNOWN: (),
+    Depth.SECRETS: _SECRET_SHAPES,
+    Depth.EVERYTHING: _SECRET_SHAPES + _PERSONAL_SHAPES,
+}
 
 
 class Redactor:
@@ -117,32 +134,33 @@ class Redactor:
     def __repr__(self) -> str:
         return f"Redactor({len(self._known)} forms)"
 
-    def text(self, value: str) -> str:
+    def text(self, value: str, depth: Depth = Depth.EVERYTHING) -> str:
         """The text without secrets."""
         if self._pattern is not None:
             value = self._pattern.sub(lambda found: self._known[found[0]], value)
         if _NUMBER.fullmatch(value):
             return value  # a sample of a counter is no card number
-        for shape, replace in _SHAPES:
+        for shape, replace in _SHAPES[depth]:
             value = shape.sub(replace, value)
         return value
 
-    def json(self, value: Any) -> Any:
+    def json(self, value: Any, depth: Depth = Depth.EVERYTHING) -> Any:
         """The JSON value without secrets; keys too, and the values of keys that are called like secrets."""
         if isinstance(value, str):
-            return self.text(value)
+            return self.text(value, depth)
         if isinstance(value, list | tuple):
-            return [self.json(item) for item in value]
+            return [self.json(item, depth) for item in value]
         if isinstance(value, dict):
-            return {self.text(str(key)): self._member(str(key), item) for key, item in value.items()}
+            return {self.text(str(k), depth): self._member(str(k), item, depth) for k, item in value.items()}
         return value
 
-    def _member(self, key: str, item: Any) -> Any:
-        return self._hidden(item) if _SECRET_KEY.search(key) else self.json(item)
+    def _member(self, key: str, item: Any, depth: Depth) -> Any:
+        is_secret = depth is not Depth.KNOWN and _SECRET_KEY.search(key)
+        return self._hidden(item, depth) if is_secret else self.json(item, depth)
 
-    def _hidden(self, item: Any) -> Any:
+    def _hidden(self, item: Any, depth: Depth) -> Any:
         if isinstance(item, list | tuple):
-            return [self._hidden(one) for one in item]
+            return [self._hidden(one, depth) for one in item]
         if isinstance(item, str | int) and not isinstance(item, bool) and item != "":
             return item if str(item).startswith("[redacted:") else tag(str(item))
-        return self.json(item)
+        return self.json(item, depth)

@@ -45,6 +45,9 @@ def _no_credentials(text: str) -> str:
     return text
 
 
+_SECRET_NAME = re.compile(r"(?i)(?:passw|secret|token|api_?key|access_?key|private_?key|credential)")
+_SECRET_WITHIN = re.compile(r"://[^\s/:@]*:([^\s/@]+)@|\bpassword=([^\s&'\"]+)")
+
 Duration = Annotated[str, AfterValidator(_duration)]
 Address = Annotated[str, AfterValidator(_no_credentials)]
 
@@ -245,6 +248,14 @@ def home() -> Path:
     )
 
 
+def home_or_here() -> Path:
+    """The home, or this folder where there is none: a replay needs no settings."""
+    try:
+        return home()
+    except SettingsError:
+        return Path.cwd()
+
+
 def _environment_files() -> dict[str, Path]:
     extra = os.environ.get(ENVIRONMENTS_VARIABLE, "")
     folders = [home() / "parameters" / "environments", *(Path(p) for p in extra.split(os.pathsep) if p)]
@@ -322,6 +333,15 @@ def secrets_of(target: Target) -> list[str]:
     named = [s.token_env for s in (systems.prometheus, systems.alertmanager) if s]
     named += [systems.postgres.password_env] if systems.postgres else []
     return [secret(variable) for variable in named if variable]
+
+
+def environment_secrets() -> list[str]:
+    """What is secret in this process's environment: by the variable's name, or as the password of a DSN."""
+    named = [value for name, value in os.environ.items() if _SECRET_NAME.search(name)]
+    within = [
+        word for value in os.environ.values() for pair in _SECRET_WITHIN.findall(value) for word in pair
+    ]
+    return sorted({secret for secret in (*named, *within) if len(secret) >= 6})
 
 
 def configured(system: System | None, name: str) -> System:

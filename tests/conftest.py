@@ -1,0 +1,80 @@
+"""Which servers the tests can use: told in the header, and never missing silently."""
+
+import os
+import re
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+# The programs that a server goes by, and what is skipped without it.
+SERVERS = {
+    "prometheus": (["prometheus"], "tests/lab, tests/sources/test_prometheus.py"),
+    "alertmanager": (
+        ["prometheus-alertmanager", "alertmanager"],
+        "tests/lab, tests/sources/test_alertmanager.py",
+    ),
+    "postgresql": (
+        ["postgres", "/usr/lib/postgresql/*/bin/postgres"],
+        "tests/lab, tests/sources/test_postgres.py",
+    ),
+    "dockerd": (["dockerd"], "tests/lab, tests/sources/test_docker.py"),
+    "chromium": (["chromium", "chromium-browser"], "tests/browser"),
+}
+_ROOT = Path(__file__).parents[1]
+_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+_found = pytest.StashKey[dict[str, str]]()
+
+
+def _program(names: list[str]) -> str | None:
+    for name in names:
+        matches = (
+            sorted(Path("/").glob(name[1:])) if name.startswith("/") else [shutil.which(name, path=_PATH)]
+        )
+        if matches and matches[-1]:
+            return str(matches[-1])
+    return None
+
+
+def _version(names: list[str]) -> str:
+    """The version of the first of these programs that is here; empty where none is."""
+    program = _program(names)
+    if program is None:
+        return ""
+    try:
+        told = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    number = re.search(r"\d+(?:\.\d+)+", told.stdout + told.stderr)
+    return number[0] if number else ""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    with ThreadPoolExecutor() as pool:
+        versions = pool.map(_version, [programs for programs, _ in SERVERS.values()])
+    found = config.stash[_found] = dict(zip(SERVERS, versions, strict=True))
+    missing = [name for name, version in found.items() if not version]
+    if missing and os.environ.get("CI") == "true":
+        pytest.exit(f"CI=true and missing: {', '.join(missing)}; install with: make servers", returncode=3)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    found = config.stash[_found]
+    here = ", ".join(f"{name} {version}" for name, version in found.items() if version)
+    lines = [f"servers: {here or 'none'}"]
+    for name, version in found.items():
+        if not version:
+            lines.append(f"servers: no {name}, so skipped: {SERVERS[name][1]} (make servers)")
+    return lines
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for name, version in config.stash[_found].items():
+        if version:
+            continue
+        places = [_ROOT / place for place in SERVERS[name][1].split(", ")]
+        for item in items:
+            if any(item.path.is_relative_to(place) for place in places):
+                item.add_marker(pytest.mark.skip(reason=f"there is no {name} here: make servers"))

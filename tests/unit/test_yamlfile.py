@@ -1,0 +1,151 @@
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from runbooklib.errors import SettingsError
+from runbooklib.yamlfile import read_mapping
+
+
+def read(folder: Path, text: str | bytes) -> dict[str, Any]:
+    file = folder / "x.yaml"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return read_mapping(file, "x.yaml")
+
+
+def test_plain_values_mean_what_they_look_like(tmp_path: Path) -> None:
+    text = """
+    text: backend
+    number: 5
+    share: 0.05
+    flag: true
+    nothing: null
+    day: 2026-01-15
+    time: "12:34:56"
+    quoted: "no"
+    list: [a, 1]
+    map: {a: {b: c}}
+    """
+    assert read(tmp_path, text) == {
+        "text": "backend",
+        "number": 5,
+        "share": 0.05,
+        "flag": True,
+        "nothing": None,
+        "day": "2026-01-15",
+        "time": "12:34:56",
+        "quoted": "no",
+        "list": ["a", 1],
+        "map": {"a": {"b": "c"}},
+    }
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# only a comment\n", "---\n"])
+def test_an_empty_file_is_an_empty_mapping(tmp_path: Path, text: str) -> None:
+    assert read(tmp_path, text) == {}
+
+
+AMBIGUOUS = [
+    "NO",
+    "no",
+    "yes",
+    "Yes",
+    "on",
+    "off",
+    "y",
+    "N",
+    "007",
+    "-007",
+    "0o17",
+    "0b1",
+    "0x1F",
+    "12:34:56",
+    "1:30",
+]
+
+
+@pytest.mark.parametrize("word", AMBIGUOUS)
+def test_words_that_yaml_turns_into_values_are_refused(tmp_path: Path, word: str) -> None:
+    with pytest.raises(SettingsError, match=r"x.yaml, line 2, column 4: .*quote it"):
+        read(tmp_path, f"a: b\nk: {word}\n")
+    assert read(tmp_path, f"k: '{word}'") == {"k": word}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("on: 1", "line 1, column 1: on can be read in two ways"),
+        ("a: 1\nb: 2\na: 3", "line 3, column 1: 'a' stands here twice"),
+        ("x:\n  a: 1\n  a: 2", "line 3, column 3: 'a' stands here twice"),
+        ("1: a", "line 1, column 1: the key 1 is not text"),
+        ("? [a]\n: b", "line 1, column 3: the key ['a'] is not text"),
+        ("a: &x 1\nb: *x", "line 1, column 4: anchors and aliases"),
+        ("a: *x", "line 1, column 4: anchors and aliases"),
+        ("<<: {a: 1}", "line 1, column 1: "),
+        ("a: [1, 2", "line 1, column 9: "),
+        ("a: 1\n b: 2", "line 2, column 3: "),
+        ("a: 1\n\tb: 2", "line 2, column 1: "),
+        ("a: 1\n---\nb: 2", "line 2, column 1: "),
+        ("a: 1\nb: \0", "line 2, column 4: special characters"),
+        ("a: " + "[" * 10_000, "nested too deeply"),
+    ],
+)
+def test_what_is_wrong_is_told_with_line_and_column(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        read(tmp_path, text)
+    assert told in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "!!python/object/apply:os.getcwd []",
+        "!!python/name:os.getcwd ''",
+        "!!binary aGVsbG8=",
+        "!!timestamp 2026-01-15",
+        "!!set {a}",
+        "!!str 5",
+        "!mine x",
+    ],
+)
+def test_tags_are_refused(tmp_path: Path, tag: str) -> None:
+    with pytest.raises(SettingsError, match="line 1, column 4: tags are not allowed"):
+        read(tmp_path, f"a: {tag}")
+
+
+def test_an_alias_bomb_is_refused_at_once(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    begun = monotonic()
+    with pytest.raises(SettingsError, match="anchors and aliases"):
+        read(tmp_path, "\n".join(lines))
+    assert monotonic() - begun < 1
+
+
+@pytest.mark.parametrize("text", ["- a\n- b", "just text", "5"])
+def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SettingsError, match="must hold `name: value` lines"):
+        read(tmp_path, text)
+
+
+@pytest.mark.parametrize("filler", ["x", "数"])
+def test_a_file_that_is_too_large_is_refused_and_never_cut(tmp_path: Path, filler: str) -> None:
+    size = len(filler.encode())
+    with pytest.raises(SettingsError, match="larger than 1 MB"):
+        read(tmp_path, "a: 1\n# " + filler * (1_200_000 // size) + "\nb: 2\n")
+
+
+def test_a_number_of_thousands_of_digits_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"x\.yaml"):
+        read(tmp_path, "a: " + "1" * 5000)
+
+
+def test_a_file_that_is_missing_or_no_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"x\.yaml is not UTF-8"):
+        read(tmp_path, b"a: \xff\xfe")
+    with pytest.raises(SettingsError, match="y cannot be read: No such file"):
+        read_mapping(tmp_path / "missing", "y")
+    with pytest.raises(SettingsError, match="y cannot be read: Is a directory"):
+        read_mapping(tmp_path, "y")
