@@ -6,8 +6,6 @@ is for. Answers are asked for without compression: unpacking costs more than a l
 """
 
 import http.client
-import json
-import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,18 +19,15 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
+from runbooklib import strictjson
 from runbooklib.errors import DeadlineError, NonsenseError, RefusedError, SourceError, UnreachableError
 
 MOST_BYTES = 16 * 1024 * 1024
-# Real answers are at most ten deep; what redacts and renders them goes down one call a level.
-MOST_DEEP = 64
 
 _CHUNK_BYTES = 16 * 1024
 _KEPT_HEADERS = ("content-type", "date", "retry-after", "location", "x-request-id")
 # So that this error, which says how far it came, is there before the asker's own deadline passes.
 _EARLY_SECONDS = 0.05
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,24 +59,8 @@ class Response:
         return True
 
     def json(self, *, system: str = "", target: str = "") -> Any:
-        r"""The body as JSON that anything may pass on: not absurdly deep, no key twice, all of it text.
-
-        Bytes that are not UTF-8 and lone surrogates stay as escapes. Raises NonsenseError.
-        """
-        try:
-            text = self.body.decode("utf-8", "surrogateescape")
-            value = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
-            if _is_too_deep(value):
-                raise RecursionError
-        except RecursionError:
-            told = f"its JSON is nested more than {MOST_DEEP} deep"
-            raise NonsenseError(told, system=system, target=target) from None
-        except ValueError as error:
-            # Only the parser's own words: its error would carry the whole document along.
-            told = f"its answer is not JSON: {str(error)[:200]}"
-            raise NonsenseError(told, system=system, target=target) from None
-        is_clean = not (_SURROGATE.search(text) or _SURROGATE_ESCAPE.search(text))
-        return value if is_clean else _with_escapes(value)
+        """The body as JSON, by the rules of `strictjson`. Raises NonsenseError."""
+        return strictjson.read(self.body, system=system, target=target)
 
 
 def target_of(url: str) -> str:
@@ -113,25 +92,26 @@ def fetch(
     `is_redirect_refused` is off (it is never followed). An answer that is cut off is asked for once more.
     Raises UnreachableError, DeadlineError, NonsenseError and RefusedError with `system` and `target`.
     """
-    begun = monotonic()
+    begun, about = monotonic(), {"system": system, "target": target or target_of(url)}
     attempt = _Attempt(begun + max(deadline_seconds - _EARLY_SECONDS, 0.01), most_bytes)
-    request = requests.Request(
-        method, url, headers=_headers(headers), params=list(params), data=list(form) or None
-    )
+    request = requests.Request(method, url, _headers(headers), params=list(params), data=list(form) or None)
     try:
         response = _twice(attempt, request, begun)
     except (requests.RequestException, OSError, ValueError, http.client.HTTPException) as error:
-        about = {"system": system, "target": target or target_of(url)}
         raise _trouble(error, attempt, deadline_seconds, about) from None
-    if is_redirect_refused and response.status in (301, 302, 303, 307, 308):
+    if is_redirect_refused:
+        _refuse_redirect(response, about)
+    return response
+
+
+def _refuse_redirect(response: Response, about: dict[str, str]) -> None:
+    if response.status in (301, 302, 303, 307, 308):
         raise RefusedError(
             f"sends us on to {target_of(response.headers.get('location', ''))}, where we do not go",
-            system=system,
-            target=target or target_of(url),
+            **about,
             remedy="set the system's own address, without login pages or redirects",
             code=str(response.status),
         )
-    return response
 
 
 def _headers(given: Mapping[str, str] | None) -> dict[str, str]:
@@ -286,37 +266,3 @@ def _cut_or_garbled(error: BaseException, about: dict[str, str]) -> SourceError:
     found = next((one for one in _roots(error) if isinstance(one, OSError) and one.strerror), None)
     told = found.strerror if isinstance(found, OSError) and found.strerror else type(error).__name__
     return UnreachableError(f"cannot be asked: {told}", **about, remedy="check the address")
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key occurs twice in one object")
-    return found
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
-
-
-def _is_too_deep(value: Any) -> bool:
-    level = [value] if isinstance(value, dict | list) else []
-    for _ in range(MOST_DEEP):
-        inside = (outer.values() if isinstance(outer, dict) else outer for outer in level)
-        level = [inner for items in inside for inner in items if isinstance(inner, (dict, list))]
-    return bool(level)
-
-
-def _with_escapes(value: Any) -> Any:
-    if isinstance(value, str):
-        return _SURROGATE.sub(_escape, value)
-    if isinstance(value, list):
-        return [_with_escapes(item) for item in value]
-    if isinstance(value, dict):
-        return {_with_escapes(key): _with_escapes(item) for key, item in value.items()}
-    return value
-
-
-def _escape(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"

@@ -130,34 +130,38 @@ class Dns:
 
     def _lookup(self, host: str) -> tuple[list[str], str, str]:
         """Addresses, who answered, and why there are none. Raises where nobody answered."""
-        ends_at = monotonic() + self._deadline_seconds - _EARLY_SECONDS
-        about = {"system": "dns", "target": self._target}
         try:
-            resolver = self._resolver()
-            for kind in ("A", "AAAA"):
-                left = max(ends_at - monotonic(), 0.01)
-                told = resolver.resolve(
-                    host, kind, lifetime=left, search=not self._nameservers, raise_on_no_answer=False
-                )
-                who = f"{told.nameserver}:{told.port}"
-                if told.rrset is not None:
-                    return [str(address) for address in told.rrset], who, ""
+            return self._addresses(host)
         except dns.resolver.NXDOMAIN:
             return [], self._target, f"NXDOMAIN: there is no name {host!r}"
         except dns.resolver.NoNameservers as error:
+            about = {"system": "dns", "target": self._target}
             return [], self._target, _refusal(error, host, about)
-        except dns.resolver.LifetimeTimeout:
-            raise DeadlineError(
-                f"no answer about {host!r} within {self._deadline_seconds:g} s",
-                **about,
-                remedy="see whether the resolver runs and can be reached",
-            ) from None
-        except dns.resolver.NoResolverConfiguration:
-            remedy = "set systems.dns.nameservers"
-            raise UnreachableError("no name server is configured", **about, remedy=remedy) from None
         except dns.exception.DNSException as error:
-            raise NonsenseError(f"answers nonsense about {host!r}: {type(error).__name__}", **about) from None
+            raise self._trouble(error, host) from None
+
+    def _addresses(self, host: str) -> tuple[list[str], str, str]:
+        ends_at = monotonic() + self._deadline_seconds - _EARLY_SECONDS
+        resolver = self._resolver()
+        for kind in ("A", "AAAA"):
+            left = max(ends_at - monotonic(), 0.01)
+            told = resolver.resolve(
+                host, kind, lifetime=left, search=not self._nameservers, raise_on_no_answer=False
+            )
+            who = f"{told.nameserver}:{told.port}"
+            if told.rrset is not None:
+                return [str(address) for address in told.rrset], who, ""
         return [], who, f"the name {host!r} has no address"
+
+    def _trouble(self, error: dns.exception.DNSException, host: str) -> SourceError:
+        about = {"system": "dns", "target": self._target}
+        if isinstance(error, dns.resolver.LifetimeTimeout):
+            told = f"no answer about {host!r} within {self._deadline_seconds:g} s"
+            return DeadlineError(told, **about, remedy="see whether the resolver runs and can be reached")
+        if isinstance(error, dns.resolver.NoResolverConfiguration):
+            remedy = "set systems.dns.nameservers"
+            return UnreachableError("no name server is configured", **about, remedy=remedy)
+        return NonsenseError(f"answers nonsense about {host!r}: {type(error).__name__}", **about)
 
     def _resolver(self) -> dns.resolver.Resolver:
         resolver = dns.resolver.Resolver(configure=not self._nameservers)

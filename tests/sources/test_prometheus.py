@@ -20,8 +20,9 @@ from runbooklib.errors import (
     StaleError,
     UnreachableError,
 )
+from runbooklib.promdata import Rule
 from runbooklib.promql import selector
-from runbooklib.sources.prometheus import Prometheus, Rule
+from runbooklib.sources.prometheus import Prometheus
 from runbooklib.tape import Tape, pack, unpack
 from runbooklib.window import Window
 from tests.sources.servers import page, program, running
@@ -111,7 +112,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
         def is_ready() -> bool:
             return (
                 '"firing"' in page(f"{url}/api/v1/alerts")
-                and "gold" in page(f"{url}/api/v1/query?query=priced%20offset%203s")
+                and "gold" in page(f"{url}/api/v1/query?query=priced%20offset%202s")
                 and '"value"' in page(f"{url}/api/v1/query?query=up{{job=%22gone%22}}")
             )
 
@@ -442,6 +443,24 @@ def test_warnings_and_infos_are_kept() -> None:
         assert of(server).range("up", WINDOW).attrs["warnings"][0] == "a store is missing"
 
 
+def test_warnings_are_still_there_in_a_replay_and_on_a_column() -> None:
+    live = Tape()
+    told = told_by_prometheus([series([(0, "1")])], "matrix", warnings=["a store is missing"])
+    with standin(told) as server:
+        Prometheus(server.url, live).range("up", WINDOW)
+    entries = unpack(json.loads(json.dumps(pack(live.take_recorded()))))
+    frame = Prometheus(server.url, Tape(recording=entries)).range("up", WINDOW)
+    for derived in (frame, frame["value"], frame.dropna(), frame.iloc[-2:], frame.copy()):
+        assert derived.attrs["warnings"] == ["a store is missing"]
+
+
+@pytest.mark.parametrize("warnings", [7, "text", {"a": 1}, True])
+def test_warnings_that_are_no_list_are_nonsense(warnings: Any) -> None:
+    with standin(told_by_prometheus([sample(AT, "1")], warnings=warnings)) as server:
+        with pytest.raises(NonsenseError, match="warnings that are no list"):
+            of(server).instant("up", AT)
+
+
 def test_invalid_utf8_is_kept_as_escapes_and_flagged() -> None:
     body = json.dumps(
         {"status": "success", "data": {"resultType": "vector", "result": [sample(AT, "1", a="?")]}}
@@ -593,5 +612,5 @@ def test_a_large_answer_is_parsed_quickly() -> None:
         prometheus = of(server, deadline_seconds=5.0)
         window = Window(start, WINDOW.end, 15.0, AT)
         prometheus.range("up", window)
-        seconds = seconds_taken(lambda: prometheus.range("up", window))
+        seconds = min(seconds_taken(lambda: prometheus.range("up", window)) for _ in range(3))
     assert seconds < 0.2
