@@ -1,8 +1,9 @@
 """Our papermill engine: papermill's own client, and a word for each finding while it runs."""
 
+import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ class RunbookEngine(NBClientEngine):  # type: ignore[misc]
         start_timeout: int = 60,
         execution_timeout: int | None = None,
         on_finding: OnFinding | None = None,
+        kernel_environment: Mapping[str, str] | None = None,
         **_: Any,
     ) -> Any:
         """Run the cells; `on_finding(finding, seconds)` is called for each finding as it comes."""
@@ -57,4 +59,4 @@ class RunbookEngine(NBClientEngine):  # type: ignore[misc]
                 on_finding=on_finding,
                 config=Config({"KernelManager": ipc}),
             )
-            return client.execute()
+            return client.execute(env={**os.environ, **(kernel_environment or {})})

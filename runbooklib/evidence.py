@@ -7,18 +7,35 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from runbooklib import ledger, manifest
 from runbooklib.errors import EvidenceError, InputError
+from runbooklib.redact import Depth, Redactor
 from runbooklib.render.page import page
 from runbooklib.report import RECORDING_MIME, VERDICT_MIME, canonical
+from runbooklib.settings import environment_secrets
 from runbooklib.tape import Entry, unpack
 
 NOTEBOOK, PAGE, VERDICT = "notebook.ipynb", "notebook.html", "verdict.json"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
+
+
+def read_notebook(path: Path) -> dict[str, Any]:
+    """An executed notebook by its own path or its bundle's. Raises InputError."""
+    file = path / NOTEBOOK if path.is_dir() else path
+    try:
+        notebook: dict[str, Any] = json.loads(file.read_bytes())
+        if notebook["nbformat"] != 4 or not isinstance(notebook["cells"], list):
+            raise ValueError("it is no notebook of nbformat 4")
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}", remedy="name a bundle") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file} is no notebook: {error}", remedy="name a bundle") from None
+    return notebook
 
 
 def outputs(notebook: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -41,6 +58,14 @@ def recording_of(notebook: Mapping[str, Any]) -> list[Entry]:
     return [entry for recording in packed for entry in unpack(recording)]
 
 
+def fingerprints_of(recording: Iterable[Entry], alert: str) -> list[str]:
+    """Alertmanager's fingerprints of the alert, as far as it was asked."""
+    answers = [e.answer for e in recording if e.source == "alertmanager" and isinstance(e.answer, list)]
+    told = [one for answer in answers for one in answer if isinstance(one, dict)]
+    found = {str(t.get("fingerprint")) for t in told if (t.get("labels") or {}).get("alertname") == alert}
+    return sorted(found)
+
+
 class Bundle:
     """The folder of one run's evidence, while it is being put together.
 
@@ -49,6 +74,7 @@ class Bundle:
 
     def __init__(self, output: Path, alert: str, service: str, started_at: datetime) -> None:
         self.name = f"{started_at:%Y%m%dT%H%M%SZ}-{_safe(alert)}-{_safe(service)}"
+        self.started_at = started_at
         self._output = output
         self._work = output / f".{self.name}.{os.getpid()}"
         try:
@@ -65,9 +91,14 @@ class Bundle:
         """Where the notebook is saved while it runs."""
         return self._work / NOTEBOOK
 
-    def finish(self, notebook: dict[str, Any]) -> Path:
-        """Write notebook, page and verdict, and give the folder its name. Raises EvidenceError."""
-        without_paths(notebook)
+    def finish(self, executed: Mapping[str, Any], about: Mapping[str, Any], home: Path | None) -> Path:
+        """Write notebook, page, verdict and manifest, name the folder, enter it in the ledger.
+
+        Secrets that cells printed are taken out here. `about` goes into the manifest. Raises EvidenceError.
+        """
+        redactor = Redactor(environment_secrets())
+        notebook: dict[str, Any] = redactor.json(without_paths(executed), Depth.SECRETS)
+        about = redactor.json({**_dated(self.started_at), **about}, Depth.SECRETS)
         verdict = verdict_of(notebook)
         title = f"{verdict['status']} {verdict['alert']}" if verdict else self.name
         try:
@@ -75,6 +106,7 @@ class Bundle:
             _write(self._work / PAGE, page(notebook, title))
             if verdict is not None:
                 _write(self._work / VERDICT, canonical(verdict))
+            _write(self._work / manifest.FILE, canonical(manifest.describe(self._work, about, home)))
             return self._publish()
         except OSError as error:
             raise EvidenceError(
@@ -93,6 +125,8 @@ class Bundle:
                 continue
             self._work.rename(final)
             _sync(self._output)
+            digest = manifest.sha256(final / manifest.FILE)
+            ledger.append(self._output, final.name, digest, datetime.now(UTC))
             return final
         raise EvidenceError(f"there are 999 runs named {self.name}", remedy="choose another folder")
 
@@ -121,9 +155,17 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def without_paths(notebook: dict[str, Any]) -> None:
-    """Take this machine's paths out of what papermill noted in the metadata."""
-    told = notebook.get("metadata", {}).get("papermill", {})
-    for name in ("input_path", "output_path"):
-        if told.get(name):
-            told[name] = Path(told[name]).name
+def _dated(started_at: datetime) -> dict[str, str]:
+    return {"started_at": started_at.isoformat(), "ended_at": datetime.now(UTC).isoformat()}
+
+
+def without_paths(notebook: Mapping[str, Any]) -> dict[str, Any]:
+    """The notebook without this machine's paths, which papermill notes in the metadata."""
+    metadata = {**notebook.get("metadata", {})}
+    if "papermill" in metadata:
+        told = {**metadata["papermill"]}
+        for name in ("input_path", "output_path"):
+            if told.get(name):
+                told[name] = Path(told[name]).name
+        metadata["papermill"] = told
+    return {**notebook, "metadata": metadata}

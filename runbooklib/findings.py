@@ -58,7 +58,8 @@ class Finding:
     `render.sentences` (percent, seconds, bytes, time, …). `measured` and `limit` are in `unit`
     ("ratio" 0–1, "seconds", "bytes", "count"). `series` is a wide frame, one float column a series,
     on an aware UTC index; `rows` is a small table that shows the answer. `since` is when what was
-    found began, or None where nobody knows. `marks` are moments that a chart should show.
+    found began, or None where nobody knows. `marks` are moments that a chart should show. A finding is
+    not replayable where an answer was too large to record.
     """
 
     status: Status
@@ -77,6 +78,7 @@ class Finding:
     series: pd.DataFrame | None = field(default=None, compare=False, repr=False)
     rows: pd.DataFrame | None = field(default=None, compare=False, repr=False)
     marks: tuple[tuple[datetime, str], ...] = ()
+    is_replayable: bool = True
 
     def __post_init__(self) -> None:
         if (self.status is Status.UNKNOWN) != (self.reason is not None):
@@ -98,6 +100,7 @@ class Finding:
             "source": self.source,
             "query": self.query,
             "asked_at": _plain(self.asked_at),
+            "is_replayable": self.is_replayable,
         }
 
 

@@ -23,6 +23,8 @@ from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Entry, Tape
 from runbooklib.window import seconds_of
 
+# The tape's source of what an incident was opened with; no system was asked for it.
+OPENING = "opening"
 _FACT = re.compile(r"\{([a-z_]+)\}")
 Check = Callable[..., Finding]
 Action = Callable[..., Proposal]
@@ -199,12 +201,15 @@ class Incident:
             raise
         except Exception as error:  # noqa: BLE001 - a check that fails must not take the others with it
             finding = _failed(error)
-        asked = [entry.asked_at for entry in self._tape.take_used() if entry.source != "clock"]
+        used = self._tape.take_used()
+        asked = [entry.asked_at for entry in used if entry.source != OPENING]
         return replace(
             finding,
             check=check.__name__,
             question=_question(check, limits),
             asked_at=max(asked, default=finding.asked_at),
+            since=finding.since if finding.status >= Status.WARNING else None,
+            is_replayable=not any(entry.is_cut for entry in used),
         )
 
     def _propose(self, action: Action, parameters: Mapping[str, Any]) -> Proposal:

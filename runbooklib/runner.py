@@ -9,7 +9,7 @@ from typing import Any
 
 from runbooklib import settings
 from runbooklib.errors import SettingsError
-from runbooklib.evidence import Bundle, verdict_of
+from runbooklib.evidence import Bundle, fingerprints_of, read_notebook, recording_of, verdict_of
 from runbooklib.parameters import Value
 from runbooklib.runbooks import Runbook
 
@@ -39,20 +39,29 @@ def run(
 ) -> Run:
     """Run the notebook headlessly and keep it as evidence in the bundle. Raises EvidenceError."""
     started = time.monotonic()
+    about = {"kind": "run", "alert": runbook.alert, "parameters": dict(values)}
     try:
-        notebook, failure = _execute(runbook, values, bundle.notebook_path, on_finding)
+        notebook, failure = execute(
+            runbook.notebook, bundle.notebook_path, values=values, on_finding=on_finding
+        )
     except BaseException:
         bundle.abandon()
         raise
-    final = bundle.finish(notebook)
+    about["alert_fingerprints"] = fingerprints_of(recording_of(notebook), runbook.alert)
+    about["failure"] = failure
+    final = bundle.finish(notebook, about, settings.home())
     return Run(final, verdict_of(notebook), failure, time.monotonic() - started)
 
 
-def _execute(
-    runbook: Runbook, values: Mapping[str, Value], path: Path, on_finding: OnFinding | None
+def execute(
+    notebook: Path,
+    path: Path,
+    *,
+    values: Mapping[str, Value] | None = None,
+    on_finding: OnFinding | None = None,
+    kernel_environment: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, Any], str]:
-    """The executed notebook as far as it got, and why it got no further."""
-    import nbformat
+    """Run a notebook by papermill into `path`: as far as it got, and why it got no further."""
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.engines import papermill_engines
@@ -63,14 +72,15 @@ def _execute(
     failure = ""
     try:
         papermill.execute_notebook(
-            str(runbook.notebook),
+            str(notebook),
             str(path),
-            parameters=dict(values),
+            parameters=dict(values or {}),
             engine_name="runbook",
             progress_bar=False,
             start_timeout=START_SECONDS,
             execution_timeout=RUN_SECONDS,
-            cwd=str(settings.home()),
+            cwd=str(settings.home_or_here()),
+            kernel_environment=kernel_environment,
             on_finding=on_finding,
         )
     except papermill.PapermillExecutionError as error:
@@ -79,5 +89,4 @@ def _execute(
         failure = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
     if not path.exists():
         raise SettingsError(f"the notebook did not start: {failure}", remedy="run `jupyter kernelspec list`")
-    executed: dict[str, Any] = nbformat.read(path, as_version=4)
-    return executed, failure
+    return read_notebook(path), failure

@@ -4,36 +4,44 @@ It checks the parameters again (papermill only warns of unknown ones), opens the
 shows the verdict at the top of the notebook, redrawn by each check.
 """
 
+import os
+import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from runbooklib import parameters
-from runbooklib.errors import ParameterError
+from runbooklib.errors import NotRecordedError, ParameterError
+from runbooklib.evidence import read_notebook, recording_of
 from runbooklib.findings import Finding, Proposal
-from runbooklib.incident import Incident, overall
+from runbooklib.incident import OPENING, Incident, overall
 from runbooklib.redact import Redactor
 from runbooklib.render import html
 from runbooklib.render.sentences import headline, sentence, told
 from runbooklib.report import FINDING_MIME, RECORDING_MIME, VERDICT_MIME, verdict_as_dict
 from runbooklib.scene import Scene, Sources
-from runbooklib.settings import read_target, secrets_of
+from runbooklib.settings import Target, environment_secrets, read_target, secrets_of
 from runbooklib.tape import Entry, Tape, pack
 from runbooklib.window import Window
 
+REPLAY_VARIABLE = "RUNBOOK_REPLAY"
 _VERDICT_DISPLAY = "runbook-verdict"
 # Papermill's own mark at the top of the cell that it injects.
 _INJECTED = "# Parameters\n"
 
 
 def open_incident(
-    alert: str, *, environment: str, service: str, at: str = "", lookback: str = ""
+    alert: str, *, environment: str, service: str, at: str = "", lookback: str = "", replay: str = ""
 ) -> Incident:
     """The incident of this alert for the service in the environment.
 
     `at` is the end of the window (ISO 8601 with offset; empty: now), `lookback` its length (empty: the
-    environment's). Raises ParameterError, SettingsError and MissingSecretError before anything is asked.
+    environment's). `replay` is a bundle or an executed notebook: its recording answers in the place of the
+    systems, and the other parameters are those of then. Raises ParameterError, SettingsError and
+    MissingSecretError before anything is asked.
     """
     for name, value in {
         "environment": environment,
@@ -46,16 +54,41 @@ def open_incident(
     shell = _shell()
     if shell is not None:
         _refuse_unknown_parameters(shell.user_ns.get("In", []))
+    replayed = replay or os.environ.get(REPLAY_VARIABLE, "")
+    tape = _recorded(replayed) if replayed else _live(read_target(environment, service))
+    asked = {"alert": alert}
+    opening = tape.ask(OPENING, asked, lambda: _opening(environment, service, at, lookback), is_ours=True)
+    target, window = Target.model_validate(opening["target"]), Window.from_dict(opening["window"])
+    scene = Scene(alert=alert, target=target, window=window, sources=Sources(target, tape))
+    return Incident(scene, tape, _NotebookAudience(shell, tape) if shell else _TextAudience())
+
+
+def _live(target: Target) -> Tape:
+    return Tape(Redactor([*secrets_of(target), *environment_secrets()]))
+
+
+def _recorded(path: str) -> Tape:
+    """The tape of a recording; from now on this process opens no connection and starts no program."""
+    sys.addaudithook(_refuse_outside)
+    return Tape(recording=recording_of(read_notebook(Path(path))))
+
+
+def _refuse_outside(event: str, arguments: tuple[Any, ...]) -> None:
+    is_network = event == "socket.connect" and isinstance(arguments[1], tuple)
+    if is_network or event == "subprocess.Popen":
+        raise NotRecordedError(f"a replay must not reach outside, and something tried to ({event})")
+
+
+def _opening(environment: str, service: str, at: str, lookback: str) -> dict[str, Any]:
+    """What the incident is opened with; recorded, so that a replay has it on any machine."""
     target = read_target(environment, service)
-    tape = Tape(Redactor(secrets_of(target)))
     window = Window.open(
-        opened_at=tape.now(),
+        opened_at=datetime.now(UTC),
         at=at,
         lookback=lookback or target.timing.lookback,
         scrape_interval=target.timing.scrape_interval,
     )
-    scene = Scene(alert=alert, target=target, window=window, sources=Sources(target, tape))
-    return Incident(scene, tape, _NotebookAudience(shell, tape) if shell else _TextAudience())
+    return {"target": target.model_dump(mode="json"), "window": window.as_dict()}
 
 
 def _shell() -> Any:
@@ -85,6 +118,13 @@ class _NotebookAudience:
         # A check's finding has been shown when its cell ends: as the cell's last value it is silent.
         for shown in (Finding, Proposal):
             shell.display_formatter.ipython_display_formatter.for_type(shown, lambda _: None)
+        shell.events.register("post_run_cell", self._keep_own_questions)
+
+    def _keep_own_questions(self, _: Any) -> None:
+        """What the engineer asked by hand in a cell is evidence too, and lies in that cell's output."""
+        entries = self._tape.take_recorded()
+        if entries:
+            _publish({"text/plain": f"recorded: {len(entries)}", RECORDING_MIME: pack(entries)})
 
     def opened(self, incident: Incident, entries: Sequence[Entry]) -> None:
         self._opening = entries

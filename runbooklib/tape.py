@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from runbooklib import errors
 from runbooklib.errors import DeadlineError, NonsenseError, NotRecordedError, SourceError, UnreachableError
-from runbooklib.redact import Redactor
+from runbooklib.redact import Depth, Redactor
 
 VERSION = 1
 DEADLINE_SECONDS = 10.0
@@ -75,6 +75,7 @@ class Tape:
         self._answered: dict[str, Entry] = {entry.key: entry for entry in recording or ()}
         self._recorded: list[Entry] = []
         self._used: list[Entry] = []
+        self._played: set[str] = set()
         self._dead: dict[tuple[str, str], SourceError] = {}
         self._lock = threading.Lock()
         self._asking: dict[str, threading.Lock] = {}
@@ -87,11 +88,14 @@ class Tape:
         *,
         target: str = "",
         deadline_seconds: float = DEADLINE_SECONDS,
+        is_ours: bool = False,
     ) -> Any:
         """The JSON answer of `call`, which is given up after `deadline_seconds`, all retries included.
 
         `request` must tell the question from every other one; `target` names the system without
-        credentials. Raises the SourceError that the system's answer amounts to, live and in replay.
+        credentials. An answer that `is_ours` is no system's but the site's own settings: only known secrets
+        are taken out of it, and e-mail addresses stay. Raises the SourceError that the system's answer
+        amounts to, live and in replay.
         """
         asked = self.redactor.json(request)
         key = _key(source, asked)
@@ -105,23 +109,43 @@ class Tape:
         with self._lock:
             one_at_a_time = self._asking.setdefault(key, threading.Lock())
         with one_at_a_time:
-            entry = self._answered.get(key) or self._ask(source, asked, call, target, deadline_seconds)
-        with self._lock:
-            self._used.append(entry)
+            entry = self._answered.get(key) or self._ask(
+                source,
+                asked,
+                call,
+                target,
+                deadline_seconds,
+                Depth.KNOWN if is_ours else Depth.EVERYTHING,
+            )
+        self._note_use(entry)
         if entry.is_cut and self.is_replay:
             raise NotRecordedError("the answer was too large to record", system=source, target=target)
         if entry.error is not None:
             raise _error_of(entry.error)
         return entry.answer
 
+    def _note_use(self, entry: Entry) -> None:
+        with self._lock:
+            self._used.append(entry)
+            # A replay's own evidence must be replayable too: it records again what it played.
+            if self.is_replay and entry.key not in self._played:
+                self._played.add(entry.key)
+                self._recorded.append(entry)
+
     def _ask(
-        self, source: str, request: dict[str, Any], call: Callable[[], Any], target: str, deadline: float
+        self,
+        source: str,
+        request: dict[str, Any],
+        call: Callable[[], Any],
+        target: str,
+        deadline: float,
+        depth: Depth,
     ) -> Entry:
         asked_at, begun = datetime.now(UTC), monotonic()
         answer, error = None, None
         try:
             self._refuse_the_dead(source, target)
-            answer = self.redactor.json(_within(deadline, call, source, target))
+            answer = self.redactor.json(_within(deadline, call, source, target), depth)
         except SourceError as caught:
             if isinstance(caught, UnreachableError | DeadlineError):
                 self._dead.setdefault((source, target), caught)
@@ -138,10 +162,6 @@ class Tape:
         if dead is not None:
             again = type(dead)(dead.message, system=dead.system, target=dead.target, remedy=dead.remedy)
             raise again from dead
-
-    def now(self) -> datetime:
-        """The moment of a run, asked once and recorded like any answer, so that a replay has it too."""
-        return datetime.fromisoformat(self.ask("clock", {}, lambda: datetime.now(UTC).isoformat()))
 
     def take_recorded(self) -> list[Entry]:
         """What was recorded since this was last called; for the output of the cell that asked."""

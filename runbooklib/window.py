@@ -5,8 +5,10 @@ and joining them would double the rows.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from runbooklib.errors import ParameterError
 
@@ -71,6 +73,17 @@ class Window:
             raise ParameterError(f"{lookback!r} is too far back", remedy='give a lookback like "1h"')
         start, aligned = datetime.fromtimestamp(first, UTC), datetime.fromtimestamp(last, UTC)
         return cls(start=start, end=aligned, step_seconds=step, opened_at=opened_at)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        moments = {name: getattr(self, name).isoformat() for name in ("start", "end", "opened_at")}
+        return {**moments, "step_seconds": self.step_seconds}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> "Window":
+        """The reverse of `as_dict`."""
+        moments = {name: datetime.fromisoformat(stored[name]) for name in ("start", "end", "opened_at")}
+        return cls(**moments, step_seconds=float(stored["step_seconds"]))
 
     @property
     def span_seconds(self) -> float:

@@ -194,7 +194,8 @@ def memory_usage(scene: Scene, *, above: float) -> Finding:
         measured=most,
         limit=limit * above,
         unit="bytes",
-        since=began(recent, above=limit * above),
+        # A leak that is killed climbs again and again: the first time counts.
+        since=began(recent, above=limit * above, bridging_seconds=scene.window.span_seconds),
         source="prometheus",
         query=promql.sum_of(query),
         series=frame,

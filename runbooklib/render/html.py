@@ -73,6 +73,8 @@ def _how(finding: Finding) -> str:
         parts.append(f"since {sentences.time(finding.since)}")
     if finding.asked_at:
         parts.append(f"asked {sentences.time(finding.asked_at)}")
+    if not finding.is_replayable:
+        parts.append("the answer was too large to record: this cannot be replayed")
     line = " · ".join(parts)
     remedy = finding.facts.get("remedy")
     hint = f"<div>{text(remedy)}</div>" if remedy else ""

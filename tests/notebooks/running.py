@@ -44,7 +44,7 @@ def command(argv: Sequence[str], environment: Mapping[str, str] | None = None, c
 
 
 def notebook(path: Path) -> dict[str, Any]:
-    read: dict[str, Any] = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    read: dict[str, Any] = nbformat.read(path, as_version=4)
     return read
 
 

@@ -1,0 +1,47 @@
+"""The command line: `runbook run HighErrorRate --environment lab`.
+
+Exit codes: 0 OK, 1 a problem was found (or evidence was changed), 2 UNKNOWN, 3 bad input (before a kernel
+starts), 4 the run or its evidence failed, 5 an action failed or was refused, 128+n ended by signal n.
+"""
+
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+import typer
+
+from runbooklib.cli import evidence, run
+from runbooklib.cli.doors import ACTION_FAILED, BAD_INPUT, RUN_FAILED, app
+from runbooklib.errors import ActionError, InputError, RunbookError
+
+__all__ = ["app", "evidence", "main", "run"]
+
+# Typer carries a click of its own in some versions and uses click's in others; this is its class in both.
+_UsageError: Any = typer.BadParameter.__base__
+
+
+def _on_signal(number: int, _: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def main() -> None:
+    """Run the command line; errors are one line that says what to do."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _on_signal)
+    try:
+        sys.exit(app(standalone_mode=False))
+    except (typer.Abort, KeyboardInterrupt):
+        sys.exit(128 + signal.SIGINT)
+    except _UsageError as error:
+        print(f"runbook: {error.format_message()} (see runbook --help)", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+    except RunbookError as error:
+        print(f"runbook: {error}", file=sys.stderr)
+        sys.exit(_exit_code(error))
+
+
+def _exit_code(error: RunbookError) -> int:
+    if isinstance(error, InputError):
+        return BAD_INPUT
+    return ACTION_FAILED if isinstance(error, ActionError) else RUN_FAILED

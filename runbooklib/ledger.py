@@ -1,0 +1,81 @@
+"""The chained ledger over all bundles of a folder: `ledger.jsonl`, one line a bundle, oldest first.
+
+Each line holds the SHA-256 of the line before it and that of its bundle's manifest. A line that was
+changed, removed or moved breaks the chain; a bundle that was removed is missed, one that was put there
+by hand is not in it. What a chain alone cannot show is that its newest lines were cut off together
+with their bundles: for that, keep the last line's hash elsewhere (a postmortem is a good place).
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+FILE = "ledger.jsonl"
+FIRST = "0" * 64
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One bundle's entry."""
+
+    bundle: str
+    manifest_sha256: str
+    sealed_at: str
+    previous: str
+
+    def as_text(self) -> str:
+        """The line as it is stored, with its line break."""
+        told = {name: getattr(self, name) for name in sorted(self.__slots__)}
+        return json.dumps(told, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+    @property
+    def sha256(self) -> str:
+        """What the next line must hold as `previous`."""
+        return hashlib.sha256(self.as_text().encode()).hexdigest()
+
+
+def append(folder: Path, bundle: str, manifest_sha256: str, sealed_at: datetime) -> str:
+    """Add a bundle, synced, one writer at a time. Returns the new head's hash. Raises OSError."""
+    descriptor = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "r+", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        last = file.read().splitlines(keepends=True)[-1:]
+        previous = hashlib.sha256(last[0].encode()).hexdigest() if last else FIRST
+        line = Line(bundle, manifest_sha256, sealed_at.isoformat(), previous)
+        file.write(line.as_text() if not last or last[0].endswith("\n") else "\n" + line.as_text())
+        file.flush()
+        os.fsync(file.fileno())
+    return line.sha256
+
+
+def read(folder: Path) -> tuple[list[Line], list[str]]:
+    """The lines that can be read, and what is wrong with the chain, each with the line's number."""
+    path = folder / FILE
+    if not path.exists():
+        return [], []
+    lines, wrong, previous = [], [], FIRST
+    for number, text in enumerate(path.read_text("utf-8", "replace").splitlines(keepends=True), 1):
+        line = _line(text)
+        if line is None or line.as_text() != text:
+            wrong.append(f"{FILE} line {number}: was changed: it is not as it was written")
+        elif line.previous != previous:
+            wrong.append(
+                f"{FILE} line {number} ({line.bundle}): does not follow the line before it; "
+                "a line was changed, removed or moved"
+            )
+        if line is not None:
+            lines.append(line)
+        previous = hashlib.sha256(text.encode()).hexdigest()
+    return lines, wrong
+
+
+def _line(text: str) -> Line | None:
+    try:
+        told = json.loads(text)
+        return Line(**{name: str(told[name]) for name in Line.__slots__})
+    except (ValueError, KeyError, TypeError):
+        return None
