@@ -6,37 +6,29 @@ a traceback is one event and not thirty lines. Pure: text in, records out; nothi
 
 import json
 import re
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from runbooklib.tracebacks import Tracebacks, exception_of
+
+MOST_SHOWN_CHARACTERS = 300
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
+# As uvicorn writes them, and as nginx and Apache do.
 _ACCESS = re.compile(
-    r'(?P<level>[A-Z]+):\s+\S+(?: -)? "(?P<method>[A-Z]+) (?P<path>\S+)(?: HTTP/[\d.]+)?" (?P<status>\d{3})\b'
+    r"(?:(?P<level>[A-Z]+):\s+\S+(?: -)?|\S+ \S+ \S+ \[[^\]]{1,40}\])"
+    r' "(?P<method>[A-Z]+) (?P<path>\S+)(?: HTTP/[\d.]+)?" (?P<status>\d{3})\b'
 )
 _PREFIXED = re.compile(r"(?P<level>DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL):\s+(?P<message>.+)")
 _BRACKETED = re.compile(r"\S+(?: \S+)? \[(?P<level>[a-z]+)\s*\] (?P<message>.*?)(?=\s{2,}|\s\[| \w+=|$)")
 _LEVEL = re.compile(r"\b(DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL|PANIC)\b")
 _PAIR = re.compile(r"""\b(\w+)=('[^']*'|"[^"]*"|\S+)""")
 _LEVEL_WITHIN = 80
-
-_TRACEBACK = re.compile(
-    r'\s*(?:\+ Exception Group )?Traceback \(most recent call last\):|\s+File ".+", line \d+'
-)
-_FRAME = re.compile(r'[\s|+]*File ".+", line \d+')
-_CHAIN = re.compile(
-    r"[\s|]*(?:During handling of the above exception|The above exception was the direct cause)"
-)
-_EXCEPTION = re.compile(r"((?:\w+\.)*[A-Za-z_]\w*)(?:: |:?$)")
-_EXCEPTION_GOES_ON = re.compile(r"\s|\[SQL|\[parameters|\(Background on|(?:DETAIL|HINT|CONTEXT|LINE \d+):")
-_BOX = re.compile(r"\s*\| ?")
-_STAMPED = re.compile(r"(\d{4}-\d\d-\d\dT\S+Z) (stdout|stderr) ?(.*)", re.DOTALL)
-# A longer line is cut: patterns that look for secrets need time that grows with a line's length.
-MOST_LINE_CHARACTERS = 16_000
-_STREAMS = {1: "stdout", 2: "stderr"}
 _SAME_LEVEL = {"warn": "warning", "fatal": "critical", "panic": "critical", "exception": "error"}
+_QUIET_LEVELS = frozenset({"trace", "debug", "info"})
+_SERVER_ERROR = 500
+_CLIENT_ERROR = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +45,15 @@ class Record:
     """One event of a log. Texts that it does not have are empty, numbers None.
 
     `kind` is "json", "access", "traceback" or "text"; `level` is in lower case; `exception` is the type
-    that a traceback ends with; `path` is without its query; `text` is the whole of it without colours.
+    that a traceback ends with; `path` is without its query; `text` is the whole of it without colours,
+    `line` a short form of it for people.
     """
 
     at: datetime
     stream: str
     kind: str
     text: str
+    line: str
     level: str = ""
     message: str = ""
     exception: str = ""
@@ -73,162 +67,84 @@ class Record:
 COLUMNS = tuple(f.name for f in fields(Record))
 
 
-@dataclass(slots=True)
-class _Block:
-    """Lines that belong together; only a traceback takes more than its first."""
-
-    at: datetime
-    stream: str
-    texts: list[str]
-    is_traceback: bool = False
-    is_named: bool = False
-
-    def takes(self, text: str) -> bool:
-        """Whether the line goes on with this traceback. Notes when its exception has been named."""
-        if not self.is_traceback:
-            return False
-        if not text.strip() or text[0] in " \t" or _CHAIN.match(text):
-            return True
-        if _TRACEBACK.match(text):
-            last = next((t for t in reversed(self.texts) if t.strip()), "")
-            self.is_named = False
-            return _CHAIN.match(last) is not None
-        if self.is_named:
-            return _EXCEPTION_GOES_ON.match(text) is not None
-        self.is_named = not _PREFIXED.match(text) and _EXCEPTION.match(text) is not None
-        return self.is_named
-
-
 def plain(text: str) -> str:
     """The text without terminal colours and other escape sequences."""
-    return _ESCAPES.sub("", text)
+    return _ESCAPES.sub("", text) if "\x1b" in text else text
+
+
+def shortened(text: str, most: int = MOST_SHOWN_CHARACTERS) -> str:
+    """The text on one line, cut to a readable length."""
+    flat = " ".join(plain(text[: 4 * most]).split())
+    return flat if len(flat) <= most else f"{flat[: most - 1]}…"
 
 
 def parse(lines: Iterable[Line]) -> list[Record]:
-    """The records of the lines, in the order in which each began. Empty lines are dropped.
-
-    Streams are read apart, so that an access line on standard output does not tear a traceback on
-    standard error in two.
-    """
-    blocks: list[_Block] = []
-    latest: dict[str, _Block] = {}
+    """The records of the lines, in the order in which each began. Empty lines are dropped."""
+    tracebacks = Tracebacks()
+    blocks: list[tuple[Line, list[str], bool]] = []
+    latest: dict[str, list[str]] = {}
     for line in lines:
         text = plain(line.text).rstrip("\r\n")
-        if line.stream in latest and latest[line.stream].takes(text):
-            latest[line.stream].texts.append(text)
+        if tracebacks.goes_on(line.stream, text):
+            latest[line.stream].append(text)
         elif text.strip():
-            block = _Block(line.at, line.stream, [text], is_traceback=_TRACEBACK.match(text) is not None)
-            latest[line.stream] = block
-            blocks.append(block)
-    return [_record(block) for block in blocks]
+            latest[line.stream] = [text]
+            blocks.append((line, latest[line.stream], tracebacks.is_within(line.stream)))
+    return [
+        _traceback(first, "\n".join(texts).rstrip()) if is_traceback else _record(first, texts[0].rstrip())
+        for first, texts, is_traceback in blocks
+    ]
 
 
-class Tail:
-    """Keeps the last lines of a stream of frames, at most so many and of so many bytes together.
+def is_quiet(text: str) -> bool:
+    """Whether a line that is in no traceback tells of nothing wrong.
 
-    Each frame begins with its time. A line longer than 16 KB comes in several frames, each with a time.
-    `is_cut`: something had to go.
+    That is an ordinary request, or a line of level info or below; but a server error or an exception
+    is never quiet, whatever the level.
     """
-
-    def __init__(self, *, most_lines: int, most_bytes: int) -> None:
-        self.is_cut = False
-        self._most_lines, self._most_bytes = most_lines, most_bytes
-        self._lines: deque[str] = deque()
-        self._bytes = 0
-        self._begun: dict[str, str] = {}
-
-    def add(self, stream: str, payload: bytes) -> None:
-        """Take one frame."""
-        at, _, text = payload.decode("utf-8", "backslashreplace").partition(" ")
-        line = self._begun.pop(stream, f"{at} {stream} ") + text
-        if not line.endswith("\n"):
-            self._begun[stream] = line[:MOST_LINE_CHARACTERS]
-            return
-        self._keep(line)
-
-    def lines(self) -> list[str]:
-        """The lines as "time stream text", oldest first."""
-        for stream in tuple(self._begun):
-            self._keep(self._begun.pop(stream))
-        return list(self._lines)
-
-    def _keep(self, line: str) -> None:
-        line = line.rstrip("\r\n")[:MOST_LINE_CHARACTERS]
-        self._lines.append(line)
-        self._bytes += len(json.dumps(line))
-        while len(self._lines) > self._most_lines or self._bytes > self._most_bytes:
-            self._bytes -= len(json.dumps(self._lines.popleft()))
-            self.is_cut = True
+    kind, facts, _ = _told(text)
+    if facts.get("exception") or (facts.get("status_code") or 0) >= _SERVER_ERROR:
+        return False
+    return kind == "access" or facts["level"] in _QUIET_LEVELS
 
 
-def demultiplexed(chunks: Iterable[bytes], *, is_tty: bool) -> Iterator[tuple[str, bytes]]:
-    """Docker's frames as (stream, payload); a terminal's output has none, there each line is one."""
-    rest = b""
-    for chunk in chunks:
-        rest += chunk
-        start = 0
-        while True:
-            if is_tty:
-                end = rest.find(b"\n", start) + 1
-                if not end:
-                    break
-                yield "stdout", rest[start:end]
-            else:
-                if len(rest) < start + 8:
-                    break
-                end = start + 8 + int.from_bytes(rest[start + 4 : start + 8], "big")
-                if len(rest) < end:
-                    break
-                yield _STREAMS.get(rest[start], "stdout"), rest[start + 8 : end]
-            start = end
-        rest = rest[start:]
-    if is_tty and rest:
-        yield "stdout", rest
+def _traceback(first: Line, text: str) -> Record:
+    name, last = exception_of(text)
+    line = shortened(last)
+    return Record(
+        first.at, first.stream, "traceback", text, line, level="error", message=last, exception=name
+    )
 
 
-def lines_of(text: str) -> Iterator[Line]:
-    """The lines of `Tail` again. One that redaction has torn from its time keeps that of the one before."""
-    at, stream = datetime.fromtimestamp(0, UTC), "stdout"
-    for line in text.split("\n") if text else ():
-        found = _STAMPED.fullmatch(line)
-        if found:
-            at, stream = moment_of_line(line), found[2]
-        yield Line(at, stream, found[3] if found else line)
+def _record(first: Line, text: str) -> Record:
+    kind, facts, values = _told(text)
+    return Record(first.at, first.stream, kind, text, _line(text, facts, values), **facts)
 
 
-def moment_of_line(line: str) -> datetime:
-    """The time with which a line of `Tail` begins, aware UTC."""
-    return datetime.fromisoformat(line.partition(" ")[0]).astimezone(UTC)
-
-
-def _record(block: _Block) -> Record:
-    at, stream = block.at, block.stream
-    text = "\n".join(block.texts).rstrip()
-    if block.is_traceback:
-        name, message = _exception(text)
-        return Record(at, stream, "traceback", text, level="error", message=message, exception=name)
+def _told(text: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """The kind of a line, its fields, and the object that it is where it is JSON."""
     if text.lstrip().startswith("{"):
         try:
             values = json.loads(text)
         except (ValueError, RecursionError):
             values = None
         if isinstance(values, dict):
-            return Record(at, stream, "json", text, **_facts(values))
+            return "json", _facts(values), values
     access = _ACCESS.match(text)
     if access:
-        path = access["path"].partition("?")[0]
-        return Record(
-            at,
-            stream,
-            "access",
-            text,
-            level=_level(access["level"]),
-            message=f"{access['method']} {path}",
-            method=access["method"],
-            path=path,
-            status_code=int(access["status"]),
-        )
-    return Record(at, stream, "text", text, **_text_facts(text))
+        return "access", _access_facts(access), {}
+    return "text", _text_facts(text), {}
+
+
+def _line(text: str, facts: dict[str, Any], values: dict[str, Any]) -> str:
+    """What happened, where, and what went wrong; the text itself where it is not JSON."""
+    what = " ".join(part for part in (facts["message"], facts.get("path")) if part)
+    if not values or not what:
+        return shortened(text)
+    error = _error_in(values)
+    if not error and (facts["status_code"] or 0) >= _CLIENT_ERROR:
+        error = str(facts["status_code"])
+    return shortened(f"{what}: {error}" if error and error not in what else what)
 
 
 def _facts(values: dict[str, Any]) -> dict[str, Any]:
@@ -238,10 +154,21 @@ def _facts(values: dict[str, Any]) -> dict[str, Any]:
     return facts | {
         "level": _level(_text(values.get("level") or values.get("severity"))),
         "message": _text(message),
-        "exception": _exception_in(values),
+        "exception": _exception_in(values)[0],
         "path": _text(values.get("path")).partition("?")[0],
         "status_code": _status(values.get("status_code")),
         "execution_time_ms": _number(values.get("execution_time_ms")),
+    }
+
+
+def _access_facts(access: re.Match[str]) -> dict[str, Any]:
+    path = access["path"].partition("?")[0]
+    return {
+        "level": _level(access["level"] or ""),
+        "message": f"{access['method']} {path}",
+        "method": access["method"],
+        "path": path,
+        "status_code": int(access["status"]),
     }
 
 
@@ -257,25 +184,26 @@ def _text_facts(text: str) -> dict[str, Any]:
     return {"level": _level(level[0]) if level else "", "message": text.strip()}
 
 
-def _exception(text: str) -> tuple[str, str]:
-    """Type and last line of a traceback: the first line after its last frame that is not indented."""
-    lines = [_BOX.sub("", line, count=1) if _BOX.match(line) else line for line in text.splitlines()]
-    frames = [i for i, line in enumerate(lines) if _FRAME.match(line)]
-    for line in lines[frames[-1] + 1 if frames else 0 :]:
-        named = _EXCEPTION.match(line)
-        if named:
-            return named[1], line
-    return "", lines[-1].strip() if lines else ""
-
-
-def _exception_in(values: dict[str, Any]) -> str:
-    """The type of the exception in a JSON line, as a formatted traceback or as structlog's list of them."""
+def _exception_in(values: dict[str, Any]) -> tuple[str, str]:
+    """Type and text of the exception in a JSON line: a formatted traceback, or structlog's list of them."""
     told = values.get("exception") or values.get("exc_info") or values.get("traceback")
     if isinstance(told, str):
-        return _exception(told)[0]
+        return exception_of(told)
     if isinstance(told, list) and told and isinstance(told[0], dict):
-        return _text(told[0].get("exc_type"))
-    return ""
+        name, text = (_text(told[0].get(key)) for key in ("exc_type", "exc_value"))
+        return name, ": ".join(part for part in (name, text) if part)
+    return "", ""
+
+
+def _error_in(values: dict[str, Any]) -> str:
+    """What a JSON line says went wrong; of two texts the one that says more."""
+    exception = _exception_in(values)[1]
+    # Where the event is a name, the message is its text.
+    names = ("error", "error_message", "err", "detail", "reason", "error_type")
+    told = next((_text(values[name]) for name in names if values.get(name)), "")
+    if not told and not exception and values.get("event"):
+        told = _text(values.get("message") or values.get("msg"))
+    return exception if told in exception else told
 
 
 def _level(text: str) -> str:

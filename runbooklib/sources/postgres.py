@@ -6,55 +6,19 @@ before they are recorded.
 """
 
 import re
-import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import date, datetime
-from datetime import time as clock_time
-from decimal import Decimal
-from typing import Any, NoReturn, cast
+from typing import Any
 
 import pandas as pd
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from runbooklib.errors import (
-    DeadlineError,
-    ParameterError,
-    RefusedError,
-    SettingsError,
-    UnreachableError,
-)
+from runbooklib.errors import ParameterError, RefusedError, SettingsError
+from runbooklib.pgsession import MOST_ROWS, NO_SLOT_LEFT, SYSTEM, Transaction, plain, transaction
+from runbooklib.sqltext import is_question, normalised
 from runbooklib.tape import Tape
-
-SYSTEM = "postgres"
-MOST_ROWS = 10_000
-MOST_QUERY_CHARACTERS = 200
-CONNECT_SECONDS = 3
-LOCK_SECONDS = 2.0
-_SLOTS = re.compile(r"too many clients|remaining connection slots|too many connections for")
-_SAID_NO = re.compile(r"(?:FATAL|PANIC|ERROR):\s+(.*)")
-_CODES = (
-    (_SLOTS, "53300"),
-    (re.compile(r"password authentication failed|no password supplied"), "28P01"),
-    (re.compile(r"role .* does not exist|no pg_hba.conf entry|not permitted to log in"), "28000"),
-    (re.compile(r"database .* does not exist"), "3D000"),
-    (re.compile(r"permission denied"), "42501"),
-    (re.compile(r"starting up|shutting down|recovery mode"), "57P03"),
-)
-_ASKS = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*(?:select|with|values|table|show|explain)\b", re.I | re.S)
-_LITERALS = re.compile(
-    r"""(?P<name>"(?:[^"]|"")*"?)
-    | (?P<comment>--[^\n]*|/\*.*?(?:\*/|\Z))
-    | \b[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z)
-    | (?P<unclear>'(?:[^'\\]|''|\\(?!'))*\\'.*)
-    | (?:\b(?:[uU]&|[bBxXnN]))?'(?:[^']|'')*(?:'|\Z)
-    | (?<![\w$])\$(?P<quote>[A-Za-z_]\w*|)\$.*?(?:\$(?P=quote)\$|\Z)
-    | (?<![\w$.])(?:0[xX][0-9a-fA-F]+|\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+)
-    """,
-    re.VERBOSE | re.DOTALL,
-)
 
 _LIMITS = """
 select current_setting('max_connections')::int as max_connections,
@@ -185,7 +149,7 @@ class Postgres:
                         "refused": "",
                     }
             except RefusedError as error:
-                if error.code != "53300":
+                if error.code != NO_SLOT_LEFT:
                     raise
                 return {"limits": {}, "groups": [], "roles": [], "refused": error.message}
 
@@ -237,7 +201,7 @@ class Postgres:
 
         Values go into `params`, for %s in the query. Raises ParameterError for anything but a question.
         """
-        if not _ASKS.match(query):
+        if not is_question(query):
             raise ParameterError("only questions may be asked", system=SYSTEM, remedy="begin with SELECT")
 
         def call() -> dict[str, Any]:
@@ -245,7 +209,7 @@ class Postgres:
                 columns, rows = ask.table(query, params, most=MOST_ROWS + 1)
             return {"columns": columns, "rows": rows[:MOST_ROWS], "is_cut": len(rows) > MOST_ROWS}
 
-        told = self._ask({"question": "sql", "query": query, "params": [_plain(p) for p in params]}, call)
+        told = self._ask({"question": "sql", "query": query, "params": [plain(p) for p in params]}, call)
         frame = pd.DataFrame(told["rows"], columns=told["columns"])
         frame.attrs["is_cut"] = told["is_cut"]
         return frame
@@ -255,102 +219,8 @@ class Postgres:
             SYSTEM, request, call, target=self.target, deadline_seconds=self._deadline_seconds
         )
 
-    @contextmanager
-    def _transaction(self) -> Iterator["_Transaction"]:
-        """A connection of its own in a read-only transaction. Raises the SourceError of what goes wrong."""
-        ends = time.monotonic() + self._deadline_seconds
-        limits = {"connect_timeout": CONNECT_SECONDS, "application_name": "runbooklib"}
-        # Packets that nobody acknowledges end the connection, so that no thread waits for ever.
-        limits |= {"tcp_user_timeout": int(self._deadline_seconds * 1000), "keepalives_idle": 5}
-        try:
-            connection = psycopg.connect(**(self._parameters | limits), autocommit=False)
-        except psycopg.Error as error:
-            self._refuse_connection(error)
-        try:
-            connection.read_only = True
-            transaction = _Transaction(connection)
-            transaction.limit(ends - time.monotonic())
-            yield transaction
-        except psycopg.Error as error:
-            self._refuse(error)
-        finally:
-            # Closing rolls back; a backend that is still busy is ended by its own statement timeout.
-            connection.close()
-
-    def _refuse_connection(self, error: psycopg.Error) -> NoReturn:
-        text = str(error).strip()
-        about = {"system": SYSTEM, "target": self.target}
-        if isinstance(error, psycopg.errors.ConnectionTimeout):
-            raise DeadlineError(f"no connection within {CONNECT_SECONDS} s", **about) from None
-        said_no = _SAID_NO.search(text)
-        told = said_no[1] if said_no else text.rpartition("failed: ")[2].partition("\n")[0]
-        code = next((code for pattern, code in _CODES if pattern.search(told)), "")
-        if said_no or code:
-            raise RefusedError(told, code=code, remedy="see the server's log", **about) from None
-        raise UnreachableError(f"no connection: {told}", remedy="see whether it runs", **about) from None
-
-    def _refuse(self, error: psycopg.Error) -> NoReturn:
-        told = error.diag.message_primary or str(error).strip().partition("\n")[0]
-        remedy = "grant this role what it needs to read that" if error.sqlstate == "42501" else ""
-        # A connection that was lost is refused, and not unreachable: the next question may try again.
-        raise RefusedError(
-            normalised(told), code=error.sqlstate or "08006", system=SYSTEM, target=self.target, remedy=remedy
-        ) from None
-
-
-class _Transaction:
-    """Asks within one transaction, by the extended protocol: two statements in one text are refused."""
-
-    def __init__(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
-        self._connection = connection
-
-    def limit(self, seconds: float) -> None:
-        """Let the server give up before we do, so that its own words arrive."""
-        most = max(int(seconds * 900), 50)
-        lock = min(int(LOCK_SECONDS * 1000), max(most // 2, 25))
-        self.table(
-            "select set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true),"
-            " set_config('idle_in_transaction_session_timeout', %s, true)",
-            (f"{most}ms", f"{lock}ms", f"{most + 5000}ms"),
-        )
-
-    def table(
-        self, query: str, params: Sequence[Any] = (), *, most: int = MOST_ROWS
-    ) -> tuple[list[str], list[list[Any]]]:
-        """The names of the columns, and at most so many rows as JSON; the server is told to stop then."""
-        rows: list[list[Any]] = []
-        with self._connection.cursor() as cursor:
-            stream = cast(
-                "Generator[tuple[Any, ...], None, None]", cursor.stream(query.encode(), params or None)
-            )
-            with closing(stream):
-                for row in stream:
-                    rows.append([_plain(value) for value in row])
-                    if len(rows) >= most:
-                        break
-            columns = [column.name for column in cursor.description or ()]
-        return columns, rows
-
-    def rows(self, query: str) -> list[dict[str, Any]]:
-        """The rows by the columns' names."""
-        columns, rows = self.table(query)
-        return [dict(zip(columns, row, strict=True)) for row in rows]
-
-
-def normalised(query: str) -> str:
-    """The query's text with ? for every literal, without comments, on one line, cut.
-
-    Where it is not clear where a literal ends (a backslash before its quote), all that follows is left out.
-    """
-
-    def replace(found: re.Match[str]) -> str:
-        if found["name"]:
-            return found[0]
-        return " " if found["comment"] else "?"
-
-    text = " ".join(_LITERALS.sub(replace, query).split())
-    text = re.sub(r"\?(?:, ?\?)+", "?, …", text)
-    return text if len(text) <= MOST_QUERY_CHARACTERS else f"{text[: MOST_QUERY_CHARACTERS - 1]}…"
+    def _transaction(self) -> AbstractContextManager[Transaction]:
+        return transaction(self._parameters, target=self.target, deadline_seconds=self._deadline_seconds)
 
 
 def _normalised(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -398,18 +268,3 @@ def _root(pid: int, by_pid: dict[int, dict[str, Any]]) -> int:
     return (
         max(roots, key=lambda root: by_pid.get(root, {}).get("xact_seconds") or 0.0) if roots else min(seen)
     )
-
-
-def _plain(value: Any) -> Any:
-    """The value as JSON has it: times in ISO 8601, decimals as floats, what else there is as text."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, Decimal):
-        return float(value)
-    if isinstance(value, datetime | date | clock_time):
-        return value.isoformat()
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return str(value)

@@ -35,6 +35,7 @@ class Prometheus(PrometheusConnect):
         self, url: str, tape: Tape, *, token: str = "", deadline_seconds: float = DEADLINE_SECONDS
     ) -> None:
         self._door = TapedSession(url.rstrip("/"), tape, token, deadline_seconds)
+        self._remark = tape.remark
         self._target = self._door.target
         super().__init__(url=url.rstrip("/"), session=self._door)
 
@@ -147,7 +148,10 @@ class Prometheus(PrometheusConnect):
         if not isinstance(told, dict) or told.get("status") != "success" or "data" not in told:
             raise self._nonsense(KeyError("status or data"))
         with self._shaped():
-            return told["data"], promdata.notes_of(told)
+            notes = promdata.notes_of(told)
+        for warning in told.get("warnings") or ():
+            self._remark(str(warning))
+        return told["data"], notes
 
     @contextmanager
     def _shaped(self) -> Iterator[None]:

@@ -2,32 +2,29 @@
 
 import contextlib
 import dataclasses
-import io
 import json
 import os
-import re
 import resource
 import shutil
 import socket
 import subprocess
-import tarfile
-import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import docker
 import pandas as pd
 import pytest
 
 from runbooklib import errors
-from runbooklib.sources.docker import Container, Docker, Events
-from runbooklib.tape import Tape
+from runbooklib.containerevents import Events
+from runbooklib.sources.docker import Container, Docker, LogLines, Stats
+from runbooklib.tape import Entry, Tape
+from tests.sources.dockerd import IMAGE, Engine, span, until_true
+from tests.sources.standin import Standin, answer, head, in_turn, standin
 
-IMAGE = "runbook-test:1"
 PLANTED = "planted-3f9c1e-secret"
 MIXED = r"""
 printf '{"event":"request failed","level":"ERROR","request_id":"r-1",'
@@ -38,112 +35,6 @@ printf '\033[2m2026-01-15T03:12:00Z\033[0m [\033[31merror    \033[0m] \033[1mboo
 echo plain
 sleep 300
 """
-
-
-def missing(reason: str) -> None:
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-def root_file_system() -> bytes:
-    """A tar of a shell, a few programs and the libraries they need: no image can be pulled here."""
-    programs = [p for name in ("sh", "sleep", "head", "seq", "cat") if (p := shutil.which(name))]
-    files = set(programs)
-    for program in programs:
-        told = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
-        files |= set(re.findall(r"(/\S+) \(0x", told))
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as tar:
-        for file in sorted(files):
-            info = tar.gettarinfo(str(Path(file).resolve()), arcname=f"{file}".lstrip("/"))
-            info.mode = 0o755
-            with Path(file).resolve().open("rb") as source:
-                tar.addfile(info, source)
-    return packed.getvalue()
-
-
-@contextlib.contextmanager
-def own_engine() -> Iterator[str]:
-    home = Path(tempfile.mkdtemp(prefix="rbd-", dir="/tmp"))
-    url = f"unix://{home}/s"
-    directories = ["--data-root", f"{home}/data", "--exec-root", f"{home}/exec", "-p", f"{home}/pid"]
-    off = ["--bridge=none", "--iptables=false", "--ip6tables=false"]
-    log = (home / "log").open("wb")
-    process = subprocess.Popen(["dockerd", *off, *directories, "-H", url], stdout=log, stderr=log)
-    try:
-        for _ in range(150):
-            if process.poll() is not None or (home / "s").exists():
-                break
-            time.sleep(0.1)
-        if process.poll() is not None:
-            missing(f"dockerd did not start: {(home / 'log').read_text()[-500:]}")
-        yield url
-    finally:
-        process.terminate()
-        process.wait(30)
-        log.close()
-        shutil.rmtree(home, ignore_errors=True)
-
-
-@pytest.fixture(scope="session")
-def url() -> Iterator[str]:
-    with contextlib.ExitStack() as stack:
-        if os.geteuid() == 0 and shutil.which("dockerd"):
-            where = stack.enter_context(own_engine())
-        else:
-            where = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
-            if not Path(where.removeprefix("unix://")).exists():
-                missing("no Docker engine answers, and we may not start one")
-        yield where
-
-
-class Engine:
-    """The writing side, for tests only."""
-
-    def __init__(self, url: str) -> None:
-        self.client = docker.DockerClient(base_url=url)
-        self.client.api.import_image_from_data(root_file_system(), repository="runbook-test", tag="1")
-        self.begun: list[str] = []
-
-    def run(self, script: str, name: str = "", *, wait: bool = False, **options: object) -> str:
-        name = name or f"t-{uuid.uuid4().hex[:8]}"
-        defaults = {"network_mode": "none", "detach": True, "name": name}
-        container = self.client.containers.run(IMAGE, ["sh", "-c", script], **{**defaults, **options})  # type: ignore[call-overload]
-        self.begun.append(container.id)
-        if wait:
-            container.wait(timeout=30)
-        return name
-
-    def remove(self, name: str) -> None:
-        with contextlib.suppress(docker.errors.NotFound):
-            self.client.containers.get(name).remove(force=True)
-
-    def close(self) -> None:
-        for container in self.begun:
-            self.remove(container)
-        self.client.close()
-
-
-@pytest.fixture(scope="session")
-def engine(url: str) -> Iterator[Engine]:
-    engine = Engine(url)
-    try:
-        yield engine
-    finally:
-        engine.close()
-
-
-def span() -> tuple[datetime, datetime]:
-    now = datetime.now(UTC)
-    return now - timedelta(minutes=10), now + timedelta(seconds=1)
-
-
-def until_true(holds: Callable[[], bool], seconds: float = 15.0) -> None:
-    ends = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < ends, "did not come true in time"
-        time.sleep(0.1)
 
 
 def recorded(tape: Tape) -> str:
@@ -231,55 +122,79 @@ def test_events_cover_the_containers_that_were_replaced(url: str, engine: Engine
     assert Docker(url, tape).logs(name, *span()).reads_since > first.created_at
 
 
-def test_mixed_log_lines_become_records(url: str, engine: Engine) -> None:
+def mixed(url: str, name: str) -> None:
+    """Wait until all of MIXED is written."""
+    until_true(lambda: len(Docker(url, Tape()).logs(name, *span()).frame) == 4)
+
+
+def test_mixed_log_lines_become_records_and_an_ordinary_request_is_only_counted(
+    url: str, engine: Engine
+) -> None:
     name = engine.run(MIXED)
-    until_true(lambda: len(Docker(url, Tape()).logs(name, *span()).frame) == 5)
+    mixed(url, name)
     lines = Docker(url, Tape()).logs(name, *span())
-    kinds = sorted(lines.frame["kind"])
-    assert kinds == ["access", "json", "text", "text", "traceback"]
+    assert sorted(lines.frame["kind"]) == ["json", "text", "text", "traceback"]
     rows = {row["kind"]: row for row in lines.frame.to_dict("records")}
-    json_line, access, traceback = rows["json"], rows["access"], rows["traceback"]
+    json_line, traceback = rows["json"], rows["traceback"]
     assert (json_line["level"], json_line["message"]) == ("error", "request failed")
     assert (json_line["request_id"], json_line["status_code"]) == ("r-1", 500)
-    assert (access["path"], access["status_code"]) == ("/health", 200)
+    assert json_line["line"] == "request failed /api: 500"
     assert (traceback["exception"], traceback["stream"]) == ("ValueError", "stderr")
+    assert traceback["line"] == "ValueError: no"
     assert "boom" in lines.frame["message"].tolist()
-    assert not lines.is_cut
+    assert (lines.quiet_lines, lines.is_cut, lines.ends_early_at) == (1, False, None)
     assert str(lines.frame["at"].dtype) == "datetime64[us, UTC]"
 
 
-def test_a_huge_log_is_read_from_its_end_in_little_memory(url: str, engine: Engine) -> None:
+def test_of_a_huge_log_the_first_and_the_last_entries_are_kept_in_little_memory(
+    url: str, engine: Engine
+) -> None:
     line = "x" * 100
     name = engine.run(f"seq -f 'line %.0f {line}' 1 200000", wait=True)
     begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     lines = Docker(url, Tape()).logs(name, *span())
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    numbers = [int(text.split()[1]) for text in lines.frame["text"]]
+    assert numbers == [*range(1, 501), *range(198_501, 200_001)]
     assert lines.is_cut
-    assert len(lines.frame) == 2000
-    assert lines.frame["message"].iloc[-1].startswith("line 200000 ")
+    assert lines.gap == (lines.frame["at"][499], lines.frame["at"][500])
+    assert (lines.quiet_lines, lines.ends_early_at) == (0, None)
     assert grown < 60_000, "kilobytes"
     assert time.monotonic() - begun < 5
 
 
-def test_a_window_before_the_tail_is_read_too(url: str, engine: Engine) -> None:
-    name = engine.run("echo early; sleep 1; seq 1 5000; sleep 300")
-    until_true(lambda: len(Docker(url, Tape()).logs(name, *span()).frame) == 2000)
+def test_what_matters_is_found_among_many_quiet_lines(url: str, engine: Engine) -> None:
+    quiet = 'INFO:     127.0.0.1:5 - "GET / HTTP/1.1" 200 OK'
+    name = engine.run(f"echo ERROR early; seq -f '{quiet} %.0f' 1 200000; echo ERROR late", wait=True)
+    lines = Docker(url, Tape()).logs(name, *span())
+    assert lines.frame["text"].tolist() == ["ERROR early", "ERROR late"]
+    assert (lines.quiet_lines, lines.is_cut, lines.ends_early_at) == (200_000, False, None)
+
+
+def test_a_log_that_is_too_large_is_read_from_its_beginning_and_says_up_to_when(
+    url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runbooklib.sources.docker.MOST_LOG_BYTES_READ", 1_000_000)
+    name = engine.run("echo ERROR early; seq -f 'INFO: %.0f' 1 200000; sleep 0.2; echo ERROR late", wait=True)
+    lines = Docker(url, Tape()).logs(name, *span())
+    assert lines.frame["text"].tolist() == ["ERROR early"]
+    assert 5_000 < lines.quiet_lines < 200_000
+    assert lines.ends_early_at is not None
+    assert lines.frame["at"].iloc[0] < lines.ends_early_at < span()[1]
+    whole = Docker(url, Tape()).logs(name, span()[0], lines.ends_early_at)
+    assert whole.quiet_lines >= 5_000
+
+
+def test_only_the_window_is_read(url: str, engine: Engine) -> None:
+    name = engine.run("echo early; sleep 1; seq 1 5000; sleep 1; echo late; sleep 300")
+    until_true(lambda: "late" in set(Docker(url, Tape()).logs(name, *span()).frame["text"]))
     source = Docker(url, Tape())
     started = source.container(name).started_at
     assert started is not None
-    lines = source.logs(name, started - timedelta(seconds=1), started + timedelta(seconds=0.8))
-    assert lines.frame["text"].tolist() == ["early"]
-    assert not lines.is_cut
-
-
-def test_a_window_of_the_tail_is_not_cut_when_it_is_whole(url: str, engine: Engine) -> None:
-    name = engine.run("seq 1 5000; sleep 1; echo late; sleep 300")
-    until_true(lambda: "late" in set(Docker(url, Tape()).logs(name, *span()).frame["text"]))
-    started = Docker(url, Tape()).container(name).started_at
-    assert started is not None
-    lines = Docker(url, Tape()).logs(name, started + timedelta(seconds=0.8), span()[1])
-    assert lines.frame["text"].tolist() == ["late"]
-    assert not lines.is_cut
+    first = source.logs(name, started - timedelta(seconds=1), started + timedelta(seconds=0.8))
+    assert (first.frame["text"].tolist(), first.is_cut) == (["early"], False)
+    last = source.logs(name, started + timedelta(seconds=1.8), span()[1])
+    assert (last.frame["text"].tolist(), last.is_cut) == (["late"], False)
 
 
 def test_a_very_long_line_is_one_line_and_cut(url: str, engine: Engine) -> None:
@@ -342,13 +257,13 @@ def test_what_is_no_name_is_refused_before_anything_is_asked(name: str) -> None:
 
 def test_a_replay_without_the_engine_gives_equal_answers(url: str, engine: Engine) -> None:
     name = engine.run(MIXED, mem_limit="64m")
-    until_true(lambda: len(Docker(url, Tape()).logs(name, *span()).frame) == 5)
+    mixed(url, name)
     since, until = span()
     tape = Tape()
 
-    def answers(source: Docker) -> tuple[Container, object, Events, pd.DataFrame]:
+    def answers(source: Docker) -> tuple[Container, Stats, Events, LogLines]:
         logs = source.logs(name, since, until)
-        return source.container(name), source.stats(name), source.events(name, since, until), logs.frame
+        return source.container(name), source.stats(name), source.events(name, since, until), logs
 
     live = answers(Docker(url, tape))
     entries = [type(e).from_dict(json.loads(json.dumps(e.as_dict()))) for e in tape.take_recorded()]
@@ -357,9 +272,28 @@ def test_a_replay_without_the_engine_gives_equal_answers(url: str, engine: Engin
     again = answers(source)
     assert live[:2] == again[:2]
     pd.testing.assert_frame_equal(live[2].frame, again[2].frame)
-    pd.testing.assert_frame_equal(live[3], again[3])
+    pd.testing.assert_frame_equal(live[3].frame, again[3].frame)
+    for name_of_fact in ("reads_since", "quiet_lines", "gap", "ends_early_at"):
+        assert getattr(live[3], name_of_fact) == getattr(again[3], name_of_fact)
     with pytest.raises(errors.NotRecordedError):
         source.container("never-asked")
+
+
+def test_a_recording_of_the_newest_lines_only_begins_where_it_was_cut() -> None:
+    since, until = datetime(2026, 1, 15, 3, tzinfo=UTC), datetime(2026, 1, 15, 4, tzinfo=UTC)
+    span = {"since": since.isoformat(), "until": until.isoformat()}
+    text = "2026-01-15T03:59:01Z stdout INFO: a\n2026-01-15T03:59:02Z stdout ERROR: b"
+    entry = Entry(
+        "docker",
+        {"question": "logs", **span, "most_lines": 2000, "name": "backend"},
+        until,
+        0.1,
+        {"text": text, "is_cut": True, "created_at": "2026-01-01T00:00:00Z"},
+    )
+    lines = Docker("unix:///nowhere", Tape(recording=[entry])).logs("backend", since, until)
+    assert lines.frame["level"].tolist() == ["info", "error"]
+    assert lines.reads_since == datetime(2026, 1, 15, 3, 59, 1, tzinfo=UTC)
+    assert not lines.is_cut
 
 
 def test_a_full_event_buffer_says_since_when_it_is_complete(url: str, engine: Engine) -> None:
@@ -428,6 +362,25 @@ def test_a_hung_engine_is_given_up_at_the_deadline(tmp_path: Path) -> None:
     begun = time.monotonic()
     with stand_in(tmp_path, None) as url, pytest.raises(errors.DeadlineError):
         Docker(url, Tape(), deadline_seconds=0.5).container("backend")
+    assert time.monotonic() - begun < 2
+
+
+def test_an_engine_that_falls_silent_in_a_log_has_ended_it_early() -> None:
+    found = {"Name": "/backend", "Id": "c1", "Config": {"Tty": True}, "Created": "2026-01-15T03:00:00Z"}
+    since, until = datetime(2026, 1, 15, 3, tzinfo=UTC), datetime(2026, 1, 15, 4, tzinfo=UTC)
+
+    def silent(line: socket.socket, server: Standin) -> None:
+        text = b"2026-01-15T03:12:00Z ERROR lost\n"
+        chunked = head(200, "text/plain", None, {"Transfer-Encoding": "chunked"})
+        line.sendall(chunked + b"%x\r\n%b\r\n" % (len(text), text))
+        server.is_over.wait(20)
+
+    begun = time.monotonic()
+    with standin(in_turn(answer({"ApiVersion": "1.41"}), answer(found), silent)) as server:
+        url = server.url.replace("http", "tcp")
+        lines = Docker(url, Tape(), deadline_seconds=2).logs("backend", since, until)
+    assert lines.frame["text"].tolist() == ["ERROR lost"]
+    assert lines.ends_early_at == datetime(2026, 1, 15, 3, 12, tzinfo=UTC)
     assert time.monotonic() - begun < 2
 
 

@@ -1,4 +1,3 @@
-import json
 import resource
 import socket
 import threading

@@ -18,7 +18,8 @@ import pytest
 
 from runbooklib import errors
 from runbooklib.redact import Redactor
-from runbooklib.sources.postgres import Postgres, normalised
+from runbooklib.sources.postgres import Postgres
+from runbooklib.sqltext import normalised
 from runbooklib.tape import Tape
 
 PASSWORD = "reader-pass-71c2"

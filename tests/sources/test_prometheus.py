@@ -456,9 +456,9 @@ def test_warnings_are_still_there_in_a_replay_and_on_a_column() -> None:
 
 @pytest.mark.parametrize("warnings", [7, "text", {"a": 1}, True])
 def test_warnings_that_are_no_list_are_nonsense(warnings: Any) -> None:
-    with standin(told_by_prometheus([sample(AT, "1")], warnings=warnings)) as server:
-        with pytest.raises(NonsenseError, match="warnings that are no list"):
-            of(server).instant("up", AT)
+    told = told_by_prometheus([sample(AT, "1")], warnings=warnings)
+    with standin(told) as server, pytest.raises(NonsenseError, match="warnings that are no list"):
+        of(server).instant("up", AT)
 
 
 def test_invalid_utf8_is_kept_as_escapes_and_flagged() -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from runbooklib.logs import Line, Record, Tail, demultiplexed, lines_of, moment_of_line, parse, plain
+from runbooklib.logs import Line, Record, is_quiet, parse, plain, shortened
 
 AT = datetime(2026, 1, 15, 3, 12, tzinfo=UTC)
 
@@ -193,60 +193,70 @@ def test_anything_at_all_is_parsed_quickly() -> None:
     assert all(r.text for r in found)
 
 
-def frame(text: str, number: int = 1) -> bytes:
-    payload = text.encode()
-    return bytes([number, 0, 0, 0]) + len(payload).to_bytes(4, "big") + payload
+FORMATTED = (
+    'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    g()\napp.PoolError: none left'
+)
 
 
-def test_frames_are_taken_apart_wherever_they_are_cut() -> None:
-    whole = frame("one\n") + frame("zwei ü\n", 2) + frame("")
-    for size in range(1, len(whole)):
-        chunks = [whole[i : i + size] for i in range(0, len(whole), size)]
-        found = list(demultiplexed(chunks, is_tty=False))
-        assert found == [("stdout", b"one\n"), ("stderr", "zwei ü\n".encode()), ("stdout", b"")]
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"event": "request_error", "path": "/api?t=x", "error": "refused"}, "request_error /api: refused"),
+        ({"event": "failed", "exception": FORMATTED}, "failed: app.PoolError: none left"),
+        ({"event": "x", "error": "none left", "exception": FORMATTED}, "x: app.PoolError: none left"),
+        ({"event": "failed", "error": "other", "exception": FORMATTED}, "failed: other"),
+        ({"event": "failed", "exception": [{"exc_type": "E", "exc_value": "no"}]}, "failed: E: no"),
+        ({"event": "request_failed", "path": "/x", "status_code": 503}, "request_failed /x: 503"),
+        ({"event": "db_lost", "message": "server closed\nit"}, "db_lost: server closed it"),
+        ({"message": "refused by db", "error": "refused"}, "refused by db"),
+        ({"a": 1}, '{"a": 1}'),
+    ],
+)  # fmt: skip
+def test_a_json_line_has_a_short_form_for_people(values: dict[str, object], line: str) -> None:
+    assert only(json.dumps(values)).line == line
 
 
-def test_a_terminal_s_text_is_taken_apart_by_lines() -> None:
-    assert [p for _, p in demultiplexed([b"a\nb", b"c\nd"], is_tty=True)] == [b"a\n", b"bc\n", b"d"]
+def test_the_short_form_of_a_traceback_is_its_last_line_and_of_text_itself() -> None:
+    assert only(*FORMATTED.split("\n"), "(Background on this error at: x)").line == "app.PoolError: none left"
+    assert only("\x1b[31mERROR\x1b[0m  no").line == "ERROR no"
 
 
-def test_a_tail_keeps_the_last_lines_and_says_what_went() -> None:
-    tail = Tail(most_lines=2, most_bytes=1000)
-    for i in range(2):
-        tail.add("stdout", f"2026-01-15T03:12:0{i}.000000001Z line {i}\n".encode())
-    assert [tail.is_cut] == [False]
-    tail.add("stderr", b"2026-01-15T03:12:09.5Z last \xff\n")
-    assert tail.is_cut
-    lines = list(lines_of("\n".join(tail.lines())))
-    assert [line.text for line in lines] == ["line 1", "last \\xff"]
-    assert lines[1].at == AT + timedelta(seconds=9.5)
-    assert lines[1].stream == "stderr"
+def test_a_short_form_is_short() -> None:
+    assert shortened("x" * 300) == "x" * 300
+    assert shortened("x" * 5000) == "x" * 299 + "…"
+    assert len(only(json.dumps({"event": "e" * 200, "error": "x " * 9000})).line) == 300
 
 
-def test_a_tail_is_bounded_in_bytes() -> None:
-    tail = Tail(most_lines=1000, most_bytes=2000)
-    for _ in range(100):
-        tail.add("stdout", b"2026-01-15T03:12:00Z " + b"x" * 100 + b"\n")
-    assert sum(map(len, tail.lines())) < 2000
-    assert tail.is_cut
+@pytest.mark.parametrize(
+    "text",
+    [
+        'INFO:     127.0.0.1:55324 - "GET /api HTTP/1.1" 404 Not Found',
+        '10.0.0.1 - - [15/Jan/2026:03:12:00 +0000] "GET /api HTTP/1.1" 200 12 "-" "curl"',
+        '{"event": "request_completed", "level": "INFO", "status_code": 200}',
+        '{"event": "x", "level": "debug"}',
+        "INFO:     Application startup complete.",
+        "2026-01-15 03:12:00,123 DEBUG app: x",
+        "\x1b[2m2026-01-15 03:12:00\x1b[0m [\x1b[32minfo     \x1b[0m] started",
+    ],
+)
+def test_what_tells_of_nothing_wrong_is_quiet(text: str) -> None:
+    assert is_quiet(plain(text))
 
 
-def test_parts_of_a_long_line_become_one() -> None:
-    tail = Tail(most_lines=10, most_bytes=10_000)
-    tail.add("stdout", b"2026-01-15T03:12:00Z one ")
-    tail.add("stderr", b"2026-01-15T03:12:00Z other\n")
-    tail.add("stdout", b"2026-01-15T03:12:00Z two\n")
-    tail.add("stdout", b"2026-01-15T03:12:01Z rest")
-    texts = [line.text for line in lines_of("\n".join(tail.lines()))]
-    assert texts == ["other", "one two", "rest"]
-
-
-def test_a_line_torn_from_its_time_keeps_the_one_before() -> None:
-    found = list(lines_of("2026-01-15T03:12:00.5Z stderr a\ntorn\n2026-01-15T03:12:01Z stdout "))
-    assert [(line.at, line.stream, line.text) for line in found] == [
-        (AT + timedelta(seconds=0.5), "stderr", "a"),
-        (AT + timedelta(seconds=0.5), "stderr", "torn"),
-        (AT + timedelta(seconds=1), "stdout", ""),
-    ]
-    assert list(lines_of("")) == []
-    assert moment_of_line("2026-01-15T03:12:00.123456789Z x").microsecond == 123456
+@pytest.mark.parametrize(
+    "text",
+    [
+        'INFO:     127.0.0.1:55324 - "GET /api HTTP/1.1" 500 Internal Server Error',
+        '10.0.0.1 - - [15/Jan/2026:03:12:00 +0000] "GET /api HTTP/1.1" 502 12 "-" "curl"',
+        '{"event": "request_completed", "level": "info", "status_code": 503}',
+        '{"event": "x", "level": "info", "exception": "ValueError: no"}',
+        '{"event": "x", "level": "warning"}',
+        '{"event": "x"}',
+        '{"event": "x", "level": "info"',
+        "WARNING:  slow",
+        "Killed",
+        "",
+    ],
+)
+def test_what_may_tell_of_something_wrong_is_not_quiet(text: str) -> None:
+    assert not is_quiet(text)

@@ -1,0 +1,126 @@
+"""A real Docker engine for the tests: our own dockerd, or the one that answers where we are not root."""
+
+import contextlib
+import io
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import docker
+import pytest
+
+IMAGE = "runbook-test:1"
+
+
+def missing(reason: str) -> None:
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def root_file_system() -> bytes:
+    """A tar of a shell, a few programs and the libraries they need: no image can be pulled here."""
+    programs = [p for name in ("sh", "sleep", "head", "seq", "cat") if (p := shutil.which(name))]
+    files = set(programs)
+    for program in programs:
+        told = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+        files |= set(re.findall(r"(/\S+) \(0x", told))
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for file in sorted(files):
+            info = tar.gettarinfo(str(Path(file).resolve()), arcname=f"{file}".lstrip("/"))
+            info.mode = 0o755
+            with Path(file).resolve().open("rb") as source:
+                tar.addfile(info, source)
+    return packed.getvalue()
+
+
+@contextlib.contextmanager
+def own_engine() -> Iterator[str]:
+    home = Path(tempfile.mkdtemp(prefix="rbd-", dir="/tmp"))
+    url = f"unix://{home}/s"
+    directories = ["--data-root", f"{home}/data", "--exec-root", f"{home}/exec", "-p", f"{home}/pid"]
+    off = ["--bridge=none", "--iptables=false", "--ip6tables=false"]
+    log = (home / "log").open("wb")
+    process = subprocess.Popen(["dockerd", *off, *directories, "-H", url], stdout=log, stderr=log)
+    try:
+        for _ in range(150):
+            if process.poll() is not None or (home / "s").exists():
+                break
+            time.sleep(0.1)
+        if process.poll() is not None:
+            missing(f"dockerd did not start: {(home / 'log').read_text()[-500:]}")
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
+        log.close()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def url() -> Iterator[str]:
+    with contextlib.ExitStack() as stack:
+        if os.geteuid() == 0 and shutil.which("dockerd"):
+            where = stack.enter_context(own_engine())
+        else:
+            where = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+            if not Path(where.removeprefix("unix://")).exists():
+                missing("no Docker engine answers, and we may not start one")
+        yield where
+
+
+class Engine:
+    """The writing side, for tests only."""
+
+    def __init__(self, url: str) -> None:
+        self.client = docker.DockerClient(base_url=url)
+        self.client.api.import_image_from_data(root_file_system(), repository="runbook-test", tag="1")
+        self.begun: list[str] = []
+
+    def run(self, script: str, name: str = "", *, wait: bool = False, **options: object) -> str:
+        name = name or f"t-{uuid.uuid4().hex[:8]}"
+        defaults = {"network_mode": "none", "detach": True, "name": name}
+        container = self.client.containers.run(IMAGE, ["sh", "-c", script], **{**defaults, **options})  # type: ignore[call-overload]
+        self.begun.append(container.id)
+        if wait:
+            container.wait(timeout=30)
+        return name
+
+    def remove(self, name: str) -> None:
+        with contextlib.suppress(docker.errors.NotFound):
+            self.client.containers.get(name).remove(force=True)
+
+    def close(self) -> None:
+        for container in self.begun:
+            self.remove(container)
+        self.client.close()
+
+
+@pytest.fixture(scope="session")
+def engine(url: str) -> Iterator[Engine]:
+    engine = Engine(url)
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def span() -> tuple[datetime, datetime]:
+    now = datetime.now(UTC)
+    return now - timedelta(minutes=10), now + timedelta(seconds=1)
+
+
+def until_true(holds: Callable[[], bool], seconds: float = 15.0) -> None:
+    ends = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < ends, "did not come true in time"
+        time.sleep(0.1)
