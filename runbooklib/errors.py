@@ -34,6 +34,7 @@ class Reason(StrEnum):
     NO_DATA = "no data"
     THIN_TRAFFIC = "too little traffic"
     STALE = "stale"
+    PARTIAL = "partial answer"
     NOT_CONFIGURED = "not configured"
 
 

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
+from runbooklib import briefing
 from runbooklib.checks import alerting, dependencies, escalation, latency, traffic
 from runbooklib.errors import ParameterError, Reason, RunbookError, SourceError, suggestion
 from runbooklib.findings import Cause, Finding, Proposal, Status, Verdict, judge, onset_of, unknown
@@ -103,53 +104,19 @@ class Incident:
 
     def basics(self) -> None:
         """Show what this is about: alert, service, window, who keeps the runbook."""
-        site, window = self.scene.target.environment, self.scene.window
-        told = {
-            "alert": self.scene.alert,
-            "service": self.scene.service.title,
-            "environment": site.title,
-            "from": pd.Timestamp(window.start),
-            "to": pd.Timestamp(window.end),
-            "team": site.ownership.team,
-            "runbook last reviewed": site.ownership.last_reviewed,
-        }
-        rows = pd.DataFrame([{"": name, " ": value} for name, value in told.items() if value])
-        self._audience.listed(self, "", rows)
+        self._audience.listed(self, "", briefing.basics(self.scene))
 
     def contacts(self) -> None:
         """Show whom to call."""
-        found = self.scene.target.environment.contacts
-        rows = pd.DataFrame(
-            [
-                {"role": c.role, "name": c.name, "reach": c.reach, "only for": ", ".join(c.only_for)}
-                for c in found
-            ]
-        )
-        self._audience.listed(self, "Contacts", rows)
+        self._audience.listed(self, "Contacts", briefing.contacts(self.scene))
 
     def links(self) -> None:
         """Show the site's links, with this window filled in."""
-        window, site = self.scene.window, self.scene.target.environment
-        facts = {
-            "start_ms": str(int(window.start.timestamp() * 1000)),
-            "end_ms": str(int(window.end.timestamp() * 1000)),
-            "end": window.end.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "span": f"{int(window.span_seconds)}s",
-            "alert": self.scene.alert,
-        }
-        rows = pd.DataFrame(
-            [
-                {"where": name, "link": _FACT.sub(lambda found: facts.get(found[1], found[0]), link)}
-                for name, link in (site.links | site.documents).items()
-            ]
-        )
-        self._audience.listed(self, "Links for this window", rows)
+        self._audience.listed(self, "Links for this window", briefing.links(self.scene))
 
     def history(self) -> None:
         """Show the past incidents of this alert."""
-        found = self.scene.target.environment.past_incidents.get(self.scene.alert, ())
-        rows = pd.DataFrame([past.model_dump() for past in found])
-        self._audience.listed(self, "Past incidents", rows)
+        self._audience.listed(self, "Past incidents", briefing.history(self.scene))
 
     def escalation(self) -> None:
         """Judge the rules by which someone else is called. They are no part of the verdict."""
@@ -193,6 +160,7 @@ class Incident:
     def _answer(self, check: Check, limits: Mapping[str, Any]) -> Finding:
         _refuse_bad_limits(check, limits)
         self._tape.take_used()
+        self._tape.take_remarks()
         try:
             finding = check(self.scene, **limits)
         except SourceError as error:
@@ -201,7 +169,9 @@ class Incident:
             raise
         except Exception as error:  # noqa: BLE001 - a check that fails must not take the others with it
             finding = _failed(error)
-        used = self._tape.take_used()
+        used, warnings = self._tape.take_used(), self._tape.take_remarks()
+        if warnings:
+            finding = _with_warnings(finding, warnings)
         asked = [entry.asked_at for entry in used if entry.source != OPENING]
         return replace(
             finding,
@@ -265,14 +235,14 @@ def _name(asked: Callable[..., Any], limits: Mapping[str, Any]) -> str:
 
 
 def _refuse_bad_limits(check: Check, limits: Mapping[str, Any]) -> None:
-    known = inspect.signature(check).parameters
+    # The first parameter is the scene.
+    known = dict(list(inspect.signature(check).parameters.items())[1:])
     for name in limits:
         if name not in known:
             raise ParameterError(
-                f"{check.__name__} has no limit {name!r}",
-                remedy=suggestion(name, [known_name for known_name in known if known_name != "scene"]),
+                f"{check.__name__} has no limit {name!r}", remedy=suggestion(name, sorted(known))
             )
-    missing = [n for n, p in known.items() if p.default is p.empty and n not in limits and n != "scene"]
+    missing = [name for name, one in known.items() if one.default is one.empty and name not in limits]
     if missing:
         raise ParameterError(f"{check.__name__} needs {missing[0]}=…", remedy="give it in the cell")
 
@@ -284,6 +254,18 @@ def _unknown(error: SourceError) -> Finding:
         "{where}: {told}",
         facts={"where": where, "told": error.message, "remedy": error.remedy},
         source=error.system,
+    )
+
+
+def _with_warnings(finding: Finding, warnings: Sequence[str]) -> Finding:
+    """What a system warned of is said; an answer that it does not stand by cannot make anything OK."""
+    is_ok = finding.status is Status.OK
+    return replace(
+        finding,
+        status=Status.UNKNOWN if is_ok else finding.status,
+        reason=Reason.PARTIAL if is_ok else finding.reason,
+        template=finding.template + " The system warned: “{warnings}”",
+        facts={**finding.facts, "warnings": "; ".join(warnings)},
     )
 
 

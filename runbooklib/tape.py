@@ -76,6 +76,7 @@ class Tape:
         self._recorded: list[Entry] = []
         self._used: list[Entry] = []
         self._played: set[str] = set()
+        self._remarks: list[str] = []
         self._dead: dict[tuple[str, str], SourceError] = {}
         self._lock = threading.Lock()
         self._asking: dict[str, threading.Lock] = {}
@@ -173,6 +174,17 @@ class Tape:
         """What was answered since this was last called, recorded now or before."""
         with self._lock:
             taken, self._used = self._used, []
+        return taken
+
+    def remark(self, text: str) -> None:
+        """A system warned of its own answer: it may be incomplete."""
+        with self._lock:
+            self._remarks.append(text)
+
+    def take_remarks(self) -> list[str]:
+        """What systems warned of since this was last called, each once."""
+        with self._lock:
+            taken, self._remarks = list(dict.fromkeys(self._remarks)), []
         return taken
 
     def forget(self) -> None:

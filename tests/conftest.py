@@ -11,7 +11,10 @@ import pytest
 
 # The programs that a server goes by, and what is skipped without it.
 SERVERS = {
-    "prometheus": (["prometheus"], "tests/lab, tests/sources/test_prometheus.py"),
+    "prometheus": (
+        ["prometheus"],
+        "tests/lab, tests/sources/test_prometheus.py, tests/sources/test_traffic_checks.py",
+    ),
     "alertmanager": (
         ["prometheus-alertmanager", "alertmanager"],
         "tests/lab, tests/sources/test_alertmanager.py",
@@ -20,7 +23,10 @@ SERVERS = {
         ["postgres", "/usr/lib/postgresql/*/bin/postgres"],
         "tests/lab, tests/sources/test_postgres.py",
     ),
-    "dockerd": (["dockerd"], "tests/lab, tests/sources/test_docker.py"),
+    "dockerd": (
+        ["dockerd"],
+        "tests/lab, tests/sources/test_docker.py, tests/sources/test_docker_logs_checks.py",
+    ),
     "chromium": (["chromium", "chromium-browser"], "tests/browser"),
 }
 _ROOT = Path(__file__).parents[1]

@@ -13,19 +13,20 @@ PACKAGE = ROOT / "runbooklib"
 # modules of a package. Floors 1, 7 and 8 have an upper storey, because some of their rooms lean on others.
 FLOORS: tuple[tuple[str, str], ...] = (
     ("ground", "errors"),
-    ("0", "findings ledger promql redact strictjson window yamlfile"),
-    ("1", "alerts http manifest parameters promdata series settings tape"),
-    ("1, upstairs", "logs promsession queries runbooks"),
+    ("0", "findings ledger promql redact sqltext strictjson tracebacks window yamlfile"),
+    ("1", "alerts dockerengine http logs manifest parameters pgsession promdata series settings tape"),
+    ("1, upstairs", "containerevents logtail promsession queries runbooks"),
     ("2", "sources.*"),
     ("3", "scene"),
-    ("4", "actions.* checks.*"),
+    ("4", "actions.* briefing checks.*"),
     ("5", "charts incident"),
     ("6", "render.*"),
-    ("7", "history report"),
+    ("7", "history pdf report"),
     ("7, upstairs", "engine evidence"),
-    ("8", "runner seal session"),
-    ("8, upstairs", "replay"),
-    ("9", "__main__ cli extension notebook webhook"),
+    ("8", "runner seal session upload"),
+    ("8, upstairs", "batch replay"),
+    ("9", "cli extension notebook webhook"),
+    ("9, upstairs", "__main__"),
     ("roof: the public API", ""),
 )
 # Packages that are one noun in several files: their modules may import each other.
