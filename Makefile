@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install servers demo lab lab-down check test lock clean
+.PHONY: help install servers demo recordings lab lab-down check test lock clean
 
 python := .venv/bin/python
 stamp := .venv/.installed
@@ -18,21 +18,17 @@ $(stamp): pyproject.toml requirements.lock scripts/install
 servers: ## install the servers that the lab and the tests need (Debian packages), started by nobody
 	@scripts/servers
 
-demo: install servers ## break the lab for real, run the HighErrorRate runbook on it, keep the evidence
-	$(python) -m lab up
-	$(python) -m lab break connections-exhausted
-	@echo ".venv/bin/runbook run HighErrorRate --environment lab"; \
-	.venv/bin/runbook run HighErrorRate --environment lab; code=$$?; \
+demo: install ## replay a recorded incident (real servers, real fault); needs nothing but Python
+	@.venv/bin/runbook replay recordings/HighErrorRate-connections-exhausted.json --output evidence; code=$$?; \
 	if [ $$code -ne 1 ]; then \
-	    echo "demo: the runbook ended with $$code; 1 (a problem was found) was expected, the lab is broken on purpose" >&2; \
-	    exit 1; \
+	    echo "demo: the replay ended with $$code; 1 (a problem was found) was expected" >&2; exit 1; \
 	fi
-	@echo
-	@echo "The executed notebook is the evidence: its path is above; open it with .venv/bin/jupyter lab"
-	@echo "The lab is still up: make lab-down stops it"
 
 lab: install servers ## start the lab: real servers on loopback ports, with traffic
 	$(python) -m lab up
+
+recordings: install servers ## record the incidents under recordings/ again, from the lab (about 6 minutes)
+	$(python) -m lab.incidents
 
 lab-down: install ## stop the lab
 	$(python) -m lab down
