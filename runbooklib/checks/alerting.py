@@ -78,10 +78,10 @@ def related_alerts(scene: Scene) -> Finding:
                 "alert": alert.name,
                 "severity": alert.labels.get("severity", ""),
                 "component": alert.labels.get("component", ""),
-                "since": alert.starts_at,
                 "state": alert.state,
+                "since": alert.starts_at,
             }
-            for alert in sorted(others, key=lambda alert: (alert.name, alert.fingerprint))
+            for alert in others
         ]
     )
     return Finding(
@@ -90,5 +90,11 @@ def related_alerts(scene: Scene) -> Finding:
         facts={"names": ", ".join(sorted({alert.name for alert in others}))},
         source="alertmanager",
         query="alerts",
-        rows=rows if others else None,
+        rows=_grouped(rows) if others else None,
     )
+
+
+def _grouped(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row for all series of an alert, oldest first."""
+    same = rows.groupby(["alert", "severity", "component", "state"], sort=False)
+    return same.agg(series=("since", "size"), since=("since", "min")).reset_index().sort_values("since")
