@@ -3,6 +3,7 @@
 It is put together in a hidden folder beside, synced, then renamed; a folder that exists is never touched.
 """
 
+import base64
 import json
 import os
 import re
@@ -12,16 +13,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from runbooklib import ledger, manifest
+from runbooklib import ledger, manifest, pdf
 from runbooklib.errors import EvidenceError, InputError
 from runbooklib.redact import Depth, Redactor
 from runbooklib.render.page import page
 from runbooklib.report import RECORDING_MIME, VERDICT_MIME, canonical
 from runbooklib.settings import environment_secrets
-from runbooklib.tape import Entry, unpack
+from runbooklib.tape import Entry, pack, unpack
 
 NOTEBOOK, PAGE, VERDICT = "notebook.ipynb", "notebook.html", "verdict.json"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
+_IN_LINES = frozenset({"source", "text"})
+_EMBEDDED = re.compile(r"(data:image/png;base64,)([A-Za-z0-9+/=]+)")
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PICTURE_CHUNKS = frozenset(b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB bKGD pHYs sBIT acTL fcTL fdAT".split())
 
 
 def read_notebook(path: Path) -> dict[str, Any]:
@@ -36,6 +41,39 @@ def read_notebook(path: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file} is no notebook: {error}", remedy="name a bundle") from None
     return notebook
+
+
+def read_recording(path: Path) -> list[Entry]:
+    """The recording of a bundle, an executed notebook, or a file that `export` wrote. Raises InputError."""
+    exported = read_export(path)
+    return unpack(exported["recording"]) if exported else recording_of(read_notebook(path))
+
+
+def read_export(path: Path) -> dict[str, Any] | None:
+    """What `export` wrote: alert, service, parameters, verdict and recording; None for another file."""
+    if path.is_dir() or path.suffix == ".ipynb":
+        return None
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {error}", remedy="name a bundle or a recording") from None
+    return found if isinstance(found, dict) and "recording" in found else None
+
+
+def export(bundle: Path) -> dict[str, Any]:
+    """The recording alone, with what it takes to replay it: small, without outputs, fit for a repository."""
+    notebook = read_notebook(bundle)
+    verdict = verdict_of(notebook)
+    if verdict is None:
+        raise InputError(f"{bundle} holds no verdict", remedy="name a bundle that `runbook run` wrote")
+    return {
+        "version": 1,
+        "alert": verdict["alert"],
+        "service": verdict["service"],
+        "parameters": notebook["metadata"].get("papermill", {}).get("parameters", {}),
+        "verdict": verdict,
+        "recording": pack(recording_of(notebook)),
+    }
 
 
 def outputs(notebook: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -69,13 +107,17 @@ def fingerprints_of(recording: Iterable[Entry], alert: str) -> list[str]:
 class Bundle:
     """The folder of one run's evidence, while it is being put together.
 
+    With `chromium`, the program of a browser, the page is also printed to a PDF.
     Raises InputError where nothing could be written: before a run, not after it.
     """
 
-    def __init__(self, output: Path, alert: str, service: str, started_at: datetime) -> None:
+    def __init__(
+        self, output: Path, alert: str, service: str, started_at: datetime, chromium: str = ""
+    ) -> None:
         self.name = f"{started_at:%Y%m%dT%H%M%SZ}-{_safe(alert)}-{_safe(service)}"
         self.started_at = started_at
         self._output = output
+        self._chromium = chromium
         self._work = output / f".{self.name}.{os.getpid()}"
         try:
             output.mkdir(parents=True, exist_ok=True)
@@ -97,7 +139,7 @@ class Bundle:
         Secrets that cells printed are taken out here. `about` goes into the manifest. Raises EvidenceError.
         """
         redactor = Redactor(environment_secrets())
-        notebook: dict[str, Any] = redactor.json(without_paths(executed), Depth.SECRETS)
+        notebook: dict[str, Any] = redactor.json(_readable(without_paths(executed)), Depth.SECRETS)
         about = redactor.json({**_dated(self.started_at), **about}, Depth.SECRETS)
         verdict = verdict_of(notebook)
         title = f"{verdict['status']} {verdict['alert']}" if verdict else self.name
@@ -106,15 +148,25 @@ class Bundle:
             _write(self._work / PAGE, page(notebook, title))
             if verdict is not None:
                 _write(self._work / VERDICT, canonical(verdict))
+            about = {**about, **self._printed()}
             _write(self._work / manifest.FILE, canonical(manifest.describe(self._work, about, home)))
-            return self._publish()
+            return self._publish(datetime.fromisoformat(about["ended_at"]))
         except OSError as error:
             raise EvidenceError(
                 f"the evidence could not be written: {error.strerror}; what there is lies in {self._work}",
                 remedy="make room, and move it by hand",
             ) from None
 
-    def _publish(self) -> Path:
+    def _printed(self) -> dict[str, str]:
+        """Print the page where that is wanted; what failed goes into the manifest, and the rest is kept."""
+        if self._chromium:
+            try:
+                pdf.print_page(self._chromium, self._work / PAGE, self._work / pdf.FILE)
+            except EvidenceError as error:
+                return {"pdf_failure": error.message}
+        return {}
+
+    def _publish(self, ended_at: datetime) -> Path:
         _sync(self._work)
         for again in range(1, 1000):
             final = self._output / (self.name if again == 1 else f"{self.name}-{again}")
@@ -126,7 +178,7 @@ class Bundle:
             self._work.rename(final)
             _sync(self._output)
             digest = manifest.sha256(final / manifest.FILE)
-            ledger.append(self._output, final.name, digest, datetime.now(UTC))
+            ledger.append(self._output, final.name, digest, ended_at)
             return final
         raise EvidenceError(f"there are 999 runs named {self.name}", remedy="choose another folder")
 
@@ -169,3 +221,41 @@ def without_paths(notebook: Mapping[str, Any]) -> dict[str, Any]:
                 told[name] = Path(told[name]).name
         metadata["papermill"] = told
     return {**notebook, "metadata": metadata}
+
+
+def _readable(notebook: Mapping[str, Any]) -> dict[str, Any]:
+    """The notebook with nothing in it that redaction could not read: texts whole, pictures without texts."""
+    return {**notebook, "cells": [_readable_part(cell) for cell in notebook["cells"]]}
+
+
+def _readable_part(part: Any, name: str = "") -> Any:
+    if isinstance(part, Mapping):
+        return {key: _readable_part(value, key) for key, value in part.items()}
+    if isinstance(part, list):
+        # nbformat keeps texts in lines, and a key of several lines is only known as a whole.
+        is_lines = name in _IN_LINES or "/" in name
+        if is_lines and all(isinstance(line, str) for line in part):
+            return _readable_part("".join(part), name)
+        return [_readable_part(one) for one in part]
+    if isinstance(part, str) and name == "image/png":
+        return _picture_alone(part)
+    if isinstance(part, str):
+        return _EMBEDDED.sub(lambda found: found[1] + _picture_alone(found[2]), part)
+    return part
+
+
+def _picture_alone(encoded: str) -> str:
+    """A PNG in base64 without its chunks of text, packed or not; nothing where it is no PNG."""
+    try:
+        whole = base64.b64decode(encoded)
+    except ValueError:
+        return ""
+    if not whole.startswith(_PNG):
+        return ""
+    kept, place = [_PNG], len(_PNG)
+    while place + 12 <= len(whole):
+        end = place + 12 + int.from_bytes(whole[place : place + 4], "big")
+        if whole[place + 4 : place + 8] in _PICTURE_CHUNKS:
+            kept.append(whole[place:end])
+        place = end
+    return base64.b64encode(b"".join(kept)).decode()

@@ -1,15 +1,17 @@
 """The chained ledger over all bundles of a folder: `ledger.jsonl`, one line a bundle, oldest first.
 
-Each line holds the SHA-256 of the line before it and that of its bundle's manifest. A line that was
-changed, removed or moved breaks the chain; a bundle that was removed is missed, one that was put there
-by hand is not in it. What a chain alone cannot show is that its newest lines were cut off together
-with their bundles: for that, keep the last line's hash elsewhere (a postmortem is a good place).
+Each line holds the SHA-256 of the line before it, that of its bundle's manifest, and when the run ended,
+as the manifest has it too. A line that was changed, removed or moved breaks the chain; a bundle that was
+removed is missed, one that was put there by hand is not in it. What a chain alone cannot show is that its
+newest lines were cut off together with their bundles: for that, keep the last line's hash elsewhere (a
+postmortem is a good place).
 """
 
 import fcntl
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -41,12 +43,13 @@ class Line:
 def append(folder: Path, bundle: str, manifest_sha256: str, sealed_at: datetime) -> str:
     """Add a bundle, synced, one writer at a time. Returns the new head's hash. Raises OSError."""
     descriptor = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "r+", encoding="utf-8") as file:
+    with os.fdopen(descriptor, "r+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        last = file.read().splitlines(keepends=True)[-1:]
-        previous = hashlib.sha256(last[0].encode()).hexdigest() if last else FIRST
+        last = b"".join(_lines_in(file.read())[-1:])
+        missing = b"" if last.endswith(b"\n") or not last else b"\n"  # of a writer that was killed
+        previous = hashlib.sha256(last + missing).hexdigest() if last else FIRST
         line = Line(bundle, manifest_sha256, sealed_at.isoformat(), previous)
-        file.write(line.as_text() if not last or last[0].endswith("\n") else "\n" + line.as_text())
+        file.write(missing + line.as_text().encode())
         file.flush()
         os.fsync(file.fileno())
     return line.sha256
@@ -58,9 +61,9 @@ def read(folder: Path) -> tuple[list[Line], list[str]]:
     if not path.exists():
         return [], []
     lines, wrong, previous = [], [], FIRST
-    for number, text in enumerate(path.read_text("utf-8", "replace").splitlines(keepends=True), 1):
-        line = _line(text)
-        if line is None or line.as_text() != text:
+    for number, stored in enumerate(_lines_in(path.read_bytes()), 1):
+        line = _line(stored)
+        if line is None or line.as_text().encode() != stored:
             wrong.append(f"{FILE} line {number}: was changed: it is not as it was written")
         elif line.previous != previous:
             wrong.append(
@@ -69,13 +72,18 @@ def read(folder: Path) -> tuple[list[Line], list[str]]:
             )
         if line is not None:
             lines.append(line)
-        previous = hashlib.sha256(text.encode()).hexdigest()
+        previous = hashlib.sha256(stored).hexdigest()
     return lines, wrong
 
 
-def _line(text: str) -> Line | None:
+def _lines_in(content: bytes) -> list[bytes]:
+    """Lines as bytes, each with its line break: read as text, other breaks would pass for ours."""
+    return [line for line in re.split(rb"(?<=\n)", content) if line]
+
+
+def _line(stored: bytes) -> Line | None:
     try:
-        told = json.loads(text)
+        told = json.loads(stored)
         return Line(**{name: str(told[name]) for name in Line.__slots__})
     except (ValueError, KeyError, TypeError):
         return None

@@ -66,13 +66,17 @@ def _git(home: Path, *words: str) -> str:
 
 def verify_bundle(folder: Path) -> list[str]:
     """What is wrong with a bundle: each changed, missing or added file by its name. Nothing: it is whole."""
+    folder = folder.resolve()
     path = folder / FILE
+    if path.is_symlink():
+        return [f"{folder.name}/{FILE}: was changed: it is a link"]
     if not path.is_file():
         return [f"{folder.name}/{FILE}: is missing"]
     try:
-        files = json.loads(path.read_bytes())["files"]
-        expected = {str(name): str(about["sha256"]) for name, about in files.items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
+        told = json.loads(path.read_bytes())
+        expected = {str(name): str(about["sha256"]) for name, about in told["files"].items()}
+        ended_at = str(told["ended_at"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return [f"{folder.name}/{FILE}: was changed: it cannot be read"]
     present = {entry.name for entry in folder.iterdir()} - {FILE}
     wrong = [f"{folder.name}/{name}: is missing" for name in sorted(expected.keys() - present)]
@@ -81,10 +85,10 @@ def verify_bundle(folder: Path) -> list[str]:
         file = folder / name
         if file.is_symlink() or not file.is_file() or sha256(file) != expected[name]:
             wrong.append(f"{folder.name}/{name}: was changed")
-    return wrong + _against_ledger(folder)
+    return wrong + _against_ledger(folder, ended_at)
 
 
-def _against_ledger(folder: Path) -> list[str]:
+def _against_ledger(folder: Path, ended_at: str) -> list[str]:
     """Whether the ledger beside the bundle, where there is one, knows this very manifest."""
     lines, _ = ledger.read(folder.parent)
     if not lines:
@@ -94,6 +98,8 @@ def _against_ledger(folder: Path) -> list[str]:
         return [f"{folder.name}: is not in {ledger.FILE}"]
     if sha256(folder / FILE) != known[-1].manifest_sha256:
         return [f"{folder.name}/{FILE}: was changed: it is not the one in {ledger.FILE}"]
+    if ended_at != known[-1].sealed_at:
+        return [f"{ledger.FILE}: was changed: it has another time for {folder.name} than its manifest"]
     return []
 
 
@@ -107,7 +113,8 @@ def verify_folder(folder: Path) -> list[str]:
         f"{name}: is gone, and {ledger.FILE} knows it" for name in named if not (folder / name).is_dir()
     ]
     for bundle in bundles(folder):
-        wrong += verify_bundle(bundle)
+        is_link = bundle.is_symlink()
+        wrong += [f"{bundle.name}: is a link"] if is_link else verify_bundle(bundle)
     return wrong
 
 

@@ -7,6 +7,7 @@ tell that two lines speak of the same one.
 
 import base64
 import hashlib
+import html
 import json
 import re
 from collections.abc import Callable, Iterable
@@ -25,10 +26,13 @@ def tag(value: str) -> str:
 
 
 def encodings(secret: str) -> list[str]:
-    """The secret as text, JSON, repr, URL, hexadecimal and base64 (at all three alignments)."""
+    """The secret as text, JSON, repr, URL, HTML, hexadecimal and base64 (at all three alignments)."""
     raw = secret.encode("utf-8", "surrogatepass")
     forms = {secret, repr(secret)[1:-1], quote(raw, safe=""), quote_plus(raw), raw.hex(), raw.hex().upper()}
     forms |= {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
+    # What stands within a longer repr may have either quote escaped.
+    forms |= {form.replace("'", "\\'") for form in (secret, repr(secret)[1:-1])}
+    forms |= {html.escape(secret, quote=is_all) for is_all in (True, False)}
     for shift in range(3):
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             # The first and last characters of a shifted encoding also hold bits of the neighbours.

@@ -11,7 +11,7 @@ from typing import Any
 
 from runbooklib import settings
 from runbooklib.errors import InputError
-from runbooklib.evidence import VERDICT, Bundle, read_notebook, recording_of, verdict_of
+from runbooklib.evidence import VERDICT, Bundle, read_export, read_notebook, read_recording, verdict_of
 from runbooklib.incident import OPENING
 from runbooklib.report import canonical
 from runbooklib.runner import OnFinding, Run, execute
@@ -33,34 +33,63 @@ class Replay:
 
 
 def replay(
-    evidence: Path, output: Path, *, notebook: Path | None = None, on_finding: OnFinding | None = None
+    evidence: Path,
+    output: Path,
+    *,
+    notebook: Path | None = None,
+    on_finding: OnFinding | None = None,
+    chromium: str = "",
 ) -> Replay:
     """Replay the evidence (a bundle or an executed notebook), with its own notebook or another.
 
     The result is a bundle under `output`. Raises InputError for evidence without a recording.
     """
     started = time.monotonic()
-    executed = read_notebook(evidence)
-    recorded, opened_at = _verdict_of(evidence, executed), _opened_at(executed)
-    source = _prepared(read_notebook(notebook), executed) if notebook else _without_outputs(executed)
-    bundle = Bundle(output, f"replay-{recorded['alert']}", recorded["service"], opened_at)
+    then = _recorded(evidence)
+    name = f"replay-{then.verdict['alert']}"
+    bundle = Bundle(output, name, then.verdict["service"], then.opened_at, chromium)
     try:
         with tempfile.TemporaryDirectory(prefix="runbook-") as folder:
             path = Path(folder) / "replay.ipynb"
-            path.write_text(json.dumps(source), encoding="utf-8")
-            where = evidence / "notebook.ipynb" if evidence.is_dir() else evidence
-            again = {REPLAY_VARIABLE: str(where.absolute())}
+            source = _prepared(read_notebook(notebook), then) if notebook else then.notebook
+            path.write_text(json.dumps(_without_outputs(source)), encoding="utf-8")
             played, failure = execute(
-                path, bundle.notebook_path, on_finding=on_finding, kernel_environment=again
+                path,
+                bundle.notebook_path,
+                values=then.parameters,
+                on_finding=on_finding,
+                kernel_environment={REPLAY_VARIABLE: str(evidence.absolute())},
             )
     except BaseException:
         bundle.abandon()
         raise
-    about = {"kind": "replay", "alert": recorded["alert"], "of": evidence.name, "failure": failure}
+    about = {"kind": "replay", "alert": then.verdict["alert"], "of": evidence.name, "failure": failure}
     final = bundle.finish(played, about, settings.home_or_here())
     verdict = verdict_of(read_notebook(final))
     run = Run(final, verdict, failure, time.monotonic() - started)
-    return Replay(run, recorded, tuple(_differences(recorded, verdict or {})))
+    return Replay(run, then.verdict, tuple(_differences(then.verdict, verdict or {})))
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """What was recorded: the verdict of then, its notebook, and the parameters still to be injected."""
+
+    verdict: dict[str, Any]
+    notebook: dict[str, Any]
+    parameters: dict[str, Any]
+    opened_at: datetime
+
+
+def _recorded(evidence: Path) -> _Recorded:
+    exported = read_export(evidence)
+    opening = next((entry for entry in read_recording(evidence) if entry.source == OPENING), None)
+    if opening is None:
+        raise InputError(f"{evidence} holds no recording", remedy="only what was recorded can be replayed")
+    if exported:
+        notebook = read_notebook(settings.home() / "notebooks" / f"{exported['alert']}.ipynb")
+        return _Recorded(exported["verdict"], notebook, exported["parameters"], opening.asked_at)
+    executed = read_notebook(evidence)
+    return _Recorded(_verdict_of(evidence, executed), executed, {}, opening.asked_at)
 
 
 def _verdict_of(evidence: Path, executed: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,13 +103,6 @@ def _verdict_of(evidence: Path, executed: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _opened_at(executed: Mapping[str, Any]) -> datetime:
-    opening = next((entry for entry in recording_of(executed) if entry.source == OPENING), None)
-    if opening is None:
-        raise InputError("the notebook holds no recording", remedy="only what was recorded can be replayed")
-    return opening.asked_at
-
-
 def _without_outputs(executed: Mapping[str, Any]) -> dict[str, Any]:
     cells = [
         {**cell, "outputs": [], "execution_count": None} if cell["cell_type"] == "code" else cell
@@ -89,16 +111,20 @@ def _without_outputs(executed: Mapping[str, Any]) -> dict[str, Any]:
     return {**executed, "cells": cells}
 
 
-def _prepared(notebook: Mapping[str, Any], executed: Mapping[str, Any]) -> dict[str, Any]:
+def _prepared(notebook: Mapping[str, Any], then: _Recorded) -> dict[str, Any]:
     """Another notebook with the cell that papermill injected into the recorded one."""
-    injected = [c for c in executed["cells"] if "injected-parameters" in c["metadata"].get("tags", [])]
+    injected = [cell for cell in then.notebook["cells"] if _is(cell, "injected-parameters")]
     cells = []
-    for cell in _without_outputs(notebook)["cells"]:
-        if "injected-parameters" not in cell["metadata"].get("tags", []):
+    for cell in notebook["cells"]:
+        if not _is(cell, "injected-parameters"):
             cells.append(cell)
-        if "parameters" in cell["metadata"].get("tags", []):
-            cells += _without_outputs({"cells": injected})["cells"]
+        if _is(cell, "parameters"):
+            cells += injected
     return {**notebook, "cells": cells}
+
+
+def _is(cell: Mapping[str, Any], tag: str) -> bool:
+    return tag in cell["metadata"].get("tags", [])
 
 
 def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

@@ -11,7 +11,10 @@ from runbooklib import settings
 from runbooklib.errors import SettingsError
 from runbooklib.evidence import Bundle, fingerprints_of, read_notebook, recording_of, verdict_of
 from runbooklib.parameters import Value
+from runbooklib.redact import Depth, Redactor
+from runbooklib.render.sentences import visible
 from runbooklib.runbooks import Runbook
+from runbooklib.settings import environment_secrets
 
 OnFinding = Callable[[dict[str, Any], float], None]
 START_SECONDS = 60
@@ -28,10 +31,10 @@ class Run:
     seconds: float
 
 
-def prepare(runbook: Runbook, values: Mapping[str, Value], output: Path) -> Bundle:
+def prepare(runbook: Runbook, values: Mapping[str, Value], output: Path, chromium: str = "") -> Bundle:
     """The folder for a run's evidence, opened before anything is asked. Raises InputError."""
     service = str(values.get("service") or runbook.declared["service"].default)
-    return Bundle(output, runbook.alert, service, datetime.now(UTC))
+    return Bundle(output, runbook.alert, service, datetime.now(UTC), chromium)
 
 
 def run(
@@ -89,4 +92,5 @@ def execute(
         failure = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
     if not path.exists():
         raise SettingsError(f"the notebook did not start: {failure}", remedy="run `jupyter kernelspec list`")
-    return read_notebook(path), failure
+    # An exception's own words are printed too, and not only kept.
+    return read_notebook(path), visible(Redactor(environment_secrets()).text(failure, Depth.SECRETS))

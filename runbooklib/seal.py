@@ -9,7 +9,7 @@ from runbooklib.evidence import Bundle, fingerprints_of, read_notebook, recordin
 from runbooklib.incident import OPENING
 
 
-def seal(notebook: Path, output: Path) -> Path:
+def seal(notebook: Path, output: Path, chromium: str = "") -> Path:
     """The bundle of an executed notebook, dated by its recording. Raises InputError, EvidenceError."""
     executed = read_notebook(notebook)
     verdict, recording = verdict_of(executed), recording_of(executed)
@@ -25,5 +25,5 @@ def seal(notebook: Path, output: Path) -> Path:
         "alert_fingerprints": fingerprints_of(recording, verdict["alert"]),
         "failure": "",
     }
-    bundle = Bundle(output, verdict["alert"], verdict["service"], opening.asked_at)
+    bundle = Bundle(output, verdict["alert"], verdict["service"], opening.asked_at, chromium)
     return bundle.finish(executed, about, settings.home_or_here())

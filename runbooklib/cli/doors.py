@@ -9,6 +9,7 @@ _EXAMPLES = """\b
 Examples:
   runbook list
   runbook run HighErrorRate --environment lab
+  runbook batch --all --environment lab
   runbook replay evidence/20260115T031200Z-HighErrorRate-backend
   runbook verify evidence
 """

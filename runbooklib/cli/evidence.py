@@ -8,18 +8,18 @@ import typer
 
 from runbooklib.cli.doors import EXIT_CODES, RUN_FAILED, TAMPERED, app
 from runbooklib.cli.run import Progress, tell
+from runbooklib.cli.upload import Output, Pdf, browser, complete, place
 from runbooklib.errors import InputError
-
-_Output = Annotated[Path, typer.Option(help="The folder for the evidence.")]
 
 
 @app.command("replay")
 def replay_evidence(
-    evidence: Annotated[Path, typer.Argument(help="A bundle, or an executed notebook.")],
+    evidence: Annotated[Path, typer.Argument(help="A bundle, an executed notebook, or a recording.")],
     notebook: Annotated[
         Path | None, typer.Option(help="Replay it with this notebook, and show what it finds differently.")
     ] = None,
-    output: _Output = Path("evidence"),
+    output: Output = "evidence",
+    pdf: Pdf = False,  # noqa: FBT002 - a flag of the command line
     as_json: Annotated[  # noqa: FBT002 - a flag of the command line
         bool, typer.Option("--json", help="Print the verdict alone, as JSON.")
     ] = False,
@@ -31,14 +31,16 @@ def replay_evidence(
     """
     if not evidence.exists():
         raise InputError(f"{evidence} does not exist", remedy="name a bundle under evidence/")
+    to, chromium = place(output), browser(is_wanted=pdf)
     from runbooklib import replay
 
     on_finding = None if as_json else Progress(evidence.name)
-    played = replay.replay(evidence, output, notebook=notebook, on_finding=on_finding)
+    played = replay.replay(evidence, to.folder, notebook=notebook, on_finding=on_finding, chromium=chromium)
     tell(played.run, as_json=as_json)
     if not as_json:
         print("This is a replay: every answer above was recorded, and no system was asked.")
         _compare(played.changed, is_identical=played.is_identical)
+    complete(played.run.bundle, to.url, has_pdf=pdf)
     if played.run.failure or played.run.verdict is None or not (notebook or played.is_identical):
         raise typer.Exit(RUN_FAILED)
     raise typer.Exit(EXIT_CODES[played.run.verdict["status"]])
@@ -51,6 +53,23 @@ def _compare(changed: tuple[tuple[str, str, str], ...], *, is_identical: bool) -
     print("The verdict differs from the recorded one:")
     for what, then, now in changed:
         print(f"  {what}\n    then  {then}\n    now   {now}")
+
+
+@app.command("export")
+def export_recording(
+    bundle: Annotated[Path, typer.Argument(help="A bundle, or an executed notebook.")],
+    file: Annotated[Path, typer.Argument(help="The file to write, like incident.json.")],
+) -> None:
+    """Write the recording alone to a file: small, without outputs, fit for a repository and for `replay`."""
+    from runbooklib import evidence, report
+
+    exported = report.canonical(evidence.export(bundle))
+    try:
+        with file.open("x", encoding="utf-8") as new:
+            new.write(exported)
+    except OSError as error:
+        raise InputError(f"{file} cannot be written: {error.strerror}", remedy="name a new file") from None
+    print(f"{file}: {len(exported) // 1024} KiB")
 
 
 @app.command("verify")
@@ -79,10 +98,13 @@ def verify_evidence(
 @app.command("seal")
 def seal_notebook(
     notebook: Annotated[Path, typer.Argument(help="A notebook that papermill or JupyterLab executed.")],
-    output: _Output = Path("evidence"),
+    output: Output = "evidence",
+    pdf: Pdf = False,  # noqa: FBT002 - a flag of the command line
 ) -> None:
     """Make the same evidence of a notebook that was executed elsewhere."""
     from runbooklib import seal
 
-    bundle = seal.seal(notebook, output)
+    to, chromium = place(output), browser(is_wanted=pdf)
+    bundle = seal.seal(notebook, to.folder, chromium)
     print(f"Evidence: {bundle / 'notebook.html'}")
+    complete(bundle, to.url, has_pdf=pdf)

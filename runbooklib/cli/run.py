@@ -1,13 +1,13 @@
-"""`runbook run` and `runbook batch`."""
+"""`runbook run`."""
 
 import json
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from runbooklib.cli.doors import EXIT_CODES, RUN_FAILED, app
+from runbooklib.cli.upload import Output, Pdf, browser, complete, place
 from runbooklib.errors import InputError
 
 _EXAMPLES = """\b
@@ -31,7 +31,8 @@ def run_runbook(
         list[str] | None,
         typer.Option("--parameter", "-p", help="A parameter as name=value; may be repeated."),
     ] = None,
-    output: Annotated[Path, typer.Option(help="The folder for the evidence.")] = Path("evidence"),
+    output: Output = "evidence",
+    pdf: Pdf = False,  # noqa: FBT002 - a flag of the command line
     as_json: Annotated[  # noqa: FBT002 - a flag of the command line
         bool, typer.Option("--json", help="Print the verdict alone, as JSON.")
     ] = False,
@@ -40,25 +41,28 @@ def run_runbook(
     from runbooklib import runbooks
 
     named = {"environment": environment, "service": service, "at": at, "lookback": lookback}
-    given = {name: value for name, value in named.items() if value} | _pairs(parameter or [])
+    given = {name: value for name, value in named.items() if value} | pairs(parameter or [])
     runbook = runbooks.find(alert)
     values = runbooks.chosen(runbook, given)
+    to, chromium = place(output), browser(is_wanted=pdf)
     from runbooklib import runner  # papermill and pandas: only once nothing is left to refuse
 
-    bundle = runner.prepare(runbook, values, output)
+    bundle = runner.prepare(runbook, values, to.folder, chromium)
     run = runner.run(runbook, values, bundle, None if as_json else Progress(alert))
     tell(run, as_json=as_json)
+    complete(run.bundle, to.url, has_pdf=pdf)
     raise typer.Exit(RUN_FAILED if run.failure or run.verdict is None else EXIT_CODES[run.verdict["status"]])
 
 
-def _pairs(texts: list[str]) -> dict[str, str]:
-    pairs = {}
+def pairs(texts: list[str]) -> dict[str, str]:
+    """The parameters that were given as name=value. Raises InputError."""
+    found = {}
     for text in texts:
         name, separator, value = text.partition("=")
         if not separator:
             raise InputError(f"-p {text!r} is not name=value", remedy="for example -p lookback=2h")
-        pairs[name] = value
-    return pairs
+        found[name] = value
+    return found
 
 
 class Progress:

@@ -4,6 +4,7 @@ Output that claims to be HTML is cleaned to a list of tags and attributes (nh3),
 with HTML turned off, everything else is text. A content security policy forbids the rest.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -31,6 +32,8 @@ _STYLES = set(
     "margin-bottom margin-left margin-top max-width padding padding-bottom padding-left text-align "
     "vertical-align white-space".split()
 )
+# Base64 of what begins like a PNG.
+_PICTURE = re.compile(r"data:image/png;base64,iVBORw0KGgo[A-Za-z0-9+/]*={0,2}")
 _CSS = """
 :root { color-scheme: light dark; --jp-border-color2: #d1d9e0; }
 body { margin: 0 auto; max-width: 60rem; padding: 1.5rem; font: 15px/1.55 system-ui, sans-serif;
@@ -56,12 +59,16 @@ ul, ol { margin: .3rem 0 .6rem; padding-left: 1.4rem; } img { background: #fff; 
 
 def page(notebook: Mapping[str, Any], title: str) -> str:
     """The whole page. `notebook` is nbformat 4."""
-    body = "\n".join(_cell(cell) for cell in notebook["cells"])
+    return shell(title, "\n".join(_cell(cell) for cell in notebook["cells"]))
+
+
+def shell(title: str, body: str, style: str = "") -> str:
+    """A whole page around a body that is safe already; `style` is CSS of ours."""
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{text(title)}</title><style>{_CSS}</style></head>\n<body>\n{body}\n</body></html>\n"
+        f"<title>{text(title)}</title><style>{_CSS}{style}</style></head>\n<body>\n{body}\n</body></html>\n"
     )
 
 
@@ -92,8 +99,9 @@ def _output(output: Mapping[str, Any]) -> str:
     data = output.get("data", {})
     if "text/html" in data:
         return clean(_joined(data["text/html"]))
-    if "image/png" in data:
-        return clean(f'<img alt="chart" src="data:image/png;base64,{_joined(data["image/png"]).strip()}">')
+    picture = f"data:image/png;base64,{''.join(_joined(data.get('image/png', '')).split())}"
+    if _PICTURE.fullmatch(picture):
+        return clean(f'<img alt="chart" src="{picture}">')
     if "text/markdown" in data:
         return markdown(_joined(data["text/markdown"]))
     plain = _joined(data.get("text/plain", ""))
@@ -120,7 +128,7 @@ def clean(fragment: str) -> str:
 
 def _allowed(_tag: str, attribute: str, value: str) -> str | None:
     if attribute == "src":
-        return value if value.startswith("data:image/png;base64,") else None
+        return value if _PICTURE.fullmatch(value) else None
     if attribute == "href":
         return value if value.startswith(("http://", "https://", "mailto:", "#")) else None
     if attribute == "style" and ("url(" in value.lower() or "\\" in value):

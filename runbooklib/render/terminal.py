@@ -13,15 +13,21 @@ _STYLES = {
     "UNKNOWN": "bold magenta",
     "WARNING": "bold yellow",
     "CRITICAL": "bold red",
+    "FAILED": "bold reverse",
 }
-_SIGNS = {"OK": "✓", "UNKNOWN": "?", "WARNING": "▲", "CRITICAL": "✖"}
+_SIGNS = {"OK": "✓", "UNKNOWN": "?", "WARNING": "▲", "CRITICAL": "✖", "FAILED": "!"}
+
+
+def status(name: str) -> Text:
+    """A status, or FAILED, as sign and word."""
+    return Text(f"{_SIGNS[name]} {name}", style=_STYLES[name])
 
 
 def progress_line(status: str, check: str, says: str, seconds: float) -> Text:
     """One finding as one line."""
     line = Text(f"{_SIGNS[status]} ", style=_STYLES[status])
-    line.append(f"{check:<24} ", style="default")
-    line.append(visible(says).replace("\n", " "), style="dim")
+    line.append(f"{_one_line(check):<24} ", style="default")
+    line.append(_one_line(says), style="dim")
     line.append(f"  {seconds:.1f}s", style="dim")
     line.truncate(160, overflow="ellipsis")
     return line
@@ -31,7 +37,8 @@ def answer(verdict: dict[str, Any]) -> Group:
     """Verdict, causes with what speaks for and against them, what was not checked, what next."""
     status = verdict["status"]
     title = Text(f"{_SIGNS[status]} {status}  ", style=_STYLES[status])
-    title.append(f"{verdict['alert']} · {verdict['service']} · {verdict['environment']}", style="bold")
+    about = f"{verdict['alert']} · {verdict['service']} · {verdict['environment']}"
+    title.append(_one_line(about), style="bold")
     lines: list[RenderableType] = [title, _indented(verdict["headline"])]
     if verdict["onset"]:
         lines.append(_indented(f"since {verdict['onset'][:19].replace('T', ' ')} UTC", "dim"))
@@ -51,11 +58,12 @@ def answer(verdict: dict[str, Any]) -> Group:
 def _cause(cause: dict[str, Any]) -> list[RenderableType]:
     if cause["rank"] in ("unlikely", "cannot tell"):
         return [_indented(f"{cause['title']}: {cause['rank']}", "dim")]
-    lines: list[RenderableType] = [Text(f"\n{cause['title']}: {cause['rank']}", style="bold")]
+    title = _one_line(f"{cause['title']}: {cause['rank']}")
+    lines: list[RenderableType] = [Text(f"\n{title}", style="bold")]
     for word, style in (("for", "green"), ("against", "red"), ("missing", "magenta")):
         for sign in cause[word]:
             line = Text(f"{word:<8}", style=style)
-            line.append(visible(sign["says"]), style="default")
+            line.append(_one_line(sign["says"]), style="default")
             lines.append(Padding(line, (0, 0, 0, 2)))
     return lines
 
@@ -68,7 +76,12 @@ def _missing(not_checked: list[dict[str, Any]]) -> list[RenderableType]:
 
 
 def _indented(text: str, style: str = "default") -> Padding:
-    return Padding(Text(visible(text), style=style), (0, 0, 0, 2))
+    return Padding(Text(_one_line(text), style=style), (0, 0, 0, 2))
+
+
+def _one_line(text: str) -> str:
+    """The text where it cannot pass for a line of ours, like a verdict that a log has forged."""
+    return " ".join(visible(text).split("\n"))
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -1,0 +1,129 @@
+"""`runbook batch`."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from runbooklib.cli.doors import EXIT_CODES, RUN_FAILED, app
+from runbooklib.cli.run import pairs
+from runbooklib.cli.upload import Output, Pdf, browser, place
+from runbooklib.errors import EvidenceError, InputError
+
+if TYPE_CHECKING:
+    from runbooklib.batch import Outcome, Planned
+
+_EXAMPLES = """\b
+Examples:
+  runbook batch --all --environment lab
+  runbook batch HighErrorRate ServiceDown -e lab --services backend,frontend --jobs 4
+  runbook batch --all -e lab --at 2026-01-15T03:12:00Z --output s3://bucket/evidence
+"""
+_JOBS = min(4, os.cpu_count() or 1)
+_WORST_FIRST = (RUN_FAILED, *(EXIT_CODES[name] for name in ("CRITICAL", "UNKNOWN", "OK")))
+
+
+@app.command("batch", epilog=_EXAMPLES)
+def run_batch(
+    alerts: Annotated[list[str] | None, typer.Argument(help="The alerts' names, as in their rules.")] = None,
+    *,
+    every: Annotated[bool, typer.Option("--all", help="Run every runbook that there is.")] = False,
+    environment: Annotated[
+        str, typer.Option("--environment", "-e", help="A file of parameters/environments/.")
+    ] = "",
+    services: Annotated[str, typer.Option(help="Services in that file, like a,b; each is run.")] = "",
+    at: Annotated[str, typer.Option(help="End of the window, like 2026-01-15T03:12:00Z; else now.")] = "",
+    lookback: Annotated[str, typer.Option(help="Length of the window, like 1h30m.")] = "",
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("--parameter", "-p", help="name=value, for the runbooks that have such a parameter."),
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="How many run at once.")] = _JOBS,
+    output: Output = "evidence",
+    pdf: Pdf = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts alone, as JSON.")] = False,
+) -> None:
+    """Run several runbooks, each in a process of its own; print a table, and write index.html over them.
+
+    The exit code is the worst: 4 if a run failed, else 1 if a problem was found, else 2 if one is UNKNOWN.
+    """
+    named = {"environment": environment, "at": at, "lookback": lookback}
+    given = {name: value for name, value in named.items() if value} | pairs(parameter or [])
+    planned = _plan(alerts or [], services, given, is_all=every)
+    to = place(output)
+    options = ["--pdf"] if browser(is_wanted=pdf) else []
+    outcomes = _run(planned, to.folder, jobs, options)
+    _tell(outcomes, to.folder, as_json=as_json)
+    if to.url:
+        _upload([one.bundle for one in outcomes if one.bundle], to.url)
+    codes = {EXIT_CODES.get(one.status, RUN_FAILED) for one in outcomes}
+    raise typer.Exit(next(code for code in _WORST_FIRST if code in codes))
+
+
+def _plan(alerts: list[str], services: str, given: dict[str, str], *, is_all: bool) -> "list[Planned]":
+    from runbooklib import batch, runbooks
+
+    if is_all == bool(alerts):
+        raise InputError("name the alerts, or --all, and not both", remedy="see `runbook list`")
+    wanted = [name.strip() for name in services.split(",")] if services else []
+    if not all(wanted):
+        raise InputError(f"--services {services!r} has an empty name", remedy="for example --services a,b")
+    if wanted and "service" in given:
+        raise InputError("--services and -p service=… contradict each other", remedy="leave one out")
+    return batch.plan(runbooks.alerts() if is_all else alerts, wanted, given)
+
+
+def _run(planned: "list[Planned]", output: Path, jobs: int, options: list[str]) -> "list[Outcome]":
+    """Run them under a progress bar on standard error."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from runbooklib import batch
+    from runbooklib.render import overview, terminal
+
+    plain = TextColumn("{task.description}", markup=False)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), plain)
+    console = terminal.console(stderr=True)
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=len(planned))
+
+        def on_change(running: "Sequence[Planned]", ended: "Outcome | None") -> None:
+            names = ", ".join(f"{one.alert} {one.service}" for one in running)
+            progress.update(task, description=names, advance=1 if ended else 0)
+            if ended:
+                console.print(overview.line(ended.row), soft_wrap=True)
+
+        return batch.run_all(planned, output, jobs=jobs, options=options, on_change=on_change)
+
+
+def _tell(outcomes: "Sequence[Outcome]", output: Path, *, as_json: bool) -> None:
+    from runbooklib import batch
+    from runbooklib.render import overview, terminal
+
+    if as_json:
+        print(json.dumps([one.as_dict() for one in outcomes], indent=2, ensure_ascii=False))
+    index = batch.write_index(output, outcomes)
+    if not as_json:
+        out = terminal.console()
+        if not out.is_terminal:
+            out.width = 160
+        out.print(overview.table([one.row for one in outcomes]))
+        out.print(f"Index: {index}", soft_wrap=True)
+
+
+def _upload(bundles: list[Path], url: str) -> None:
+    """Copy all bundles; the first that cannot be copied ends it, for the next could not be either."""
+    from runbooklib import upload
+
+    for number, bundle in enumerate(bundles):
+        try:
+            upload.upload(bundle, url)
+        except EvidenceError as error:
+            left = " ".join(str(one) for one in bundles[number:])
+            raise EvidenceError(
+                error.message, remedy=f"finish with `runbook upload {left} {upload.shown(url)}`"
+            ) from None
+        print(f"Uploaded: {upload.shown(url)}/{bundle.name}", file=sys.stderr)
