@@ -1,0 +1,48 @@
+"""The engineer's place: the notebook in a real JupyterLab, run by its own menu, read from the screen."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.jupyter import chromium, jupyterlab
+
+ROOT = Path(__file__).parents[2]
+RECORDING = ROOT / "recordings" / "HighErrorRate-connections-exhausted.json"
+# With UPDATE_SCREENSHOTS=1 the picture in docs/ is made anew.
+PICTURE = ROOT / "docs" / "jupyterlab.png"
+
+
+@pytest.fixture(scope="module")
+def lab_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    root = tmp_path_factory.mktemp("site") / "root"
+    for folder in ("notebooks", "parameters"):
+        shutil.copytree(ROOT / folder, root / folder)
+    replayed = {"RUNBOOK_REPLAY": str(RECORDING), "RUNBOOK_HOME": str(root)}
+    with jupyterlab(root, replayed) as address, chromium() as browser:
+        page = browser.new_page(viewport={"width": 1280, "height": 960})
+        page.set_default_timeout(60_000)
+        page.goto(f"{address}/lab/tree/notebooks/HighErrorRate.ipynb")
+        page.wait_for_selector(".jp-Notebook .jp-CodeCell")
+        yield page
+
+
+def test_run_all_in_jupyterlab_answers_at_the_top_and_leaves_no_error(lab_page: Page) -> None:
+    expect(lab_page.get_by_role("button", name="Python 3 (ipykernel) | Idle")).to_be_visible()
+    lab_page.get_by_role("menuitem", name="Run", exact=True).click()
+    lab_page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    # Whichever comes: the last cell has run, or one has failed and the others did not.
+    lab_page.locator(".jp-InputPrompt", has_text="[26]").wait_for(state="attached")
+    lab_page.keyboard.press("Escape")
+    lab_page.keyboard.press("Control+Home")
+    top = lab_page.locator("div[role='status']", has_text="CRITICAL").first
+    expect(top).to_contain_text("Database connections exhausted", timeout=60_000)
+    expect(top).to_contain_text("replayed from a recording")
+    expect(lab_page.get_by_role("button", name="Python 3 (ipykernel) | Idle")).to_be_visible()
+    assert lab_page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.error']").count() == 0
+    top.scroll_into_view_if_needed()
+    if os.environ.get("UPDATE_SCREENSHOTS") == "1":
+        lab_page.screenshot(path=PICTURE)
