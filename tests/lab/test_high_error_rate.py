@@ -5,6 +5,7 @@ verdict is read from its JSON.
 """
 
 import json
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from lab import Lab, processes, web
-from tests.notebooks.running import Ended, command, errors, notebook
+from tests.notebooks.running import BIN, Ended, command, errors, notebook
 
 FIRING_SECONDS = 60.0
 REST_SECONDS = 20.0
@@ -73,7 +74,10 @@ def test_a_fault_is_critical_with_its_cause_first_and_its_reason_quoted(
     assert first["rank"] in ("confirmed", "likely"), told
     assert reason.lower() in " ".join(sign["says"] for sign in first["for"]).lower(), told
     assert ended.verdict["next"], told
-    check_evidence(healed, Path(ended.verdict["bundle"]))
+    bundle = Path(ended.verdict["bundle"])
+    check_evidence(healed, bundle)
+    if fault == "connections-exhausted":
+        check_replay_without_network(bundle, tmp_path)
 
 
 def check_evidence(lab: Lab, bundle: Path) -> None:
@@ -81,8 +85,26 @@ def check_evidence(lab: Lab, bundle: Path) -> None:
     assert errors(executed) == []
     plain = (bundle / "notebook.ipynb").read_text()
     assert str(Path(__file__).parents[2]) not in plain
+    assert sum(file.stat().st_size for file in bundle.iterdir()) < 1_500_000
     assert (bundle / "notebook.ipynb").stat().st_size < 1_000_000
     assert str(lab.layout.state) + "/deployments" not in (bundle / "notebook.html").read_text()
+
+
+def check_replay_without_network(bundle: Path, folder: Path) -> None:
+    """In a network namespace of its own, which has no interface, the recording gives the same bytes."""
+    argv = [
+        "unshare",
+        "--net",
+        str(BIN / "runbook"),
+        "replay",
+        str(bundle),
+        "--output",
+        str(folder / "again"),
+    ]
+    ended = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    assert "The verdict is the recorded one, to the byte." in ended.stdout, ended.stdout + ended.stderr
+    (replayed,) = (folder / "again").glob("*/verdict.json")
+    assert replayed.read_bytes() == (bundle / "verdict.json").read_bytes()
 
 
 def test_without_prometheus_it_is_unknown_and_the_others_still_speak(healed: Lab, tmp_path: Path) -> None:
