@@ -85,5 +85,5 @@ def _line(stored: bytes) -> Line | None:
     try:
         told = json.loads(stored)
         return Line(**{name: str(told[name]) for name in Line.__slots__})
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -5,6 +5,7 @@ that it is given into the notebook as code, so nothing that was not declared may
 """
 
 import ast
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ def declared(source: str) -> dict[str, Declared]:
     """The parameters that the source of a parameters cell declares. Raises ParameterError for other code."""
     lines = source.splitlines()
     found: dict[str, Declared] = {}
-    for statement in ast.parse(source).body:
+    for statement in _statements(source):
         if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
             raise ParameterError(
                 f"line {statement.lineno} of the parameters cell declares no parameter",
@@ -43,9 +44,30 @@ def declared(source: str) -> dict[str, Declared]:
                 f"{statement.target.id} has no type that can be checked", remedy="use str, int, float or bool"
             )
         comment = _COMMENT.search(lines[(statement.end_lineno or statement.lineno) - 1])
-        name = statement.target.id
-        found[name] = Declared(name, kind, ast.literal_eval(statement.value), comment[1] if comment else "")
+        found[statement.target.id] = _declared(
+            statement.target.id, kind, statement.value, comment[1] if comment else ""
+        )
     return found
+
+
+def _statements(source: str) -> list[ast.stmt]:
+    try:
+        return ast.parse(source).body
+    except SyntaxError as error:
+        raise ParameterError(
+            f"line {error.lineno} of the parameters cell is no Python: {error.msg}", remedy="mend that line"
+        ) from None
+
+
+def _declared(name: str, kind: type, value: ast.expr, about: str) -> Declared:
+    try:
+        default = ast.literal_eval(value)
+    except ValueError:
+        raise ParameterError(
+            f"{name} has a default that is no plain value", remedy="write text, a number, True or False"
+        ) from None
+    own = Declared(name, kind, kind(), about)
+    return Declared(name, kind, _typed(own, default, "the parameters cell"), about)
 
 
 def assigned(source: str) -> list[str]:
@@ -76,6 +98,12 @@ def _typed(parameter: Declared, value: Any, where: str) -> Value:
         raise ParameterError(
             f"{where}: {parameter.name} must be {parameter.type.__name__}, and {value!r} is "
             f"{type(value).__name__}",
+            remedy=f"for example {parameter.default!r}",
+        )
+    if isinstance(value, float) and not math.isfinite(value):
+        # Nothing is beyond a limit that is no number: everything would be OK.
+        raise ParameterError(
+            f"{where}: {parameter.name} must be a number, and {value!r} is none",
             remedy=f"for example {parameter.default!r}",
         )
     if isinstance(value, str):

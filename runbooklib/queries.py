@@ -7,7 +7,7 @@ as failed requests of users.
 from collections.abc import Iterable
 
 from runbooklib import promql
-from runbooklib.settings import Target
+from runbooklib.target import Target
 
 REQUESTS = "http_requests_total"
 DURATIONS = "http_request_duration_seconds_bucket"

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from runbooklib.errors import NotConfiguredError, StaleError
-from runbooklib.settings import Service, Target, Timing, configured, secret
+from runbooklib.settings import configured, secret
 from runbooklib.sources.alertmanager import Alertmanager
 from runbooklib.sources.dns import Dns
 from runbooklib.sources.docker import Docker
@@ -18,6 +18,7 @@ from runbooklib.sources.postgres import Postgres
 from runbooklib.sources.prometheus import Prometheus
 from runbooklib.sources.web import Web
 from runbooklib.tape import Tape
+from runbooklib.target import Service, Target, Timing
 from runbooklib.window import Window
 
 

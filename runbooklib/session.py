@@ -23,8 +23,9 @@ from runbooklib.render import html
 from runbooklib.render.sentences import headline, sentence, told
 from runbooklib.report import FINDING_MIME, RECORDING_MIME, VERDICT_MIME, verdict_as_dict
 from runbooklib.scene import Scene, Sources
-from runbooklib.settings import Target, environment_secrets, read_target, secrets_of
+from runbooklib.settings import environment_secrets, read_target, secrets_of
 from runbooklib.tape import Entry, Tape, pack
+from runbooklib.target import Target
 from runbooklib.window import Window
 
 REPLAY_VARIABLE = "RUNBOOK_REPLAY"

@@ -6,6 +6,7 @@ Colours follow JupyterLab's theme where there is one. Each status has a word, a 
 
 import base64
 import html
+import math
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -124,6 +125,8 @@ def _cell(column: str, value: object) -> str:
         return "–"
     if isinstance(value, int | float) and not isinstance(value, bool):
         number = float(value)
+        if math.isinf(number):
+            return sentences.told(number)
         if column.endswith("share"):
             return sentences.percent(number)
         if column.endswith("per second"):

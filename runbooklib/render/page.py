@@ -32,6 +32,9 @@ _STYLES = set(
     "margin-bottom margin-left margin-top max-width padding padding-bottom padding-left text-align "
     "vertical-align white-space".split()
 )
+# Those that compute; url(), image-set() and the like load.
+_FUNCTIONS = {"var", "calc", "rgb", "rgba", "hsl", "hsla"}
+_FUNCTION = re.compile(r"([\w-]*)\s*\(")
 # Base64 of what begins like a PNG.
 _PICTURE = re.compile(r"data:image/png;base64,iVBORw0KGgo[A-Za-z0-9+/]*={0,2}")
 _CSS = """
@@ -131,6 +134,6 @@ def _allowed(_tag: str, attribute: str, value: str) -> str | None:
         return value if _PICTURE.fullmatch(value) else None
     if attribute == "href":
         return value if value.startswith(("http://", "https://", "mailto:", "#")) else None
-    if attribute == "style" and ("url(" in value.lower() or "\\" in value):
+    if attribute == "style" and ("\\" in value or set(_FUNCTION.findall(value.lower())) - _FUNCTIONS):
         return None
     return value

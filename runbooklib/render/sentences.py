@@ -4,6 +4,7 @@ A template is an English sentence with `{fact}` or `{fact:kind}` in it. It is al
 translation: a catalogue maps templates to templates. Facts are never evaluated: a field is a name.
 """
 
+import math
 import re
 import string
 import unicodedata
@@ -49,6 +50,8 @@ def told(value: Fact, kind: str = "") -> str:
     """One fact as text. `kind` is percent, seconds, bytes, number, rate, time or empty for as it is."""
     if value is None or value != value:
         return "unknown"
+    if isinstance(value, float) and math.isinf(value):
+        return "infinity" if value > 0 else "-infinity"
     if kind:
         return _KINDS[kind](value)
     if isinstance(value, datetime):
@@ -61,22 +64,29 @@ def number(value: Fact) -> str:
     amount = _float(value)
     if amount == int(amount) and abs(amount) < 1e15:
         return f"{int(amount):,}"
-    return f"{amount:,.0f}" if abs(amount) >= 1000 else f"{amount:.3g}"
+    return f"{amount:,.0f}" if abs(amount) >= 999.5 else f"{amount:.3g}"
 
 
 def percent(value: Fact) -> str:
-    """A ratio 0–1 as a percentage."""
+    """A ratio 0–1 as a percentage; what is not all is never called 100 %, what is not nothing never 0 %."""
     share = _float(value) * 100
-    digits = 0 if share == int(share) else 1 if abs(share) >= 1 else 2
+    if share == int(share):
+        return f"{share:.0f} %"
+    digits = 1 if abs(share) >= 1 else 2
+    while digits < 9 and round(share, digits) in (0, 100):
+        digits += 1
     return f"{share:.{digits}f} %"
 
 
 def seconds(value: Fact) -> str:
     """A duration in its two largest units."""
     amount = _float(value)
-    if abs(amount) < 1:
-        return f"{amount * 1000:.0f} ms"
-    if abs(amount) < 60:
+    if amount < 0:
+        return f"-{seconds(-amount)}"
+    if amount < 0.9995:
+        milliseconds = amount * 1000
+        return f"{milliseconds:.0f} ms" if milliseconds >= 10 else f"{milliseconds:.2g} ms"
+    if amount < 59.95:
         return f"{amount:.3g} s"
     whole = round(amount)
     sizes = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
@@ -90,7 +100,7 @@ def size(value: Fact) -> str:
     """Bytes in binary units."""
     amount = _float(value)
     for unit in ("bytes", "KiB", "MiB"):
-        if abs(amount) < 1024:
+        if abs(amount) < 1023.5:
             return f"{amount:.0f} {unit}"
         amount /= 1024
     return f"{amount:.2f} GiB"

@@ -5,6 +5,7 @@ verdict is read from its JSON.
 """
 
 import json
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -55,7 +56,11 @@ def test_a_sound_lab_is_ok_and_no_cause_is_claimed(healed: Lab, tmp_path: Path) 
     ("fault", "cause", "reason"),
     [
         ("oom", "container-crash", "Killed by its memory limit of 192 MiB"),
-        ("connections-exhausted", "database-connections", "QueuePool limit of size"),
+        (
+            "connections-exhausted",
+            "database-connections",
+            "QueuePool limit of size|too many connections for role",
+        ),
         ("ai-provider-down", "external-dependency", "refused"),
         ("bad-deploy", "bad-deployment", "was deployed"),
     ],
@@ -72,7 +77,7 @@ def test_a_fault_is_critical_with_its_cause_first_and_its_reason_quoted(
     first = ended.verdict["causes"][0]
     assert first["id"] == cause, told
     assert first["rank"] in ("confirmed", "likely"), told
-    assert reason.lower() in " ".join(sign["says"] for sign in first["for"]).lower(), told
+    assert re.search(reason, " ".join(sign["says"] for sign in first["for"])), told
     assert ended.verdict["next"], told
     bundle = Path(ended.verdict["bundle"])
     check_evidence(healed, bundle)

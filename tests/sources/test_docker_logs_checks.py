@@ -11,8 +11,8 @@ from runbooklib.errors import Reason
 from runbooklib.findings import Finding, Status
 from runbooklib.render.sentences import say
 from runbooklib.scene import Scene, Sources
-from runbooklib.settings import DockerSystem, Environment, Service, Systems, Target
 from runbooklib.tape import Tape
+from runbooklib.target import DockerSystem, Environment, Service, Systems, Target
 from runbooklib.window import Window
 from tests.sources.dockerd import Engine
 

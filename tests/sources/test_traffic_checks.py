@@ -16,8 +16,8 @@ from runbooklib.checks.traffic import error_rate, failing_endpoints, request_rat
 from runbooklib.errors import NoDataError, Reason, SourceError, StaleError
 from runbooklib.findings import Finding, Status
 from runbooklib.scene import Scene, Sources
-from runbooklib.settings import Environment, Target
 from runbooklib.tape import Tape
+from runbooklib.target import Environment, Target
 from runbooklib.window import Window
 from tests.sources.servers import page, program, running
 from tests.sources.standin import closed_port

@@ -14,8 +14,9 @@ PACKAGE = ROOT / "runbooklib"
 FLOORS: tuple[tuple[str, str], ...] = (
     ("ground", "errors"),
     ("0", "findings ledger promql redact sqltext strictjson tracebacks window yamlfile"),
-    ("1", "alerts dockerengine http logs manifest parameters pgsession promdata series settings tape"),
-    ("1, upstairs", "containerevents logtail promsession queries runbooks"),
+    ("1", "alerts dockerengine http logs manifest parameters pgsession promdata series tape target"),
+    ("1, upstairs", "settings"),
+    ("1, on top", "containerevents logtail promsession queries runbooks"),
     ("2", "sources.*"),
     ("3", "scene"),
     ("4", "actions.* briefing checks.*"),

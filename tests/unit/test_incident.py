@@ -11,8 +11,8 @@ from runbooklib.errors import NotRecordedError, ParameterError, Reason, Unreacha
 from runbooklib.findings import Finding, Proposal, Rank, Status
 from runbooklib.incident import Incident
 from runbooklib.scene import Scene, Sources
-from runbooklib.settings import Environment, Target
 from runbooklib.tape import Entry, Tape
+from runbooklib.target import Environment, Target
 from runbooklib.window import Window
 
 NOW = datetime(2026, 1, 15, 3, 12, tzinfo=UTC)

@@ -3,12 +3,10 @@ from typing import Any
 
 import pytest
 
-from runbooklib import settings
 from runbooklib.errors import MissingSecretError, NotConfiguredError, ParameterError, SettingsError
 from runbooklib.settings import (
     ENVIRONMENTS_VARIABLE,
     HOME_VARIABLE,
-    Environment,
     configured,
     environments,
     home,
@@ -17,6 +15,7 @@ from runbooklib.settings import (
     secrets_of,
     validated,
 )
+from runbooklib.target import Environment
 
 ENVIRONMENT = """
 title: Staging
@@ -223,4 +222,3 @@ def test_settings_cannot_be_changed() -> None:
     found = validated(Environment, minimal(), "e")
     with pytest.raises(ValueError, match="frozen"):
         found.title = "other"
-    assert settings.Environment is Environment

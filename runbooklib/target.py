@@ -1,0 +1,213 @@
+"""One service in one environment, and the sections of the file that describes it.
+
+parameters/environments/<name>.yaml holds addresses, services, contacts and links; secrets stand in it only
+as names of environment variables. Every section refuses what it does not know.
+"""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from runbooklib.errors import ParameterError
+from runbooklib.window import seconds_of
+
+_CREDENTIALS = re.compile(
+    r"://[^/\s]*:[^/\s]*@|\b(?:ssl)?password\s*=|[?&][\w-]*(?:token|secret|key)=", re.IGNORECASE
+)
+
+
+def _duration(text: str) -> str:
+    try:
+        seconds_of(text)
+    except ParameterError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+def _no_credentials(text: str) -> str:
+    if _CREDENTIALS.search(text):
+        raise ValueError("holds a password: name an environment variable in the field that ends in _env")
+    return text
+
+
+Duration = Annotated[str, AfterValidator(_duration)]
+Address = Annotated[str, AfterValidator(_no_credentials)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class HttpSystem(_Section):
+    """A system that is asked over HTTP; `token_env` names the variable that holds a bearer token."""
+
+    url: Address
+    token_env: str = ""
+
+
+class DockerSystem(_Section):
+    """A Docker engine, or the filtering proxy in front of it."""
+
+    url: Address
+
+
+class PostgresSystem(_Section):
+    """libpq's connection string without password; `password_env` names the variable that holds it."""
+
+    dsn: Address
+    password_env: str = ""
+
+
+class DnsSystem(_Section):
+    """Name servers as "address" or "address:port"; none means those of this machine."""
+
+    nameservers: tuple[str, ...] = Field(default=(), strict=False)
+
+
+class GitSystem(_Section):
+    """A clone of what is deployed; each deployment is a tag that matches `deployment_tags`."""
+
+    repository: Address
+    deployment_tags: str = "deploy/*"
+
+
+class Systems(_Section):
+    """Where to ask. A system that is left out is UNKNOWN, "not configured", wherever it is needed."""
+
+    prometheus: HttpSystem | None = None
+    alertmanager: HttpSystem | None = None
+    docker: DockerSystem | None = None
+    postgres: PostgresSystem | None = None
+    dns: DnsSystem = DnsSystem()
+    git: GitSystem | None = None
+
+
+class Timing(_Section):
+    """How this site measures: the window of rates, how far back to look, how early a cause may lie.
+
+    `lead` is how long before the symptom a cause may have begun and still be suspected.
+    """
+
+    rate_window: Duration = "5m"
+    lookback: Duration = "1h"
+    lead: Duration = "30m"
+    scrape_interval: Duration = "15s"
+
+    @property
+    def lead_seconds(self) -> float:
+        """The lead in seconds."""
+        return seconds_of(self.lead)
+
+    @property
+    def tolerance_seconds(self) -> float:
+        """How far two clocks of different systems may lie apart: two scrapes."""
+        return 2 * seconds_of(self.scrape_interval)
+
+
+class Probe(_Section):
+    """A request that shows whether a function that matters works; it must not change anything."""
+
+    name: str
+    path: str
+
+
+class Dependency(_Section):
+    """Something outside that the service needs, by the URL at which it answers."""
+
+    name: str
+    url: Address
+
+
+class Service(_Section):
+    """One service: its labels in Prometheus, its pages, its containers, what it depends on."""
+
+    title: str
+    labels: dict[str, str]
+    url: Address = ""
+    health: str = "/health"
+    probes: tuple[str, ...] = Field(default=("/health", "/metrics"), strict=False)
+    containers: tuple[str, ...] = Field(default=(), strict=False)
+    key_functions: tuple[Probe, ...] = Field(default=(), strict=False)
+    dependencies: tuple[Dependency, ...] = Field(default=(), strict=False)
+
+
+class Contact(_Section):
+    """Who to call; `only_for` names the severities for which."""
+
+    role: str
+    name: str
+    reach: str
+    only_for: tuple[str, ...] = Field(default=(), strict=False)
+
+
+class Escalation(_Section):
+    """When to call someone: how long it may last, how many users it may hit, how long mending may take.
+
+    `affected_users_query` is PromQL for the share of users affected (0–1). Without it that rule is UNKNOWN.
+    """
+
+    lasting: Duration = "15m"
+    affected_users: float = 0.10
+    affected_users_query: str = ""
+    unresolved: Duration = "30m"
+
+
+class Ownership(_Section):
+    """Who keeps the runbooks of this site, and when they were last read through."""
+
+    team: str = ""
+    primary: str = ""
+    reviewers: tuple[str, ...] = Field(default=(), strict=False)
+    feedback: tuple[str, ...] = Field(default=(), strict=False)
+    last_reviewed: str = ""
+    review_every: Duration = "13w"
+
+
+class PastIncident(_Section):
+    """One line of history: what it was and what helped."""
+
+    date: str
+    title: str
+    lasted: str = ""
+    cause: str = ""
+    remedy: str = ""
+    prevention: str = ""
+
+
+class Environment(_Section):
+    """The whole of one parameters/environments/<name>.yaml."""
+
+    title: str
+    systems: Systems
+    services: dict[str, Service]
+    timing: Timing = Timing()
+    contacts: tuple[Contact, ...] = Field(default=(), strict=False)
+    links: dict[str, Address] = {}
+    documents: dict[str, Address] = {}
+    ownership: Ownership = Ownership()
+    escalation: Escalation = Escalation()
+    past_incidents: dict[str, Annotated[tuple[PastIncident, ...], Field(strict=False)]] = {}
+
+
+class Target(_Section):
+    """One service in one environment: everything that a notebook needs to know about the site."""
+
+    environment_name: str
+    service_name: str
+    environment: Environment
+
+    @property
+    def service(self) -> Service:
+        """The service's own settings."""
+        return self.environment.services[self.service_name]
+
+    @property
+    def timing(self) -> Timing:
+        """How this site measures."""
+        return self.environment.timing
+
+    @property
+    def systems(self) -> Systems:
+        """Where to ask."""
+        return self.environment.systems
