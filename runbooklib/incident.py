@@ -6,6 +6,7 @@ UNKNOWN finding and never an exception: one dead source must not take the other 
 """
 
 import inspect
+import math
 import re
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -242,6 +243,9 @@ def _refuse_bad_limits(check: Check, limits: Mapping[str, Any]) -> None:
             raise ParameterError(
                 f"{check.__name__} has no limit {name!r}", remedy=suggestion(name, sorted(known))
             )
+        if isinstance(limits[name], float) and not math.isfinite(limits[name]):
+            # Nothing is beyond a limit that is no number: everything would be OK.
+            raise ParameterError(f"{check.__name__}: {name} is {limits[name]!r}", remedy="give a number")
     missing = [name for name, one in known.items() if one.default is one.empty and name not in limits]
     if missing:
         raise ParameterError(f"{check.__name__} needs {missing[0]}=…", remedy="give it in the cell")

@@ -37,8 +37,15 @@ def main() -> None:
         print(f"runbook: {error.format_message()} (see runbook --help)", file=sys.stderr)
         sys.exit(BAD_INPUT)
     except RunbookError as error:
-        print(f"runbook: {error}", file=sys.stderr)
+        print(f"runbook: {one_line(error)}", file=sys.stderr)
         sys.exit(_exit_code(error))
+
+
+def one_line(error: RunbookError) -> str:
+    """The error without anything that a terminal would act on."""
+    from runbooklib.render.sentences import visible
+
+    return visible(str(error)).replace("\n", " ")
 
 
 def _exit_code(error: RunbookError) -> int:

@@ -50,9 +50,11 @@ def _compare(changed: tuple[tuple[str, str, str], ...], *, is_identical: bool) -
     if is_identical:
         print("The verdict is the recorded one, to the byte.")
         return
+    from runbooklib.render.sentences import visible
+
     print("The verdict differs from the recorded one:")
     for what, then, now in changed:
-        print(f"  {what}\n    then  {then}\n    now   {now}")
+        print(visible(f"  {what}\n    then  {then}\n    now   {now}"))
 
 
 @app.command("export")

@@ -109,6 +109,12 @@ def test_a_misspelt_limit_is_refused_with_the_nearest() -> None:
         opened()[0].check(sound, abov=1.0)
 
 
+@pytest.mark.parametrize("limit", [float("nan"), float("inf")])
+def test_a_limit_that_is_no_number_is_refused(limit: float) -> None:
+    with pytest.raises(ParameterError, match="give a number"):
+        opened()[0].check(sound, above=limit)
+
+
 def test_what_a_system_warned_of_is_never_ok() -> None:
     tape = Tape()
 
