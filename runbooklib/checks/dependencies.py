@@ -1,5 +1,7 @@
 """What the service needs from outside, and what its own health page says."""
 
+from functools import partial
+
 import pandas as pd
 
 from runbooklib.errors import NonsenseError, NotConfiguredError
@@ -22,7 +24,7 @@ def dependencies_reachable(scene: Scene) -> Finding:
             remedy="add `dependencies` to the service in the environment's file",
         )
     dns = scene.sources.dns
-    reached = side_by_side([lambda url=one.url: dns.reach(url) for one in needed])  # type: ignore[misc]
+    reached = side_by_side([partial(dns.reach, one.url) for one in needed])
     rows = pd.DataFrame(
         [
             {
@@ -122,7 +124,7 @@ def key_functions(scene: Scene) -> Finding:
             remedy="add `key_functions` to the service in the environment's file",
         )
     web = scene.sources.web
-    pages = side_by_side([lambda path=one.path: web.page(path) for one in probes])  # type: ignore[misc]
+    pages = side_by_side([partial(web.page, one.path) for one in probes])
     rows = pd.DataFrame(
         [
             {"function": one.name, "status": page.status, "seconds": page.seconds}
