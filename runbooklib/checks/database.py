@@ -38,7 +38,7 @@ def connection_usage(scene: Scene, *, above: float) -> Finding:
         unit="ratio",
         source="postgres",
         query="pg_stat_activity by user, application and state",
-        rows=connections.frame.head(8),
+        rows=_renamed(connections.frame).head(8),
     )
 
 
@@ -126,7 +126,8 @@ def _whole(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _renamed(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.rename(columns=lambda name: str(name).replace("_", " "))
+    """The columns as a reader calls them, not as pg_stat_activity does."""
+    return frame.rename(columns=lambda name: str(name).replace("usename", "user").replace("_", " "))
 
 
 def database_errors(scene: Scene, *, above: float = 0.0) -> Finding:
