@@ -134,12 +134,15 @@ def errors_since_deployment(scene: Scene, *, above: float) -> Finding:
 def _compared(
     scene: Scene, share: "pd.Series[float]", deployment: Deployment, above: float, query: str
 ) -> Finding:
-    earlier = share[share.index <= deployment.at].dropna()
-    settled = deployment.at + timedelta(seconds=seconds_of(scene.timing.rate_window))
+    # On a coarse grid a rate window may hold no sample at all: two steps always do.
+    span = max(seconds_of(scene.timing.rate_window), 2 * scene.window.step_seconds)
+    settled = deployment.at + timedelta(seconds=span)
+    just_before = (share.index <= deployment.at) & (share.index > deployment.at - timedelta(seconds=span))
+    earlier = share[just_before].dropna()
     later = share[(share.index > deployment.at) & (share.index <= max(settled, _latest(scene)))].dropna()
     if earlier.empty or later.empty:
         raise NoDataError("there are no requests to compare before and after it", system="prometheus")
-    was = float(earlier[earlier.index > deployment.at - (settled - deployment.at)].median())
+    was = float(earlier.median())
     became = float(later.max())
     broke = was <= above < became
     return Finding(

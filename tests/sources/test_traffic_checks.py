@@ -4,13 +4,17 @@ Each service is one trap. Two hours of samples, one each 15 s, that ended three 
 """
 
 import math
+import os
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from runbooklib.checks.alerting import firing_alert
+from runbooklib.checks.changes import errors_since_deployment
 from runbooklib.checks.latency import response_time, slow_endpoints
 from runbooklib.checks.traffic import error_rate, failing_endpoints, request_rate, status_codes
 from runbooklib.errors import NoDataError, Reason, SourceError, StaleError
@@ -93,16 +97,27 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-def scene(url: str, service: str) -> Scene:
+def scene(
+    url: str,
+    service: str,
+    *,
+    repository: Path | None = None,
+    rate_window: str = "5m",
+    lookback: str = "90m",
+) -> Scene:
+    systems: dict[str, dict[str, str]] = {"prometheus": {"url": url}, "alertmanager": {"url": url}}
+    if repository:
+        systems["git"] = {"repository": str(repository)}
     site = Environment.model_validate(
         {
             "title": "Known series",
-            "systems": {"prometheus": {"url": url}, "alertmanager": {"url": url}},
+            "systems": systems,
+            "timing": {"rate_window": rate_window},
             "services": {service: {"title": service, "labels": {"service": service}}},
         }
     )
     target, tape = Target(environment_name="known", service_name=service, environment=site), Tape()
-    window = Window.open(opened_at=datetime.now(UTC), at=END.isoformat(), lookback="90m")
+    window = Window.open(opened_at=datetime.now(UTC), at=END.isoformat(), lookback=lookback)
     return Scene("HighErrorRate", target, window, Sources(target, tape))
 
 
@@ -186,3 +201,39 @@ def test_series_are_on_the_whole_grid_with_gaps_left_open(prometheus: str) -> No
     finding = error_rate(scene(prometheus, "broken"), above=0.05)
     assert finding.series is not None
     assert len(finding.series) == 90 * 60 / 15 + 1
+
+
+def deployed(folder: Path, at: datetime) -> Path:
+    """A real repository with one deployment at that moment."""
+    moment = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_AUTHOR_DATE": moment}
+    environment["GIT_COMMITTER_DATE"] = moment
+    git = ["git", "-c", "user.name=Deployer", "-c", "user.email=deployer@example.invalid"]
+    for words in (
+        ["init", "-q"],
+        ["commit", "-q", "--allow-empty", "-m", "Deploy"],
+        ["tag", "-a", "deploy/1", "-m", "Deploy"],
+    ):
+        subprocess.run([*git, *words], cwd=folder, env=environment, check=True)
+    return folder
+
+
+def since_deployment(url: str, folder: Path, at: datetime, lookback: str) -> Finding:
+    found = scene(url, "broken", repository=deployed(folder, at), rate_window="30s", lookback=lookback)
+    return errors_since_deployment(replace(found, onset=BROKE + timedelta(seconds=60)), above=0.05)
+
+
+def test_errors_that_begin_with_a_deployment_speak_against_it_on_a_coarse_grid_too(
+    prometheus: str, tmp_path: Path
+) -> None:
+    # Steps of a minute: no sample lies in the half minute before the deployment.
+    finding = since_deployment(prometheus, tmp_path, BROKE - timedelta(seconds=20), "5h")
+    assert finding.status is Status.CRITICAL
+    assert finding.facts["was"] == 0.0
+
+
+def test_a_deployment_with_nothing_known_before_it_is_unknown(prometheus: str, tmp_path: Path) -> None:
+    unknown(
+        lambda: since_deployment(prometheus, tmp_path, BROKE - timedelta(minutes=20), "45m"),
+        NoDataError,
+    )
