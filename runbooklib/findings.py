@@ -83,6 +83,8 @@ class Finding:
     def __post_init__(self) -> None:
         if (self.status is Status.UNKNOWN) != (self.reason is not None):
             raise ValueError("a finding is UNKNOWN if and only if it says why")
+        if self.status is Status.OK and any(fact != fact for fact in (self.measured, *self.facts.values())):
+            raise ValueError("what rests on NaN is not OK")
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able; without the series, whose raw answer lies in the recording."""

@@ -1,6 +1,8 @@
 import json
+import math
 from dataclasses import FrozenInstanceError
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -201,3 +203,9 @@ def test_a_finding_as_dict_is_json_and_cannot_be_changed() -> None:
     assert (told["status"], told["facts"]) == ("WARNING", {"at": ONSET.isoformat(), "n": 1})
     with pytest.raises(FrozenInstanceError):
         finding.status = Status.OK  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("about", [{"measured": math.nan}, {"facts": {"was": math.nan}}])
+def test_what_rests_on_nan_is_not_ok(about: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="NaN"):
+        Finding(status=Status.OK, template="Sound.", **about)
