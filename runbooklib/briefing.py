@@ -1,10 +1,14 @@
 """What the site's settings say about an incident, as tables: no system is asked for it."""
 
 import re
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
 
 import pandas as pd
 
 from runbooklib.scene import Scene
+from runbooklib.target import Ownership
+from runbooklib.window import seconds_of
 
 _FACT = re.compile(r"\{([a-z_]+)\}")
 
@@ -19,9 +23,37 @@ def basics(scene: Scene) -> pd.DataFrame:
         "from": pd.Timestamp(scene.window.start),
         "to": pd.Timestamp(scene.window.end),
         "team": site.ownership.team,
-        "runbook last reviewed": site.ownership.last_reviewed,
     }
+    return _listed(told)
+
+
+def _listed(told: Mapping[str, object]) -> pd.DataFrame:
+    """Name and value in two columns, without what is empty."""
     return pd.DataFrame([{"": name, " ": value} for name, value in told.items() if value])
+
+
+def upkeep(scene: Scene, uses: Mapping[str, str]) -> pd.DataFrame:
+    """Who keeps the runbook, when it was and is to be reviewed, when it was used. Two columns."""
+    owner = scene.target.environment.ownership
+    told = {
+        "kept by": owner.primary or owner.team,
+        "reviewers": ", ".join(owner.reviewers),
+        "last reviewed": owner.last_reviewed,
+        "next review": _next_review(owner, scene.window.opened_at),
+        "last used": uses.get("last_used") or "never, as far as this evidence knows",
+        "last drilled": uses.get("last_drilled") or "never, as far as this evidence knows",
+        "feedback": ", ".join(owner.feedback),
+    }
+    return _listed(told)
+
+
+def _next_review(owner: Ownership, today: datetime) -> str:
+    try:
+        last = date.fromisoformat(owner.last_reviewed)
+    except ValueError:
+        return "unknown: `last_reviewed` is no date" if owner.last_reviewed else ""
+    due = last + timedelta(seconds=seconds_of(owner.review_every))
+    return f"{due}: overdue" if due < today.date() else str(due)
 
 
 def contacts(scene: Scene) -> pd.DataFrame:

@@ -116,7 +116,7 @@ class Bundle:
     ) -> None:
         self.name = f"{started_at:%Y%m%dT%H%M%SZ}-{_safe(alert)}-{_safe(service)}"
         self.started_at = started_at
-        self._output = output
+        self.output = output
         self._chromium = chromium
         self._work = output / f".{self.name}.{os.getpid()}"
         try:
@@ -169,16 +169,16 @@ class Bundle:
     def _publish(self, ended_at: datetime) -> Path:
         _sync(self._work)
         for again in range(1, 1000):
-            final = self._output / (self.name if again == 1 else f"{self.name}-{again}")
+            final = self.output / (self.name if again == 1 else f"{self.name}-{again}")
             try:
                 # mkdir claims the name; rename onto an empty folder of ours replaces nothing of anybody's.
                 final.mkdir(mode=0o700)
             except FileExistsError:
                 continue
             self._work.rename(final)
-            _sync(self._output)
+            _sync(self.output)
             digest = manifest.sha256(final / manifest.FILE)
-            ledger.append(self._output, final.name, digest, ended_at)
+            ledger.append(self.output, final.name, digest, ended_at)
             return final
         raise EvidenceError(f"there are 999 runs named {self.name}", remedy="choose another folder")
 

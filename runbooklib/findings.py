@@ -58,7 +58,8 @@ class Finding:
     `render.sentences` (percent, seconds, bytes, time, …). `measured` and `limit` are in `unit`
     ("ratio" 0–1, "seconds", "bytes", "count"). `series` is a wide frame, one float column a series,
     on an aware UTC index; `rows` is a small table that shows the answer. `since` is when what was
-    found began, or None where nobody knows. `marks` are moments that a chart should show. A finding is
+    found began, or None where nobody knows; a rate over a window sees a beginning up to `blur_seconds` late.
+    `marks` are moments that a chart should show. A finding is
     not replayable where an answer was too large to record.
     """
 
@@ -72,6 +73,7 @@ class Finding:
     limit: float | None = None
     unit: str = ""
     since: datetime | None = None
+    blur_seconds: float = 0.0
     source: str = ""
     query: str = ""
     asked_at: datetime | None = None
@@ -116,11 +118,21 @@ def unknown(reason: Reason, template: str, **about: Any) -> Finding:
 
 
 def breach(
-    measured: float, *, above: float | None = None, below: float | None = None, status: Status
+    measured: float,
+    *,
+    above: float | None = None,
+    below: float | None = None,
+    status: Status,
+    critical_above: float | None = None,
 ) -> Status:
-    """`status` where the measured value is beyond a limit, else OK. NaN is a mistake of the caller."""
+    """`status` where the measured value is beyond a limit, CRITICAL above the second one, else OK.
+
+    NaN is a mistake of the caller.
+    """
     if measured != measured:
         raise ValueError("NaN cannot be judged; a check must call it UNKNOWN")
+    if critical_above is not None and measured > critical_above:
+        return Status.CRITICAL
     beyond = (above is not None and measured > above) or (below is not None and measured < below)
     return status if beyond else Status.OK
 
@@ -206,11 +218,11 @@ def weigh(cause: Cause, onset: datetime | None, tolerance_seconds: float = 0.0) 
     """Rank one cause by the table in this module's docstring.
 
     A sign whose start is known and lies more than the tolerance (the resolution of the clocks
-    involved) after the onset is a consequence, not a cause.
+    involved) and its own blur after the onset is a consequence, not a cause.
     """
     alarms = [sign for sign in cause.signs if sign.status >= Status.WARNING]
     latest = onset + timedelta(seconds=tolerance_seconds) if onset else None
-    after = tuple(s for s in alarms if latest and s.since and s.since > latest)
+    after = tuple(s for s in alarms if latest and s.since and s.since - _blur(s) > latest)
     weighed = Weighed(
         cause=cause,
         rank=Rank.CANNOT_TELL,
@@ -220,6 +232,10 @@ def weigh(cause: Cause, onset: datetime | None, tolerance_seconds: float = 0.0) 
         missing=tuple(sign for sign in cause.signs if sign.status is Status.UNKNOWN),
     )
     return Weighed(**{**_fields(weighed), "rank": _rank(weighed)})
+
+
+def _blur(sign: Finding) -> timedelta:
+    return timedelta(seconds=sign.blur_seconds)
 
 
 def _fields(weighed: Weighed) -> dict[str, Any]:

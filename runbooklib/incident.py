@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import pandas as pd
 
 from runbooklib import briefing
-from runbooklib.checks import alerting, dependencies, escalation, latency, traffic
+from runbooklib.checks import alerting, dependencies, escalation, latency, slo, traffic
 from runbooklib.errors import ParameterError, Reason, RunbookError, SourceError, suggestion
 from runbooklib.findings import Cause, Finding, Proposal, Status, Verdict, judge, onset_of, unknown
 from runbooklib.scene import Scene, Sources
@@ -56,8 +56,11 @@ class Audience(Protocol):
 class Incident:
     """One incident. Made by `open_incident`; `prometheus`, `docker`, … are for questions of your own."""
 
-    def __init__(self, scene: Scene, tape: Tape, audience: Audience) -> None:
+    def __init__(
+        self, scene: Scene, tape: Tape, audience: Audience, *, uses: Mapping[str, str] | None = None
+    ) -> None:
         self.scene = scene
+        self._uses = uses or {}
         self._tape = tape
         self._audience = audience
         self._symptoms: dict[str, Finding] = {}
@@ -95,7 +98,8 @@ class Incident:
         finding = self._answer(check, limits)
         self._symptoms[_name(check, limits)] = finding
         if self.scene.onset is None:
-            self.scene = replace(self.scene, onset=onset_of(self.findings))
+            disturbed = any(one.status >= Status.WARNING for one in self.findings)
+            self.scene = replace(self.scene, onset=onset_of(self.findings), is_disturbed=disturbed)
         self._audience.found(self, finding, self._tape.take_recorded())
         return finding
 
@@ -118,6 +122,22 @@ class Incident:
     def history(self) -> None:
         """Show the past incidents of this alert."""
         self._audience.listed(self, "Past incidents", briefing.history(self.scene))
+
+    def upkeep(self) -> None:
+        """Show who keeps this runbook, when it is to be reviewed, and when it was last used and drilled."""
+        self._audience.listed(self, "", briefing.upkeep(self.scene, self._uses))
+
+    def objectives(self) -> None:
+        """Judge what was promised: how much of each error budget is left. They are no part of the verdict."""
+        promises = self.scene.target.environment.objectives
+        if not promises:
+            self._audience.listed(self, "Objectives", pd.DataFrame())
+            return
+        asked: list[tuple[Check, dict[str, Any]]] = [
+            (slo.error_budget, {"promise": one.name, "of": one.of, "success": one.success, "over": one.over})
+            for one in promises
+        ]
+        self._section("Objectives", asked)
 
     def escalation(self) -> None:
         """Judge the rules by which someone else is called. They are no part of the verdict."""

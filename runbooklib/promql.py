@@ -5,6 +5,7 @@ Every label value is escaped; what comes from outside only ever becomes an equal
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from runbooklib.errors import ParameterError
 
@@ -81,3 +82,25 @@ def share(part: str, whole: str, *, by: Iterable[str] = ()) -> str:
 def quantile(q: float, buckets: str, window: str, *, by: Iterable[str] = ()) -> str:
     """Quantile of a histogram, its buckets summed by `le` (and by the labels) first."""
     return f"histogram_quantile({q:g}, {sum_of(rate(buckets, window), by=('le', *by))})"
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """A classic histogram by its name without suffix: the three questions that can be asked of it."""
+
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    none_of: Mapping[str, Iterable[str]] = field(default_factory=dict)
+
+    def quantile(self, q: float, window: str, *, by: Iterable[str] = ()) -> str:
+        """The quantile (0–1) of what was observed in the window, interpolated within a bucket."""
+        return quantile(q, selector(f"{self.name}_bucket", self.labels, none_of=self.none_of), window, by=by)
+
+    def counted(self, window: str, *, by: Iterable[str] = ()) -> str:
+        """How many were observed in the window."""
+        every = selector(f"{self.name}_bucket", {**self.labels, "le": "+Inf"}, none_of=self.none_of)
+        return sum_of(increase(every, window), by=by)
+
+    def bounds(self) -> str:
+        """One series a bucket, with its upper bound as the label `le`."""
+        return f"group by(le) ({selector(f'{self.name}_bucket', self.labels, none_of=self.none_of)})"

@@ -4,13 +4,23 @@ Probes of health and metrics pages are no traffic: a health page that is broken 
 as failed requests of users.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from runbooklib import promql
+from runbooklib.promql import Histogram
 from runbooklib.target import Target
 
 REQUESTS = "http_requests_total"
-DURATIONS = "http_request_duration_seconds_bucket"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """A counter of attempts by their outcome: all of them, and those that failed, as selectors."""
+
+    every: str
+    failed: str
+    what: str
 
 
 def requests(target: Target) -> str:
@@ -24,32 +34,76 @@ def failed_requests(target: Target) -> str:
     return promql.selector(REQUESTS, target.service.labels, matching=failed, none_of=_probes(target))
 
 
+def request_outcomes(target: Target) -> Outcomes:
+    """Users' requests, and those that were answered 5xx."""
+    return Outcomes(requests(target), failed_requests(target), "requests")
+
+
+def executions(target: Target) -> Outcomes:
+    """Executions of code in the sandbox."""
+    return _by_status(target, "sandbox_executions_total", "code executions")
+
+
+def chats(target: Target) -> Outcomes:
+    """Requests to the AI provider."""
+    return _by_status(target, "ai_chat_requests_total", "AI requests")
+
+
+def _by_status(target: Target, metric: str, what: str) -> Outcomes:
+    labels: Mapping[str, str] = target.service.labels
+    failed = promql.selector(metric, {**labels, "status": "error"})
+    return Outcomes(promql.selector(metric, labels), failed, what)
+
+
 def request_rate(target: Target) -> str:
     """Requests per second."""
-    return promql.sum_of(promql.rate(requests(target), target.timing.rate_window))
+    return rate_of(target, requests(target))
+
+
+def rate_of(target: Target, selector: str, *, by: Iterable[str] = ()) -> str:
+    """The counter's increase per second, summed, over the site's rate window."""
+    return promql.sum_of(promql.rate(selector, target.timing.rate_window), by=by)
 
 
 def failure_rate(target: Target, *, by: Iterable[str] = ()) -> str:
     """Failed requests per second."""
-    return promql.sum_of(promql.rate(failed_requests(target), target.timing.rate_window), by=by)
+    return rate_of(target, failed_requests(target), by=by)
 
 
 def failed_share(target: Target, *, by: Iterable[str] = ()) -> str:
     """Failed requests over all requests, 0–1; no series where there is no traffic."""
+    return share_of(target, request_outcomes(target), by=by)
+
+
+def share_of(target: Target, outcomes: Outcomes, *, by: Iterable[str] = ()) -> str:
+    """Failed over all, 0–1; no series where there is no traffic."""
     window, by = target.timing.rate_window, tuple(by)
-    every = promql.rate(requests(target), window)
-    return promql.share(promql.rate(failed_requests(target), window), every, by=by)
+    return promql.share(promql.rate(outcomes.failed, window), promql.rate(outcomes.every, window), by=by)
 
 
-def requests_counted(target: Target) -> str:
-    """Requests within one rate window."""
-    return promql.sum_of(promql.increase(requests(target), target.timing.rate_window))
+def durations(target: Target) -> Histogram:
+    """How long users' requests take, in seconds."""
+    return Histogram("http_request_duration_seconds", target.service.labels, _probes(target))
+
+
+def execution_durations(target: Target) -> Histogram:
+    """How long code executions take, in seconds."""
+    return Histogram("sandbox_execution_duration_seconds", target.service.labels)
+
+
+def chat_durations(target: Target) -> Histogram:
+    """How long requests to the AI provider take, in seconds."""
+    return Histogram("ai_chat_duration_seconds", target.service.labels)
+
+
+def query_durations(target: Target) -> Histogram:
+    """How long database queries take, in seconds."""
+    return Histogram("db_query_duration_seconds", target.service.labels)
 
 
 def duration_quantile(target: Target, q: float, *, by: Iterable[str] = ()) -> str:
     """Quantile (0–1) of the duration of requests in seconds."""
-    buckets = promql.selector(DURATIONS, target.service.labels, none_of=_probes(target))
-    return promql.quantile(q, buckets, target.timing.rate_window, by=by)
+    return durations(target).quantile(q, target.timing.rate_window, by=by)
 
 
 def _probes(target: Target) -> dict[str, tuple[str, ...]]:

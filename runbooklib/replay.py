@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from runbooklib import settings
+from runbooklib import runbooks, settings
 from runbooklib.errors import InputError
 from runbooklib.evidence import VERDICT, Bundle, read_export, read_notebook, read_recording, verdict_of
 from runbooklib.incident import OPENING
@@ -86,7 +86,7 @@ def _recorded(evidence: Path) -> _Recorded:
     if opening is None:
         raise InputError(f"{evidence} holds no recording", remedy="only what was recorded can be replayed")
     if exported:
-        notebook = read_notebook(settings.home() / "notebooks" / f"{exported['alert']}.ipynb")
+        notebook = read_notebook(runbooks.find(exported["alert"]).notebook)
         return _Recorded(exported["verdict"], notebook, exported["parameters"], opening.asked_at)
     executed = read_notebook(evidence)
     return _Recorded(_verdict_of(evidence, executed), executed, {}, opening.asked_at)

@@ -22,6 +22,7 @@ def verdict_as_dict(verdict: Verdict, scene: Scene) -> dict[str, Any]:
         "alert": scene.alert,
         "service": scene.target.service_name,
         "environment": scene.target.environment_name,
+        "is_drill": scene.target.environment.drill,
         "headline": headline(verdict),
         "window": {
             "start": scene.window.start.isoformat(),

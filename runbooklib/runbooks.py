@@ -1,6 +1,8 @@
 """The runbooks that there are, and the parameters that a run of one may have.
 
-Nothing heavy is imported here: what is refused must be refused at once.
+A notebook serves the alert of its own name, or those that its metadata lists: alerts that are degrees of one
+signal share a notebook and differ in their parameters/<Alert>.yaml. Nothing heavy is imported here: what is
+refused must be refused at once.
 """
 
 import json
@@ -15,6 +17,9 @@ from runbooklib.parameters import Declared, Value
 from runbooklib.window import moment_of, seconds_of
 from runbooklib.yamlfile import read_mapping
 
+# The parameter by which a notebook that serves several alerts knows which of them it is run for.
+ALERT = "alert"
+
 
 @dataclass(frozen=True, slots=True)
 class Runbook:
@@ -28,28 +33,60 @@ class Runbook:
 
 def alerts() -> list[str]:
     """The names of all alerts that have a runbook."""
-    return sorted(path.stem for path in (settings.home() / "notebooks").glob("*.ipynb"))
+    return sorted(_notebooks())
 
 
 def find(alert: str) -> Runbook:
     """The alert's runbook. Raises UnknownAlertError, or SettingsError for a bad notebook."""
-    known = alerts()
+    known = _notebooks()
     if alert not in known:
-        raise UnknownAlertError(f"there is no runbook for {alert!r}", remedy=suggestion(alert, known))
-    path = settings.home() / "notebooks" / f"{alert}.ipynb"
-    try:
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    except (OSError, ValueError, KeyError) as error:
-        raise SettingsError(f"notebooks/{alert}.ipynb cannot be read: {error}") from None
+        raise UnknownAlertError(f"there is no runbook for {alert!r}", remedy=suggestion(alert, sorted(known)))
+    path = known[alert]
+    cells = _read(path)["cells"]
     tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     if len(tagged) != 1:
         raise SettingsError(
-            f"notebooks/{alert}.ipynb needs one cell tagged `parameters`, and has {len(tagged)}",
+            f"notebooks/{path.name} needs one cell tagged `parameters`, and has {len(tagged)}",
             remedy="tag the cell that declares them",
         )
     heading = next((_source(cell) for cell in cells if cell["cell_type"] == "markdown"), alert)
-    title = heading.splitlines()[0].lstrip("# ").strip()
+    title = heading.splitlines()[0].lstrip("# ").strip().rpartition(": ")[2]
     return Runbook(alert, path, title, parameters.declared(_source(tagged[0])))
+
+
+def _notebooks() -> dict[str, Path]:
+    """Each alert's notebook. Raises SettingsError where two notebooks serve the same alert."""
+    found: dict[str, Path] = {}
+    for path in sorted((settings.home() / "notebooks").glob("*.ipynb")):
+        for alert in served(path):
+            if alert in found:
+                raise SettingsError(
+                    f"notebooks/{path.name} and notebooks/{found[alert].name} both serve {alert}",
+                    remedy="take it out of `metadata.runbook.alerts` of one of them",
+                )
+            found[alert] = path
+    return found
+
+
+def served(path: Path) -> tuple[str, ...]:
+    """The alerts that a notebook serves: those in its metadata, else the one of its name.
+
+    A notebook that cannot be read serves the one of its name; running it says what is wrong with it.
+    """
+    try:
+        listed = _read(path)["metadata"]["runbook"]["alerts"]
+    except (SettingsError, KeyError, TypeError):
+        return (path.stem,)
+    return tuple(str(alert) for alert in listed) if isinstance(listed, list) and listed else (path.stem,)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        notebook: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        notebook["cells"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SettingsError(f"notebooks/{path.name} cannot be read: {error}") from None
+    return notebook
 
 
 def _source(cell: Mapping[str, Any]) -> str:
@@ -68,6 +105,12 @@ def chosen(runbook: Runbook, given: Mapping[str, str]) -> dict[str, Value]:
     values = parameters.typed(runbook.declared, stored, shown)
     values |= parameters.from_text(runbook.declared, given, "-p")
     full = {name: one.default for name, one in runbook.declared.items()} | values
+    if full.get(ALERT, runbook.alert) != runbook.alert:
+        where = "-p" if ALERT in given else shown
+        raise ParameterError(
+            f"{where}: {ALERT} is {full[ALERT]!r} in a run of {runbook.alert}",
+            remedy=f"write {ALERT}: {runbook.alert!r} there, or run the other alert",
+        )
     for needed in ("environment", "service"):
         if not isinstance(full.get(needed), str) or not full[needed]:
             raise ParameterError(f"{needed} is not given", remedy=f"add -p {needed}=…")

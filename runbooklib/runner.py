@@ -10,6 +10,7 @@ from typing import Any
 from runbooklib import settings
 from runbooklib.errors import SettingsError
 from runbooklib.evidence import Bundle, fingerprints_of, read_notebook, recording_of, verdict_of
+from runbooklib.history import EVIDENCE_VARIABLE
 from runbooklib.parameters import Value
 from runbooklib.redact import Depth, Redactor
 from runbooklib.render.sentences import visible
@@ -45,7 +46,11 @@ def run(
     about = {"kind": "run", "alert": runbook.alert, "parameters": dict(values)}
     try:
         notebook, failure = execute(
-            runbook.notebook, bundle.notebook_path, values=values, on_finding=on_finding
+            runbook.notebook,
+            bundle.notebook_path,
+            values=values,
+            on_finding=on_finding,
+            kernel_environment={EVIDENCE_VARIABLE: str(bundle.output.absolute())},
         )
     except BaseException:
         bundle.abandon()

@@ -79,13 +79,17 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One alert's target and window. `onset` is when the symptom began, as far as is known by now."""
+    """One alert's target and window. `onset` is when the symptom began, as far as is known by now.
+
+    `is_disturbed`: a symptom is beyond its limit, whether or not anybody knows since when.
+    """
 
     alert: str
     target: Target
     window: Window
     sources: Sources = field(repr=False, compare=False)
     onset: datetime | None = None
+    is_disturbed: bool = False
 
     @property
     def service(self) -> Service:

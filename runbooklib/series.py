@@ -57,6 +57,19 @@ def began(
     return None if first == known.index[0] else _utc(first)
 
 
+def usual(column: "pd.Series[float]", before: datetime | None) -> float:
+    """The median of what was measured until `before`, or of everything. Raises NoDataError for nothing."""
+    known = column[column.abs() != float("inf")].dropna()
+    earlier = known if before is None else known[known.index <= before]
+    if earlier.empty:
+        raise NoDataError(
+            "there is nothing earlier in this window to compare with",
+            system="prometheus",
+            remedy="give a longer lookback",
+        )
+    return float(earlier.median())
+
+
 def _step(column: "pd.Series[float]") -> timedelta:
     if len(column.index) < 2:
         return timedelta()

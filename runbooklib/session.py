@@ -7,6 +7,7 @@ shows the verdict at the top of the notebook, redrawn by each check.
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,14 @@ from runbooklib import parameters
 from runbooklib.errors import NotRecordedError, ParameterError
 from runbooklib.evidence import read_recording
 from runbooklib.findings import Finding, Proposal
+from runbooklib.history import EVIDENCE_VARIABLE, uses_of
 from runbooklib.incident import OPENING, Incident, overall
 from runbooklib.redact import Redactor
 from runbooklib.render import html
 from runbooklib.render.sentences import headline, sentence, told
 from runbooklib.report import FINDING_MIME, RECORDING_MIME, VERDICT_MIME, verdict_as_dict
 from runbooklib.scene import Scene, Sources
-from runbooklib.settings import environment_secrets, read_target, secrets_of
+from runbooklib.settings import environment_secrets, home, read_target, secrets_of
 from runbooklib.tape import Entry, Tape, pack
 from runbooklib.target import Target
 from runbooklib.window import Window
@@ -58,10 +60,13 @@ def open_incident(
     replayed = replay or os.environ.get(REPLAY_VARIABLE, "")
     tape = _recorded(replayed) if replayed else _live(read_target(environment, service))
     asked = {"alert": alert}
-    opening = tape.ask(OPENING, asked, lambda: _opening(environment, service, at, lookback), is_ours=True)
+    opening = tape.ask(
+        OPENING, asked, lambda: _opening(alert, environment, service, at, lookback), is_ours=True
+    )
     target, window = Target.model_validate(opening["target"]), Window.from_dict(opening["window"])
     scene = Scene(alert=alert, target=target, window=window, sources=Sources(target, tape))
-    return Incident(scene, tape, _NotebookAudience(shell, tape) if shell else _TextAudience())
+    audience = _NotebookAudience(shell, tape) if shell else _TextAudience()
+    return Incident(scene, tape, audience, uses=opening.get("uses", {}))
 
 
 def _live(target: Target) -> Tape:
@@ -79,7 +84,7 @@ def _refuse_outside(event: str, arguments: tuple[Any, ...]) -> None:
         raise NotRecordedError(f"a replay must not reach outside, and something tried {arguments[1]!r}")
 
 
-def _opening(environment: str, service: str, at: str, lookback: str) -> dict[str, Any]:
+def _opening(alert: str, environment: str, service: str, at: str, lookback: str) -> dict[str, Any]:
     """What the incident is opened with; recorded, so that a replay has it on any machine."""
     target = read_target(environment, service)
     window = Window.open(
@@ -88,7 +93,8 @@ def _opening(environment: str, service: str, at: str, lookback: str) -> dict[str
         lookback=lookback or target.timing.lookback,
         scrape_interval=target.timing.scrape_interval,
     )
-    return {"target": target.model_dump(mode="json"), "window": window.as_dict()}
+    uses = uses_of(alert, Path(os.environ.get(EVIDENCE_VARIABLE) or home() / "evidence"))
+    return {"target": target.model_dump(mode="json"), "window": window.as_dict(), "uses": asdict(uses)}
 
 
 def _shell() -> Any:

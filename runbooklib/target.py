@@ -5,7 +5,7 @@ as names of environment variables. Every section refuses what it does not know.
 """
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -164,6 +164,15 @@ class Ownership(_Section):
     review_every: Duration = "13w"
 
 
+class Objective(_Section):
+    """What was promised: the share of `requests`, `executions` or `chats` that succeeds, over how long."""
+
+    name: str
+    of: Literal["requests", "executions", "chats"]
+    success: float = Field(gt=0, lt=1)
+    over: Duration = "30d"
+
+
 class PastIncident(_Section):
     """One line of history: what it was and what helped."""
 
@@ -176,9 +185,13 @@ class PastIncident(_Section):
 
 
 class Environment(_Section):
-    """The whole of one parameters/environments/<name>.yaml."""
+    """The whole of one parameters/environments/<name>.yaml.
+
+    `drill`: things are broken here on purpose, so that a run is a drill and nobody need own its runbooks.
+    """
 
     title: str
+    drill: bool = False
     systems: Systems
     services: dict[str, Service]
     timing: Timing = Timing()
@@ -187,6 +200,7 @@ class Environment(_Section):
     documents: dict[str, Address] = {}
     ownership: Ownership = Ownership()
     escalation: Escalation = Escalation()
+    objectives: tuple[Objective, ...] = Field(default=(), strict=False)
     past_incidents: dict[str, Annotated[tuple[PastIncident, ...], Field(strict=False)]] = {}
 
 

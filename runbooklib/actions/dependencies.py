@@ -19,6 +19,16 @@ def look_at_dependency(scene: Scene) -> Proposal:
     )
 
 
+def use_backup_provider(scene: Scene) -> Proposal:
+    """Let the service ask the backup provider."""
+    return Proposal(
+        title="Soon: the backup provider",
+        command=f"docker compose up --detach --no-deps {scene.target.service_name}",
+        effect="After AI_PROVIDER_URL and its key were changed in .env: the backup answers.",
+        loses="The container is made anew: save its log first.",
+    )
+
+
 def use_fallback_mode(scene: Scene) -> Proposal:
     """Let the service answer without the dependency."""
     return Proposal(

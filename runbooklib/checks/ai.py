@@ -1,14 +1,13 @@
 """The AI provider, as the service's own metrics see it."""
 
-from runbooklib import promql
-from runbooklib.errors import NoDataError, Reason
-from runbooklib.findings import Finding, Status, breach, unknown
+from runbooklib import measures, promql, queries
+from runbooklib.findings import Finding
+from runbooklib.measures import Limit, Words
 from runbooklib.scene import Scene
-from runbooklib.series import began, latest
-from runbooklib.window import seconds_of
 
-_REQUESTS = "ai_chat_requests_total"
+TOKENS = "ai_chat_tokens_total"
 LEAST_REQUESTS = 5.0
+_SECONDS_AN_HOUR = 3600
 
 
 def ai_error_rate(scene: Scene, *, above: float, least_requests: float = LEAST_REQUESTS) -> Finding:
@@ -16,49 +15,105 @@ def ai_error_rate(scene: Scene, *, above: float, least_requests: float = LEAST_R
 
     `above` is a ratio 0–1; fewer than `least_requests` in the rate window is UNKNOWN.
     """
-    window = scene.timing.rate_window
-    every = promql.selector(_REQUESTS, scene.labels)
-    failed = promql.selector(_REQUESTS, {**scene.labels, "status": "error"})
-    ask = scene.sources.prometheus
-    counted = ask.instant(promql.sum_of(promql.increase(every, window)), scene.window.end)
-    if counted.empty:
-        raise NoDataError(f"there is no series {_REQUESTS} for this service", system="prometheus")
-    requests = float(counted["value"].iloc[0])
-    query = promql.share(promql.rate(failed, window), promql.rate(every, window))
-    if requests < least_requests:
-        return unknown(
-            Reason.THIN_TRAFFIC,
-            "{requests:number} requests in {window} are too few to judge a share of them by.",
-            facts={"requests": requests, "window": window},
-            source="prometheus",
-            query=query,
-        )
-    frame = ask.range(query, scene.window).rename(columns={"value": "failed AI requests"})
-    if not len(frame.columns):
-        raise NoDataError("the query has no series in this window", system="prometheus")
-    column = frame["failed AI requests"]
-    fresh = 2 * scene.window.step_seconds + seconds_of(window)
-    share = latest(column, within_seconds=fresh)
-    return Finding(
-        status=breach(share, above=above, status=Status.CRITICAL),
-        template="{share:percent} of AI requests fail ({kinds}); the limit is {limit:percent}.",
-        facts={"share": share, "limit": above, "kinds": _kinds(scene) or "no error type counted"},
-        measured=share,
-        limit=above,
+    chats = queries.chats(scene.target)
+    words = Words(
+        template="{now:percent} of AI requests fail ({kinds}); the limit is {limit:percent}.",
+        line="failed AI requests",
         unit="ratio",
-        since=began(column, above=above, bridging_seconds=seconds_of(window)),
-        source="prometheus",
-        query=query,
-        series=frame,
+        facts={"kinds": _kinds(scene) or "no error type counted"},
+    )
+    limit = Limit(above=above, critical_above=above)
+    return measures.share(
+        scene, chats.failed, chats.every, limit, words, what=chats.what, least=least_requests
     )
 
 
 def _kinds(scene: Scene) -> str:
     """The error types that are being counted, most frequent first."""
     errors = promql.selector("ai_chat_errors_total", scene.labels)
-    query = promql.sum_of(promql.rate(errors, scene.timing.rate_window), by=("error_type",))
+    query = queries.rate_of(scene.target, errors, by=("error_type",))
     frame = scene.sources.prometheus.instant(query, scene.window.end)
     if frame.empty:
         return ""
     seen = frame[frame["value"] > 0].sort_values("value", ascending=False)
     return ", ".join(seen["error_type"].astype(str))
+
+
+def ai_response_time(scene: Scene, *, above: float, quantile: float = 0.95) -> Finding:
+    """How long does the AI provider take to answer?
+
+    A quantile (0–1) of the duration of requests to it in seconds; `above` is seconds.
+    """
+    name = f"P{quantile * 100:g}"
+    words = Words(
+        template="{name} of AI requests is {now:seconds}; the limit is {limit:seconds}.",
+        line=name,
+        unit="seconds",
+        facts={"name": name},
+    )
+    return measures.quantile(
+        scene, queries.chat_durations(scene.target), Limit(above=above), words, q=quantile, what="AI requests"
+    )
+
+
+def ai_load(scene: Scene, *, above_times: float = 2.0) -> Finding:
+    """Is the AI asked more often than usual?
+
+    Requests per second against what was usual before it began.
+    """
+    words = Words(
+        template="{now:rate} AI requests; usual is {usual:rate}.", line="AI requests", unit="per second"
+    )
+    query = queries.rate_of(scene.target, queries.chats(scene.target).every)
+    return measures.change(scene, query, words, above_times=above_times)
+
+
+def ai_tokens(scene: Scene, *, above: float) -> Finding:
+    """How many tokens are used?
+
+    Tokens per second over the rate window; `above` is per second. The alert's text speaks of an hour, its
+    rule of a second: the sentence gives both.
+    """
+    query = queries.rate_of(scene.target, promql.selector(TOKENS, scene.labels))
+    frame = measures.line(scene, query, "tokens")
+    hourly = measures.newest(scene, frame["tokens"]) * _SECONDS_AN_HOUR
+    words = Words(
+        template="{now:rate} tokens, which is {hourly:number} an hour; the limit is {limit:rate}.",
+        line="tokens",
+        unit="per second",
+        facts={"hourly": hourly},
+    )
+    return measures.level(scene, query, Limit(above=above), words)
+
+
+def tokens_by_model(scene: Scene, *, above: float) -> Finding:
+    """Which model uses them?
+
+    Tokens per second by model, most first; `above` is per second.
+    """
+    words = Words(
+        template="{beyond} of {all} models use more than {limit:rate} tokens; most {worst}: {now:rate}.",
+        sound="None of {all} models uses more than {limit:rate} tokens.",
+        line="",
+        unit="per second",
+    )
+    query = queries.rate_of(scene.target, promql.selector(TOKENS, scene.labels), by=("model",))
+    column = "tokens per second"
+    return measures.by_label(scene, query, by="model", above=above, words=words, column=column)
+
+
+def tokens_per_request(scene: Scene, *, above_times: float = 2.0) -> Finding:
+    """Does one request use more tokens than usual?
+
+    Tokens over successful requests, against what was usual before it began: longer prompts or longer
+    answers, and not more users.
+    """
+    tokens = queries.rate_of(scene.target, promql.selector(TOKENS, scene.labels))
+    answered = promql.selector("ai_chat_requests_total", {**scene.labels, "status": "success"})
+    words = Words(
+        template="{now:number} tokens a request; usual is {usual:number}.",
+        line="tokens a request",
+        unit="count",
+    )
+    query = f"{tokens} / ({queries.rate_of(scene.target, answered)} > 0)"
+    return measures.change(scene, query, words, above_times=above_times)

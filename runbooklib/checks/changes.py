@@ -115,44 +115,57 @@ def errors_since_deployment(scene: Scene, *, above: float) -> Finding:
     The share of failed requests (0–1) in the rate window before the last deployment that precedes the
     symptom, and the highest in the lead after it: below the limit before, above it after.
     """
+    template = "Before {short} was deployed {was:percent} of requests failed, then up to {became:percent}."
+    return _since_deployment(scene, queries.failed_share(scene.target), above, template, "ratio")
+
+
+def slower_since_deployment(scene: Scene, *, above: float, quantile: float = 0.95) -> Finding:
+    """Did requests become slow with a deployment?
+
+    The quantile (0–1) of their duration before the last deployment that precedes the symptom, and the highest
+    after it; `above` is seconds.
+    """
+    template = "Before {short} was deployed requests took {was:seconds}, then up to {became:seconds}."
+    query = queries.duration_quantile(scene.target, quantile)
+    return _since_deployment(scene, query, above, template, "seconds")
+
+
+def _since_deployment(scene: Scene, query: str, above: float, template: str, unit: str) -> Finding:
     found = scene.sources.git.deployments(scene.suspect_since, scene.window.end)
     before = [one for one in found if scene.onset is not None and one.at <= _latest(scene)]
-    query = queries.failed_share(scene.target)
     if not before:
         return Finding(
             status=Status.OK,
-            template="There was no deployment that they could have begun with.",
+            template="There was no deployment that it could have begun with.",
             source="prometheus",
             query=query,
         )
     frame = scene.sources.prometheus.range(query, scene.window)
     if "value" not in frame or frame["value"].dropna().empty:
         raise NoDataError("the query has no series in this window", system="prometheus")
-    return _compared(scene, frame["value"], before[-1], above, query)
-
-
-def _compared(
-    scene: Scene, share: "pd.Series[float]", deployment: Deployment, above: float, query: str
-) -> Finding:
-    # On a coarse grid a rate window may hold no sample at all: two steps always do.
-    span = max(seconds_of(scene.timing.rate_window), 2 * scene.window.step_seconds)
-    settled = deployment.at + timedelta(seconds=span)
-    just_before = (share.index <= deployment.at) & (share.index > deployment.at - timedelta(seconds=span))
-    earlier = share[just_before].dropna()
-    later = share[(share.index > deployment.at) & (share.index <= max(settled, _latest(scene)))].dropna()
-    if earlier.empty or later.empty:
-        raise NoDataError("there are no requests to compare before and after it", system="prometheus")
-    was = float(earlier.median())
-    became = float(later.max())
+    was, became = _around(scene, frame["value"], before[-1])
     broke = was <= above < became
     return Finding(
         status=Status.CRITICAL if broke else Status.OK,
-        template="Before {short} was deployed {was:percent} of requests failed, then up to {became:percent}.",
-        facts={"was": was, "became": became, "short": deployment.short},
+        template=template,
+        facts={"was": was, "became": became, "short": before[-1].short},
         measured=became,
         limit=above,
-        unit="ratio",
-        since=deployment.at if broke else None,
+        unit=unit,
+        since=before[-1].at if broke else None,
         source="prometheus",
         query=query,
     )
+
+
+def _around(scene: Scene, column: "pd.Series[float]", deployment: Deployment) -> tuple[float, float]:
+    """The median shortly before a deployment, and the highest after it."""
+    # On a coarse grid a rate window may hold no sample at all: two steps always do.
+    span = max(seconds_of(scene.timing.rate_window), 2 * scene.window.step_seconds)
+    settled = deployment.at + timedelta(seconds=span)
+    just_before = (column.index <= deployment.at) & (column.index > deployment.at - timedelta(seconds=span))
+    earlier = column[just_before].dropna()
+    later = column[(column.index > deployment.at) & (column.index <= max(settled, _latest(scene)))].dropna()
+    if earlier.empty or later.empty:
+        raise NoDataError("there are no requests to compare before and after it", system="prometheus")
+    return float(earlier.median()), float(later.max())

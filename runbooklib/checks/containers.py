@@ -204,3 +204,41 @@ def memory_usage(scene: Scene, *, above: float) -> Finding:
 
 def _one_step(scene: Scene) -> timedelta:
     return timedelta(seconds=scene.window.step_seconds)
+
+
+def container_cpu(scene: Scene, *, above: float) -> Finding:
+    """How much processor time do all processes of the container use now?
+
+    Children too, which the service's own metric does not count; `above` is in cores (1.0 is one core).
+    """
+    scene.need_live("docker")
+    used = scene.sources.docker.stats(scene.container).cpu_share
+    return Finding(
+        status=breach(used, above=above, status=Status.WARNING),
+        template="{name} uses {used:percent} of a core; the limit is {limit:percent}.",
+        facts={"name": scene.container, "used": used, "limit": above},
+        measured=used,
+        limit=above,
+        unit="ratio",
+        source="docker",
+        query=f"stats of {scene.container}",
+    )
+
+
+def container_memory(scene: Scene, *, above: float) -> Finding:
+    """How much memory do all processes of the container hold now?
+
+    Children too, without page cache; `above` is bytes.
+    """
+    scene.need_live("docker")
+    held = scene.sources.docker.stats(scene.container).memory_bytes
+    return Finding(
+        status=breach(held, above=above, status=Status.WARNING),
+        template="{name} holds {held:bytes}; the limit is {limit:bytes}.",
+        facts={"name": scene.container, "held": held, "limit": above},
+        measured=float(held),
+        limit=above,
+        unit="bytes",
+        source="docker",
+        query=f"stats of {scene.container}",
+    )

@@ -2,11 +2,9 @@
 
 import pandas as pd
 
-from runbooklib import promql
 from runbooklib.errors import NoDataError, RefusedError
 from runbooklib.findings import Finding, Status, breach
 from runbooklib.scene import Scene
-from runbooklib.series import began, latest
 from runbooklib.window import seconds_of
 
 
@@ -130,42 +128,121 @@ def _renamed(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.rename(columns=lambda name: str(name).replace("usename", "user").replace("_", " "))
 
 
-def database_errors(scene: Scene, *, above: float = 0.0) -> Finding:
-    """Do the service's own queries fail?
+def long_queries(scene: Scene, *, longer_than: str) -> Finding:
+    """Does a query run for long?
 
-    db_query_errors_total per second by error type; `above` is per second.
+    Sessions that are active with the same query for longer than the duration `longer_than`, longest first.
     """
-    errors = promql.selector("db_query_errors_total", scene.labels)
-    query = promql.sum_of(promql.rate(errors, scene.timing.rate_window), by=("error_type",))
-    ask = scene.sources.prometheus
-    frame = ask.range(query, scene.window, by="error_type")
-    if not len(frame.columns):
-        _need_queries(scene)
-        return Finding(
-            status=Status.OK,
-            template="No query has failed since the service started.",
-            source="prometheus",
-            query=query,
-        )
-    total = frame.sum(axis=1, min_count=1)
-    fresh = 2 * scene.window.step_seconds + seconds_of(scene.timing.rate_window)
-    now = latest(total, within_seconds=fresh)
-    worst = str(frame.iloc[-1].fillna(0.0).idxmax())
+    scene.need_live("postgres")
+    limit = seconds_of(longer_than)
+    sessions = _whole(scene.sources.postgres.sessions())
+    active = sessions[(sessions["state"] == "active") & (sessions["query_seconds"] > limit)]
+    rows = active.sort_values("query_seconds", ascending=False)
+    shown = ["pid", "application_name", "query_seconds", "wait_event_type", "query"]
     return Finding(
-        status=breach(now, above=above, status=Status.WARNING),
-        template="{now:rate} queries fail, most by {worst}." if now > above else "No query fails.",
-        facts={"now": now, "worst": worst},
-        measured=now,
-        limit=above,
-        unit="per second",
-        since=began(total, above=above, bridging_seconds=fresh),
-        source="prometheus",
-        query=query,
+        status=Status.WARNING if len(rows) else Status.OK,
+        template=(
+            "{count} queries run for more than {limit:seconds}; the longest for {longest:seconds}."
+            if len(rows)
+            else "No query runs for more than {limit:seconds}."
+        ),
+        facts={
+            "count": len(rows),
+            "limit": limit,
+            "longest": float(rows["query_seconds"].iloc[0]) if len(rows) else None,
+        },
+        measured=float(len(rows)),
+        unit="count",
+        source="postgres",
+        query="pg_stat_activity where state = 'active'",
+        rows=_renamed(rows[shown]).head(5) if len(rows) else None,
     )
 
 
-def _need_queries(scene: Scene) -> None:
-    """A counter with labels has no series before its first error: then the queries must be seen to run."""
-    ran = promql.selector("db_query_duration_seconds_count", scene.labels)
-    if scene.sources.prometheus.instant(promql.sum_of(ran), scene.window.end).empty:
-        raise NoDataError("the service exports no metrics of its queries", system="prometheus")
+def full_scans(scene: Scene, *, above_rows: float) -> Finding:
+    """Is a table read from end to end again and again?
+
+    Rows per second that sequential scans of one table read, from two readings of its statistics. `above_rows`
+    is rows per second: a large table that is read whole for each question wants an index.
+    """
+    scene.need_live("postgres")
+    tables = scene.sources.postgres.table_activity()
+    if tables.empty:
+        raise NoDataError("the server counts no tables", system="postgres")
+    rows = tables.sort_values("scanned_per_second", ascending=False)
+    worst, scanned = str(rows["table"].iloc[0]), float(rows["scanned_per_second"].iloc[0])
+    status = breach(scanned, above=above_rows, status=Status.CRITICAL)
+    return Finding(
+        status=status,
+        template=(
+            "Scans without an index read {scanned:number} rows of {table} each second, "
+            "which has {rows:number}; "
+            "{limit:number} would be much."
+            if status is not Status.OK
+            else "No table is read from end to end at more than {limit:number} rows each second."
+        ),
+        facts={"scanned": scanned, "table": worst, "rows": float(rows["rows"].iloc[0]), "limit": above_rows},
+        measured=scanned,
+        limit=above_rows,
+        unit="per second",
+        source="postgres",
+        query="pg_stat_user_tables, twice",
+        rows=_renamed(rows).head(5) if status is not Status.OK else None,
+    )
+
+
+def dead_rows(scene: Scene, *, above: float, least_rows: float = 10_000) -> Finding:
+    """Are tables full of dead rows?
+
+    Dead rows over all rows, of tables with at least `least_rows`: vacuum is late, or a long transaction keeps
+    it from its work. `above` is a ratio 0–1.
+    """
+    scene.need_live("postgres")
+    tables = scene.sources.postgres.table_activity()
+    every = tables["rows"] + tables["dead_rows"]
+    large = tables.assign(share=tables["dead_rows"] / every.where(every > 0))[every >= least_rows]
+    if large.empty:
+        return Finding(
+            status=Status.OK,
+            template="No table has {least:number} rows or more.",
+            facts={"least": least_rows},
+            source="postgres",
+            query="pg_stat_user_tables",
+        )
+    rows = large.sort_values("share", ascending=False)
+    worst = float(rows["share"].iloc[0])
+    return Finding(
+        status=breach(worst, above=above, status=Status.WARNING),
+        template="{worst:percent} of the rows of {table} are dead; the limit is {limit:percent}.",
+        facts={"worst": worst, "table": str(rows["table"].iloc[0]), "limit": above},
+        measured=worst,
+        limit=above,
+        unit="ratio",
+        source="postgres",
+        query="pg_stat_user_tables",
+    )
+
+
+def database_answers(scene: Scene) -> Finding:
+    """Does the database answer a question of ours?
+
+    A session of our own, and how many others there are. One that is refused because none is left is no
+    answer.
+    """
+    scene.need_live("postgres")
+    connections = scene.sources.postgres.connections()
+    if connections.refused:
+        return Finding(
+            status=Status.CRITICAL,
+            template="It refuses us: “{text}”",
+            facts={"text": connections.refused},
+            source="postgres",
+            query="connect",
+        )
+    return Finding(
+        status=Status.OK,
+        template="It answers; {used} sessions of {most} are open.",
+        facts={"used": connections.used, "most": connections.max_connections},
+        source="postgres",
+        query="connect",
+    )

@@ -23,6 +23,26 @@ DEPENDENCY_FAILED = (
     r"(?:timed? ?out|refused|unreachable|resol|unavailable|reset)"
     r"|ConnectTimeout|ConnectError|NXDOMAIN|SERVFAIL"
 )
+# A process that does not come up: unreadable settings, a taken port, a missing module.
+STARTUP_FAILED = (
+    r"invalid value for setting|ValidationError|ModuleNotFoundError|ImportError|[Aa]ddress already in use"
+    r"|Application startup failed|KeyError: '[A-Z_]+'"
+)
+# What is written where the database cannot be reached at all.
+DATABASE_UNREACHABLE = (
+    r"connection to server at [^\n]{0,200} failed|could not connect to server|server closed the connection"
+    r"|terminating connection due to|the database system is (?:starting up|shutting down|in recovery)"
+)
+# The sandbox: killed for want of memory, no worker left, ended at the time limit.
+SANDBOX_KILLED = r"ended with code (?:-9|137)\b|OOMKilled|MemoryError|Cannot allocate memory"
+SANDBOX_FULL = r"no sandbox worker free|sandbox pool (?:is )?(?:exhausted|empty)"
+SANDBOX_TIMEOUT = r"execution took more than|execution timed out"
+# The AI provider: it refuses us (key, balance, rate), or does not answer in time.
+PROVIDER_REFUSES = (
+    r"(?i)(?:provider|deepseek|status)[^\n]{0,100}\b(?:401|402|403|429)\b|rate limit|insufficient balance"
+)
+PROVIDER_TIMEOUT = r"(?i)provider[^\n]{0,200}(?:no answer within|timed? ?out)|ReadTimeout"
+TOO_MANY_FILES = r"Too many open files|EMFILE"
 _SOURCE = "docker logs"
 _BEFORE_A_MATCH = 60
 

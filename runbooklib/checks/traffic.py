@@ -2,74 +2,39 @@
 
 import pandas as pd
 
-from runbooklib import queries
+from runbooklib import measures, promql, queries
 from runbooklib.errors import NoDataError, Reason
-from runbooklib.findings import Finding, Status, breach, unknown
+from runbooklib.findings import Finding, Status, unknown
+from runbooklib.measures import Limit, Words
 from runbooklib.scene import Scene
-from runbooklib.series import began, latest
-from runbooklib.window import seconds_of
 
-# A share of fewer requests than this is chance, not a finding.
-LEAST_REQUESTS = 20.0
+IN_PROGRESS = "http_requests_in_progress"
 
 
-def _fresh_seconds(scene: Scene) -> float:
-    return 2 * scene.window.step_seconds + seconds_of(scene.timing.rate_window)
-
-
-def error_rate(scene: Scene, *, above: float, least_requests: float = LEAST_REQUESTS) -> Finding:
+def error_rate(
+    scene: Scene,
+    *,
+    above: float,
+    critical_above: float | None = None,
+    least_requests: float = measures.LEAST_OF_A_SHARE,
+) -> Finding:
     """What share of the users' requests fails?
 
-    5xx over all, each as a rate over the site's rate window; health and metrics pages are left out.
-    `above` is a ratio 0–1. Fewer than `least_requests` in the rate window is UNKNOWN.
+    5xx over all, each as a rate over the site's rate window; health and metrics pages are left out. `above`
+    is a ratio 0–1; above `critical_above` (without it: above `above`) it is critical. Fewer than
+    `least_requests` in the rate window is UNKNOWN.
     """
-    window = scene.timing.rate_window
-    query = queries.failed_share(scene.target)
-    requests = _counted(scene)
-    if requests < least_requests:
-        return unknown(
-            Reason.THIN_TRAFFIC,
-            "{requests:number} requests in {window} are too few to judge a share of them by; "
-            "it takes {least:number}.",
-            facts={"requests": requests, "window": window, "least": least_requests},
-            source="prometheus",
-            query=query,
-        )
-    frame = scene.sources.prometheus.range(query, scene.window).rename(columns={"value": "failed requests"})
-    column = _column(frame, "failed requests")
-    share = latest(column, within_seconds=_fresh_seconds(scene))
-    since = began(column, above=above, bridging_seconds=seconds_of(window))
-    status = breach(share, above=above, status=Status.CRITICAL)
-    return Finding(
-        status=status,
-        template="{share:percent} of requests fail; the limit is {limit:percent}.",
-        facts={"share": share, "limit": above, "requests": requests},
-        measured=share,
-        limit=above,
+    users = queries.request_outcomes(scene.target)
+    words = Words(
+        template="{now:percent} of requests fail; the limit is {limit:percent}.",
+        line="failed requests",
         unit="ratio",
-        since=since if status is not Status.OK else None,
-        source="prometheus",
-        query=query,
-        series=frame,
     )
-
-
-def _counted(scene: Scene) -> float:
-    """How many requests there were in the last rate window."""
-    frame = scene.sources.prometheus.instant(queries.requests_counted(scene.target), scene.window.end)
-    if frame.empty:
-        raise NoDataError(
-            f"there is no series {queries.REQUESTS} for this service",
-            system="prometheus",
-            remedy="see whether the target is still scraped",
-        )
-    return float(frame["value"].iloc[0])
-
-
-def _column(frame: pd.DataFrame, name: str) -> "pd.Series[float]":
-    if name not in frame:
-        raise NoDataError("the query has no series in this window", system="prometheus")
-    return frame[name]
+    critical = above if critical_above is None else critical_above
+    limit = Limit(above=above, critical_above=critical)
+    return measures.share(
+        scene, users.failed, users.every, limit, words, what=users.what, least=least_requests
+    )
 
 
 def request_rate(scene: Scene, *, below_share: float = 0.5) -> Finding:
@@ -79,23 +44,96 @@ def request_rate(scene: Scene, *, below_share: float = 0.5) -> Finding:
     ratio of the two under which traffic counts as lost.
     """
     query = queries.request_rate(scene.target)
-    frame = scene.sources.prometheus.range(query, scene.window).rename(columns={"value": "requests"})
-    column = _column(frame, "requests")
-    now = latest(column, within_seconds=_fresh_seconds(scene))
-    usual = float(column.median())
+    frame = measures.line(scene, query, "requests")
+    usual = float(frame["requests"].median())
     if usual <= 0:
         raise NoDataError("the service had no traffic in this window", system="prometheus")
-    return Finding(
-        status=breach(now / usual, below=below_share, status=Status.WARNING),
+    words = Words(
         template="{now:rate} arrive; usual in this window is {usual:rate}.",
-        facts={"now": now, "usual": usual},
-        measured=now,
-        limit=usual * below_share,
+        line="requests",
         unit="per second",
-        since=began(column, below=usual * below_share, bridging_seconds=_fresh_seconds(scene)),
+        facts={"usual": usual},
+    )
+    return measures.level(scene, query, Limit(below=usual * below_share), words)
+
+
+def traffic_surge(scene: Scene, *, above_times: float = 2.0) -> Finding:
+    """Do more requests arrive than usual?
+
+    Requests per second against what was usual before it began.
+    """
+    words = Words(
+        template="{now:rate} arrive; usual before it began is {usual:rate}.",
+        line="requests",
+        unit="per second",
+    )
+    query = queries.request_rate(scene.target)
+    return measures.change(scene, query, words, above_times=above_times)
+
+
+def requests_in_progress(scene: Scene, *, above: float) -> Finding:
+    """How many requests are being answered at once?
+
+    The gauge summed over endpoints and instances; `above` is a number of requests.
+    """
+    words = Words(
+        template="{now:number} requests are in progress; the limit is {limit:number}.",
+        line="in progress",
+        unit="count",
+    )
+    query = promql.sum_of(promql.selector(IN_PROGRESS, scene.labels))
+    return measures.level(scene, query, Limit(above=above), words)
+
+
+def busy_endpoints(scene: Scene, *, above: float) -> Finding:
+    """Where are the requests that are in progress?
+
+    By endpoint, most first; `above` is a number of requests.
+    """
+    words = Words(
+        template=(
+            "{beyond} of {all} endpoints hold more than {limit:number} requests; most {worst}: {now:number}."
+        ),
+        sound="None of {all} endpoints holds more than {limit:number} requests.",
+        line="",
+        unit="count",
+    )
+    query = promql.sum_of(promql.selector(IN_PROGRESS, scene.labels), by=("endpoint",))
+    return measures.by_label(scene, query, by="endpoint", above=above, words=words, column="in progress")
+
+
+def steady_counters(scene: Scene) -> Finding:
+    """Can the counters be trusted?
+
+    A process starts later and later, and its counters only go back when it starts again. A start time that
+    goes back is that of another process: several workers answer in turn behind one metrics page. Then each
+    rate is too high, by any factor, and nothing that rests on one can be judged.
+    """
+    span = f"{int(scene.window.span_seconds)}s"
+    started = promql.selector("process_start_time_seconds", scene.labels)
+    query = f"max(resets({started}[{span}]))"
+    ask = scene.sources.prometheus
+    backwards = ask.instant(query, scene.window.end)
+    resets = ask.instant(f"max(resets({queries.requests(scene.target)}[{span}]))", scene.window.end)
+    if backwards.empty or resets.empty:
+        raise NoDataError("the service does not say when it started", system="prometheus")
+    times = float(backwards["value"].iloc[0])
+    facts = {"times": times, "resets": float(resets["value"].iloc[0]), "span": scene.window.span_seconds}
+    if times > 0:
+        return unknown(
+            Reason.NONSENSE,
+            "The start time of the process went back {times:number} times in {span:seconds}: several workers "
+            "answer behind one metrics page, and no rate of it can be trusted.",
+            facts=facts,
+            source="prometheus",
+            query=query,
+        )
+    return Finding(
+        status=Status.OK,
+        template="One process answers; its counters began anew {resets:number} times in {span:seconds}.",
+        facts=facts,
         source="prometheus",
         query=query,
-        series=frame,
     )
 
 
@@ -177,7 +215,7 @@ def status_codes(scene: Scene, *, top: int = 5) -> Finding:
     frame = scene.sources.prometheus.instant(query, scene.window.end)
     rows = frame[frame["value"] > 0].sort_values("value", ascending=False).head(top)
     if rows.empty:
-        _counted(scene)
+        measures.count(scene, queries.requests(scene.target))
         return Finding(status=Status.OK, template="No request fails.", source="prometheus", query=query)
     return Finding(
         status=Status.WARNING,

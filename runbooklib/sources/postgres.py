@@ -6,6 +6,7 @@ before they are recorded.
 """
 
 import re
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -66,6 +67,15 @@ select a.pid, pg_blocking_pids(a.pid) as blocked_by, coalesce(a.state, '') as st
             from pg_locks l where l.pid = a.pid and not l.granted), a.query_start))::float8 as waited_seconds
 from pg_stat_activity a where a.pid <> pg_backend_pid() order by a.pid
 """
+# Statistics are what sessions told the collector, at most once a second each.
+_TABLES = """
+select schemaname || '.' || relname as "table", coalesce(seq_scan, 0) as scans,
+       coalesce(seq_tup_read, 0)::float8 as scanned, coalesce(n_live_tup, 0)::float8 as rows,
+       coalesce(n_dead_tup, 0)::float8 as dead_rows, extract(epoch from clock_timestamp())::float8 as at
+from pg_stat_user_tables order by 1
+"""
+_TABLE_PAUSE_SECONDS = 2.0
+_TABLE_COLUMNS = ("table", "rows", "dead_rows", "scans_per_second", "scanned_per_second")
 _CHAIN_COLUMNS = (
     "pid blocked_by root_pid root_state root_xact_seconds root_application waited_seconds query root_query"
 )
@@ -196,6 +206,23 @@ class Postgres:
         frame.attrs["is_partial"] = told["is_partial"]
         return frame
 
+    def table_activity(self) -> pd.DataFrame:
+        """A row a table of our database: table, rows, dead_rows, scans_per_second, scanned_per_second (rows).
+
+        Scans are sequential ones, which read the table from end to end; their pace is that between two
+        readings two seconds apart, so this takes that long.
+        """
+
+        def call() -> dict[str, Any]:
+            with self._transaction() as ask:
+                before = ask.rows(_TABLES)
+            time.sleep(_TABLE_PAUSE_SECONDS)
+            with self._transaction() as ask:  # one transaction would see its own snapshot again
+                return {"before": before, "after": ask.rows(_TABLES)}
+
+        told = self._ask({"question": "table_activity"}, call)
+        return pd.DataFrame(_paces(told["before"], told["after"]), columns=list(_TABLE_COLUMNS))
+
     def sql(self, query: str, params: Sequence[Any] = ()) -> pd.DataFrame:
         """The answer to one query of your own, at most MOST_ROWS rows (then `attrs["is_cut"]` is true).
 
@@ -221,6 +248,20 @@ class Postgres:
 
     def _transaction(self) -> AbstractContextManager[Transaction]:
         return transaction(self._parameters, target=self.target, deadline_seconds=self._deadline_seconds)
+
+
+def _paces(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    earlier = {row["table"]: row for row in before}
+    paces = []
+    for row in after:
+        was = earlier.get(row["table"])
+        seconds = row["at"] - was["at"] if was else 0.0
+        if was is None or seconds <= 0 or row["scans"] < was["scans"]:
+            continue  # new, or its statistics were reset in between
+        pace = {"scans_per_second": (row["scans"] - was["scans"]) / seconds}
+        pace["scanned_per_second"] = (row["scanned"] - was["scanned"]) / seconds
+        paces.append({"table": row["table"], "rows": row["rows"], "dead_rows": row["dead_rows"], **pace})
+    return paces
 
 
 def _normalised(rows: list[dict[str, Any]]) -> dict[str, Any]:

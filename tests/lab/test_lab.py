@@ -104,6 +104,13 @@ def test_environment_of_the_default_lab_is_the_committed_one() -> None:
     assert environment.render(Layout()) == committed.read_text(encoding="utf-8")
 
 
+def test_each_alert_is_fired_by_a_fault_and_each_fault_fires_alerts_that_there_are() -> None:
+    groups = yaml.safe_load(rules.render_lab())["groups"]
+    there_are = {rule["alert"] for group in groups for rule in group["rules"]}
+    fired = {alert for fault in faults.FAULTS.values() for alert in fault.fires}
+    assert fired == there_are
+
+
 def test_unknown_fault_is_refused_with_the_names_there_are() -> None:
     with pytest.raises(LabError, match="connections-exhausted"):
         faults.find("conections")
@@ -133,7 +140,7 @@ def test_sound_lab_is_green_and_has_all_rules_roles_and_deployments(lab: Lab) ->
     granted = rows(
         lab, "SELECT pg_has_role(current_user, 'pg_monitor', 'usage'), current_setting('max_connections')"
     )
-    assert granted == [(True, "30")]
+    assert granted == [(True, str(postgres.MAX_CONNECTIONS))]
     assert (
         len(deployments.text(lab.layout, "tag", "--list", "deploy/*").splitlines()) >= 3
     )  # earlier tests of this lab may have deployed
@@ -176,7 +183,7 @@ def test_connections_exhausted(lab: Lab, container: Callable[[], Container]) -> 
     assert rows(lab, idle)[0][0] >= postgres.APPLICATION_LIMIT - 2
     said = container().logs(tail=4000).decode()
     assert 'too many connections for role "helloagents"' in said
-    assert "QueuePool limit of size 5 overflow 21 reached, connection timed out" in said
+    assert "QueuePool limit of size 5 overflow 61 reached, connection timed out" in said
     lab.heal()
     assert_green(lab)
 

@@ -29,7 +29,13 @@ class Ended:
         return found
 
 
-def command(argv: Sequence[str], environment: Mapping[str, str] | None = None, cwd: Path = ROOT) -> Ended:
+def command(
+    argv: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    cwd: Path = ROOT,
+    *,
+    seconds: float = 180,
+) -> Ended:
     """Run a program of this virtual environment to its end."""
     ended = subprocess.run(
         [str(BIN / argv[0]), *argv[1:]],
@@ -37,7 +43,7 @@ def command(argv: Sequence[str], environment: Mapping[str, str] | None = None, c
         env={**os.environ, **(environment or {})},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=seconds,
         check=False,
     )
     return Ended(ended.returncode, ended.stdout, ended.stderr)

@@ -23,8 +23,7 @@ from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Tape
 from runbooklib.target import Environment, Target
 from runbooklib.window import Window
-from tests.sources.servers import page, program, running
-from tests.sources.standin import closed_port
+from tests.sources.knownseries import serving
 
 STEP = 15
 SAMPLES = 2 * 3600 // STEP
@@ -84,16 +83,7 @@ def openmetrics() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    server, tool = program("prometheus"), program("promtool")
-    folder = tmp_path_factory.mktemp("prometheus")
-    (folder / "series.om").write_text("".join(openmetrics()))
-    (folder / "prometheus.yml").write_text("{}\n")
-    make_blocks = [tool, "tsdb", "create-blocks-from", "--max-block-duration=168h", "openmetrics"]
-    subprocess.run([*make_blocks, "series.om", "data"], cwd=folder, check=True, capture_output=True)
-    url = f"http://127.0.0.1:{closed_port()}"
-    argv = [server, "--config.file=prometheus.yml", "--storage.tsdb.path=data"]
-    argv += [f"--web.listen-address={url.removeprefix('http://')}", "--storage.tsdb.retention.time=10y"]
-    with running(argv, folder, lambda: "Ready" in page(f"{url}/-/ready")):
+    with serving(tmp_path_factory.mktemp("prometheus"), openmetrics()) as url:
         yield url
 
 

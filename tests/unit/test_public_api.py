@@ -7,16 +7,27 @@ import runbooklib.notebook as notebook
 from runbooklib import findings, incident, session
 
 NAMES = """
-DEPENDENCY_FAILED POOL_EXHAUSTED ai_error_rate alert_rule component_health connection_usage
-container_deaths container_state database_errors dependencies_reachable deployments error_rate
-errors_since_deployment failing_endpoints failing_instances firing_alert health_page
-idle_transactions key_functions lock_waits log_lines look_at_dependency memory_usage new_exceptions
-open_incident out_of_memory process_restarts raise_memory_limit read_log related_alerts request_rate
-response_time restart_container revert_commit roll_back running_revision slow_endpoints status_codes
-terminate_idle_transactions use_fallback_mode
+DATABASE_UNREACHABLE DEPENDENCY_FAILED POOL_EXHAUSTED PROVIDER_REFUSES PROVIDER_TIMEOUT
+SANDBOX_FULL SANDBOX_KILLED SANDBOX_TIMEOUT STARTUP_FAILED TOO_MANY_FILES ai_error_rate ai_load
+ai_response_time ai_tokens alert_rule alive_though_unscraped busy_endpoints component_health
+component_status connection_usage connections_in_use container_cpu container_deaths
+container_memory container_state cpu_per_request cpu_usage database_answers database_errors
+dead_rows dependencies_reachable deployments descriptor_growth descriptor_limit descriptor_usage
+descriptors_besides_requests error_rate errors_since_deployment failing_endpoints
+failing_instances failing_languages firing_alert full_scans gauge_ever_set health_page
+health_page_contradicted idle_transactions key_functions list_sandboxes lock_waits log_lines
+long_queries look_at_dependency look_at_targets memory_growth memory_per_request memory_usage
+new_exceptions open_incident out_of_memory pool_as_told process_restarts query_load query_time
+raise_memory_limit read_log related_alerts request_rate requests_in_progress resident_memory
+response_time restart_container revert_commit roll_back running_revision sandbox_error_rate
+sandbox_load sandbox_pool sandbox_throughput sandbox_time sandboxes_in_use scraped
+service_reachable slow_endpoints slow_languages slow_operations slower_since_deployment
+status_codes steady_counters terminate_idle_transactions tokens_by_model tokens_per_request
+traffic_surge use_backup_provider use_fallback_mode
 """
 METHODS = (
-    "basics cause check contacts escalation findings history links marks prometheus recovery sources verdict"
+    "basics cause check contacts escalation findings history links marks objectives prometheus recovery "
+    "sources upkeep verdict"
 )
 
 

@@ -19,7 +19,7 @@ from runbooklib.window import Window
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "verdict.md"
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
-TYPES: dict[str, Any] = {"integer": int, "number": float, "text": str, "object": dict}
+TYPES: dict[str, Any] = {"integer": int, "number": float, "text": str, "object": dict, "true or false": bool}
 
 
 def documented() -> dict[str, dict[str, str]]:

@@ -1,0 +1,104 @@
+"""The parts that the service itself reports about, and whether that report can be believed."""
+
+import pandas as pd
+
+from runbooklib import promql
+from runbooklib.errors import NoDataError, NonsenseError
+from runbooklib.findings import Finding, Status
+from runbooklib.scene import Scene
+from runbooklib.series import began
+
+HEALTH = "app_health_status"
+
+
+def component_status(scene: Scene, *, component: str = "") -> Finding:
+    """Which components does the service call unhealthy?
+
+    The gauge app_health_status (1 healthy, 0 not) of each component, or of the one that is named.
+    """
+    labels = {**scene.labels, "component": component} if component else scene.labels
+    query = promql.selector(HEALTH, labels)
+    lowest = f"min by(component) ({query})"
+    frame = scene.sources.prometheus.range(lowest, scene.window, by="component")
+    last = frame.iloc[-1].dropna()
+    if last.empty:
+        raise NoDataError("the service reports no component", system="prometheus")
+    ill = [str(name) for name in last.index if last[name] < 1]
+    since = (
+        began(frame[ill].min(axis=1), below=1.0, bridging_seconds=2 * scene.window.step_seconds)
+        if ill
+        else None
+    )
+    return Finding(
+        status=Status.CRITICAL if ill else Status.OK,
+        template="Unhealthy by the service's own word: {ill}."
+        if ill
+        else "The service calls all {all} healthy.",
+        facts={"ill": ", ".join(ill), "all": len(last)},
+        measured=float(len(ill)),
+        unit="count",
+        since=since,
+        source="prometheus",
+        query=lowest,
+        rows=pd.DataFrame(
+            {"component": list(last.index), "healthy": ["no" if v < 1 else "yes" for v in last]}
+        ),
+    )
+
+
+def health_page_contradicted(scene: Scene) -> Finding:
+    """Does the health page contradict the database itself?
+
+    The page can be broken by its own query. Where it calls the database unhealthy and the database answers
+    us and has connections left, not the database is ill but the page.
+    """
+    scene.need_live("web")
+    page = scene.sources.web.page(scene.service.health)
+    components = page.json.get("components") if isinstance(page.json, dict) else None
+    database = components.get("database") if isinstance(components, dict) else None
+    if not isinstance(database, dict) or "status" not in database:
+        raise NonsenseError(
+            "the health page does not speak of the database", system="web", target=scene.service.url
+        )
+    connections = scene.sources.postgres.connections()
+    answers = not connections.refused and connections.usage < 1
+    contradicts = str(database["status"]) not in ("healthy", "disabled") and answers
+    return Finding(
+        status=Status.CRITICAL if contradicts else Status.OK,
+        template=(
+            "The page calls the database “{told}” ({why}), and the database answers with "
+            "connections to spare: "
+            "the page is wrong."
+            if contradicts
+            else "The page calls the database “{told}”, and that is what the database shows."
+        ),
+        facts={"told": str(database["status"]), "why": str(database.get("message", ""))},
+        source="web",
+        query=f"GET {scene.service.health}",
+    )
+
+
+def gauge_ever_set(scene: Scene, *, metric: str, over: str = "1d") -> Finding:
+    """Was {metric} ever anything but zero?
+
+    A gauge that nothing sets exports 0 for ever, and an alert on a low value then fires for ever. The highest
+    value within the duration `over` before the end of the window.
+    """
+    query = f"max(max_over_time({promql.selector(metric, scene.labels)}[{over}]))"
+    frame = scene.sources.prometheus.instant(query, scene.window.end)
+    if frame.empty:
+        raise NoDataError(f"there is no series {metric} for this service", system="prometheus")
+    highest = float(frame["value"].iloc[0])
+    is_unset = highest == 0
+    return Finding(
+        status=Status.CRITICAL if is_unset else Status.OK,
+        template=(
+            "{metric} was 0 all through the last {over}: nothing sets it, and the alert says nothing."
+            if is_unset
+            else "{metric} was as high as {highest:number} in the last {over}."
+        ),
+        facts={"metric": metric, "over": over, "highest": highest},
+        measured=highest,
+        source="prometheus",
+        query=query,
+    )

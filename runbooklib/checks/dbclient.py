@@ -1,0 +1,109 @@
+"""The database, as the service that uses it sees it: by the service's own metrics."""
+
+from runbooklib import measures, promql, queries
+from runbooklib.errors import NoDataError
+from runbooklib.findings import Finding, Status, breach
+from runbooklib.measures import Limit, Words
+from runbooklib.scene import Scene
+from runbooklib.series import began
+from runbooklib.window import seconds_of
+
+
+def database_errors(scene: Scene, *, above: float = 0.0) -> Finding:
+    """Do the service's own queries fail?
+
+    db_query_errors_total per second by error type; `above` is per second.
+    """
+    errors = promql.selector("db_query_errors_total", scene.labels)
+    query = queries.rate_of(scene.target, errors, by=("error_type",))
+    ask = scene.sources.prometheus
+    frame = ask.range(query, scene.window, by="error_type")
+    if not len(frame.columns):
+        _need_queries(scene)
+        return Finding(
+            status=Status.OK,
+            template="No query has failed since the service started.",
+            source="prometheus",
+            query=query,
+        )
+    total = frame.sum(axis=1, min_count=1)
+    now = measures.newest(scene, total)
+    worst = str(frame.iloc[-1].fillna(0.0).idxmax())
+    return Finding(
+        status=breach(now, above=above, status=Status.WARNING),
+        template="{now:rate} queries fail, most by {worst}." if now > above else "No query fails.",
+        facts={"now": now, "worst": worst},
+        measured=now,
+        limit=above,
+        unit="per second",
+        since=began(total, above=above, bridging_seconds=measures.fresh_seconds(scene)),
+        blur_seconds=seconds_of(scene.timing.rate_window),
+        source="prometheus",
+        query=query,
+    )
+
+
+def _need_queries(scene: Scene) -> None:
+    """A counter with labels has no series before its first error: then the queries must be seen to run."""
+    ran = promql.selector("db_query_duration_seconds_count", scene.labels)
+    if scene.sources.prometheus.instant(promql.sum_of(ran), scene.window.end).empty:
+        raise NoDataError("the service exports no metrics of its queries", system="prometheus")
+
+
+def query_time(scene: Scene, *, above: float, quantile: float = 0.95) -> Finding:
+    """How long do database queries take?
+
+    A quantile (0–1) of all queries' duration in seconds, waiting for a connection included; `above` is
+    seconds.
+    """
+    name = f"P{quantile * 100:g}"
+    words = Words(
+        template="{name} of database queries is {now:seconds}; the limit is {limit:seconds}.",
+        line=name,
+        unit="seconds",
+        facts={"name": name},
+    )
+    histogram = queries.query_durations(scene.target)
+    return measures.quantile(scene, histogram, Limit(above=above), words, q=quantile, what="queries")
+
+
+def slow_operations(scene: Scene, *, above: float, quantile: float = 0.95) -> Finding:
+    """Which database operations are slow?
+
+    The quantile (0–1) of each operation's duration in seconds, slowest first. One alone wants an index or
+    waits for a lock; all together want a connection or a faster server.
+    """
+    words = Words(
+        template=(
+            "{beyond} of {all} operations are slower than {limit:seconds}; slowest is {worst}: {now:seconds}."
+        ),
+        sound="None of {all} operations is slower than {limit:seconds}.",
+        line="",
+        unit="seconds",
+    )
+    histogram = queries.query_durations(scene.target)
+    return measures.slowest(scene, histogram, by="operation", q=quantile, above=above, words=words)
+
+
+def connections_in_use(scene: Scene, *, above: float) -> Finding:
+    """How many database connections does the service hold?
+
+    The pool's own gauge, summed over instances; `above` is a number of connections.
+    """
+    words = Words(
+        template="{now:number} connections are in use; the limit is {limit:number}.",
+        line="connections in use",
+        unit="count",
+    )
+    query = promql.sum_of(promql.selector("db_connections_active", scene.labels))
+    return measures.level(scene, query, Limit(above=above), words)
+
+
+def query_load(scene: Scene, *, above_times: float = 2.0) -> Finding:
+    """Is the database asked more often than usual?
+
+    Queries per second against what was usual before it began.
+    """
+    ran = promql.selector("db_query_duration_seconds_count", scene.labels)
+    words = Words(template="{now:rate} queries; usual is {usual:rate}.", line="queries", unit="per second")
+    return measures.change(scene, queries.rate_of(scene.target, ran), words, above_times=above_times)

@@ -1,0 +1,53 @@
+"""When a runbook was last used, and last drilled: read from the evidence of its runs."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runbooklib import ledger, manifest
+from runbooklib.evidence import VERDICT
+
+# The folder of the evidence, where a run keeps it elsewhere than in evidence/ of the home.
+EVIDENCE_VARIABLE = "RUNBOOK_EVIDENCE"
+# What is older is not looked for: a runbook that was not used in so many runs was not used.
+MOST_BUNDLES = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """When an alert's runbook was last run in earnest and last run where things are broken on purpose.
+
+    ISO 8601 in UTC, empty where the evidence knows of none.
+    """
+
+    last_used: str = ""
+    last_drilled: str = ""
+
+
+def uses_of(alert: str, evidence: Path) -> Uses:
+    """The last uses that the evidence in this folder knows of. What cannot be read is passed over."""
+    used = drilled = ""
+    for verdict, at in _runs(alert, evidence):
+        if verdict.get("is_drill"):
+            drilled = drilled or at
+        else:
+            used = used or at
+        if used and drilled:
+            break
+    return Uses(used, drilled)
+
+
+def _runs(alert: str, evidence: Path) -> Iterator[tuple[dict[str, Any], str]]:
+    """The verdict and time of each run of the alert, newest first; a replay is no use of a runbook."""
+    lines, _ = ledger.read(evidence)
+    for line in reversed(lines[-MOST_BUNDLES:]):
+        bundle = evidence / Path(line.bundle).name
+        try:
+            verdict = json.loads((bundle / VERDICT).read_bytes())
+            about = json.loads((bundle / manifest.FILE).read_bytes())
+        except (OSError, ValueError):
+            continue
+        if isinstance(verdict, dict) and verdict.get("alert") == alert and about.get("kind") != "replay":
+            yield verdict, line.sealed_at

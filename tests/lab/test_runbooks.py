@@ -1,0 +1,221 @@
+"""Each of the 18 alerts, fired for real on the lab, and its runbook run by name.
+
+Each fault is real, and the whole way is taken: the rule fires, the command line runs the notebook, the
+verdict is read from its JSON. Faults that do not touch each other share a lab's illness. A sound lab is
+called sound by every runbook.
+"""
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import Lab, faults, processes, web
+from tests.notebooks.running import BIN, Ended, command, errors, notebook
+
+FIRING_SECONDS = 75.0
+REST_SECONDS = 20.0
+HIGH_ERROR_RATE_CAUSES = [
+    "container-crash",
+    "database-connections",
+    "external-dependency",
+    "bad-deployment",
+]
+# faults -> alert -> (the cause that comes first, what its signs say); no cause where nothing must be claimed.
+NOTHING = ("", "")
+ILLNESSES: dict[tuple[str, ...], dict[str, tuple[str, str]]] = {
+    ("crash-loop",): {"ServiceDown": ("container-crash", "invalid value for setting")},
+    ("oom",): {"HighErrorRate": ("container-crash", "Killed by its memory limit of 192 MiB")},
+    ("connections-exhausted",): {
+        "HighErrorRate": ("database-connections", "QueuePool limit of size|too many connections for role"),
+        "HighDatabaseConnections": ("leaked-transactions", "idle in transaction"),
+    },
+    ("ai-provider-down",): {
+        "HighErrorRate": ("external-dependency", "refused"),
+        "AIServiceErrors": ("provider-unreachable", "refused"),
+    },
+    ("bad-deploy",): {"HighErrorRate": ("bad-deployment", "was deployed")},
+    ("error-trickle", "slow-queries"): {
+        "MediumErrorRate": NOTHING,
+        "SlowDatabaseQueries": ("missing-index", "public.messages"),
+    },
+    ("request-pile-up",): {
+        "HighConcurrentRequests": NOTHING,
+        "HighLatency": NOTHING,
+        "VeryHighLatency": NOTHING,
+    },
+    ("lock-chain", "health-lies"): {
+        "HighLatency": ("slow-database", "nightly-report"),
+        "ComponentUnhealthy": ("health-page-wrong", "the page is wrong"),
+    },
+    ("sandbox-slow",): {
+        "SlowSandboxExecution": ("long-programs", "in use"),
+        "SandboxPoolDepleted": ("stuck-executions", "in use"),
+    },
+    ("oom-child", "ai-provider-slow"): {
+        "HighSandboxErrorRate": ("sandbox-memory", "the container went on"),
+        "SlowAIResponse": ("slow-provider", "P95 of AI requests"),
+    },
+    ("memory-growth", "descriptor-leak", "token-burst"): {
+        "HighMemoryUsage": ("memory-leak", "usual before it began"),
+        "HighFileDescriptorUsage": ("descriptor-leak", "belong to no request"),
+        "HighAITokenConsumption": ("longer-prompts", "tokens a request"),
+    },
+    ("cpu-burn",): {"HighCPUUsage": ("dearer-code", "processor time a request")},
+    ("database-down",): {"ComponentUnhealthy": ("database-unavailable", "connection to server")},
+}
+ALERTS = sorted({alert for fault in faults.FAULTS.values() for alert in fault.fires})
+
+
+def environment(lab: Lab) -> dict[str, str]:
+    return {"RUNBOOK_ENVIRONMENTS": str(lab.layout.state / "environments")}
+
+
+def run(lab: Lab, output: Path, alert: str, *more: str) -> Ended:
+    argv = ["runbook", "run", alert, "-e", "lab", "--output", str(output), "--json", *more]
+    return command(argv, environment(lab))
+
+
+@pytest.fixture
+def healed(lab: Lab) -> Lab:
+    lab.heal()
+    # A fault that begins within a rate window of the last one's end is, rightly, the same incident.
+    time.sleep(REST_SECONDS)
+    return lab
+
+
+def wait_until_firing(lab: Lab, alerts: Sequence[str]) -> None:
+    deadline = time.monotonic() + FIRING_SECONDS
+    while missing := [a for a in alerts if (web.alerts(lab.layout) or {}).get(a) != "firing"]:
+        assert time.monotonic() < deadline, f"did not fire: {missing}"
+        time.sleep(0.5)
+    time.sleep(3)  # Alertmanager hears of it
+
+
+def test_each_alert_is_fired_for_real_by_one_of_these_illnesses() -> None:
+    assert {alert for answers in ILLNESSES.values() for alert in answers} == set(ALERTS)
+
+
+def test_a_sound_lab_is_ok_for_every_alert_and_no_cause_is_claimed(healed: Lab, tmp_path: Path) -> None:
+    argv = ["runbook", "batch", "--all", "-e", "lab", "--lookback", "20s", "--jobs", "2", "--json"]
+    ended = command([*argv, "--output", str(tmp_path)], environment(healed), seconds=300)
+    verdicts = {one["alert"]: one for one in json.loads(ended.out)}
+    wrong = {alert: told(verdict) for alert, verdict in verdicts.items() if verdict["status"] != "OK"}
+    assert wrong == {}, json.dumps(wrong, indent=1)
+    assert ended.code == 0
+    assert sorted(verdicts) == ALERTS
+    for alert, verdict in verdicts.items():
+        assert {cause["rank"] for cause in verdict["causes"]} == {"unlikely"}, (alert, told(verdict))
+        assert verdict["not_checked"] == [], alert
+    causes = [cause["id"] for cause in verdicts["HighErrorRate"]["causes"]]
+    assert sorted(causes) == sorted(HIGH_ERROR_RATE_CAUSES)
+
+
+def told(verdict: dict[str, Any]) -> list[str]:
+    """What a verdict says, in lines for whoever reads the failure of a test."""
+    lines = [f"{verdict['status']} {verdict['headline']}"]
+    lines += [f"  {one['status']} {one['check']}: {one['says']}" for one in verdict["symptoms"]]
+    for cause in verdict["causes"]:
+        lines.append(f"  {cause['rank']} {cause['id']}")
+        for side in ("for", "against", "missing"):
+            lines += [f"    {side} {one['check']}: {one['says']}" for one in cause[side]]
+    return lines
+
+
+@pytest.mark.parametrize("illness", ILLNESSES, ids="+".join)
+def test_an_illness_is_found_with_its_cause_first_and_its_reason_quoted(
+    healed: Lab, tmp_path: Path, illness: tuple[str, ...]
+) -> None:
+    for fault in illness:
+        healed.break_(fault)
+    answers = ILLNESSES[illness]
+    wait_until_firing(healed, list(answers))
+    for alert, (cause, reason) in answers.items():
+        # The lab's minutes are seconds.
+        scaled = ("-p", "idle_transaction_limit=5s") if alert == "HighDatabaseConnections" else ()
+        ended = run(healed, tmp_path, alert, *scaled)
+        check_verdict(ended, alert, cause, reason)
+        bundle = Path(ended.verdict["bundle"])
+        check_evidence(healed, bundle)
+        if (illness, alert) == (("connections-exhausted",), "HighErrorRate"):
+            check_replay_without_network(bundle, tmp_path)
+
+
+def check_verdict(ended: Ended, alert: str, cause: str, reason: str) -> None:
+    verdict = ended.verdict
+    lines = "\n".join(told(verdict))
+    assert verdict["failure"] == "", verdict["failure"]
+    assert verdict["status"] in ("WARNING", "CRITICAL"), lines
+    assert verdict["symptoms"][0]["status"] in ("WARNING", "CRITICAL"), lines
+    assert ended.code == 1
+    if alert == "HighErrorRate":
+        assert verdict["status"] == "CRITICAL", lines
+    claimed = [one["id"] for one in verdict["causes"] if one["rank"] in ("confirmed", "likely")]
+    assert claimed[:1] == ([cause] if cause else []), lines
+    if cause:
+        first = verdict["causes"][0]
+        assert first["id"] == cause, lines
+        assert re.search(reason, " ".join(sign["says"] for sign in first["for"])), lines
+        assert verdict["next"], lines
+
+
+def test_a_target_that_vanished_is_its_own_finding(healed: Lab, tmp_path: Path) -> None:
+    healed.break_("target-gone")
+    time.sleep(5)
+    assert "ServiceDown" not in (web.alerts(healed.layout) or {})  # `up == 0` has nothing to be 0
+    ended = run(healed, tmp_path, "ServiceDown")
+    lines = "\n".join(told(ended.verdict))
+    assert ended.verdict["status"] == "CRITICAL", lines
+    assert "The target vanished" in ended.verdict["symptoms"][0]["says"], lines
+    first = ended.verdict["causes"][0]
+    assert (first["id"], first["rank"]) == ("not-scraped", "likely"), lines
+
+
+def check_evidence(lab: Lab, bundle: Path) -> None:
+    executed = notebook(bundle / "notebook.ipynb")
+    assert errors(executed) == []
+    plain = (bundle / "notebook.ipynb").read_text()
+    assert str(Path(__file__).parents[2]) not in plain
+    assert sum(file.stat().st_size for file in bundle.iterdir()) < 1_500_000
+    assert (bundle / "notebook.ipynb").stat().st_size < 1_000_000
+    assert str(lab.layout.state) + "/deployments" not in (bundle / "notebook.html").read_text()
+
+
+def check_replay_without_network(bundle: Path, folder: Path) -> None:
+    """In a network namespace of its own, which has no interface, the recording gives the same bytes."""
+    argv = [
+        "unshare",
+        "--net",
+        str(BIN / "runbook"),
+        "replay",
+        str(bundle),
+        "--output",
+        str(folder / "again"),
+    ]
+    ended = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    assert "The verdict is the recorded one, to the byte." in ended.stdout, ended.stdout + ended.stderr
+    (replayed,) = (folder / "again").glob("*/verdict.json")
+    assert replayed.read_bytes() == (bundle / "verdict.json").read_bytes()
+
+
+def test_without_prometheus_it_is_unknown_and_the_others_still_speak(healed: Lab, tmp_path: Path) -> None:
+    assert processes.stop(healed.layout, "prometheus")
+    try:
+        ended = run(healed, tmp_path, "HighErrorRate", "--lookback", "20s")
+    finally:
+        healed.up()
+    assert ended.verdict["status"] == "UNKNOWN", json.dumps(ended.verdict, indent=1)
+    assert ended.code == 2
+    assert ended.verdict["headline"].startswith("Cannot tell. Unreachable: prometheus at ")
+    told = said(ended.verdict)
+    assert any(one["source"] == "docker" and one["status"] == "OK" for one in told)
+    assert any(one["source"] == "postgres" and one["status"] == "OK" for one in told)
+
+
+def said(verdict: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*verdict["symptoms"], *(s for c in verdict["causes"] for s in (*c["for"], *c["against"]))]
