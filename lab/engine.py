@@ -14,7 +14,7 @@ from typing import Any
 import docker
 from docker.errors import APIError, BuildError, DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
-from docker.types import LogConfig
+from docker.types import LogConfig, Ulimit
 
 from lab import deployments, processes, rootfs
 from lab.errors import LabError
@@ -25,6 +25,8 @@ MACHINE_SOCKET = Path("/var/run/docker.sock")
 BASE = "runbook-lab-base"
 IMAGE = "helloagents-backend"
 MEMORY = "192m"
+LARGE_MEMORY = "3g"
+DESCRIPTORS = 1024
 RESTART: Any = {"Name": "unless-stopped"}  # the stubs' own type of it is private
 REVISION_LABEL = "org.opencontainers.image.revision"
 VERSION_LABEL = "org.opencontainers.image.version"
@@ -155,9 +157,18 @@ def run(layout: Layout, revision: str) -> None:
             memswap_limit=MEMORY,
             restart_policy=RESTART,
             volumes={str(layout.faults): {"bind": "/faults", "mode": "ro"}},
+            ulimits=[Ulimit(name="nofile", soft=DESCRIPTORS, hard=DESCRIPTORS)],
             log_config=LogConfig(type="json-file", config={"max-size": "20m", "max-file": "3"}),
         )
         container.start()
+
+
+def enlarge(layout: Layout) -> None:
+    """Give the running container so much memory that it can pass the alert's 2 GiB and not be killed."""
+    with connect(layout) as client:
+        found = container(client, layout)
+        if found is not None:
+            found.update(mem_limit=LARGE_MEMORY, memswap_limit=LARGE_MEMORY)
 
 
 def container_environment(layout: Layout) -> dict[str, str]:

@@ -6,6 +6,7 @@ from lab.layout import HOST, PROVIDER_NAME, Layout
 
 TEMPLATE = """\
 title: "Lab on this machine"
+drill: true
 systems:
   prometheus: {{url: "{prometheus}"}}
   alertmanager: {{url: "{alertmanager}"}}
@@ -31,6 +32,11 @@ services:
 contacts:
   - {{role: "On-call engineer", name: "Lab on-call", reach: "oncall@lab.invalid"}}
   - {{role: "Team lead", name: "Lab lead", reach: "lead@lab.invalid"}}
+objectives:
+  - {{name: "Availability", of: "requests", success: 0.995, over: "1h"}}
+  - {{name: "Few errors", of: "requests", success: 0.999, over: "1h"}}
+  - {{name: "Code runs", of: "executions", success: 0.95, over: "1h"}}
+  - {{name: "The AI answers", of: "chats", success: 0.98, over: "1h"}}
 links:
   Prometheus: "{prometheus}/alerts"
   Alertmanager: "{alertmanager}/#/alerts"

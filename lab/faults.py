@@ -1,69 +1,28 @@
 """The faults: each one really breaks something, and each one can be undone."""
 
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import psycopg
-
-from lab import deployments, engine, monitoring, postgres, processes, web
+from lab import deployments, engine, monitoring, postgres, processes, servers
 from lab.errors import LabError
 from lab.layout import Layout
-from lab.processes import Server
 
 Step = Callable[[Layout], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What it does, in a sentence, and how it begins and ends; switches are for the backend itself."""
+    """What it does, in a sentence, and how it begins and ends; switches are for the backend itself.
+
+    `fires` are the alerts that it makes fire for certain; it may bring others along.
+    """
 
     says: str
+    fires: tuple[str, ...] = ()
     begin: Step | None = None
     end: Step | None = None
     switches: tuple[tuple[str, float | bool], ...] = ()
-
-
-def provider(layout: Layout, *, hang: bool = False) -> Server:
-    """The AI provider, sound or hanging."""
-    argv = (sys.executable, "-m", "lab.provider", str(layout.provider_port), *(["--hang"] if hang else []))
-    port = layout.provider_port
-    ready = (lambda: processes.listens(port)) if hang else (lambda: web.is_ok(port, "/health"))
-    return Server("ai-provider", argv, ready, port=port)
-
-
-def nameserver(layout: Layout, *, broken: bool = False) -> Server:
-    """The DNS server, sound or broken; it listens on TCP before it answers UDP."""
-    port = layout.nameserver_port
-    argv = (sys.executable, "-m", "lab.nameserver", str(port), *(["--broken"] if broken else []))
-    return Server("nameserver", argv, lambda: processes.listens(port), port=port)
-
-
-def traffic(layout: Layout) -> Server:
-    """The users."""
-    argv = (sys.executable, "-m", "lab.traffic", str(layout.backend_port))
-    return Server("traffic", argv, lambda: True)
-
-
-def reports(layout: Layout) -> Server:
-    """The external program that forgets to commit."""
-    argv = (sys.executable, "-m", "lab.reports", layout.dsn("helloagents"))
-    return Server("nightly-report", argv, lambda: report_waits(layout))
-
-
-def report_waits(layout: Layout) -> bool:
-    """True when the second session waits behind the first."""
-    with psycopg.connect(layout.dsn("runbook_reader")) as connection:
-        question = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'nightly-report-worker'"
-        row = connection.execute(question + " AND wait_event_type = 'Lock'").fetchone()
-    return row is not None and row[0] > 0
-
-
-def restart(layout: Layout, server: Server) -> None:
-    """Stop a server by its pid and start it in another manner."""
-    processes.stop(layout, server.name)
-    processes.start(layout, server)
 
 
 def deploy_bad_release(layout: Layout) -> None:
@@ -71,65 +30,158 @@ def deploy_bad_release(layout: Layout) -> None:
     engine.run(layout, deployments.commit_bad_release(layout))
 
 
+def original_container(layout: Layout) -> None:
+    """A new container of the version that works, with its usual limits."""
+    engine.run(layout, deployments.original(layout))
+
+
+def start_database(layout: Layout) -> None:
+    """Start PostgreSQL again."""
+    processes.start(layout, postgres.server(layout))
+
+
 FAULTS: dict[str, Fault] = {
     "oom": Fault(
         "memory leak: the kernel kills the backend at its memory limit, Docker starts it again",
+        fires=("HighErrorRate",),
         switches=(("memory_leak_mib_per_second", 15.0),),
     ),
     "oom-child": Fault(
         "greedy code in the sandbox: the kernel kills the child, the container goes on",
+        fires=("HighSandboxErrorRate",),
         switches=(("sandbox_memory_mib", 400),),
     ),
-    "crash-loop": Fault("the backend ends with code 1 soon after each start", switches=(("crash", True),)),
+    "crash-loop": Fault(
+        "the backend ends with code 1 at each start",
+        fires=("ServiceDown",),
+        switches=(("crash", True),),
+    ),
     "connections-exhausted": Fault(
         "the backend forgets to end its transactions until no connection is left",
+        fires=(
+            "HighErrorRate",
+            "HighDatabaseConnections",
+        ),
         switches=(("leak_transactions", True),),
     ),
     "lock-chain": Fault(
         "a report locks the agents and stays idle in transaction, others wait behind it",
-        begin=lambda layout: ignore(processes.start(layout, reports(layout))),
+        begin=lambda layout: ignore(processes.start(layout, servers.reports(layout))),
         end=lambda layout: ignore(processes.stop(layout, "nightly-report")),
     ),
     "slow-queries": Fault(
         "the index of the message search is gone",
+        fires=("SlowDatabaseQueries",),
         begin=postgres.drop_index,
         end=postgres.restore_index,
     ),
     "ai-provider-down": Fault(
         "the AI provider refuses connections",
+        fires=(
+            "HighErrorRate",
+            "AIServiceErrors",
+        ),
         begin=lambda layout: ignore(processes.stop(layout, "ai-provider")),
-        end=lambda layout: restart(layout, provider(layout)),
+        end=lambda layout: servers.restart(layout, servers.provider(layout)),
     ),
     "ai-provider-hangs": Fault(
         "the AI provider accepts connections and never answers",
-        begin=lambda layout: restart(layout, provider(layout, hang=True)),
-        end=lambda layout: restart(layout, provider(layout)),
+        begin=lambda layout: servers.restart(layout, servers.provider(layout, hang=True)),
+        end=lambda layout: servers.restart(layout, servers.provider(layout)),
     ),
     "dns-broken": Fault(
         "the DNS server answers SERVFAIL for the AI provider",
-        begin=lambda layout: restart(layout, nameserver(layout, broken=True)),
-        end=lambda layout: restart(layout, nameserver(layout)),
+        begin=lambda layout: servers.restart(layout, servers.nameserver(layout, broken=True)),
+        end=lambda layout: servers.restart(layout, servers.nameserver(layout)),
     ),
     "bad-deploy": Fault(
         "a release with a bug in two endpoints is deployed",
+        fires=("HighErrorRate",),
         begin=deploy_bad_release,
         end=deployments.roll_back,
     ),
-    "error-burst": Fault("a fifth of the user requests fail at random", switches=(("error_share", 0.2),)),
-    "slow-responses": Fault("every user request takes about 3 s longer", switches=(("delay_seconds", 3.0),)),
+    "error-burst": Fault(
+        "a fifth of the user requests fail at random",
+        fires=("HighErrorRate",),
+        switches=(("error_share", 0.2),),
+    ),
+    "slow-responses": Fault(
+        "every user request takes about 3 s longer",
+        fires=(
+            "HighLatency",
+            "VeryHighLatency",
+        ),
+        switches=(("delay_seconds", 3.0),),
+    ),
     "pool-depleted": Fault(
-        "sandbox workers hang and are never free again", switches=(("sandbox_stuck", True),)
+        "sandbox workers hang and are never free again",
+        fires=("SandboxPoolDepleted",),
+        switches=(("sandbox_stuck", True),),
     ),
     "target-gone": Fault(
         "the backend vanishes from the configuration of Prometheus",
         begin=lambda layout: monitoring.set_target(layout, present=False),
         end=lambda layout: monitoring.set_target(layout, present=True),
     ),
-    "health-lies": Fault("/health answers 503 on a sound database", switches=(("health_lies", True),)),
+    "health-lies": Fault(
+        "/health answers 503 on a sound database",
+        fires=("ComponentUnhealthy",),
+        switches=(("health_lies", True),),
+    ),
     "no-traffic": Fault(
         "no user sends anything",
         begin=lambda layout: ignore(processes.stop(layout, "traffic")),
-        end=lambda layout: ignore(processes.start(layout, traffic(layout))),
+        end=lambda layout: ignore(processes.start(layout, servers.traffic(layout))),
+    ),
+    "error-trickle": Fault(
+        "three of a hundred user requests fail at random",
+        fires=("MediumErrorRate",),
+        switches=(("error_share", 0.03),),
+    ),
+    "request-pile-up": Fault(
+        "every user request takes about 5.5 s longer: more are in progress than the alert allows",
+        fires=("HighConcurrentRequests", "HighLatency", "VeryHighLatency"),
+        switches=(("delay_seconds", 5.5),),
+    ),
+    "sandbox-slow": Fault(
+        "every code execution takes 12 s",
+        fires=("SlowSandboxExecution", "SandboxPoolDepleted"),
+        switches=(("sandbox_seconds", 12.0),),
+    ),
+    "ai-provider-slow": Fault(
+        "a fifth of the AI answers take 17 s, and the backend waits for them",
+        fires=("SlowAIResponse",),
+        begin=lambda layout: servers.restart(layout, servers.provider(layout, slow=True)),
+        end=lambda layout: servers.restart(layout, servers.provider(layout)),
+        switches=(("ai_timeout_seconds", 30.0),),
+    ),
+    "token-burst": Fault(
+        "the backend sends the whole history with each AI message",
+        fires=("HighAITokenConsumption",),
+        switches=(("prompt_padding_characters", 60_000),),
+    ),
+    "memory-growth": Fault(
+        "the backend may have 3 GiB and grows to 2.3",
+        fires=("HighMemoryUsage",),
+        begin=engine.enlarge,
+        end=original_container,
+        switches=(("memory_leak_mib_per_second", 400.0), ("memory_leak_at_most_mib", 2300.0)),
+    ),
+    "cpu-burn": Fault(
+        "a loop that never ends takes a core",
+        fires=("HighCPUUsage",),
+        switches=(("burn", True),),
+    ),
+    "descriptor-leak": Fault(
+        "the backend opens files and never closes them",
+        fires=("HighFileDescriptorUsage",),
+        switches=(("leak_descriptors", True),),
+    ),
+    "database-down": Fault(
+        "PostgreSQL is stopped",
+        fires=("ComponentUnhealthy",),
+        begin=lambda layout: ignore(processes.stop(layout, "postgres")),
+        end=start_database,
     ),
 }
 
@@ -155,10 +207,20 @@ def active(layout: Layout) -> list[str]:
 
 
 def remember(layout: Layout, names: list[str]) -> None:
-    """Write down what is on, and the switches that follow from it, each file in one move."""
-    switches = {name: value for fault in names for name, value in FAULTS[fault].switches}
+    """Write down what is on."""
     replace(layout, "active.json", json.dumps(names))
+
+
+def switch(layout: Layout, names: list[str]) -> None:
+    """Tell the backend what these faults want of it."""
+    switches = {name: value for fault in names for name, value in FAULTS[fault].switches}
     replace(layout, "faults/faults.json", json.dumps(switches))
+
+
+def ending(names: list[str]) -> list[str]:
+    """The last fault ends first; but the database comes back before those that need it."""
+    last_first = names[::-1]
+    return sorted(last_first, key=lambda name: name != "database-down")
 
 
 def replace(layout: Layout, name: str, content: str) -> None:
@@ -173,5 +235,6 @@ def forget(layout: Layout) -> None:
     """A stopped lab starts sound: no fault is on, the working tree and the schema are the original ones."""
     names = active(layout)
     remember(layout, [])
+    switch(layout, [])
     if "bad-deploy" in names:
         deployments.roll_back(layout)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import deployments, engine, environment, faults, monitoring, postgres, processes, web
+from lab import deployments, engine, environment, faults, monitoring, postgres, processes, servers, web
 from lab.errors import LabError
 from lab.layout import DEFAULT_BASE_PORT, DEFAULT_STATE, HOST, Layout
 
@@ -77,6 +77,7 @@ class Lab:
                 faults.remember(self.layout, [*names, fault])
                 if found.begin:
                     found.begin(self.layout)
+                faults.switch(self.layout, [*names, fault])
 
     def heal(self) -> None:
         """End all faults and wait until everything is green again."""
@@ -84,7 +85,8 @@ class Lab:
             self._must_be_up()
             names = faults.active(self.layout)
             faults.remember(self.layout, [])
-            for name in reversed(names):
+            faults.switch(self.layout, [])
+            for name in faults.ending(names):
                 end = faults.FAULTS[name].end
                 if end:
                     end(self.layout)
@@ -157,7 +159,7 @@ class Lab:
             job.result()
         self._start_backend(fresh=fresh)
         if "no-traffic" not in faults.active(layout):
-            self._start(faults.traffic(layout), "25 requests/s")
+            self._start(servers.traffic(layout), "25 requests/s")
         if not faults.active(layout):
             self._wait_until_green()
 
@@ -171,6 +173,8 @@ class Lab:
 
     def _start_database(self) -> None:
         layout, started = self.layout, time.monotonic()
+        if "database-down" in faults.active(layout):
+            return
         new = postgres.prepare(layout)
         if processes.start(layout, postgres.server(layout)):
             if new:
@@ -191,9 +195,9 @@ class Lab:
         layout, on = self.layout, faults.active(self.layout)
         monitoring.write_configs(layout, target="target-gone" not in on)
         if "ai-provider-down" not in on:
-            provider = faults.provider(layout, hang="ai-provider-hangs" in on)
+            provider = servers.provider(layout, hang="ai-provider-hangs" in on, slow="ai-provider-slow" in on)
             self._start(provider, f"{HOST}:{layout.provider_port}")
-        nameserver = faults.nameserver(layout, broken="dns-broken" in on)
+        nameserver = servers.nameserver(layout, broken="dns-broken" in on)
         self._start(nameserver, f"{HOST}:{layout.nameserver_port}")
         self._start(monitoring.alertmanager(layout), layout.alertmanager_url)
         self._start(monitoring.prometheus(layout), layout.prometheus_url)

@@ -4,6 +4,7 @@ Trust on loopback for three named roles only: no password exists, so none can le
 through a socket in a directory that only the server's user (and root) may enter.
 """
 
+import hashlib
 import os
 import pwd
 import shutil
@@ -14,12 +15,13 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from lab import processes
 from lab.errors import LabError
 from lab.layout import HOST, Layout
 from lab.processes import Server
 
-MAX_CONNECTIONS = 30
-APPLICATION_LIMIT = 24  # the rest stays free for those who look into it
+MAX_CONNECTIONS = 80
+APPLICATION_LIMIT = 64  # the rest stays free for those who look into it
 SEARCH_INDEX = "CREATE INDEX IF NOT EXISTS messages_lower_body ON messages (lower(body))"
 ROLES = (
     f"CREATE ROLE helloagents LOGIN CONNECTION LIMIT {APPLICATION_LIMIT}",
@@ -36,7 +38,7 @@ SCHEMA = (
     "CREATE INDEX ON conversations (agent_id, id)",
     "CREATE TABLE messages (id int PRIMARY KEY, conversation_id int NOT NULL, body text NOT NULL)",
     "INSERT INTO messages SELECT n, 1 + n % 2000, 'Message ' || n || repeat(' lorem ipsum dolor', 6) "
-    "FROM generate_series(1, 150000) n",
+    "FROM generate_series(1, 300000) n",
     SEARCH_INDEX,
     "ANALYZE",
 )
@@ -69,10 +71,10 @@ def home(layout: Layout) -> Path:
 
 
 def prepare(layout: Layout) -> bool:
-    """Make the cluster if there is none; True when it is new and wants its roles and tables."""
+    """Make the cluster if there is none of today's; True when it is new and wants its roles and tables."""
     binary("postgres")
     directory, user = home(layout), server_user()
-    if (directory / "ready").exists():
+    if processes.running(layout, "postgres") is not None or is_ready(directory / "ready"):
         return False
     shutil.rmtree(directory, ignore_errors=True)
     (directory / "socket").mkdir(parents=True, mode=0o700)
@@ -96,6 +98,16 @@ def prepare(layout: Layout) -> bool:
         raise LabError(f"initdb failed: {done.stderr.strip().splitlines()[-1]} (is the state under /tmp?)")
     write_config(layout)
     return True
+
+
+def is_ready(mark: Path) -> bool:
+    """True when the cluster was filled, with the roles and tables and for the connections of today."""
+    return mark.exists() and mark.read_text(encoding="utf-8") == fingerprint()
+
+
+def fingerprint() -> str:
+    """Changes with what a cluster is made of."""
+    return hashlib.sha256(repr((MAX_CONNECTIONS, ROLES, SCHEMA)).encode()).hexdigest()
 
 
 def write_config(layout: Layout) -> None:
@@ -180,7 +192,7 @@ def fill(layout: Layout) -> None:
         connection.execute("SET ROLE helloagents")
         for statement in SCHEMA:
             connection.execute(sql.SQL(statement))
-    (home(layout) / "ready").touch()
+    (home(layout) / "ready").write_text(fingerprint(), encoding="utf-8")
 
 
 def restore_index(layout: Layout) -> None:

@@ -1,13 +1,18 @@
-"""A stand-in for the AI provider, as a process of its own: `python -m lab.provider PORT [--hang]`."""
+"""A stand-in for the AI provider, as a process of its own: `python -m lab.provider PORT`."""
 
 import argparse
 import json
 import random
+import signal
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 
 from lab.layout import HOST
+
+LAST_ANSWERS_SECONDS = 0.3
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -15,6 +20,10 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     hang = False
+    slow_every = 0
+    slow_seconds = 0.0
+    turn = count(1)
+    ending = threading.Event()
 
     def do_GET(self) -> None:
         """The health page."""
@@ -24,7 +33,8 @@ class Handler(BaseHTTPRequestHandler):
         """One chat completion with its token counts."""
         length = int(self.headers.get("Content-Length", "0"))
         asked = self.rfile.read(length)
-        time.sleep(random.uniform(0.03, 0.12))
+        slow = self.slow_every and next(self.turn) % self.slow_every == 0
+        self.ending.wait(self.slow_seconds if slow else random.uniform(0.03, 0.12))
         prompt, completion = len(asked) // 4, random.randint(20, 60)
         message = {"role": "assistant", "content": "A short answer."}
         self.answer(
@@ -67,9 +77,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("port", type=int)
     parser.add_argument("--hang", action="store_true", help="accept, and never answer")
+    parser.add_argument("--slow-every", type=int, default=0, metavar="N", help="each Nth answer takes long")
+    parser.add_argument("--slow-seconds", type=float, default=0.0, help="how long that is")
     arguments = parser.parse_args()
     Handler.hang = arguments.hang
-    Provider((HOST, arguments.port), Handler).serve_forever()
+    Handler.slow_every, Handler.slow_seconds = arguments.slow_every, arguments.slow_seconds
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    server = Provider((HOST, arguments.port), Handler)
+    try:
+        server.serve_forever()
+    finally:  # whoever waits for a slow answer has it now
+        server.socket.close()
+        Handler.ending.set()
+        time.sleep(LAST_ANSWERS_SECONDS)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from lab.layout import HOST
 USER_REQUESTS_PER_SECOND = 25.0
 PROBES_PER_SECOND = 2.0
 TIMEOUT_SECONDS = 5.0
-CLIENTS = 150
+CLIENTS = 200
 SHARES = {  # three fifths need the database, a fifth the AI provider
     "/api/v1/agents": 24,
     "/api/v1/conversations?agent={agent}": 20,

@@ -11,9 +11,10 @@ import dns.exception
 import dns.resolver
 
 from .config import Config
+from .faults import Faults
 from .metrics import AI_DURATION, AI_ERRORS, AI_REQUESTS, AI_TOKENS
 
-TIMEOUT_SECONDS = 2.0
+LOOKUP_SECONDS = 2.0
 
 
 class ProviderError(Exception):
@@ -32,6 +33,7 @@ class Provider:
     host: str
     port: int
     resolver: dns.resolver.Resolver
+    faults: Faults
 
     def chat(self, message: str) -> dict[str, Any]:
         """Ask for one completion; count tokens, time and failure by kind."""
@@ -48,6 +50,10 @@ class Provider:
         AI_TOKENS.labels(model=answer["model"]).inc(answer["usage"]["total_tokens"])
         return answer
 
+    @property
+    def _patience(self) -> float:
+        return self.faults.switches.ai_timeout_seconds
+
     def _ask(self, message: str) -> dict[str, Any]:
         where = f"AI provider {self.host}:{self.port}"
         try:
@@ -55,19 +61,22 @@ class Provider:
         except dns.exception.DNSException as error:
             raise ProviderError("dns", f"{where}: name not resolved: {error}", 502) from error
         except TimeoutError as error:
-            raise ProviderError("timeout", f"{where}: no answer within {TIMEOUT_SECONDS:g} s", 504) from error
+            raise ProviderError("timeout", f"{where}: no answer within {self._patience:g} s", 504) from error
         except OSError as error:
             raise ProviderError("connection", f"{where}: {error}", 502) from error
         except (http.client.HTTPException, ValueError) as error:
             raise ProviderError("protocol", f"{where}: {error!r}", 502) from error
 
     def _address(self) -> str:
-        answer = self.resolver.resolve(self.host, "A", lifetime=TIMEOUT_SECONDS)
+        answer = self.resolver.resolve(self.host, "A", lifetime=LOOKUP_SECONDS)
         return str(answer[0])
 
     def _exchange(self, address: str, message: str) -> dict[str, Any]:
-        connection = http.client.HTTPConnection(address, self.port, timeout=TIMEOUT_SECONDS)
-        body = json.dumps({"model": "deepseek-chat", "messages": [{"role": "user", "content": message}]})
+        connection = http.client.HTTPConnection(address, self.port, timeout=self._patience)
+        # A client that sends the whole history again with each message, if so told.
+        history = "lorem " * (self.faults.switches.prompt_padding_characters // 6)
+        asked = [{"role": "user", "content": history + message}]
+        body = json.dumps({"model": "deepseek-chat", "messages": asked})
         headers = {"Host": f"{self.host}:{self.port}", "Content-Type": "application/json"}
         try:
             connection.request("POST", "/chat/completions", body, headers)
@@ -81,10 +90,10 @@ class Provider:
         return answer
 
 
-def open_provider(config: Config) -> Provider:
+def open_provider(config: Config, faults: Faults) -> Provider:
     """Make the client; it asks nobody before the first chat."""
     resolver = dns.resolver.Resolver(configure=False)
     resolver.nameservers = [config.nameserver]
     resolver.port = config.nameserver_port
     url = urlsplit(config.ai_provider_url)
-    return Provider(url.hostname or "", url.port or 80, resolver)
+    return Provider(url.hostname or "", url.port or 80, resolver, faults)

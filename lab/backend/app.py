@@ -23,7 +23,7 @@ def create_app(config: Config) -> Starlette:
     faults = Faults(config.faults)
     database = open_database(config.database_url, faults)
     sandbox = open_sandbox(faults)
-    endpoints = Endpoints(database, sandbox, open_provider(config))
+    endpoints = Endpoints(database, sandbox, open_provider(config, faults))
     routes = [*user_routes(endpoints, sandbox), *health_routes(database, sandbox, config.version)]
     faults.start()
     observe = Middleware(Observe, faults=faults, endpoints=frozenset(route.path for route in routes))

@@ -26,6 +26,7 @@ class Observe:
     faults: Faults
     endpoints: frozenset[str]
     _started: float = field(default_factory=time.monotonic)
+    _failures_due: float = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, and account for it whatever happens."""
@@ -65,9 +66,17 @@ class Observe:
             switches = self.faults.switches
             if switches.delay_seconds:
                 await asyncio.sleep(switches.delay_seconds * random.uniform(0.9, 1.1))
-            if random.random() < switches.error_share:
+            if switches.error_share and self.fails(switches.error_share):
                 raise RuntimeError("session cache returned a corrupt entry")
         await self.app(scope, receive, send)
+
+    def fails(self, share: float) -> bool:
+        """Choose the requests that fail: which ones is left to chance, how many is not."""
+        self._failures_due += share * random.uniform(0, 2)
+        if self._failures_due < 1:
+            return False
+        self._failures_due -= 1
+        return True
 
     def warming_up(self) -> bool:
         """True in the first moments, when caches are cold and user requests are turned away."""

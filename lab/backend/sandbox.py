@@ -13,7 +13,7 @@ from .metrics import SANDBOX_AVAILABLE, SANDBOX_DURATION, SANDBOX_EXECUTIONS, SA
 
 WORKERS = 4
 WAIT_SECONDS = 1.0
-EXECUTION_SECONDS = 10.0
+EXECUTION_SECONDS = 30.0
 GREEDY_EVERY = 4  # with the memory fault, one execution in four is greedy: 25 % errors
 # Raising its own score makes the kernel choose the child before the backend when memory runs out.
 FIRST_TO_GO = "open('/proc/self/oom_score_adj', 'w').write('1000'); "
@@ -82,6 +82,8 @@ class Sandbox:
         switches = self.faults.switches
         if switches.sandbox_stuck:
             return STUCK
+        if switches.sandbox_seconds:
+            return FIRST_TO_GO + f"import time; time.sleep({switches.sandbox_seconds})"
         if switches.sandbox_memory_mib and next(self._turn) % GREEDY_EVERY == 0:
             return FIRST_TO_GO + f"x = bytearray(b'1') * ({switches.sandbox_memory_mib} << 20); print(len(x))"
         return SOUND

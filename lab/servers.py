@@ -1,0 +1,53 @@
+"""The lab's small servers, each sound or broken: AI provider, DNS, the users, the nightly report."""
+
+import sys
+
+import psycopg
+
+from lab import processes, web
+from lab.layout import Layout
+from lab.processes import Server
+
+SLOW = ("--slow-every", "5", "--slow-seconds", "17")
+
+
+def provider(layout: Layout, *, hang: bool = False, slow: bool = False) -> Server:
+    """The AI provider, sound, hanging or slow."""
+    how = ("--hang",) if hang else SLOW if slow else ()
+    argv = (sys.executable, "-m", "lab.provider", str(layout.provider_port), *how)
+    port = layout.provider_port
+    ready = (lambda: processes.listens(port)) if hang else (lambda: web.is_ok(port, "/health"))
+    return Server("ai-provider", argv, ready, port=port)
+
+
+def nameserver(layout: Layout, *, broken: bool = False) -> Server:
+    """The DNS server, sound or broken; it listens on TCP before it answers UDP."""
+    port = layout.nameserver_port
+    argv = (sys.executable, "-m", "lab.nameserver", str(port), *(["--broken"] if broken else []))
+    return Server("nameserver", argv, lambda: processes.listens(port), port=port)
+
+
+def traffic(layout: Layout) -> Server:
+    """The users."""
+    argv = (sys.executable, "-m", "lab.traffic", str(layout.backend_port))
+    return Server("traffic", argv, lambda: True)
+
+
+def reports(layout: Layout) -> Server:
+    """The external program that forgets to commit."""
+    argv = (sys.executable, "-m", "lab.reports", layout.dsn("helloagents"))
+    return Server("nightly-report", argv, lambda: report_waits(layout))
+
+
+def report_waits(layout: Layout) -> bool:
+    """True when the second session waits behind the first."""
+    with psycopg.connect(layout.dsn("runbook_reader")) as connection:
+        question = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'nightly-report-worker'"
+        row = connection.execute(question + " AND wait_event_type = 'Lock'").fetchone()
+    return row is not None and row[0] > 0
+
+
+def restart(layout: Layout, server: Server) -> None:
+    """Stop a server by its pid and start it in another manner."""
+    processes.stop(layout, server.name)
+    processes.start(layout, server)
