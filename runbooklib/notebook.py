@@ -82,6 +82,7 @@ from runbooklib.checks.resources import (
     memory_per_request,
     resident_memory,
 )
+from runbooklib.checks.rules import alert_expression
 from runbooklib.checks.sandbox import (
     failing_languages,
     pool_as_told,
@@ -122,6 +123,7 @@ __all__ = [
     "ai_load",
     "ai_response_time",
     "ai_tokens",
+    "alert_expression",
     "alert_rule",
     "alive_though_unscraped",
     "busy_endpoints",

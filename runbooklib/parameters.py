@@ -5,8 +5,9 @@ that it is given into the notebook as code, so nothing that was not declared may
 """
 
 import ast
+import io
 import math
-import re
+import tokenize
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -15,7 +16,6 @@ from runbooklib.errors import ParameterError, suggestion
 
 Value = str | int | float | bool
 _TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
-_COMMENT = re.compile(r"#\s*(.*)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,10 @@ class Declared:
 
 def declared(source: str) -> dict[str, Declared]:
     """The parameters that the source of a parameters cell declares. Raises ParameterError for other code."""
-    lines = source.splitlines()
+    statements = _statements(source)  # first: what is no Python has no tokens either
+    comments = _comments(source)
     found: dict[str, Declared] = {}
-    for statement in _statements(source):
+    for statement in statements:
         if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
             raise ParameterError(
                 f"line {statement.lineno} of the parameters cell declares no parameter",
@@ -43,11 +44,15 @@ def declared(source: str) -> dict[str, Declared]:
             raise ParameterError(
                 f"{statement.target.id} has no type that can be checked", remedy="use str, int, float or bool"
             )
-        comment = _COMMENT.search(lines[(statement.end_lineno or statement.lineno) - 1])
-        found[statement.target.id] = _declared(
-            statement.target.id, kind, statement.value, comment[1] if comment else ""
-        )
+        about = comments.get(statement.end_lineno or statement.lineno, "")
+        found[statement.target.id] = _declared(statement.target.id, kind, statement.value, about)
     return found
+
+
+def _comments(source: str) -> dict[int, str]:
+    """The comment of each line; a # within a text begins none."""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return {t.start[0]: t.string.lstrip("# ") for t in tokens if t.type == tokenize.COMMENT}
 
 
 def _statements(source: str) -> list[ast.stmt]:

@@ -5,14 +5,13 @@ signal share a notebook and differ in their parameters/<Alert>.yaml. Nothing hea
 refused must be refused at once.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from runbooklib import parameters, settings
+from runbooklib import notebookfile, parameters, settings
 from runbooklib.errors import ParameterError, SettingsError, UnknownAlertError, suggestion
+from runbooklib.notebookfile import source
 from runbooklib.parameters import Declared, Value
 from runbooklib.window import moment_of, seconds_of
 from runbooklib.yamlfile import read_mapping
@@ -42,16 +41,16 @@ def find(alert: str) -> Runbook:
     if alert not in known:
         raise UnknownAlertError(f"there is no runbook for {alert!r}", remedy=suggestion(alert, sorted(known)))
     path = known[alert]
-    cells = _read(path)["cells"]
+    cells = notebookfile.read(path)["cells"]
     tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     if len(tagged) != 1:
         raise SettingsError(
             f"notebooks/{path.name} needs one cell tagged `parameters`, and has {len(tagged)}",
             remedy="tag the cell that declares them",
         )
-    heading = next((_source(cell) for cell in cells if cell["cell_type"] == "markdown"), alert)
+    heading = next((source(cell) for cell in cells if cell["cell_type"] == "markdown"), alert)
     title = heading.splitlines()[0].lstrip("# ").strip().rpartition(": ")[2]
-    return Runbook(alert, path, title, parameters.declared(_source(tagged[0])))
+    return Runbook(alert, path, title, parameters.declared(source(tagged[0])))
 
 
 def _notebooks() -> dict[str, Path]:
@@ -74,23 +73,10 @@ def served(path: Path) -> tuple[str, ...]:
     A notebook that cannot be read serves the one of its name; running it says what is wrong with it.
     """
     try:
-        listed = _read(path)["metadata"]["runbook"]["alerts"]
+        listed = notebookfile.read(path)["metadata"]["runbook"]["alerts"]
     except (SettingsError, KeyError, TypeError):
         return (path.stem,)
     return tuple(str(alert) for alert in listed) if isinstance(listed, list) and listed else (path.stem,)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        notebook: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        notebook["cells"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SettingsError(f"notebooks/{path.name} cannot be read: {error}") from None
-    return notebook
-
-
-def _source(cell: Mapping[str, Any]) -> str:
-    return "".join(cell["source"])
 
 
 def chosen(runbook: Runbook, given: Mapping[str, str]) -> dict[str, Value]:

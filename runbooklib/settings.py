@@ -63,20 +63,31 @@ def environments() -> list[str]:
     return sorted(_environment_files())
 
 
+def services(environment: str) -> list[str]:
+    """The names of the environment's services, in the order of its file; none where there is no such file."""
+    if environment not in _environment_files():
+        return []
+    return list(_environment(environment).services)
+
+
 def read_target(environment: str, service: str) -> Target:
     """The service in the environment. Raises ParameterError or SettingsError."""
+    found = _environment(environment)
+    if service not in found.services:
+        raise ParameterError(
+            f"{environment} has no service {service!r}", remedy=suggestion(service, sorted(found.services))
+        )
+    return Target(environment_name=environment, service_name=service, environment=found)
+
+
+def _environment(environment: str) -> Environment:
     files = _environment_files()
     if environment not in files:
         raise ParameterError(
             f"there is no environment {environment!r}", remedy=suggestion(environment, sorted(files))
         )
     shown = f"environments/{environment}.yaml"
-    found = validated(Environment, read_mapping(files[environment], shown), shown)
-    if service not in found.services:
-        raise ParameterError(
-            f"{environment} has no service {service!r}", remedy=suggestion(service, sorted(found.services))
-        )
-    return Target(environment_name=environment, service_name=service, environment=found)
+    return validated(Environment, read_mapping(files[environment], shown), shown)
 
 
 def validated(model: type[Model], values: Mapping[str, Any], shown: str) -> Model:

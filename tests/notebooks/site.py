@@ -248,9 +248,13 @@ def _series(site: Site, query: str) -> list[tuple[dict[str, str], float, float]]
     is_split = sound != own
     if query == "site_failing":
         return [({}, 0.0, share)] if share else []
+    if query.startswith("group by(le)"):
+        return [({"le": bound}, 1.0, 1.0) for bound in ("0.1", "0.25", "0.5", "1", "+Inf")]
     if query.startswith("ALERTS"):
         return [({"alertname": "HighErrorRate"}, 0.0, 1.0)] if share else []
     for word, before, since in (
+        ("resets(", 0.0, 0.0),
+        ("count_over_time(", 2400.0, 2400.0),
         ("increase(", 1200.0, 1200.0),
         ("(sum", 0.0, share),
         ("histogram_quantile", 0.12, 0.12),

@@ -1,5 +1,6 @@
 """The notebook on a site where nothing answers: UNKNOWN, named, and never OK."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,22 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def ended(site: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Ended:
     output = tmp_path_factory.mktemp("evidence")
     return command(["runbook", "run", "HighErrorRate", "-e", "down", "--output", str(output), "--json"], site)
+
+
+def test_no_runbook_calls_a_site_sound_where_nothing_answers(site: dict[str, str], tmp_path: Path) -> None:
+    argv = ["runbook", "batch", "--all", "-e", "down", "--output", str(tmp_path), "--jobs", "2", "--json"]
+    ended = command(argv, site, seconds=300)
+    verdicts = json.loads(ended.out)
+    assert len(verdicts) == 18
+    for verdict in verdicts:
+        alert = verdict["alert"]
+        # That the service refuses connections is what ServiceDown is about, and an answer.
+        expected = "CRITICAL" if alert == "ServiceDown" else "UNKNOWN"
+        assert (verdict["status"], verdict["failure"]) == (expected, ""), alert
+        said = [*verdict["symptoms"], *(s for c in verdict["causes"] for s in c["against"])]
+        assert [one["check"] for one in said if one["status"] == "OK"] == [], alert
+        assert {cause["rank"] for cause in verdict["causes"]} == {"cannot tell"}, alert
+        assert errors(notebook(Path(verdict["bundle"]) / "notebook.ipynb")) == [], alert
 
 
 def test_nothing_that_answers_is_unknown_and_not_ok(ended: Ended) -> None:

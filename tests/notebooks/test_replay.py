@@ -153,12 +153,9 @@ def test_with_another_notebook_the_findings_that_changed_are_shown_and_no_others
 ) -> None:
     today = tmp_path / "today.ipynb"
     source = (recorded.home / "notebooks" / "HighErrorRate.ipynb").read_text()
-    assert "incident.check(error_rate, above=error_rate_limit)" in source
-    today.write_text(
-        source.replace(
-            "incident.check(error_rate, above=error_rate_limit)", "incident.check(error_rate, above=0.9)"
-        )
-    )
+    asked = "incident.check(error_rate, above=error_rate_limit, critical_above=critical_error_rate)"
+    assert asked in source
+    today.write_text(source.replace(asked, "incident.check(error_rate, above=0.9)"))
     ended = replay(recorded.bundle, tmp_path / "out", elsewhere, "--notebook", str(today))
     assert ended.code == 1, ended.err
     told = ended.out.partition("The verdict differs from the recorded one:\n")[2]

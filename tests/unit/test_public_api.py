@@ -9,7 +9,7 @@ from runbooklib import findings, incident, session
 NAMES = """
 DATABASE_UNREACHABLE DEPENDENCY_FAILED POOL_EXHAUSTED PROVIDER_REFUSES PROVIDER_TIMEOUT
 SANDBOX_FULL SANDBOX_KILLED SANDBOX_TIMEOUT STARTUP_FAILED TOO_MANY_FILES ai_error_rate ai_load
-ai_response_time ai_tokens alert_rule alive_though_unscraped busy_endpoints component_health
+ai_response_time ai_tokens alert_expression alert_rule alive_though_unscraped busy_endpoints component_health
 component_status connection_usage connections_in_use container_cpu container_deaths
 container_memory container_state cpu_per_request cpu_usage database_answers database_errors
 dead_rows dependencies_reachable deployments descriptor_growth descriptor_limit descriptor_usage

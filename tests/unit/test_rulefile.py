@@ -1,0 +1,73 @@
+"""Rule files of others: plain, Kubernetes, several documents, hostile."""
+
+from pathlib import Path
+
+import pytest
+
+from runbooklib.errors import SettingsError
+from runbooklib.rulefile import read_rules
+from tests.notebooks.running import ROOT
+
+RULEFILES = ROOT / "tests" / "rulefiles"
+RULE = "groups: [{name: g, rules: [{alert: A, expr: 'x > 1'}]}]\n"
+
+
+def read(folder: Path, text: str) -> tuple[str, ...]:
+    path = folder / "rules.yml"
+    path.write_text(text)
+    return tuple(rule.alert for rule in read_rules(path))
+
+
+def test_every_alert_of_every_file_is_read_and_no_recording_rule() -> None:
+    counted = {path.name: len(read_rules(path)) for path in RULEFILES.iterdir()}
+    assert counted == {"kubernetes.yaml": 8, "node.yml": 8, "postgres.yml": 5}
+
+
+def test_a_rule_has_its_line_its_texts_and_its_seconds() -> None:
+    rules = {rule.alert: rule for rule in read_rules(RULEFILES / "postgres.yml")}
+    down, lag = rules["PostgreSQLDown"], rules["PostgreSQLReplicationLag"]
+    lines = (RULEFILES / "postgres.yml").read_text().splitlines()
+    assert lines[down.line - 1].strip() == "- alert: PostgreSQLDown"
+    assert (down.for_seconds, down.group) == (60.0, "postgres")
+    assert rules["PostgreSQLMaxConnectionsReached"].labels == {"severity": "critical", "team": "database"}
+    assert lag.labels == {"severity": "true"}  # as it is written, and not a boolean
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("5m", 300), ("1h30m", 5400), ("500ms", 0.5), ("0", 0), ("0s", 0)]
+)
+def test_durations_are_those_of_prometheus(tmp_path: Path, text: str, seconds: float) -> None:
+    path = tmp_path / "rules.yml"
+    path.write_text(f"groups: [{{name: g, rules: [{{alert: A, expr: x, for: {text}}}]}}]\n")
+    assert read_rules(path)[0].for_seconds == seconds
+
+
+def test_several_documents_and_lists_of_manifests_are_read(tmp_path: Path) -> None:
+    listed = "kind: List\nitems:\n  - spec:\n      groups: [{name: h, rules: [{alert: B, expr: y}]}]\n"
+    assert read(tmp_path, f"{RULE}---\n{listed}---\n") == ("A", "B")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a: [1\n", "rules.yml:2"),
+        ("spam: 1\n", "rules.yml:1: has no `groups`"),
+        (RULE.replace("'x > 1'", "''"), "rules.yml:1: an alert needs a name and an `expr`"),
+        (RULE.replace("expr", "for: 5 minutes, expr"), "`for: 5 minutes` is no duration"),
+        ("[" * 50_000, "nested too deeply"),
+        ("- " * 50_000, "nested too deeply"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(SettingsError, match=r"rules\.yml") as caught:
+        read(tmp_path, text)
+    assert told in str(caught.value)
+
+
+def test_an_alias_bomb_is_never_unfolded_and_a_tag_constructs_nothing(tmp_path: Path) -> None:
+    bomb = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60))
+    assert read(tmp_path, bomb + RULE) == ("A",)
+    canary = tmp_path / "canary"
+    tag = f"x: !!python/object/apply:os.system ['touch {canary}']\n"
+    assert read(tmp_path, tag + RULE) == ("A",)
+    assert not canary.exists()
