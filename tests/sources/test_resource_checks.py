@@ -22,6 +22,7 @@ from runbooklib.checks.resources import (
     memory_per_request,
     resident_memory,
 )
+from runbooklib.checks.rules import alert_expression
 from runbooklib.checks.sandbox import sandbox_pool, sandbox_throughput
 from runbooklib.checks.slo import error_budget
 from runbooklib.checks.targets import scraped
@@ -339,6 +340,43 @@ def test_what_prometheus_does_not_reach_back_to_is_said(prometheus: str) -> None
         over="4h",
     )
     assert "knows only the last 2 h" in sentence(finding)
+
+
+def test_any_alert_is_judged_by_its_own_expression_since_it_became_true(prometheus: str) -> None:
+    leaking, sound = (scene(prometheus, name) for name in ("leaking", "sound"))
+    text = f"process_resident_memory_bytes > 300 * {MIB}"
+    finding = alert_expression(leaking, expression=text, severity="critical")
+    assert (finding.status, finding.measured) == (Status.CRITICAL, 400.0 * MIB)
+    assert (finding.limit, finding.unit) == (300.0 * MIB, "bytes")
+    assert finding.since is not None
+    assert abs(finding.since - BROKE) <= timedelta(minutes=1)
+    assert finding.series is not None
+    assert 'service="leaking"' in str(finding.series.columns[0])  # of two, the worst first
+    one = f'process_resident_memory_bytes{{service="sound"}} > 300 * {MIB}'
+    assert alert_expression(sound, expression=one).status is Status.OK
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ('absent(up{service="sound"})', Status.OK),
+        ('absent(up{service="nobody"})', Status.WARNING),
+        ('up{service="down"} == 0', Status.WARNING),
+        ('process_max_fds{service="sound"} < process_open_fds{service="sound"}', Status.OK),
+        ('0.9 < rate(process_cpu_seconds_total{service="burning"}[5m])', Status.WARNING),
+        ('up{service="sound"} unless on(service) process_max_fds{service="nobody"}', Status.WARNING),
+    ],
+)
+def test_conditions_of_every_kind_are_judged(prometheus: str, text: str, status: Status) -> None:
+    assert alert_expression(scene(prometheus, "sound"), expression=text).status is status
+
+
+@pytest.mark.parametrize(
+    "text", ["nothing > 1", "nothing / nothing2 > 1", "nothing unless other", "nothing == 0"]
+)
+def test_a_condition_on_what_is_not_there_is_never_ok(prometheus: str, text: str) -> None:
+    with pytest.raises(NoDataError):
+        alert_expression(scene(prometheus, "sound"), expression=text)
 
 
 @pytest.mark.parametrize(
