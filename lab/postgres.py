@@ -74,7 +74,7 @@ def prepare(layout: Layout) -> bool:
     """Make the cluster if there is none of today's; True when it is new and wants its roles and tables."""
     binary("postgres")
     directory, user = home(layout), server_user()
-    if processes.running(layout, "postgres") is not None or is_ready(directory / "ready"):
+    if processes.running(layout, "postgres") is not None or is_filled(layout):
         return False
     shutil.rmtree(directory, ignore_errors=True)
     (directory / "socket").mkdir(parents=True, mode=0o700)
@@ -100,14 +100,16 @@ def prepare(layout: Layout) -> bool:
     return True
 
 
-def is_ready(mark: Path) -> bool:
-    """True when the cluster was filled, with the roles and tables and for the connections of today."""
-    return mark.exists() and mark.read_text(encoding="utf-8") == fingerprint()
+def is_filled(layout: Layout) -> bool:
+    """True when the cluster was made to the end, and as one would be made today."""
+    mark = home(layout) / "ready"
+    return mark.exists() and mark.read_text(encoding="utf-8") == fingerprint(layout)
 
 
-def fingerprint() -> str:
+def fingerprint(layout: Layout) -> str:
     """Changes with what a cluster is made of."""
-    return hashlib.sha256(repr((MAX_CONNECTIONS, ROLES, SCHEMA)).encode()).hexdigest()
+    parts = (layout.postgres_port, MAX_CONNECTIONS, ROLES, SCHEMA)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def write_config(layout: Layout) -> None:
@@ -192,7 +194,7 @@ def fill(layout: Layout) -> None:
         connection.execute("SET ROLE helloagents")
         for statement in SCHEMA:
             connection.execute(sql.SQL(statement))
-    (home(layout) / "ready").write_text(fingerprint(), encoding="utf-8")
+    (home(layout) / "ready").write_text(fingerprint(layout), encoding="utf-8")
 
 
 def restore_index(layout: Layout) -> None:

@@ -162,26 +162,34 @@ def long_queries(scene: Scene, *, longer_than: str) -> Finding:
 def full_scans(scene: Scene, *, above_rows: float) -> Finding:
     """Is a table read from end to end again and again?
 
-    Rows per second that sequential scans of one table read, from two readings of its statistics. `above_rows`
-    is rows per second: a large table that is read whole for each question wants an index.
+    Rows per second that all scans of one table read, with an index or without, from two readings of its
+    statistics. `above_rows` is rows per second: a large table that is read whole for each question wants a
+    better index.
     """
     scene.need_live("postgres")
     tables = scene.sources.postgres.table_activity()
     if tables.empty:
         raise NoDataError("the server counts no tables", system="postgres")
     rows = tables.sort_values("scanned_per_second", ascending=False)
-    worst, scanned = str(rows["table"].iloc[0]), float(rows["scanned_per_second"].iloc[0])
+    scanned, scans = (float(rows[name].iloc[0]) for name in ("scanned_per_second", "scans_per_second"))
     status = breach(scanned, above=above_rows, status=Status.CRITICAL)
     return Finding(
         status=status,
         template=(
-            "Scans without an index read {scanned:number} rows of {table} each second, "
-            "which has {rows:number}; "
-            "{limit:number} would be much."
+            "{scans:rate} scans of {table} read {each:number} rows each, {scanned:number} in a second; it "
+            "has {rows:number} rows, and {limit:number} in a second would be much."
             if status is not Status.OK
-            else "No table is read from end to end at more than {limit:number} rows each second."
+            else "No table is read at more than {limit:number} rows in a second; "
+            "most {table}: {scanned:number}."
         ),
-        facts={"scanned": scanned, "table": worst, "rows": float(rows["rows"].iloc[0]), "limit": above_rows},
+        facts={
+            "scanned": scanned,
+            "scans": scans,
+            "each": scanned / scans if scans else None,
+            "table": str(rows["table"].iloc[0]),
+            "rows": float(rows["rows"].iloc[0]),
+            "limit": above_rows,
+        },
         measured=scanned,
         limit=above_rows,
         unit="per second",

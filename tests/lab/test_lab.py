@@ -176,35 +176,6 @@ def test_oom_and_broken_dns(lab: Lab, container: Callable[[], Container]) -> Non
     assert_green(lab)
 
 
-def test_connections_exhausted(lab: Lab, container: Callable[[], Container]) -> None:
-    lab.break_("connections-exhausted")
-    eventually(lambda: is_firing(lab, "HighErrorRate"))
-    idle = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'"
-    assert rows(lab, idle)[0][0] >= postgres.APPLICATION_LIMIT - 2
-    said = container().logs(tail=4000).decode()
-    assert 'too many connections for role "helloagents"' in said
-    assert "QueuePool limit of size 5 overflow 61 reached, connection timed out" in said
-    lab.heal()
-    assert_green(lab)
-
-
-def test_provider_down_with_greedy_sandbox_and_slow_queries(
-    lab: Lab, container: Callable[[], Container]
-) -> None:
-    started, before = time.time(), container().attrs["State"]["StartedAt"]
-    for fault in ("ai-provider-down", "oom-child", "slow-queries"):
-        lab.break_(fault)
-    assert web.status(lab.layout.provider_port, "/health") is None
-    eventually(lambda: is_firing(lab, "HighErrorRate"))
-    eventually(lambda: is_firing(lab, "AIServiceErrors"))
-    eventually(lambda: is_firing(lab, "SlowDatabaseQueries"))
-    assert error_counts(lab, 'endpoint="/api/v1/chat",status_code="502"') > 0
-    assert events(lab, "oom", started)
-    assert container().attrs["State"]["StartedAt"] == before
-    lab.heal()
-    assert_green(lab)
-
-
 def test_bad_deploy_and_then_all_that_only_slows(lab: Lab, container: Callable[[], Container]) -> None:
     lab.break_("bad-deploy")
     eventually(lambda: is_firing(lab, "HighErrorRate"))

@@ -19,7 +19,7 @@ from lab import Lab, faults, processes, web
 from tests.notebooks.running import BIN, Ended, command, errors, notebook
 
 FIRING_SECONDS = 75.0
-REST_SECONDS = 20.0
+REST_SECONDS = 12.0
 HIGH_ERROR_RATE_CAUSES = [
     "container-crash",
     "database-connections",
@@ -67,7 +67,7 @@ ILLNESSES: dict[tuple[str, ...], dict[str, tuple[str, str]]] = {
         "HighAITokenConsumption": ("longer-prompts", "tokens a request"),
     },
     ("cpu-burn",): {"HighCPUUsage": ("dearer-code", "processor time a request")},
-    ("database-down",): {"ComponentUnhealthy": ("database-unavailable", "connection to server")},
+    ("database-down",): {"ComponentUnhealthy": ("database-unavailable", "a database that cannot be reached")},
 }
 ALERTS = sorted({alert for fault in faults.FAULTS.values() for alert in fault.fires})
 

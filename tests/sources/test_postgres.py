@@ -425,6 +425,52 @@ def test_a_black_hole_is_given_up_at_the_deadline() -> None:
         time.sleep(3)  # until the connection that was left behind has ended too
 
 
+@contextlib.contextmanager
+def reading(server: Server, statement: str, *, pause: float = 0.05) -> Iterator[None]:
+    """A session that asks the same question again and again, as a service does."""
+    over = threading.Event()
+
+    def ask() -> None:
+        with server.connect() as connection:
+            connection.autocommit = True
+            while not over.wait(pause):
+                connection.execute(statement.encode())
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(10)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "select * from heap where lower(name) = 'x'",
+        # The planner walks the index of the order to its end, which is no better than no index.
+        "select * from heap where lower(name) = 'x' order by id limit 20",
+    ],
+)
+def test_a_table_that_is_read_from_end_to_end_again_and_again_is_found(server: Server, asked: str) -> None:
+    server.do("create table if not exists heap (id int primary key, name text)")
+    server.do("insert into heap select i, i::text from generate_series(1, 20000) i on conflict do nothing")
+    server.do("analyze heap")
+    with reading(server, asked):
+        time.sleep(1.5)
+        rows = server.source().table_activity()
+    worst = rows.sort_values("scanned_per_second", ascending=False).iloc[0]
+    assert worst["table"] == "public.heap"
+    assert worst["scans_per_second"] > 2
+    assert worst["scanned_per_second"] / worst["scans_per_second"] == pytest.approx(20000, rel=0.01)
+    with reading(server, "select * from heap where id = 7"):
+        time.sleep(1.5)
+        rows = server.source().table_activity()
+    quiet = rows[rows["table"] == "public.heap"].iloc[0]
+    assert quiet["scanned_per_second"] == pytest.approx(quiet["scans_per_second"], rel=0.1)
+
+
 def test_a_bad_connection_string_is_not_repeated() -> None:
     with pytest.raises(errors.SettingsError) as caught:
         Postgres("host=x password", Tape())
