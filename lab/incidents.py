@@ -15,6 +15,9 @@ from lab.lab import Lab
 
 INCIDENTS = {
     "HighErrorRate": ("sound", "oom", "connections-exhausted", "ai-provider-down", "bad-deploy"),
+    "ServiceDown": ("crash-loop",),
+    "SlowDatabaseQueries": ("slow-queries",),
+    "HighFileDescriptorUsage": ("descriptor-leak",),
 }
 RECORDINGS = Path(__file__).parents[1] / "recordings"
 FIRING_SECONDS = 60.0
@@ -22,7 +25,7 @@ FIRING_SECONDS = 60.0
 SETTLING_SECONDS = 12.0
 REST_SECONDS = 25.0
 # The lab's minutes are seconds.
-SCALED = ("-p", "idle_transaction_limit=10s")
+SCALED = {"HighErrorRate": ("-p", "idle_transaction_limit=10s")}
 
 
 def record(lab: Lab, alert: str, fault: str) -> Path:
@@ -36,7 +39,7 @@ def record(lab: Lab, alert: str, fault: str) -> Path:
     file = RECORDINGS / f"{alert}-{fault}.json"
     with tempfile.TemporaryDirectory() as folder:
         lookback = ("--lookback", "20s") if fault == "sound" else ()
-        runbook("run", alert, "-e", "lab", "--output", folder, *SCALED, *lookback)
+        runbook("run", alert, "-e", "lab", "--output", folder, *SCALED.get(alert, ()), *lookback)
         bundle = next(path for path in Path(folder).iterdir() if path.is_dir())
         file.unlink(missing_ok=True)
         runbook("export", str(bundle), str(file))

@@ -95,7 +95,7 @@ def change(scene: Scene, query: str, words: Words, *, above_times: float) -> Fin
     there used to be nothing is OK, and something where there was nothing is a finding.
     """
     frame = line(scene, query, words.line)
-    was = usual(frame[words.line], before_it_began(scene))
+    was = _usual(scene, frame[words.line])
     now = newest(scene, frame[words.line])
     facts = {**words.facts, "usual": was, "times": now / was if was else None}
     return _judged(scene, frame, query, Limit(above=was * above_times), replace(words, facts=facts))
@@ -107,7 +107,7 @@ def fall(scene: Scene, query: str, words: Words, *, below_share: float) -> Findi
     Facts: `usual`. Where there used to be nothing, nothing can have been lost: NoDataError.
     """
     frame = line(scene, query, words.line)
-    was = usual(frame[words.line], before_it_began(scene))
+    was = _usual(scene, frame[words.line])
     if was <= 0:
         raise NoDataError("there was nothing before it began either", system="prometheus")
     told = replace(words, facts={**words.facts, "usual": was})
@@ -119,7 +119,12 @@ def newest(scene: Scene, column: "pd.Series[float]") -> float:
     return latest(column, within_seconds=fresh_seconds(scene))
 
 
-def before_it_began(scene: Scene) -> datetime | None:
+def _usual(scene: Scene, column: "pd.Series[float]") -> float:
+    filling = seconds_of(scene.timing.rate_window)
+    return usual(column, _before_it_began(scene), filling_seconds=filling)
+
+
+def _before_it_began(scene: Scene) -> datetime | None:
     """Until when things were as usual: a rate window before the onset; None where nothing is wrong.
 
     Raises NoDataError where it began before anything was seen.

@@ -80,7 +80,6 @@ def _cells(rule: AlertRule, environment: str, service: str) -> Iterator[dict[str
     yield _code("open", _OPEN.replace("ALERT", rule.alert))
     yield from _section("basics", "## Basics", "incident.basics()")
     yield _markdown("alert", _alert(rule))
-    yield _code("objectives", "incident.objectives()")
     yield from _section(
         "diagnosis",
         "## Initial diagnosis\n\n### Is it real?\n\nThe alert's own condition, against its threshold.",
@@ -93,6 +92,7 @@ def _cells(rule: AlertRule, environment: str, service: str) -> Iterator[dict[str
         "incident.check(alert_rule)\nincident.check(firing_alert)",
         "alert-rule",
     )
+    yield from _section("cost", "### What does it cost?", "incident.objectives()", "objectives")
     yield from _section(
         "context", "### What else is going on?", "incident.check(related_alerts)", "related-alerts"
     )

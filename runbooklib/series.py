@@ -57,9 +57,15 @@ def began(
     return None if first == known.index[0] else _utc(first)
 
 
-def usual(column: "pd.Series[float]", before: datetime | None) -> float:
-    """The median of what was measured until `before`, or of everything. Raises NoDataError for nothing."""
+def usual(column: "pd.Series[float]", before: datetime | None, *, filling_seconds: float = 0.0) -> float:
+    """The median of what was measured until `before`, or of everything. Raises NoDataError for nothing.
+
+    Of a series that begins within the index, the first `filling_seconds` do not count: a rate over a window
+    that is not yet filled is too low.
+    """
     known = column[column.abs() != float("inf")].dropna()
+    if len(known) and known.index[0] > column.index[0]:
+        known = known[known.index >= known.index[0] + timedelta(seconds=filling_seconds)]
     earlier = known if before is None else known[known.index <= before]
     if earlier.empty:
         raise NoDataError(

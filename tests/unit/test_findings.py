@@ -1,6 +1,6 @@
 import json
 import math
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -77,6 +77,14 @@ def test_a_sign_that_began_after_the_symptom_speaks_against_the_cause() -> None:
     weighed = weigh(Cause("c", "C", (late, early)), ONSET)
     assert (weighed.came_after, weighed.speaks_for) == ((late,), (early,))
     assert (weighed.points_for, weighed.points_against, weighed.rank) == (1, 1, Rank.POSSIBLE)
+
+
+def test_a_sign_whose_start_is_known_late_is_not_taken_for_a_consequence() -> None:
+    """A rate over five minutes sees a beginning up to five minutes late."""
+    late = replace(sign("W", minutes=4), blur_seconds=300.0)
+    assert weigh(Cause("c", "C", (late,)), ONSET).speaks_for == (late,)
+    later = replace(sign("W", minutes=6), blur_seconds=300.0)
+    assert weigh(Cause("c", "C", (later,)), ONSET).came_after == (later,)
 
 
 @pytest.mark.parametrize(("minutes", "is_late"), [(-5.0, False), (0.0, False), (0.5, False), (0.51, True)])

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from runbooklib.errors import NoDataError, StaleError
-from runbooklib.series import began, beyond, latest
+from runbooklib.series import began, beyond, latest, usual
 
 START = datetime(2026, 1, 15, 12, tzinfo=UTC)
 GAP = float("nan")
@@ -95,3 +95,23 @@ def test_a_series_of_one_sample_or_none_has_no_beginning() -> None:
 
 def test_infinity_is_beyond_a_limit() -> None:
     assert began(column(0.0, float("inf"), float("inf")), above=1.0) == at(1)
+
+
+def test_usual_is_the_median_of_what_was_before() -> None:
+    values = column(1.0, 2.0, GAP, 3.0, 90.0, 95.0)
+    assert usual(values, at(3)) == 2.0
+    assert usual(column(4.0, 5.0, 6.0), None) == 5.0
+
+
+def test_a_rate_that_was_still_filling_is_not_the_usual() -> None:
+    """A series that begins within the window: its first rates are of a window that was not yet full."""
+    values = column(GAP, 1.0, 5.0, 9.0, 10.0, 10.0)
+    assert usual(values, None, filling_seconds=30) == 10.0
+    whole = column(1.0, 5.0, 9.0, 10.0, 10.0)
+    assert usual(whole, None, filling_seconds=30) == 9.0  # it was there before the window was opened
+
+
+@pytest.mark.parametrize("before", [START - timedelta(seconds=1), START + timedelta(seconds=20)])
+def test_where_nothing_was_before_nobody_knows_what_is_usual(before: datetime) -> None:
+    with pytest.raises(NoDataError, match="nothing earlier"):
+        usual(column(GAP, 1.0, 2.0, 3.0), before, filling_seconds=20)
