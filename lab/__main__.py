@@ -63,7 +63,8 @@ def perform(arguments: argparse.Namespace, lab: Lab) -> None:
     match arguments.verb:
         case "up":
             lab.up()
-            tell(f"green after {time.monotonic() - started:.1f} s")
+            state = "up with faults" if faults.active(lab.layout) else "green"
+            tell(f"{state} after {time.monotonic() - started:.1f} s")
             tell(f"environment: {lab.state}/environments/lab.yaml")
         case "break":
             lab.break_(arguments.fault)

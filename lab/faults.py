@@ -43,12 +43,12 @@ def start_database(layout: Layout) -> None:
 FAULTS: dict[str, Fault] = {
     "oom": Fault(
         "memory leak: the kernel kills the backend at its memory limit, Docker starts it again",
-        fires=("HighErrorRate",),
+        fires=("HighErrorRate", "MediumErrorRate"),
         switches=(("memory_leak_mib_per_second", 15.0),),
     ),
     "oom-child": Fault(
         "greedy code in the sandbox: the kernel kills the child, the container goes on",
-        fires=("HighSandboxErrorRate",),
+        fires=("HighSandboxErrorRate", "MediumErrorRate"),
         switches=(("sandbox_memory_mib", 400),),
     ),
     "crash-loop": Fault(
@@ -58,14 +58,12 @@ FAULTS: dict[str, Fault] = {
     ),
     "connections-exhausted": Fault(
         "the backend forgets to end its transactions until no connection is left",
-        fires=(
-            "HighErrorRate",
-            "HighDatabaseConnections",
-        ),
+        fires=("HighDatabaseConnections", "ComponentUnhealthy", "HighErrorRate", "MediumErrorRate"),
         switches=(("leak_transactions", True),),
     ),
     "lock-chain": Fault(
         "a report locks the agents and stays idle in transaction, others wait behind it",
+        fires=("SlowDatabaseQueries", "HighLatency", "VeryHighLatency", "HighErrorRate", "MediumErrorRate"),
         begin=lambda layout: ignore(processes.start(layout, servers.reports(layout))),
         end=lambda layout: ignore(processes.stop(layout, "nightly-report")),
     ),
@@ -77,45 +75,47 @@ FAULTS: dict[str, Fault] = {
     ),
     "ai-provider-down": Fault(
         "the AI provider refuses connections",
-        fires=(
-            "HighErrorRate",
-            "AIServiceErrors",
-        ),
+        fires=("AIServiceErrors", "HighErrorRate", "MediumErrorRate"),
         begin=lambda layout: ignore(processes.stop(layout, "ai-provider")),
         end=lambda layout: servers.restart(layout, servers.provider(layout)),
     ),
     "ai-provider-hangs": Fault(
         "the AI provider accepts connections and never answers",
+        fires=("AIServiceErrors", "HighLatency", "VeryHighLatency", "HighErrorRate", "MediumErrorRate"),
         begin=lambda layout: servers.restart(layout, servers.provider(layout, hang=True)),
         end=lambda layout: servers.restart(layout, servers.provider(layout)),
     ),
     "dns-broken": Fault(
         "the DNS server answers SERVFAIL for the AI provider",
+        fires=("AIServiceErrors", "HighErrorRate", "MediumErrorRate"),
         begin=lambda layout: servers.restart(layout, servers.nameserver(layout, broken=True)),
         end=lambda layout: servers.restart(layout, servers.nameserver(layout)),
     ),
     "bad-deploy": Fault(
         "a release with a bug in two endpoints is deployed",
-        fires=("HighErrorRate",),
+        fires=("HighErrorRate", "MediumErrorRate"),
         begin=deploy_bad_release,
         end=deployments.roll_back,
     ),
     "error-burst": Fault(
         "a fifth of the user requests fail at random",
-        fires=("HighErrorRate",),
+        fires=("HighErrorRate", "MediumErrorRate"),
         switches=(("error_share", 0.2),),
     ),
     "slow-responses": Fault(
         "every user request takes about 3 s longer",
-        fires=(
-            "HighLatency",
-            "VeryHighLatency",
-        ),
+        fires=("HighLatency", "VeryHighLatency"),
         switches=(("delay_seconds", 3.0),),
     ),
     "pool-depleted": Fault(
         "sandbox workers hang and are never free again",
-        fires=("SandboxPoolDepleted",),
+        fires=(
+            "SandboxPoolDepleted",
+            "HighSandboxErrorRate",
+            "HighLatency",
+            "HighErrorRate",
+            "MediumErrorRate",
+        ),
         switches=(("sandbox_stuck", True),),
     ),
     "target-gone": Fault(
@@ -125,7 +125,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "health-lies": Fault(
         "/health answers 503 on a sound database",
-        fires=("ComponentUnhealthy",),
+        fires=("ComponentUnhealthy", "HighErrorRate", "MediumErrorRate"),
         switches=(("health_lies", True),),
     ),
     "no-traffic": Fault(
@@ -145,12 +145,19 @@ FAULTS: dict[str, Fault] = {
     ),
     "sandbox-slow": Fault(
         "every code execution takes 12 s",
-        fires=("SlowSandboxExecution", "SandboxPoolDepleted"),
+        fires=(
+            "SlowSandboxExecution",
+            "SandboxPoolDepleted",
+            "HighSandboxErrorRate",
+            "HighLatency",
+            "HighErrorRate",
+            "MediumErrorRate",
+        ),
         switches=(("sandbox_seconds", 12.0),),
     ),
     "ai-provider-slow": Fault(
         "a fifth of the AI answers take 17 s, and the backend waits for them",
-        fires=("SlowAIResponse",),
+        fires=("SlowAIResponse", "HighLatency", "VeryHighLatency"),
         begin=lambda layout: servers.restart(layout, servers.provider(layout, slow=True)),
         end=lambda layout: servers.restart(layout, servers.provider(layout)),
         switches=(("ai_timeout_seconds", 30.0),),
@@ -179,7 +186,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "database-down": Fault(
         "PostgreSQL is stopped",
-        fires=("ComponentUnhealthy",),
+        fires=("ComponentUnhealthy", "HighErrorRate", "MediumErrorRate"),
         begin=lambda layout: ignore(processes.stop(layout, "postgres")),
         end=start_database,
     ),

@@ -100,7 +100,7 @@ def _condition(tree: Any, literals: list[str]) -> Condition | None:
 
 
 def _compared(tree: Any, operator: str, literals: list[str]) -> Condition:
-    left, right = _constant(tree.lhs), _constant(tree.rhs)
+    left, right = number(tree.lhs), number(tree.rhs)
     if right is None and left is not None:
         return Condition(_text(tree.rhs, literals), _TURNED[operator], left, _labels(tree.rhs))
     other = "" if right is not None else _text(tree.rhs, literals)
@@ -113,17 +113,17 @@ def _bare(tree: Any) -> Any:
     return tree
 
 
-def _constant(tree: Any) -> float | None:
-    """The number that an expression of numbers alone amounts to."""
+def number(tree: Any) -> float | None:
+    """The number that an expression of numbers alone amounts to; None for any other."""
     tree = _bare(tree)
     if isinstance(tree, promql.NumberLiteral):
         return float(tree.val)
     if isinstance(tree, promql.UnaryExpr):
-        inner = _constant(tree.expr)
+        inner = number(tree.expr)
         return None if inner is None else -inner
     if not isinstance(tree, promql.BinaryExpr):
         return None
-    left, right = _constant(tree.lhs), _constant(tree.rhs)
+    left, right = number(tree.lhs), number(tree.rhs)
     return None if left is None or right is None else _calculated(str(tree.op), left, right)
 
 

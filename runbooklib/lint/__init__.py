@@ -1,0 +1,41 @@
+"""`runbook lint`: what is wrong with runbooks, alert rules and routing before an alert fires."""
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+from runbooklib.lint import cells, conditions, prose, queries, routing, served, silence, sites
+from runbooklib.lint.material import RULES as READING
+from runbooklib.lint.material import Material
+from runbooklib.lint.message import Message, Rule
+
+_CHECKS = (prose, cells, sites, served, queries, conditions, routing)
+
+
+def rules() -> tuple[Rule, ...]:
+    """Every rule that there is, in the order of the documentation."""
+    from runbooklib.lint import live  # pandas: only where somebody asks for all of them
+
+    modules = (*_CHECKS, live, silence)
+    return (*READING, *(rule for module in modules for rule in module.RULES))
+
+
+def gathered(
+    home: Path, today: date, *, rule_files: Sequence[Path] = (), alertmanager: Path | None = None
+) -> Material:
+    """Everything that is to be linted, read once. Raises SettingsError for a bad rule file."""
+    material = Material(home, today)
+    material.read()
+    if rule_files:
+        material.read_rules(rule_files)
+    if alertmanager is not None:
+        material.read_routing(alertmanager)
+    return material
+
+
+def lint(material: Material, more: Sequence[Message] = ()) -> list[Message]:
+    """All messages, those of `more` with them, by file and line, without those that were silenced."""
+    found = [*material.messages, *more]
+    for module in _CHECKS:
+        found += module.check(material)
+    return sorted(silence.sift(material, found))
