@@ -33,10 +33,12 @@ recordings: install servers ## record the incidents under recordings/ again, fro
 lab-down: install ## stop the lab
 	$(python) -m lab down
 
-check: install ## format, lint and types
+check: install ## format, lint and types, of the code and of the runbooks
 	$(python) -m ruff format --check .
 	$(python) -m ruff check .
 	$(python) -m mypy
+	.venv/bin/runbook tidy --check
+	.venv/bin/runbook lint --rules lab/rules.yml
 
 test: install servers check ## everything: check, then all tests on real servers
 	$(python) -m pytest

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
-from runbooklib.lint import cells, conditions, prose, queries, routing, served, silence, sites
+from runbooklib.lint import cells, conditions, live, prose, queries, routing, served, silence, sites
 from runbooklib.lint.material import RULES as READING
 from runbooklib.lint.material import Material
 from runbooklib.lint.message import Message, Rule
@@ -14,8 +14,6 @@ _CHECKS = (prose, cells, sites, served, queries, conditions, routing)
 
 def rules() -> tuple[Rule, ...]:
     """Every rule that there is, in the order of the documentation."""
-    from runbooklib.lint import live  # pandas: only where somebody asks for all of them
-
     modules = (*_CHECKS, live, silence)
     return (*READING, *(rule for module in modules for rule in module.RULES))
 
@@ -38,4 +36,4 @@ def lint(material: Material, more: Sequence[Message] = ()) -> list[Message]:
     found = [*material.messages, *more]
     for module in _CHECKS:
         found += module.check(material)
-    return sorted(silence.sift(material, found))
+    return sorted(silence.sift(material, found, {rule.name: rule.needs for rule in rules()}))

@@ -8,8 +8,10 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
+from runbooklib import notebook as notebooks
 from runbooklib import notebookfile, parameters
 from runbooklib.errors import ParameterError
+from runbooklib.incident import CauseLedger, Incident
 from runbooklib.lint.material import Cell, Material, Notebook
 from runbooklib.lint.message import Message, Rule, Severity
 
@@ -81,6 +83,9 @@ UNKNOWN_LIMIT = Rule(
     good="incident.check(error_rate, above=0.05)",
 )
 RULES = (NO_PARAMETERS, NO_COMMENT, OUTPUTS, UNTIDY, LOGIC, MUTATION, UNKNOWN_NAME, UNKNOWN_LIMIT)
+_METHODS = frozenset(
+    ["open_incident", *(name for kind in (Incident, CauseLedger) for name in dir(kind) if name[0] != "_")]
+)
 _DANGEROUS = frozenset(
     "docker requests subprocess psycopg os shutil sqlalchemy httpx socket paramiko".split()
 )
@@ -92,6 +97,8 @@ def check(material: Material) -> Iterator[Message]:
     for notebook in material.notebooks:
         yield from _file(notebook)
         yield from _declarations(notebook)
+        if len(notebook.parameter_cells) != 1 or not notebook.declared:
+            continue  # said already; and which names there are, nobody knows
         known = {*notebook.declared}
         for cell in notebook.code:
             if cell not in notebook.parameter_cells:
@@ -155,6 +162,9 @@ def _fault(statement: ast.stmt, known: set[str]) -> tuple[Rule, str] | None:
     unknown = [n for n in _names(call) if n not in known and n not in _given() and not hasattr(builtins, n)]
     if unknown:
         return UNKNOWN_NAME, f"there is no {unknown[0]}"
+    method = call.func.attr if isinstance(call.func, ast.Attribute) else "open_incident"
+    if method not in _METHODS:
+        return UNKNOWN_NAME, f"an incident has no {method}"
     return _limits(call)
 
 
@@ -184,7 +194,7 @@ def _changes(statement: ast.stmt) -> str:
                 return f"the import of {taken[0]}"
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             root = ast.unparse(node.func).split(".")[0].split("(")[0]
-            if root in _DANGEROUS or (node.func.attr in _CHANGING and root != "incident"):
+            if root in _DANGEROUS or node.func.attr in _CHANGING:
                 return f"{ast.unparse(node.func)[:60]}()"
     return ""
 
@@ -197,10 +207,8 @@ def _names(call: ast.Call) -> Iterator[str]:
 
 @cache
 def _given() -> Mapping[str, Any]:
-    """What the import of runbooklib.notebook gives a cell; loaded only where there is a notebook to lint."""
-    from runbooklib import notebook
-
-    return MappingProxyType({name: getattr(notebook, name) for name in notebook.__all__})
+    """What the import of runbooklib.notebook gives a cell."""
+    return MappingProxyType({name: getattr(notebooks, name) for name in notebooks.__all__})
 
 
 def _limits(call: ast.Call) -> tuple[Rule, str] | None:

@@ -11,7 +11,7 @@ from typing import Any
 from runbooklib import notebookfile, parameters, rulefile, runbooks
 from runbooklib.errors import ParameterError, SettingsError
 from runbooklib.lint import places
-from runbooklib.lint.message import Message, Rule, Severity
+from runbooklib.lint.message import Message, Needs, Rule, Severity
 from runbooklib.lint.metrics import Catalogue
 from runbooklib.parameters import Declared
 from runbooklib.rulefile import AlertRule
@@ -162,6 +162,11 @@ class Material:
         """The rules of that name: an alert may have one for each severity."""
         return (placed for placed in self.rules or () if placed.rule.alert == alert)
 
+    def is_judged(self, needs: Needs) -> bool:
+        """Whether all is here that rules of this kind need. What a live server says is asked apart."""
+        given = {Needs.RULES: self.rules, Needs.ROUTING: self.routing, Needs.LIVE: None}
+        return needs is Needs.HOME or given[needs] is not None
+
     def shown(self, path: Path) -> str:
         """The path as messages show it: from the home, else from this folder."""
         for root in (self.home.resolve(), Path.cwd()):
@@ -182,9 +187,10 @@ class Material:
         """Read rule files. Raises SettingsError: they are the caller's, and not the home's."""
         self.rules = []
         for path in paths:
+            rules = rulefile.read_rules(path)
             shown, lines = self.shown(path), places.in_yaml(self._text(path))
             by_line = {line: place[:-1] for place, line in lines.items() if place[-1] == "alert"}
-            for rule in rulefile.read_rules(path):
+            for rule in rules:
                 below = by_line.get(rule.line)
                 self.rules.append(PlacedRule(rule, shown, lines if below else {}, below or ()))
 

@@ -64,9 +64,8 @@ _HEADING = re.compile(r"^## +(.+?) *$")
 _ANY_HEADING = re.compile(r"^#{1,6} ")
 _QUOTED = re.compile(r"`[^`]*`|<!--.*?-->")
 _LEFT = re.compile(
-    r"\b(?:TODO|FIXME|XXX|TBD)\b|\[告警名称\]|\[alert name\]|<(?:your|insert|fill|describe)\b[^>]*>"
-    r"|\bname@|\bxxx-xxxx\b|\blorem ipsum\b",
-    re.IGNORECASE,
+    r"\b(?:TODO|FIXME|XXX|TBD)\b|\[告警名称\]"
+    r"|(?i:\[alert name\]|<(?:your|insert|fill|describe)\b[^>]*>|\bname@|\bxxx-xxxx\b|\blorem ipsum\b)"
 )
 _FENCE = re.compile(r"^(?:```|~~~)")
 

@@ -117,7 +117,9 @@ def _agrees(placed: PlacedRule, declared: Declared, value: object) -> bool:
         is_condition = declared.name == "expression"
         return not is_condition or queries.pretty(str(value)) == queries.pretty(placed.rule.expression)
     threshold = _threshold(placed)
-    return threshold is None or (isinstance(value, int | float) and math.isclose(value, threshold))
+    if threshold is None or not isinstance(value, int | float):
+        return True  # nothing to compare with, or a wrong type, which is a message of its own
+    return math.isclose(value, threshold)
 
 
 def _threshold(placed: PlacedRule) -> float | None:

@@ -5,11 +5,11 @@ reason, or that silences nothing, is itself a finding: else it would hide what c
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from runbooklib.lint.material import Material, Notebook
-from runbooklib.lint.message import Message, Rule, Severity
+from runbooklib.lint.message import Message, Needs, Rule, Severity
 
 UNREASONED = Rule(
     "silence-without-reason",
@@ -50,8 +50,11 @@ class _Silence:
         )
 
 
-def sift(material: Material, messages: Iterable[Message]) -> Iterator[Message]:
-    """The messages that nobody silenced, and what is wrong with the silences."""
+def sift(material: Material, messages: Iterable[Message], needs: Mapping[str, Needs]) -> Iterator[Message]:
+    """The messages that nobody silenced, and what is wrong with the silences.
+
+    `needs` is what each rule needs to be judged: a silence of one that was not judged is not called useless.
+    """
     silences, used = list(_silences(material)), set[_Silence]()
     for message in messages:
         covering = [silence for silence in silences if silence.covers(message)]
@@ -59,6 +62,9 @@ def sift(material: Material, messages: Iterable[Message]) -> Iterator[Message]:
         if not covering:
             yield message
     for silence in silences:
+        needed = needs.get(silence.name)
+        if needed is not None and not material.is_judged(needed):
+            continue
         if silence not in used:
             yield USELESS.at(silence.file, silence.line, f"there is no {silence.name} here to be silenced")
         elif not silence.reason:

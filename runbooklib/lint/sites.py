@@ -74,6 +74,8 @@ def _values(material: Material, source: YamlFile) -> Iterator[Message]:
     if notebook is None:
         yield UNDECLARED.at(source.file, 1, f"no notebook serves {alert}")
         return
+    if not notebook.declared:
+        return  # its parameters cell cannot be read, and that is a message of its own
     for name, value in source.values.items():
         try:
             parameters.typed(notebook.declared, {name: value}, source.file)

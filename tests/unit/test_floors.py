@@ -30,10 +30,12 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("7", "pdf report"),
     ("7, upstairs", "engine evidence"),
     ("7, on top", "history"),
-    ("8", "lint runner scaffold seal session upload"),
+    ("8", "runner scaffold seal session upload"),
     ("8, upstairs", "batch replay"),
-    ("9", "cli extension notebook webhook"),
-    ("9, upstairs", "__main__"),
+    ("9", "extension notebook webhook"),
+    ("9, upstairs", "lint"),
+    ("9, on top", "cli"),
+    ("9, gable", "__main__"),
     ("roof: the public API", ""),
 )
 # Packages that are one noun in several files: their modules may import each other.
