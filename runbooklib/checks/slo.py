@@ -42,7 +42,7 @@ def error_budget(
     left = 1 - failed / allowed
     return Finding(
         status=_status(left, burn),
-        template=_TOLD + ("" if known >= period else _SHORT),
+        template=(_BEGAN if scene.onset else _QUIET) + ("" if known >= period else _SHORT),
         facts={
             "left": left,
             "budget": (1 - success) * period,
@@ -60,10 +60,14 @@ def error_budget(
     )
 
 
-_TOLD = (
+_BEGAN = (
     "{left:percent} of the budget of {over} is left (it is {budget:seconds} of total failure); this incident "
     "has used {spent:percent} of it ({spent_seconds:seconds}), and it is being spent {burn:number} times as "
     "fast as it may be."
+)
+_QUIET = (
+    "{left:percent} of the budget of {over} is left (it is {budget:seconds} of total failure); it is being "
+    "spent {burn:number} times as fast as it may be."
 )
 _SHORT = " Prometheus knows only the last {known:seconds}; the rest is taken to be alike."
 

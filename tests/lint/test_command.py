@@ -12,6 +12,7 @@ from runbooklib.lint import formats
 from runbooklib.lint import rules as lint_rules
 from tests.lint.sound import sound
 from tests.notebooks.running import ROOT, Ended, command
+from tests.notebooks.test_new import FILES
 from tests.sources.knownseries import serving
 
 
@@ -147,7 +148,7 @@ def test_live_without_a_prometheus_is_a_failure_and_never_clean(tmp_path: Path) 
     assert "the series were not checked: prometheus at http://127.0.0.1:9" in ended.err
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "tests" / "rulefiles").iterdir()), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_a_new_runbook_lints_clean_apart_from_owner_and_prose(file: Path, tmp_path: Path) -> None:
     (tmp_path / "parameters" / "environments").mkdir(parents=True)
     site = (ROOT / "parameters" / "environments" / "lab.yaml").read_text()
