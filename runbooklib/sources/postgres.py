@@ -17,6 +17,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from runbooklib.errors import ParameterError, RefusedError, SettingsError
+from runbooklib.lockchains import chains
 from runbooklib.pgsession import MOST_ROWS, NO_SLOT_LEFT, SYSTEM, Transaction, plain, transaction
 from runbooklib.sqltext import is_question, normalised
 from runbooklib.tape import Tape
@@ -203,7 +204,7 @@ class Postgres:
                 return _normalised(ask.rows(_WAITERS))
 
         told = self._ask({"question": "lock_chains"}, call)
-        frame = pd.DataFrame(_chains(told["rows"]), columns=_CHAIN_COLUMNS.split())
+        frame = pd.DataFrame(chains(told["rows"]), columns=_CHAIN_COLUMNS.split())
         frame.attrs["is_partial"] = told["is_partial"]
         return frame
 
@@ -268,45 +269,3 @@ def _paces(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[di
 def _normalised(rows: list[dict[str, Any]]) -> dict[str, Any]:
     is_partial = any(row["query"] == "<insufficient privilege>" for row in rows)
     return {"rows": [row | {"query": normalised(row["query"])} for row in rows], "is_partial": is_partial}
-
-
-def _chains(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    by_pid = {row["pid"]: row for row in rows}
-    chains = []
-    for row in rows:
-        if not row["blocked_by"]:
-            continue
-        root_pid = _root(row["pid"], by_pid)
-        root = by_pid.get(root_pid, {})
-        chains.append(
-            {
-                "pid": row["pid"],
-                "blocked_by": sorted(set(row["blocked_by"])),
-                "root_pid": root_pid,
-                "root_state": root.get("state", "prepared transaction" if root_pid == 0 else ""),
-                "root_xact_seconds": root.get("xact_seconds"),
-                "root_application": root.get("application", ""),
-                "waited_seconds": row["waited_seconds"],
-                "query": row["query"],
-                "root_query": root.get("query", ""),
-            }
-        )
-    return sorted(chains, key=lambda chain: -(chain["waited_seconds"] or 0.0))
-
-
-def _root(pid: int, by_pid: dict[int, dict[str, Any]]) -> int:
-    """Who waits for nobody; of several the oldest transaction; in a circle, its lowest pid."""
-    seen: set[int] = set()
-    todo, roots = list(by_pid[pid]["blocked_by"]), []
-    while todo:
-        blocker = todo.pop()
-        if blocker in seen:
-            continue
-        seen.add(blocker)
-        behind = by_pid.get(blocker, {}).get("blocked_by") or []
-        todo += behind
-        if not behind:
-            roots.append(blocker)
-    return (
-        max(roots, key=lambda root: by_pid.get(root, {}).get("xact_seconds") or 0.0) if roots else min(seen)
-    )

@@ -13,7 +13,10 @@ PACKAGE = ROOT / "runbooklib"
 # modules of a package. Floors 1, 7 and 8 have an upper storey, because some of their rooms lean on others.
 FLOORS: tuple[tuple[str, str], ...] = (
     ("ground", "errors"),
-    ("0", "expression findings ledger promql redact sqltext strictjson tracebacks window yamlfile"),
+    (
+        "0",
+        "expression findings ledger lockchains promql redact sqltext strictjson tracebacks window yamlfile",
+    ),
     (
         "1",
         "alerts dockerengine http logs manifest notebookfile parameters pgsession "
