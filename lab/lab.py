@@ -261,6 +261,9 @@ class Lab:
         )
         if firing:
             return f"alerts: {', '.join(firing)}"
+        heard = web.notified(layout)
+        if heard is None or heard:
+            return f"Alertmanager: {', '.join(heard) if heard else 'does not answer'}"
         if not web.value(layout, TARGET_UP):
             return "Prometheus does not scrape the backend"
         requests = web.value(layout, REQUESTS) or 0.0

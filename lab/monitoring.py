@@ -62,6 +62,8 @@ def prometheus(layout: Layout) -> Server:
         "--storage.tsdb.retention.time=15d",
         f"--web.listen-address={HOST}:{port}",
         "--web.enable-lifecycle",
+        # A notice that got lost while a configuration was read again is not missed for a minute.
+        "--rules.alert.resend-delay=2s",
         "--log.level=warn",
     )
     return Server("prometheus", argv, lambda: web.is_ok(port, "/-/ready"), port=port)

@@ -45,6 +45,14 @@ def value(layout: Layout, query: str) -> float | None:
     return float(result[0]["value"][1]) if result else None
 
 
+def notified(layout: Layout) -> list[str] | None:
+    """Alerts that Alertmanager holds to be active, by name; None when it does not answer."""
+    answer = fetch(layout.alertmanager_port, "/api/v2/alerts?active=true")
+    if answer is None or answer[0] != http.HTTPStatus.OK:
+        return None
+    return sorted({str(alert["labels"]["alertname"]) for alert in json.loads(answer[1])})
+
+
 def alerts(layout: Layout) -> dict[str, str] | None:
     """Alerts that are pending or firing, by name; None when Prometheus does not answer."""
     answer = fetch(layout.prometheus_port, "/api/v1/alerts")

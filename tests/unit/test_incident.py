@@ -129,6 +129,20 @@ def test_what_a_system_warned_of_is_never_ok() -> None:
     assert incident.check(sound).status is Status.OK
 
 
+def test_only_what_is_beyond_a_limit_disturbs_what_is_usual() -> None:
+    def other_alert(_: Scene) -> Finding:
+        return Finding(status=Status.WARNING, template="Another alert fires.")
+
+    def always_slow(_: Scene) -> Finding:
+        return Finding(status=Status.WARNING, template="Slow.", measured=2.0, limit=1.0)
+
+    incident, _ = opened()
+    incident.check(other_alert)
+    assert not incident.scene.is_disturbed
+    incident.check(always_slow)
+    assert (incident.scene.is_disturbed, incident.scene.onset) == (True, None)
+
+
 def test_an_empty_ledger_is_unknown() -> None:
     assert opened()[0].verdict.status is Status.UNKNOWN
 
