@@ -7,39 +7,45 @@ from runbooklib.errors import NoDataError, Reason
 from runbooklib.findings import Finding, Status, breach, unknown
 from runbooklib.scene import Scene
 from runbooklib.series import began
+from runbooklib.sources.docker import Container
 
 
 def container_state(scene: Scene) -> Finding:
-    """Is the container running?"""
+    """Is the container running?
+
+    Running is not sound where the engine had to start it again since shortly before it began: in a crash
+    loop it runs whenever one looks.
+    """
     scene.need_live("docker")
     container = scene.sources.docker.container(scene.container)
-    facts = {
-        "name": container.name,
-        "state": container.status,
-        "started": container.started_at,
-        "exit": container.exit_code,
-    }
-    if container.is_running:
-        ill = container.health == "unhealthy"
-        return Finding(
-            status=Status.WARNING if ill else Status.OK,
-            template=(
-                "{name} is running, and its own health check fails."
-                if ill
-                else "{name} is running since {started:time}."
-            ),
-            facts=facts,
-            source="docker",
-            query=f"inspect {container.name}",
-        )
+    started = container.started_at
+    restarted = container.restart_count > 0 and started is not None and started >= scene.suspect_since
+    status, template = _state(container, is_restarted=restarted)
     return Finding(
-        status=Status.CRITICAL,
-        template="{name} is {state}; it ended with exit code {exit}.",
-        facts=facts,
-        since=container.finished_at,
+        status=status,
+        template=template,
+        facts={
+            "name": container.name,
+            "state": container.status,
+            "started": started,
+            "exit": container.exit_code,
+            "restarts": container.restart_count,
+        },
+        since=None if container.is_running else container.finished_at,
         source="docker",
         query=f"inspect {container.name}",
     )
+
+
+def _state(container: Container, *, is_restarted: bool) -> tuple[Status, str]:
+    if not container.is_running:
+        return Status.CRITICAL, "{name} is {state}; it ended with exit code {exit}."
+    if is_restarted:
+        told = "{name} is running since {started:time}; the engine had to start it again, times: {restarts}."
+        return Status.WARNING, told
+    if container.health == "unhealthy":
+        return Status.WARNING, "{name} is running, and its own health check fails."
+    return Status.OK, "{name} is running since {started:time}."
 
 
 def container_deaths(scene: Scene) -> Finding:

@@ -101,7 +101,7 @@ def service_reachable(scene: Scene) -> Finding:
             if reach.failed_at
             else "{host}:{port} accepts connections from here."
         ),
-        facts={"host": reach.host, "port": reach.port, "step": reach.failed_at, "error": reach.error},
+        facts={"host": reach.host, "port": str(reach.port), "step": reach.failed_at, "error": reach.error},
         source="dns",
         query=scene.service.url,
     )
