@@ -11,11 +11,14 @@ from runbooklib.errors import ParameterError
 
 _COMPARISONS = frozenset({">", ">=", "<", "<=", "==", "!="})
 _TURNED = {">": "<", ">=": "<=", "<": ">", "<=": ">=", "==": "==", "!=": "!="}
-_SETS = frozenset({"and", "or", "unless"})
 _MATCHES = {"Equal": "=", "NotEqual": "!=", "Re": "=~", "NotRe": "!~"}
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|`[^`]*`')
-_MASK = re.compile(r'"__(\d+)__"')
 _ABSENCE = frozenset({"absent", "absent_over_time"})
+_PART = re.compile(r'#[^\n]*|"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|`[^`]*`|\w+|[<>=!]=|[^\w\s]')
+_OPERATORS = frozenset("+ - * / % ^ < > == != <= >= and or unless atan2".split())
+_BREAK = re.compile(r'("(?:[^"\\]|\\.)*")|\n\s*|^\s+')
+# The parser goes down one call of C a level, and has no bound of its own: at some thousand the process dies.
+_MOST_DEEP = 250
+_MOST_CHARACTERS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,67 +47,104 @@ class Selector:
 
 def parse(text: str) -> Any:
     """The expression's tree, of promql_parser's classes. Raises ParameterError with the parser's words."""
+    if len(text) > _MOST_CHARACTERS or _depth(text) > _MOST_DEEP:
+        raise ParameterError(f"{text[:80]!r}… is too long to be read", remedy="record parts of it as rules")
     try:
-        return promql.parse(text)
+        return promql.parse(_PART.sub(_as_parser_reads, text))
     except ValueError as error:
         told = " ".join(str(error).split())
         raise ParameterError(f"{text[:80]!r} is no PromQL: {told}", remedy="try it in Prometheus") from None
 
 
+def _depth(text: str) -> int:
+    """No less than the depth of the tree: the most brackets that are open at once, and each operator."""
+    deepest = depth = operators = 0
+    for part in _PART.findall(text):
+        depth += (part in "([{") - (part in ")]}")
+        deepest = max(deepest, depth)
+        operators += part.lower() in _OPERATORS
+    return deepest + operators
+
+
+def _as_parser_reads(part: re.Match[str]) -> str:
+    """A string in backticks as one in quotes: the parser takes a backslash in the former for an escape."""
+    if not part[0].startswith("`"):
+        return part[0]
+    raw = part[0][1:-1]
+    for character, escaped in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r")):
+        raw = raw.replace(character, escaped)
+    return f'"{raw}"'
+
+
 def one_line(text: str) -> str:
     """The expression as the parser would write it, on one line: two that mean the same are equal."""
-    masked, literals = _masked(text)
-    return _text(parse(masked), literals)
+    return _text(parse(text))
 
 
-def _masked(text: str) -> tuple[str, list[str]]:
-    """The expression with a name in the place of each string, and the strings as they were written.
-
-    The parser's own text of a tree leaves quotes and backslashes in strings unescaped, so they must not pass
-    through it.
-    """
-    parse(text)  # what is wrong is told of what was written
-    literals: list[str] = []
-
-    def keep(found: re.Match[str]) -> str:
-        literals.append(found[0])
-        return f'"__{len(literals) - 1}__"'
-
-    return _STRING.sub(keep, text), literals
+def _text(tree: Any) -> str:
+    # `str` of a tree is no PromQL: of `x[5m:]` it makes `x{}[5m]`, of `x[500ms]` `x{}[0s]`. Its prettified
+    # text is, on several lines where it is long; within strings there is no line break that is not escaped.
+    return _BREAK.sub(lambda found: found[1] or ("" if _is_edge(found) else " "), tree.prettify())
 
 
-def _text(tree: Any, literals: list[str]) -> str:
-    # `str` of a tree is PromQL on one line, with {} behind each bare name.
-    plain = str(tree).replace("{}", "").replace("  ", " ")
-    return _MASK.sub(lambda found: literals[int(found[1])], plain)
+def _is_edge(found: re.Match[str]) -> bool:
+    """Whether a line break stands at the beginning, or just inside of a parenthesis."""
+    whole = found.string
+    return (
+        found.start() == 0 or whole[found.start() - 1] == "(" or whole[found.end() : found.end() + 1] == ")"
+    )
 
 
 def condition_of(text: str) -> Condition | None:
-    """The left-most comparison of an expression; None where it has none (`absent(…)`, `x unless y`)."""
-    masked, literals = _masked(text)
-    return _condition(parse(masked), literals)
+    """The left-most comparison of an expression; None where it has none (`absent(…)`, `x unless y`).
+
+    What is computed with a comparison's answer is passed: `sum by (a) (x == 1)` asks whether x is 1.
+    """
+    return _condition(parse(text))
 
 
-def _condition(tree: Any, literals: list[str]) -> Condition | None:
-    tree = _bare(tree)
-    if not isinstance(tree, promql.BinaryExpr):
-        return None
-    operator = str(tree.op)
-    if operator in _SETS:
-        left = _condition(tree.lhs, literals)
-        return left or (_condition(tree.rhs, literals) if operator == "and" else None)
+def _condition(tree: Any) -> Condition | None:
+    match tree:
+        case promql.ParenExpr() | promql.UnaryExpr() | promql.AggregateExpr() | promql.SubqueryExpr():
+            return _condition(tree.expr)
+        case promql.BinaryExpr():
+            return _of_binary(tree, str(tree.op))
+        case promql.Call() if tree.func.name not in _ABSENCE:
+            return next((found for one in tree.args if (found := _condition(one))), None)
+    return None
+
+
+def _of_binary(tree: Any, operator: str) -> Condition | None:
     if operator in _COMPARISONS:
-        return _compared(tree, operator, literals)
-    # `(a > 5) * on(x) group_left(y) b`: a comparison that was given further labels.
-    return _condition(tree.lhs, literals)
+        return None if _is_absence(tree.lhs) else _compared(tree, operator)
+    # What stands behind `unless` is not what the alert asks for, and beside something that fires by itself
+    # the second half of an `or` is half the truth.
+    is_left_alone = operator == "unless" or (operator == "or" and not _is_absence(tree.lhs))
+    return _condition(tree.lhs) or (None if is_left_alone else _condition(tree.rhs))
 
 
-def _compared(tree: Any, operator: str, literals: list[str]) -> Condition:
-    left, right = number(tree.lhs), number(tree.rhs)
+def _compared(tree: Any, operator: str) -> Condition:
+    left, right = _finite(number(tree.lhs)), _finite(number(tree.rhs))
     if right is None and left is not None:
-        return Condition(_text(tree.rhs, literals), _TURNED[operator], left, _labels(tree.rhs))
-    other = "" if right is not None else _text(tree.rhs, literals)
-    return Condition(_text(tree.lhs, literals), operator, right, _labels(tree.lhs), other)
+        return Condition(_text(tree.rhs), _TURNED[operator], left, _labels(tree.rhs))
+    other = "" if right is not None else _text(tree.rhs)
+    return Condition(_text(tree.lhs), operator, right, _labels(tree.lhs), other)
+
+
+def alternatives(text: str) -> tuple[str, ...]:
+    """The operands of an `or` at the top, each of which alone makes it true; else the expression itself."""
+    return tuple(_text(one) for one in _alternatives(parse(text)))
+
+
+def _alternatives(tree: Any) -> list[Any]:
+    bare = _bare(tree)
+    if isinstance(bare, promql.BinaryExpr) and str(bare.op) == "or":
+        return [*_alternatives(bare.lhs), *_alternatives(bare.rhs)]
+    return [tree]
+
+
+def _finite(known: float | None) -> float | None:
+    return known if known is not None and math.isfinite(known) else None
 
 
 def _bare(tree: Any) -> Any:
@@ -145,13 +185,13 @@ def _calculated(operator: str, left: float, right: float) -> float | None:
 
 
 def _labels(tree: Any) -> tuple[str, ...]:
-    """The labels of the outermost `by`."""
+    """The labels of the outermost `by`; a quantile's buckets are no label of its answer."""
     found: list[tuple[str, ...]] = []
 
     def look(node: Any) -> bool:
         if isinstance(node, promql.AggregateExpr) and node.modifier is not None:
             if node.modifier.type == promql.AggModifierType.By:
-                found.append(tuple(node.modifier.labels))
+                found.append(tuple(label for label in node.modifier.labels if label != "le"))
             return False
         return True
 
@@ -160,9 +200,40 @@ def _labels(tree: Any) -> tuple[str, ...]:
 
 
 def is_absence(text: str) -> bool:
-    """Whether the expression asks for what is not there: `absent` at its top."""
-    tree = _bare(parse(text))
-    return isinstance(tree, promql.Call) and tree.func.name in _ABSENCE
+    """Whether the expression asks for what is not there: `absent` at its top, compared or not."""
+    return _is_absence(parse(text))
+
+
+def _is_absence(tree: Any) -> bool:
+    bare = _bare(tree)
+    if isinstance(bare, promql.BinaryExpr) and str(bare.op) in _COMPARISONS:
+        return _is_absence(bare.lhs) and number(bare.rhs) is not None
+    return isinstance(bare, promql.Call) and bare.func.name in _ABSENCE
+
+
+def rests_on(text: str) -> tuple[str, ...]:
+    """The selectors, as PromQL, without whose series the expression cannot become true.
+
+    What stands behind `unless` or in `absent` is none of them, and neither side of an `or` is.
+    """
+    return tuple(dict.fromkeys(_rests_on(parse(text))))
+
+
+def _rests_on(tree: Any) -> list[str]:
+    match tree:
+        case promql.VectorSelector():
+            return [_text(tree)]
+        case promql.MatrixSelector():
+            return [_text(tree.vector_selector)]
+        case promql.BinaryExpr():
+            operator = str(tree.op)
+            sides = {"or": (), "unless": (tree.lhs,)}.get(operator, (tree.lhs, tree.rhs))
+            return [one for side in sides for one in _rests_on(side)]
+        case promql.Call() if tree.func.name not in _ABSENCE:
+            return [one for argument in tree.args for one in _rests_on(argument)]
+        case promql.ParenExpr() | promql.UnaryExpr() | promql.AggregateExpr() | promql.SubqueryExpr():
+            return _rests_on(tree.expr)
+    return []
 
 
 def selectors(text: str) -> tuple[Selector, ...]:

@@ -1,8 +1,10 @@
 """A notebook on disk: read it, write it in its one spelling, show it as text."""
 
+import ast
+import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +23,42 @@ def read(path: Path) -> dict[str, Any]:
     """The notebook as nbformat 4 has it. Raises SettingsError."""
     try:
         notebook: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        json.dumps(notebook, ensure_ascii=False).encode()  # half a character cannot be written again
     except (OSError, ValueError, RecursionError) as error:
         raise SettingsError(f"{path.name} cannot be read: {error}", remedy="name a notebook") from None
-    cells = notebook.get("cells") if isinstance(notebook, dict) else None
-    if not isinstance(cells, list) or not all(_is_cell(cell) for cell in cells):
+    if not _is_notebook(notebook):
         raise SettingsError(f"{path.name} is no notebook of nbformat 4", remedy="save it with JupyterLab")
     return notebook
 
 
+def _is_notebook(value: Any) -> bool:
+    if (
+        not _is_map(value)
+        or not isinstance(value.get("cells"), list)
+        or not _is_map(value.get("metadata", {}))
+    ):
+        return False
+    sections = [value.get("metadata", {}).get(name) or {} for name in ("kernelspec", "language_info")]
+    return all(map(_is_map, sections)) and all(map(_is_cell, value["cells"]))
+
+
 def _is_cell(cell: Any) -> bool:
     return (
-        isinstance(cell, dict)
+        _is_map(cell)
         and cell.get("cell_type") in ("code", "markdown", "raw")
-        and isinstance(cell.get("source"), str | list)
-        and isinstance(cell.get("metadata", {}), dict)
+        and (isinstance(cell.get("source"), str) or _is_texts(cell.get("source")))
+        and _is_map(cell.get("metadata", {}))
+        and _is_texts(cell.get("metadata", {}).get("tags", []))
+        and isinstance(cell.get("outputs", []), list)
     )
+
+
+def _is_map(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
 def source(cell: Mapping[str, Any]) -> str:
@@ -49,41 +72,59 @@ def canonical(notebook: Mapping[str, Any]) -> str:
     No outputs, no counts; metadata of the kernel, the language and our own alone; tags sorted; ids kept where
     they are valid and unique, else made from what the cell says; no white space at the end of a line.
     """
-    cells, taken = [], set[str]()
-    for cell in notebook["cells"]:
-        name = _id(cell, taken)
-        taken.add(name)
-        cells.append(_cell(cell, name))
+    cells = [_cell(cell, name) for cell, name in zip(notebook["cells"], _ids(notebook["cells"]), strict=True)]
     whole = {"cells": cells, "metadata": _metadata(notebook), "nbformat": 4, "nbformat_minor": 5}
     return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
 
 
 def _cell(cell: Mapping[str, Any], name: str) -> dict[str, Any]:
     tags = sorted(set(cell.get("metadata", {}).get("tags", [])))
-    lines = [line.rstrip() for line in source(cell).rstrip().split("\n")]
-    text = "\n".join(lines)
     told = {
         "cell_type": cell["cell_type"],
         "id": name,
         "metadata": {"tags": tags} if tags else {},
-        "source": text.splitlines(keepends=True),
+        "source": _stripped(cell).splitlines(keepends=True),
     }
     if cell["cell_type"] == "code":
         told |= {"execution_count": None, "outputs": []}
+    elif cell.get("attachments"):
+        told["attachments"] = cell["attachments"]
     return dict(sorted(told.items()))
 
 
-def _id(cell: Mapping[str, Any], taken: set[str]) -> str:
-    given = cell.get("id")
-    if isinstance(given, str) and _ID.fullmatch(given) and given not in taken:
-        return given
-    base = _name(cell)
-    return next(name for name in _numbered(base) if name not in taken)
+def _stripped(cell: Mapping[str, Any]) -> str:
+    """The source without white space at the end of a line, unless that is part of a string's value."""
+    text = source(cell).replace("\r\n", "\n").rstrip()
+    bare = "\n".join(line.rstrip() for line in text.split("\n"))
+    return bare if cell["cell_type"] != "code" or _means(bare) == _means(text) else text
+
+
+def _means(code: str) -> str:
+    try:
+        return ast.dump(ast.parse(code))
+    except (SyntaxError, ValueError, RecursionError):
+        return ""  # a cell magic, for example
+
+
+def _ids(cells: Sequence[Mapping[str, Any]]) -> list[str]:
+    """An id for each cell: its own, the first of several; no name that is made takes one of another cell."""
+    own = [cell.get("id") for cell in cells]
+    is_kept = [
+        isinstance(given, str) and bool(_ID.fullmatch(given)) and given not in own[:number]
+        for number, given in enumerate(own)
+    ]
+    taken = {str(given) for given, kept in zip(own, is_kept, strict=True) if kept}
+    names = []
+    for cell, given, kept in zip(cells, own, is_kept, strict=True):
+        name = str(given) if kept else next(one for one in _numbered(_name(cell)) if one not in taken)
+        taken.add(name)
+        names.append(name)
+    return names
 
 
 def _numbered(base: str) -> Iterator[str]:
     yield base
-    for number in range(2, 100_000):
+    for number in itertools.count(2):
         yield f"{base}-{number}"
 
 
@@ -115,6 +156,6 @@ def as_text(notebook: Mapping[str, Any]) -> str:
     parts = []
     for cell in notebook["cells"]:
         outputs = len(cell.get("outputs", ()))
-        told = f" ({outputs} outputs)" if outputs else ""
+        told = f" ({outputs} output{'s' if outputs > 1 else ''})" if outputs else ""
         parts.append(f"--- {cell['cell_type']} {cell.get('id', '')}{told}\n{source(cell).rstrip()}\n")
     return "\n".join(parts)

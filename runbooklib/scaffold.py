@@ -6,20 +6,21 @@ expression becomes the value of a parameter, its annotations become prose.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runbooklib import expression as promql
-from runbooklib import notebookfile
+from runbooklib import notebookfile, runbooks
 from runbooklib.errors import InputError, UnknownAlertError, suggestion
 from runbooklib.rulefile import AlertRule, read_rules
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
 _PLACEHOLDER = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.DOTALL)
 _LABEL = re.compile(r"\$?\.?[lL]abels\.(\w+)")
-_MARKUP = re.compile(r"([\\`*_\[\]<>#|])")
+_CONTROL = re.compile(r"(?:if|with|range|end|block|define|template|break|continue)\b|/\*|\$\w+\s*:?=")
+_MARKUP = re.compile(r"([\\`*_\[\]<>#|$~])")
 _SPANS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
@@ -31,59 +32,97 @@ class Written:
     parameters: Path
 
 
-def rule_of(file: Path, alert: str) -> AlertRule:
-    """The rule of that name. Raises UnknownAlertError with the nearest name."""
-    rules = {rule.alert: rule for rule in reversed(read_rules(file))}
+def rules_of(file: Path) -> dict[str, tuple[AlertRule, ...]]:
+    """The rules of each alert of the file, in its order: one name may have several, of different severity."""
+    found: dict[str, tuple[AlertRule, ...]] = {}
+    for rule in read_rules(file):
+        found[rule.alert] = (*found.get(rule.alert, ()), rule)
+    return found
+
+
+def rule_of(file: Path, alert: str) -> tuple[AlertRule, ...]:
+    """The rules of that name. Raises UnknownAlertError with the nearest name."""
+    rules = rules_of(file)
     if alert not in rules:
         raise UnknownAlertError(f"{file} has no alert {alert!r}", remedy=suggestion(alert, sorted(rules)))
     return rules[alert]
 
 
-def rules_of(file: Path) -> tuple[AlertRule, ...]:
-    """One rule for each alert of the file: of several with the same name, the first."""
-    return tuple({rule.alert: rule for rule in reversed(read_rules(file))}.values())[::-1]
+def refuse_unusable(rules: Sequence[AlertRule]) -> None:
+    """Raises InputError for a name that cannot be a file's, and for what is no PromQL."""
+    for rule in rules:
+        if not _NAME.fullmatch(rule.alert):
+            raise InputError(
+                f"{rule.file}:{rule.line}: {rule.alert[:80]!r} cannot be the name of a runbook",
+                remedy="rename the alert: letters, digits and _, and a letter first",
+            )
+        promql.parse(rule.expression)
 
 
-def write(rule: AlertRule, home: Path, *, environment: str, service: str) -> Written:
-    """Write the runbook of the rule below `home`. Raises InputError rather than overwrite anything."""
-    if not _NAME.fullmatch(rule.alert):
-        raise InputError(
-            f"{rule.alert[:80]!r} cannot be the name of a runbook",
-            remedy="rename the alert: letters, digits and _, and a letter first",
-        )
-    promql.parse(rule.expression)
-    written = Written(home / "notebooks" / f"{rule.alert}.ipynb", home / "parameters" / f"{rule.alert}.yaml")
-    for path in (written.notebook, written.parameters):
-        if path.exists():
-            raise InputError(f"{path} is there already", remedy="remove it first, or edit it")
-    notebook = notebookfile.canonical({"cells": list(_cells(rule, environment, service)), "metadata": {}})
-    for path, text in ((written.notebook, notebook), (written.parameters, _yaml(rule, service))):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
+def is_there(alert: str, home: Path) -> bool:
+    """Whether the alert has a runbook already: of its name, or one that it shares."""
+    served = {name for path in (home / "notebooks").glob("*.ipynb") for name in runbooks.served(path)}
+    return alert in served or any(path.exists() for path in _paths(alert, home))
+
+
+def _paths(alert: str, home: Path) -> tuple[Path, Path]:
+    return home / "notebooks" / f"{alert}.ipynb", home / "parameters" / f"{alert}.yaml"
+
+
+def write(
+    rule: AlertRule, home: Path, *, environment: str, service: str, others: Sequence[AlertRule] = ()
+) -> Written:
+    """Write the runbook of an alert below `home`: of its rule, and of the others of the same name.
+
+    Raises InputError for rules that cannot be used, and rather than overwrite anything.
+    """
+    alert, rules = rule.alert, (rule, *others)
+    refuse_unusable(rules)
+    if is_there(alert, home):
+        raise InputError(f"a runbook of {alert} is there already", remedy="edit it, or remove it first")
+    notebook = notebookfile.canonical({"cells": list(_cells(rules, environment, service)), "metadata": {}})
+    written = Written(*_paths(alert, home))
+    for path, text in ((written.notebook, notebook), (written.parameters, _yaml(rules, service))):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("x", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            raise InputError(f"{path} cannot be written: {error.strerror}", remedy="see its folder") from None
     return written
 
 
-def _yaml(rule: AlertRule, service: str) -> str:
+def _numbered(rules: Sequence[AlertRule]) -> Iterator[tuple[str, AlertRule]]:
+    """Each rule, and what its parameters' names end in."""
+    for number, rule in enumerate(rules, 1):
+        yield "" if number == 1 else f"_{number}", rule
+
+
+def _yaml(rules: Sequence[AlertRule], service: str) -> str:
     lines = [
-        f"# Of notebooks/{rule.alert}.ipynb at every site. `papermill -f` takes this file as it is.",
+        f"# Of notebooks/{rules[0].alert}.ipynb at every site. `papermill -f` takes this file as it is.",
         f"service: {json.dumps(service)}",
-        f"expression: {json.dumps(rule.expression, ensure_ascii=False)}",
     ]
+    for end, rule in _numbered(rules):
+        lines.append(f"expression{end}: {json.dumps(rule.expression, ensure_ascii=False)}")
     return "\n".join(lines) + "\n"
 
 
-def _cells(rule: AlertRule, environment: str, service: str) -> Iterator[dict[str, Any]]:
+def _cells(rules: Sequence[AlertRule], environment: str, service: str) -> Iterator[dict[str, Any]]:
+    rule = rules[0]
     summary = prose(rule.annotations.get("summary") or rule.alert)
     yield _markdown("title", f"# {rule.alert}: {summary}\n\n{_LOOKS}")
-    yield _code("parameters", _parameters(rule, environment, service), tags=["parameters"])
+    yield _code("parameters", _parameters(rules, environment, service), tags=["parameters"])
     yield _code("open", _OPEN.replace("ALERT", rule.alert))
     yield from _section("basics", "## Basics", "incident.basics()")
-    yield _markdown("alert", _alert(rule))
+    yield _markdown("alert", _alert(rules))
     yield from _section(
         "diagnosis",
         "## Initial diagnosis\n\n### Is it real?\n\nThe alert's own condition, against its threshold.",
-        "incident.check(alert_expression, expression=expression, severity=severity)",
+        "\n".join(
+            f"incident.check(alert_expression, expression=expression{end}, severity=severity{end})"
+            for end, _ in _numbered(rules)
+        ),
         "alert-expression",
     )
     yield from _section(
@@ -116,16 +155,17 @@ def _code(name: str, text: str, tags: list[str] | None = None) -> dict[str, Any]
     return {"cell_type": "code", "id": name, "metadata": {"tags": tags or []}, "source": text}
 
 
-def _parameters(rule: AlertRule, environment: str, service: str) -> str:
-    severity = rule.labels.get("severity", "warning")
-    told: Mapping[str, tuple[str, str]] = {
+def _parameters(rules: Sequence[AlertRule], environment: str, service: str) -> str:
+    told: dict[str, tuple[str, str]] = {
         "environment": (environment, "a file of parameters/environments/"),
         "service": (service, "a service in that file"),
         "at": ("", "end of the window, like 2026-01-15T03:12:00Z; empty: now"),
         "lookback": ("", "length of the window, like 1h30m; empty: the environment's"),
-        "severity": (severity if severity.isprintable() else "warning", "of the alert"),
-        "expression": (rule.expression, "the condition, as in the alert rule"),
     }
+    for end, rule in _numbered(rules):
+        severity = rule.labels.get("severity", "warning")
+        told[f"severity{end}"] = (severity if severity.isprintable() else "warning", "of the alert")
+        told[f"expression{end}"] = (rule.expression, "the condition, as in the alert rule")
     # A JSON string is a Python string too.
     return "\n".join(
         f"{name}: str = {json.dumps(value, ensure_ascii=False)}  # {about}"
@@ -133,20 +173,37 @@ def _parameters(rule: AlertRule, environment: str, service: str) -> str:
     )
 
 
-def _alert(rule: AlertRule) -> str:
+def _alert(rules: Sequence[AlertRule]) -> str:
+    rule = rules[0]
     told = rule.annotations.get("description") or rule.annotations.get("message") or ""
-    lasting = f", for {_span(rule.for_seconds)}" if rule.for_seconds else ""
-    condition = promql.condition_of(rule.expression)
-    by = f" It fires for each {', '.join(condition.by)}." if condition and condition.by else ""
     parts = [
         "## The alert",
-        f"**What triggers it.** The condition of the rule is true{lasting}.{by} {prose(told)}".rstrip(),
+        f"**What triggers it.** {_trigger(rules)} {prose(told)}".rstrip(),
         "**Why it matters.** TODO: what users and the business notice of it.",
     ]
     link = rule.annotations.get("runbook_url", "")
     if link.startswith(("http://", "https://")) and link.isprintable() and " " not in link:
         parts.append(f"The rule names this page: <{link.replace('>', '')}>")
     return "\n\n".join(parts)
+
+
+def _trigger(rules: Sequence[AlertRule]) -> str:
+    if len(rules) > 1:
+        each = "; ".join(f"{_lasting(rule) or 'at once'}{_severity(rule)}" for rule in rules)
+        return f"The condition of one of its {len(rules)} rules is true: {each}."
+    condition = promql.condition_of(rules[0].expression)
+    by = f" It fires for each {prose(', '.join(condition.by))}." if condition and condition.by else ""
+    lasting = _lasting(rules[0])
+    return f"The condition of the rule is true{lasting and ' ' + lasting}{_severity(rules[0])}.{by}"
+
+
+def _lasting(rule: AlertRule) -> str:
+    return f"for {_span(rule.for_seconds)}" if rule.for_seconds else ""
+
+
+def _severity(rule: AlertRule) -> str:
+    told = prose(rule.labels.get("severity", ""))
+    return f" (severity {told})" if told else ""
 
 
 def prose(text: str) -> str:
@@ -156,14 +213,19 @@ def prose(text: str) -> str:
 
 
 def _placeholder(inner: str) -> str:
+    """What stands for a template's value: its label's name. What only steers the template says nothing."""
+    if inner.startswith("else"):
+        return "/"
+    if _CONTROL.match(inner):
+        return ""
     label = _LABEL.search(inner)
     return f"(the {label[1]})" if label else "(the value)" if "alue" in inner else ""
 
 
 def _span(seconds: float) -> str:
     size, unit = next(((s, u) for s, u in _SPANS if seconds >= s and seconds % s == 0), (1, "second"))
-    count = int(seconds // size)
-    return f"{count} {unit}{'s' if count != 1 else ''}"
+    count = seconds / size
+    return f"{count:g} {unit}{'s' if count != 1 else ''}"
 
 
 _LOOKS = (

@@ -30,15 +30,23 @@ def new_runbook(
 
     if every == bool(alert):
         raise InputError("name the alert, or --all, and not both", remedy="see `runbook new --help`")
-    found = scaffold.rules_of(rules) if every else (scaffold.rule_of(rules, alert),)
+    found = scaffold.rules_of(rules) if every else {alert: scaffold.rule_of(rules, alert)}
+    for own in found.values():
+        scaffold.refuse_unusable(own)  # all of them, before any is written
     home = settings.home()
     environment = environment or next(iter(settings.environments()), "production")
     service = service or _first_service(environment)
-    for rule in found:
-        written = scaffold.write(rule, home, environment=environment, service=service)
-        print(f"{written.notebook.relative_to(home)}  {written.parameters.relative_to(home)}")
-    print(f"\nRun it:         runbook run {found[0].alert} -e {environment}")
-    print("Then fill in what is marked TODO; `runbook lint` names it.")
+    written = []
+    for name, own in found.items():
+        if every and scaffold.is_there(name, home):
+            print(f"{name} has a runbook already: left as it is")
+            continue
+        files = scaffold.write(own[0], home, environment=environment, service=service, others=own[1:])
+        print(f"{files.notebook.relative_to(home)}  {files.parameters.relative_to(home)}")
+        written.append(name)
+    if written:
+        print(f"\nRun it:         runbook run {written[0]} -e {environment}")
+        print("Then fill in what is marked TODO; `runbook lint` names it.")
 
 
 def _first_service(environment: str) -> str:
@@ -77,13 +85,17 @@ def tidy_notebooks(
 def _replace(path: Path, text: str) -> None:
     """In one move, so that no half of a notebook is ever there."""
     part = path.with_suffix(".ipynb.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}", remedy="see its folder") from None
 
 
 @app.command("text")
 def show_text(notebook: Annotated[Path, typer.Argument(help="A notebook.")]) -> None:
     """Print a notebook as text, for readers and for `git diff` (see CONTRIBUTING)."""
     from runbooklib import notebookfile
+    from runbooklib.render.sentences import visible
 
-    print(notebookfile.as_text(notebookfile.read(notebook)), end="")
+    print(visible(notebookfile.as_text(notebookfile.read(notebook))), end="")

@@ -99,8 +99,8 @@ def pretty(text: str) -> str:
 def parsed(text: str) -> Any:
     """The expression's tree, or None where it does not parse: that is a message of its own."""
     try:
-        return promql.parse(text)
-    except ValueError:
+        return expression.parse(text)
+    except ParameterError:
         return None
 
 
@@ -108,10 +108,9 @@ def check(material: Material) -> Iterator[Message]:
     """What is wrong with the expressions by themselves."""
     for query in queries(material):
         try:
-            tree = promql.parse(query.text)
-        except ValueError as error:
-            text = f"{query.asker}: this is no PromQL: {' '.join(str(error).split())}"
-            yield SYNTAX.at(query.file, query.line, text)
+            tree = expression.parse(query.text)
+        except ParameterError as error:
+            yield SYNTAX.at(query.file, query.line, f"{query.asker}: {error.message}")
             continue
         if material.catalogue:
             yield from _unknown(query, tree, material.catalogue)

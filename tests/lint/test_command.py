@@ -94,6 +94,16 @@ def test_bad_input_is_exit_code_3_and_says_what_to_do(tmp_path: Path, words: lis
     assert told in ended.err
 
 
+@pytest.mark.parametrize("deep", ["(" * 60_000 + "x" + ")" * 60_000, "-" * 60_000 + "x"])
+def test_an_expression_that_is_too_deep_is_a_finding_and_no_crash(tmp_path: Path, deep: str) -> None:
+    home = sound(tmp_path)
+    home.edit("rules.yml", 'expr: up{job="shop"} == 0 or absent(up{job="shop"})', f"expr: '{deep}'")
+    ended = lint(tmp_path, "--rules", str(home.rules))
+    assert ended.code == 1
+    assert "promql-syntax: ShopDown: " in ended.out
+    assert "is too long to be read" in ended.out
+
+
 def test_explain_shows_a_rule_with_an_example_of_either_side(tmp_path: Path) -> None:
     sound(tmp_path)
     told = lint(tmp_path, "--explain", "up-without-absent").out

@@ -56,10 +56,27 @@ def test_ids_are_kept_and_missing_ones_are_made_of_what_the_cell_says() -> None:
     assert ids == ["error-rate", "error-rate-2", "the-alert", "x", "twice", "z"]
 
 
+def test_a_name_that_is_made_takes_no_id_of_a_later_cell() -> None:
+    told = tidied(cell("incident.check(error_rate)"), cell("x = 1", id="error-rate"))
+    assert [one["id"] for one in told["cells"]] == ["error-rate-2", "error-rate"]
+
+
 def test_white_space_at_the_end_is_taken_away_and_tags_are_sorted() -> None:
     told = tidied(cell("a  \n\nb\n\n", id="c", metadata={"tags": ["z", "a"], "trusted": True}))
     assert told["cells"][0]["source"] == ["a\n", "\n", "b"]
     assert told["cells"][0]["metadata"] == {"tags": ["a", "z"]}
+
+
+def test_white_space_within_a_string_is_its_value_and_stays() -> None:
+    kept = 'text = """a  \nb"""'
+    told = tidied(cell(kept + "\nx = 1  "), cell("%%bash  \nls  "), cell("a  \r\nb", "markdown"))
+    assert ["".join(one["source"]) for one in told["cells"]] == [kept + "\nx = 1", "%%bash\nls", "a\nb"]
+
+
+def test_a_picture_that_is_attached_to_prose_stays() -> None:
+    attached = {"a.png": {"image/png": "eA=="}}
+    told = tidied(cell("![](attachment:a.png)", "markdown", attachments=attached))
+    assert told["cells"][0]["attachments"] == attached
 
 
 def test_as_text_a_cell_is_a_line_with_its_id_and_then_its_source() -> None:
@@ -67,7 +84,23 @@ def test_as_text_a_cell_is_a_line_with_its_id_and_then_its_source() -> None:
     assert text == "--- code one (2 outputs)\nx = 1\n"
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"cells": [1]}', '{"cells": [{"cell_type": "code"}]}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"cells": [1]}',
+        '{"cells": [{"cell_type": "code"}]}',
+        '{"cells": [{"cell_type": "code", "source": [1]}]}',
+        '{"cells": [{"cell_type": "code", "source": "", "metadata": {"tags": [{}]}}]}',
+        '{"cells": [{"cell_type": "code", "source": "", "outputs": 3}]}',
+        '{"cells": [{"cell_type": "code", "source": "\\ud800"}]}',
+        '{"cells": [], "metadata": []}',
+        '{"cells": [], "metadata": {"kernelspec": 1}}',
+        "[" * 100_000,
+    ],
+)
 def test_what_is_no_notebook_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "x.ipynb"
     path.write_text(text)
