@@ -9,7 +9,7 @@ import promql_parser as promql
 
 from runbooklib.errors import ParameterError
 
-_COMPARISONS = frozenset({">", ">=", "<", "<=", "==", "!="})
+COMPARISONS = frozenset({">", ">=", "<", "<=", "==", "!="})
 _TURNED = {">": "<", ">=": "<=", "<": ">", "<=": ">=", "==": "==", "!=": "!="}
 _MATCHES = {"Equal": "=", "NotEqual": "!=", "Re": "=~", "NotRe": "!~"}
 _ABSENCE = frozenset({"absent", "absent_over_time"})
@@ -115,7 +115,7 @@ def _condition(tree: Any) -> Condition | None:
 
 
 def _of_binary(tree: Any, operator: str) -> Condition | None:
-    if operator in _COMPARISONS:
+    if operator in COMPARISONS:
         return None if _is_absence(tree.lhs) else _compared(tree, operator)
     # What stands behind `unless` is not what the alert asks for, and beside something that fires by itself
     # the second half of an `or` is half the truth.
@@ -206,7 +206,7 @@ def is_absence(text: str) -> bool:
 
 def _is_absence(tree: Any) -> bool:
     bare = _bare(tree)
-    if isinstance(bare, promql.BinaryExpr) and str(bare.op) in _COMPARISONS:
+    if isinstance(bare, promql.BinaryExpr) and str(bare.op) in COMPARISONS:
         return _is_absence(bare.lhs) and number(bare.rhs) is not None
     return isinstance(bare, promql.Call) and bare.func.name in _ABSENCE
 

@@ -98,8 +98,8 @@ class Incident:
         finding = self._answer(check, limits)
         self._symptoms[_name(check, limits)] = finding
         if self.scene.onset is None:
-            # Another alert that fires is not yet a disturbance of what is measured here.
-            disturbed = any(f.status >= Status.WARNING and f.limit is not None for f in self.findings)
+            # That another alert fires measures nothing here, so it disturbs nothing either.
+            disturbed = any(f.status >= Status.WARNING and f.measured is not None for f in self.findings)
             self.scene = replace(self.scene, onset=onset_of(self.findings), is_disturbed=disturbed)
         self._audience.found(self, finding, self._tape.take_recorded())
         return finding

@@ -49,8 +49,8 @@ def find(alert: str) -> Runbook:
             remedy="tag the cell that declares them",
         )
     heading = next((source(cell) for cell in cells if cell["cell_type"] == "markdown"), alert)
-    title = heading.splitlines()[0].lstrip("# ").strip().rpartition(": ")[2]
-    return Runbook(alert, path, title, parameters.declared(source(tagged[0])))
+    names, _, title = heading.splitlines()[0].lstrip("# ").strip().partition(": ")
+    return Runbook(alert, path, title or names, parameters.declared(source(tagged[0])))
 
 
 def _notebooks() -> dict[str, Path]:

@@ -23,7 +23,14 @@ def component_status(scene: Scene, *, component: str = "") -> Finding:
     last = frame.iloc[-1].dropna()
     if last.empty:
         raise NoDataError("the service reports no component", system="prometheus")
+    gone = [str(name) for name in frame.columns if name not in last.index and frame[name].notna().any()]
     ill = [str(name) for name in last.index if last[name] < 1]
+    if gone and not ill:
+        raise NoDataError(
+            f"the service no longer reports {', '.join(gone)}",
+            system="prometheus",
+            remedy="ask its health page, which sets these metrics",
+        )
     since = (
         began(frame[ill].min(axis=1), below=1.0, bridging_seconds=2 * scene.window.step_seconds)
         if ill
@@ -54,9 +61,8 @@ def health_page_contradicted(scene: Scene) -> Finding:
     """
     scene.need_live("web")
     page = scene.sources.web.page(scene.service.health)
-    components = page.json.get("components") if isinstance(page.json, dict) else None
-    database = components.get("database") if isinstance(components, dict) else None
-    if not isinstance(database, dict) or "status" not in database:
+    database = page.components.get("database", {})
+    if "status" not in database:
         raise NonsenseError(
             "the health page does not speak of the database", system="web", target=scene.service.url
         )

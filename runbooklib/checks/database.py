@@ -207,6 +207,8 @@ def dead_rows(scene: Scene, *, above: float, least_rows: float = 10_000) -> Find
     """
     scene.need_live("postgres")
     tables = scene.sources.postgres.table_activity()
+    if tables.empty:
+        raise NoDataError("the server counts no tables", system="postgres")
     every = tables["rows"] + tables["dead_rows"]
     large = tables.assign(share=tables["dead_rows"] / every.where(every > 0))[every >= least_rows]
     if large.empty:

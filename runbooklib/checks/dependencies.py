@@ -75,7 +75,7 @@ def health_page(scene: Scene) -> Finding:
             target=scene.service.url,
         )
     told = str(page.json["status"])
-    ill = [name for name, state in _components(page.json).items() if state in ("unhealthy", "error")]
+    ill = [name for name, part in page.components.items() if part.get("status") in ("unhealthy", "error")]
     sound = page.status == 200 and told == "healthy"
     return Finding(
         status=Status.OK if sound else Status.WARNING,
@@ -87,23 +87,15 @@ def health_page(scene: Scene) -> Finding:
     )
 
 
-def _components(page: dict[str, object]) -> dict[str, str]:
-    components = page.get("components")
-    if not isinstance(components, dict):
-        return {}
-    return {str(name): str(c.get("status", "")) for name, c in components.items() if isinstance(c, dict)}
-
-
 def component_health(scene: Scene, *, component: str) -> Finding:
     """What does the health page say of {component}?"""
     scene.need_live("web")
     page = scene.sources.web.page(scene.service.health)
-    components = _components(page.json) if isinstance(page.json, dict) else {}
-    if component not in components:
+    if "status" not in page.components.get(component, {}):
         raise NonsenseError(
             f"the health page does not speak of {component}", system="web", target=scene.service.url
         )
-    state = components[component]
+    state = str(page.components[component]["status"])
     return Finding(
         status=Status.WARNING if state in ("unhealthy", "error", "not_configured") else Status.OK,
         template="{component} is “{state}”.",

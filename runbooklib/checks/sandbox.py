@@ -43,9 +43,7 @@ def pool_as_told(scene: Scene) -> Finding:
     """
     scene.need_live("web")
     page = scene.sources.web.page(scene.service.health)
-    components = page.json.get("components") if isinstance(page.json, dict) else None
-    pool = components.get("sandbox_pool") if isinstance(components, dict) else None
-    told = pool.get("available_containers") if isinstance(pool, dict) else None
+    told = page.components.get("sandbox_pool", {}).get("available_containers")
     if not isinstance(told, int):
         raise NonsenseError(
             "the health page does not say how many sandboxes are free",

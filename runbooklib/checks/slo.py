@@ -6,7 +6,7 @@ Workbook, chapter 5: at 14.4 a budget of 30 days loses 2 % in an hour, at 6 it l
 """
 
 from runbooklib import promql, queries
-from runbooklib.errors import NoDataError
+from runbooklib.errors import NoDataError, Reason
 from runbooklib.findings import Finding, Status
 from runbooklib.queries import Outcomes
 from runbooklib.scene import Scene
@@ -38,11 +38,13 @@ def error_budget(
     lasted = f"{max(1, int((scene.window.end - began_at).total_seconds()))}s"
     spent = _grew(scene, outcomes.failed, lasted, absent=0.0) / allowed
     now = _one(scene, queries.share_of(scene.target, outcomes))
-    burn = (now or 0.0) / (1 - success)
+    burn = None if now is None else now / (1 - success)
     left = 1 - failed / allowed
+    status = _status(left, burn)
     return Finding(
-        status=_status(left, burn),
-        template=(_BEGAN if scene.onset else _QUIET) + ("" if known >= period else _SHORT),
+        status=status,
+        reason=Reason.NO_DATA if status is Status.UNKNOWN else None,
+        template=_template(scene, burn) + ("" if known >= period else _SHORT),
         facts={
             "left": left,
             "budget": (1 - success) * period,
@@ -65,6 +67,10 @@ _BEGAN = (
     "has used {spent:percent} of it ({spent_seconds:seconds}), and it is being spent {burn:number} times as "
     "fast as it may be."
 )
+_STOPPED = (
+    "{left:percent} of the budget of {over} is left by what was counted (it is {budget:seconds} of total "
+    "failure), and nothing is being counted now: what fails without being counted is not in it."
+)
 _QUIET = (
     "{left:percent} of the budget of {over} is left (it is {budget:seconds} of total failure); it is being "
     "spent {burn:number} times as fast as it may be."
@@ -81,10 +87,18 @@ def _outcomes(scene: Scene, of: str) -> Outcomes:
     return counted[of](scene.target)
 
 
-def _status(left: float, burn: float) -> Status:
-    if burn > FAST_BURN:
+def _template(scene: Scene, burn: float | None) -> str:
+    if burn is None:
+        return _STOPPED
+    return _BEGAN if scene.onset else _QUIET
+
+
+def _status(left: float, burn: float | None) -> Status:
+    if burn is not None and burn > FAST_BURN:
         return Status.CRITICAL
-    return Status.WARNING if left <= 0 or burn > SLOW_BURN else Status.OK
+    if left <= 0 or (burn is not None and burn > SLOW_BURN):
+        return Status.WARNING
+    return Status.UNKNOWN if burn is None else Status.OK
 
 
 def _known_seconds(scene: Scene, over: str) -> float:

@@ -15,8 +15,8 @@ def scraped(scene: Scene) -> Finding:
     """Does Prometheus reach the service?
 
     `up` of its targets. `up == 0` cannot fire where the target itself is gone, so that is told apart: no
-    sample at the end of the window is a target that vanished, or that was never there. One that answers now
-    and did not all through the last rate window comes and goes.
+    sample at the end of the window is a target that vanished, or that was never there, also where others are
+    left. One that answers now and did not all through the last rate window comes and goes.
     """
     query = promql.selector("up", scene.labels)
     frame = scene.sources.prometheus.range(query, scene.window)
@@ -25,13 +25,15 @@ def scraped(scene: Scene) -> Finding:
         return _vanished(frame, query)
     recent = frame.loc[frame.index > scene.window.end - timedelta(seconds=measures.fresh_seconds(scene))]
     uptime, down = float(recent.min(axis=1).mean()), int((last == 0).sum())
+    gone = len(frame.columns) - len(last)
     since = began(frame.min(axis=1), below=0.5, bridging_seconds=measures.fresh_seconds(scene))
-    is_sound = not down and uptime == 1
+    is_sound = not down and not gone and uptime == 1
     return Finding(
         status=Status.OK if is_sound else Status.CRITICAL if down else Status.WARNING,
-        template=_told(down, uptime),
+        template=_told(down, gone, uptime),
         facts={
             "down": down,
+            "gone": gone,
             "all": len(last),
             "uptime": uptime,
             "error": _last_error(scene) if down else "",
@@ -45,9 +47,11 @@ def scraped(scene: Scene) -> Finding:
     )
 
 
-def _told(down: int, uptime: float) -> str:
+def _told(down: int, gone: int, uptime: float) -> str:
     if down:
         return "Prometheus cannot reach {down} of {all} targets: “{error}”"
+    if gone:
+        return "Targets that vanished within this window: {gone}; Prometheus reaches the {all} that are left."
     if uptime < 1:
         return "The target comes and goes: it was up for {uptime:percent} of the last moments, and is now."
     return "Prometheus reaches all {all} targets."

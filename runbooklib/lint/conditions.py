@@ -7,7 +7,7 @@ from typing import Any
 
 import promql_parser as promql
 
-from runbooklib.expression import number
+from runbooklib.expression import COMPARISONS, number
 from runbooklib.lint import queries, syntax
 from runbooklib.lint.material import Material, PlacedRule
 from runbooklib.lint.message import Message, Needs, Rule, Severity
@@ -155,7 +155,7 @@ def _alternatives(node: Any) -> Iterator[list[Any]]:
 
 
 def _is_comparison(node: Any) -> bool:
-    return isinstance(node, promql.BinaryExpr) and str(node.op) in syntax.COMPARISONS
+    return isinstance(node, promql.BinaryExpr) and str(node.op) in COMPARISONS
 
 
 def _is_share(node: Any) -> bool:

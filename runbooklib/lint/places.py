@@ -43,19 +43,23 @@ def in_yaml(text: str) -> dict[Path, int]:
         node = yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError:
         return {}
-    return dict(_walk(node, ())) if node else {}
+    return dict(_walk(node, (), set())) if node else {}
 
 
-def _walk(node: yaml.Node, path: Path) -> Iterator[tuple[Path, int]]:
+def _walk(node: yaml.Node, path: Path, seen: set[int]) -> Iterator[tuple[Path, int]]:
+    # An alias is the same node again: walked once, or a bomb of aliases would be unfolded here.
+    if id(node) in seen:
+        return
+    seen.add(id(node))
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             below = (*path, str(key.value))
             yield below, key.start_mark.line + 1
-            yield from _walk(value, below)
+            yield from _walk(value, below, seen)
     elif isinstance(node, yaml.SequenceNode):
         for number, value in enumerate(node.value):
             yield (*path, number), value.start_mark.line + 1
-            yield from _walk(value, (*path, number))
+            yield from _walk(value, (*path, number), seen)
 
 
 def nearest(lines: Lines, path: Path) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from runbooklib.errors import EvidenceError
 from runbooklib.lint import queries, syntax
 from runbooklib.lint.material import Material, PlacedRule, YamlFile
 from runbooklib.lint.message import Message, Needs, Rule, Severity
@@ -109,13 +110,19 @@ def has_amtool() -> bool:
 def _invalid(routing: YamlFile) -> Iterator[Message]:
     if not has_amtool():
         return
-    ended = subprocess.run(
-        ["amtool", "check-config", str(routing.path)],
-        capture_output=True,
-        text=True,
-        timeout=_SECONDS,
-        check=False,
-    )
+    try:
+        ended = subprocess.run(
+            ["amtool", "check-config", "--", str(routing.path)],
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise EvidenceError(
+            f"amtool did not say within {_SECONDS} s whether {routing.file} can be read",
+            remedy="run `amtool check-config` on it",
+        ) from None
     if ended.returncode:
         told = (ended.stderr + ended.stdout).strip().splitlines()
         failed = next((line for line in told if "FAILED" in line), told[-1] if told else "no reason given")

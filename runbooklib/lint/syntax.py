@@ -9,7 +9,6 @@ import promql_parser as promql
 from runbooklib.expression import number
 from runbooklib.lint.metrics import Catalogue
 
-COMPARISONS = {">", ">=", "<", "<=", "==", "!="}
 # Aggregations that pick series and keep their labels, and functions whose answer has none.
 _PICKING = {"topk", "bottomk", "limitk", "limit_ratio"}
 _WITHOUT_LABELS = {"scalar", "time", "vector", "pi"}

@@ -27,6 +27,13 @@ class Page:
     request_id: str
     location: str = ""
 
+    @property
+    def components(self) -> dict[str, dict[str, Any]]:
+        """What a health page says of its service's parts, by their names; empty where it says nothing."""
+        told = self.json.get("components") if isinstance(self.json, dict) else None
+        parts = told.items() if isinstance(told, dict) else ()
+        return {str(name): part for name, part in parts if isinstance(part, dict)}
+
 
 class Web:
     """One service's pages, only ever read.

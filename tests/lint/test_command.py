@@ -104,6 +104,14 @@ def test_an_expression_that_is_too_deep_is_a_finding_and_no_crash(tmp_path: Path
     assert "is too long to be read" in ended.out
 
 
+def test_a_bomb_of_aliases_in_a_rule_file_is_not_unfolded(tmp_path: Path) -> None:
+    home = sound(tmp_path)
+    bomb = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60))
+    home.rules.write_text(bomb + home.rules.read_text())
+    ended = lint(tmp_path, "--rules", str(home.rules))
+    assert (ended.code, ended.out) == (0, "")
+
+
 def test_explain_shows_a_rule_with_an_example_of_either_side(tmp_path: Path) -> None:
     sound(tmp_path)
     told = lint(tmp_path, "--explain", "up-without-absent").out

@@ -80,7 +80,10 @@ SERIES: dict[tuple[str, str], list[tuple[str, str, Value]]] = {
         ("down", "", jump(1, 0)),
         ("gone", "", ends(1)),
         ("budget", "", constant(1)),
+        ("outage", "", jump(1, 0)),
         ("surge", "", constant(1)),
+        ("halved", "", ends(1)),
+        ("halved", ',zone="b"', constant(1)),
         ("flapping", "", lambda now, number: float(now < BROKE or number % 2 == 1)),
     ],
     ("process_start_time_seconds", "gauge"): [
@@ -101,6 +104,7 @@ SERIES: dict[tuple[str, str], list[tuple[str, str, Value]]] = {
     ("http_requests", "counter"): [
         *((name, ',status_code="200"', counter(10)) for name in ("sound", "leaking", "restarted", "workers")),
         ("surge", ',status_code="200"', counter(10, 40)),
+        ("outage", ',status_code="200"', lambda now, n: counter(10)(now, n) if now < BROKE else None),
         ("budget", ',status_code="200"', counter(10)),
         ("budget", ',status_code="500"', counter(0, 0.5)),
     ],
@@ -119,6 +123,8 @@ SERIES: dict[tuple[str, str], list[tuple[str, str, Value]]] = {
     ],
     ("app_health_status", "gauge"): [
         ("sound", ',component="database"', constant(1)),
+        ("silent", ',component="database"', ends(1)),
+        ("silent", ',component="api"', constant(1)),
         ("ill", ',component="database"', jump(1, 0)),
         ("ill", ',component="api"', constant(1)),
     ],
@@ -214,6 +220,30 @@ def test_a_target_that_is_down_and_one_that_vanished_are_told_apart(prometheus: 
 def test_a_target_that_comes_and_goes_is_no_sound_one(prometheus: str) -> None:
     assert scraped(scene(prometheus, "flapping")).status is not Status.OK
     assert scraped(scene(prometheus, "sound")).status is Status.OK
+
+
+def test_a_target_that_vanished_beside_another_is_not_passed_over(prometheus: str) -> None:
+    finding = scraped(scene(prometheus, "halved"))
+    assert finding.status is Status.WARNING
+    assert "vanished within this window: 1" in sentence(finding)
+
+
+def test_a_component_that_is_no_longer_reported_is_not_healthy(prometheus: str) -> None:
+    with pytest.raises(NoDataError, match="no longer reports database"):
+        component_status(scene(prometheus, "silent"))
+
+
+def test_a_budget_says_that_nothing_is_counted_while_nothing_is(prometheus: str) -> None:
+    """In an outage no request fails, since none is counted: that is no budget that is kept."""
+    finding = error_budget(
+        scene(prometheus, "outage", onset=BROKE),
+        promise="Availability",
+        of="requests",
+        success=0.995,
+        over="2h",
+    )
+    assert (finding.status, finding.reason, finding.facts["burn"]) == (Status.UNKNOWN, Reason.NO_DATA, None)
+    assert "nothing is being counted now" in sentence(finding)
 
 
 def test_a_target_that_never_was_is_critical_and_not_ok(prometheus: str) -> None:

@@ -129,12 +129,12 @@ def test_what_a_system_warned_of_is_never_ok() -> None:
     assert incident.check(sound).status is Status.OK
 
 
-def test_only_what_is_beyond_a_limit_disturbs_what_is_usual() -> None:
+def test_only_what_measured_something_wrong_disturbs_what_is_usual() -> None:
     def other_alert(_: Scene) -> Finding:
         return Finding(status=Status.WARNING, template="Another alert fires.")
 
     def always_slow(_: Scene) -> Finding:
-        return Finding(status=Status.WARNING, template="Slow.", measured=2.0, limit=1.0)
+        return Finding(status=Status.WARNING, template="Slow.", measured=2.0)
 
     incident, _ = opened()
     incident.check(other_alert)

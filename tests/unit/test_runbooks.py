@@ -73,3 +73,12 @@ def test_a_run_of_one_alert_cannot_be_given_the_name_of_another(home: Path) -> N
     (home / "parameters" / "Second.yaml").unlink()
     with pytest.raises(ParameterError, match=r"Second\.yaml: alert is 'First' in a run of Second"):
         runbooks.chosen(runbook, {})
+
+
+def test_a_title_keeps_its_colons_and_one_without_is_the_heading(home: Path) -> None:
+    path = home / "notebooks" / "Small.ipynb"
+    plain = path.read_text()
+    path.write_text(plain.replace("# Small: a small runbook", "# Small: disk: nearly full"))
+    assert runbooks.find("Small").title == "disk: nearly full"
+    path.write_text(plain.replace("# Small: a small runbook", "# Small"))
+    assert runbooks.find("Small").title == "Small"
