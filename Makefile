@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install servers demo recordings lab lab-down check test lock clean
+.PHONY: help install servers demo recordings lab lab-down check test survive lock clean
 
 python := .venv/bin/python
 stamp := .venv/.installed
@@ -42,6 +42,9 @@ check: install ## format, lint and types, of the code and of the runbooks
 
 test: install servers check ## everything: check, then all tests on real servers
 	$(python) -m pytest
+
+survive: install servers ## bring about every fault and hostile input, and print the table (SEED=n, WRITE=1: keep it)
+	$(python) -m tests.survival $(if $(SEED),--seed $(SEED)) $(if $(WRITE),--write)
 
 lock: ## bring requirements.lock in line with pyproject.toml (UPGRADE=1: take the newest versions)
 	@scripts/lock $(if $(UPGRADE),--upgrade)

@@ -4,10 +4,14 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
+from tests.survival.rows import ROWS
+from tests.survival.survey import Survey
 
 # The programs that a server goes by, and what is skipped without it.
 SERVERS = {
@@ -57,6 +61,28 @@ def _version(names: list[str]) -> str:
     return number[0] if number else ""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--rows", default="", help="only tests of these rows of the matrix (F01,H02); all: any row"
+    )
+    parser.addoption("--seed", type=int, default=1, help="of what the survival tests do at random")
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """What the survival tests' random numbers begin with; another one with each `make survive`."""
+    given: int = request.config.getoption("--seed")
+    return given
+
+
+@pytest.fixture
+def survey(record_property: Callable[[str, object], None]) -> Iterator[Survey]:
+    """The counters of the matrix; at the end no process of the test may be left."""
+    found = Survey(record_property)
+    yield found
+    found.nothing_left()
+
+
 def pytest_configure(config: pytest.Config) -> None:
     with ThreadPoolExecutor() as pool:
         versions = pool.map(_version, [programs for programs, _ in SERVERS.values()])
@@ -77,6 +103,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    _choose_rows(config, items)
     for name, version in config.stash[_found].items():
         if version:
             continue
@@ -84,3 +111,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if any(item.path.is_relative_to(place) for place in places):
                 item.add_marker(pytest.mark.skip(reason=f"there is no {name} here: make servers"))
+
+
+def _choose_rows(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Every `row` names rows that there are; slow ones run by `make survive` and where CI is."""
+    wanted = {row for row in config.getoption("--rows").split(",") if row}
+    for item in list(items):
+        rows = {str(row) for mark in item.iter_markers("row") for row in mark.args}
+        if rows - ROWS.keys():
+            raise pytest.UsageError(f"{item.nodeid}: there is no row {', '.join(sorted(rows - ROWS.keys()))}")
+        is_chosen = not wanted or (rows if wanted == {"all"} else rows & wanted)
+        is_due = wanted or not item.get_closest_marker("slow") or os.environ.get("CI") == "true"
+        if not is_chosen or not is_due:
+            items.remove(item)
+            config.hook.pytest_deselected(items=[item])

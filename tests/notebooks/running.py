@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,3 +61,21 @@ def outputs(executed: dict[str, Any]) -> list[dict[str, Any]]:
 
 def errors(executed: dict[str, Any]) -> list[dict[str, Any]]:
     return [output for output in outputs(executed) if output["output_type"] == "error"]
+
+
+def has_ended(pid: int, *, within_seconds: float = 5.0) -> bool:
+    """Whether the process ends soon: one that was killed dies a moment later, when it gets a processor."""
+    ends_at = time.monotonic() + within_seconds
+    while _is_running(pid):
+        if time.monotonic() > ends_at:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _is_running(pid: int) -> bool:
+    """One that ended and that nobody has asked about yet does not run."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

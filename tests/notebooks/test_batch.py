@@ -18,7 +18,7 @@ from runbooklib.batch import Outcome, Planned
 from runbooklib.manifest import verify_bundle
 from runbooklib.render.overview import Row, index_page
 from tests.notebooks import small
-from tests.notebooks.running import BIN, ROOT, Ended, command
+from tests.notebooks.running import BIN, ROOT, Ended, command, has_ended
 
 HOSTILE = '<script>alert(1)</script><img src="http://127.0.0.1:9/x">'
 
@@ -220,12 +220,4 @@ def test_a_batch_that_is_ended_ends_its_runs(interrupted: tuple[int, list[int]])
     code, runs = interrupted
     assert code == 128 + signal.SIGTERM
     assert runs
-    assert [pid for pid in runs if is_running(pid)] == []
-
-
-def is_running(pid: int) -> bool:
-    """Whether the process runs; one that ended and that nobody has asked about yet does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    assert [pid for pid in runs if not has_ended(pid)] == []

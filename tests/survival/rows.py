@@ -1,0 +1,217 @@
+"""The matrix: every fault and hostile input that must not break the witness."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: what happens, and what must hold beyond the rules of docs/survival.md."""
+
+    title: str
+    must: str
+
+
+ROWS: dict[str, Row] = {
+    "F01": Row("kernel SIGKILL mid-cell", 'cause "signal 9"'),
+    "F02": Row("kernel SIGSEGV", "signal 11"),
+    "F03": Row("kernel OOM", "says OOM (read memory.oom_control / exit 9 + counter)"),
+    "F04": Row("kernel `os._exit(0)`", "interrupted, not ok"),
+    "F05": Row("kernel SIGSTOP", "killed at the deadline"),
+    "F06": Row("kernel exits at start", "0 steps run, all not_run"),
+    "F07": Row("kernel hangs at start", "start deadline"),
+    "F08": Row("kernelspec missing", "exit 4"),
+    "F09": Row("silent hang", "heartbeat in journal"),
+    "F10": Row("hang, SIGINT blocked", "SIGKILL of the group"),
+    "F11": Row("each step legal, run too long", "run deadline holds"),
+    "F12": Row("`sys.exit(0)` mid-run", "exit 2, never 0"),
+    "F13": Row(
+        "runner SIGKILL", "next start or `recover` seals the bundle; lines up to 1 s before the kill present"
+    ),
+    "F14": Row("runner SIGTERM", "sealed within 5 s"),
+    "F15": Row("runner SIGINT", "sealed, statuses right"),
+    "F16": Row("runner SIGHUP", "sealed"),
+    "F17": Row("SIGKILL at 200 random moments, 8 MB notebook", "0 invalid (peer 7 of 40)"),
+    "F18": Row("SIGKILL and EIO at every fsync/rename/write of the journal", "valid prefix each time"),
+    "F19": Row("grandchildren", "0 left (own session/cgroup, kill group)"),
+    "F20": Row("fd exhaustion", "cause named"),
+    "F21": Row("fork bomb", "run ends, host fine"),
+    "F22": Row(
+        "200 MB print", "bundle <= 5 MB, RSS < 300 MB, head+tail+byte count+sha256 kept, marked truncated"
+    ),
+    "F23": Row("2 M short lines", "<= 30 s"),
+    "F24": Row("disk full by own output", "last good save intact; rest to the spool directory"),
+    "F25": Row("disk filled by a neighbour", "same"),
+    "F26": Row("read-only remount mid-run", "spool, told where"),
+    "F27": Row("output dir missing", "created or refused before any check"),
+    "F28": Row("not writable", "refused before any check"),
+    "F29": Row("output name exists", "never overwritten"),
+    "F30": Row("two runs, same alert, same instant", "two bundles; one holds the action lock"),
+    "F31": Row("20 runs at once", "all sealed"),
+    "F32": Row("FIFO / directory / `/dev/full` at the path", "refused <= 1 s"),
+    "F33": Row("Prometheus refused", "unknown"),
+    "F34": Row("DNS fails / hangs", "unknown, resolver named"),
+    "F35": Row("black hole", "unknown at the deadline"),
+    "F36": Row("10 s slow", "unknown if over, ok if under"),
+    "F37": Row("trickle 1 byte/2 s", "total deadline, not per read"),
+    "F38": Row("503 with reason", "server's reason shown"),
+    "F39": Row("422 / 400 with reason", "reason shown, not retried"),
+    "F40": Row("429 Retry-After 30", "never waits past the deadline"),
+    "F41": Row("200 HTML", '"not Prometheus: text/html"'),
+    "F42": Row("300 MB body", "cut at 16 MB, RSS < 150 MB"),
+    "F43": Row("truncated / cut / reset", "one retry, then unknown"),
+    "F44": Row("warnings, infos", "verdict at best unknown or ok-with-warning, text kept"),
+    "F45": Row("empty vector", 'unknown "no series", unless the check declares absence good'),
+    "F46": Row("NaN, +Inf", "unknown"),
+    "F47": Row("stale / future sample", "unknown, age shown"),
+    "F48": Row("client clock +/- 10 min", "skew measured from the Date header, server time used"),
+    "F49": Row("wrong resultType, 200 status=error, no data", "unknown"),
+    "F50": Row("PG refused", "unknown"),
+    "F51": Row(
+        "PG too many clients",
+        "**problem** (this is the alert's cause); the diagnosis role still gets in",
+    ),
+    "F52": Row("PG black hole", "connect deadline (peer 131 s)"),
+    "F53": Row("query hangs", "statement_timeout + client cancel; backend gone"),
+    "F54": Row("lock wait", "lock_timeout, blocker pid shown"),
+    "F55": Row("backend terminated mid-query", "unknown, reason kept"),
+    "F56": Row("wrong password / missing role", "unknown, no password in text"),
+    "F57": Row("3 M rows", "cut at row limit, marked"),
+    "F58": Row("server restarts mid-run", "later checks reconnect once"),
+    "F59": Row("socket missing", 'unknown, never "no containers"'),
+    "F60": Row("permission denied", "unknown, group named"),
+    "F61": Row("daemon hung", "<= 10 s (peer 62.8 s / never)"),
+    "F62": Row("daemon 500", "unknown"),
+    "F63": Row("200 MB container log", "tail only, RSS < 100 MB"),
+    "F64": Row("container vanishes between list and inspect", "no crash, recorded"),
+    "F65": Row("daemon restarts mid-run", "unknown, then retry once"),
+    "F66": Row("clock step -1 h / +1 h mid-run", "monotonic durations >= 0, step recorded"),
+    "F67": Row("bad YAML, alias bomb", "exit 3 <= 1 s, line and column"),
+    "F68": Row("unknown parameter", "exit 3, nearest name offered (peer ran the default service)"),
+    "F69": Row("wrong type, 007/NO/12:34:56", "exit 3"),
+    "F70": Row("required parameter missing", "exit 3"),
+    "F71": Row("service SIGKILL between accept and start", "alert not lost: fsync before 200"),
+    "F72": Row(
+        "service SIGKILL mid-run", "on restart: sealed interrupted; re-run only if the runbook says read-only"
+    ),
+    "F73": Row("duplicate deliveries", "1 run"),
+    "F74": Row("500-alert storm", "bounded concurrency, 503 (never 429), 0 lost, 0 double"),
+    "F75": Row("resolved before start / during run", "recorded, no action"),
+    "F76": Row("crash between action intent and outcome", "outcome unknown, no repeat (peer: twice)"),
+    "F77": Row("action does not fix it", "verify says not recovered, exit 5"),
+    "F78": Row("target changed between plan and apply", "refused"),
+    "F79": Row("approval expired / used twice / for another plan", "refused"),
+    "F80": Row("slow or half-open webhook client", "others served <= 1 s"),
+    "H01": Row('parameter name is Python (`y=__import__("os").system(..);service`)', "H1 H4"),
+    "H02": Row("name with newline", "H4"),
+    "H03": Row("name shadows builtin, `__name__`, dash, 10 KB", "H4"),
+    "H04": Row('value with quotes, `\\`, newline, `#`, `"""`', "exact round trip"),
+    "H05": Row("NUL, lone surrogate, U+202E, zero width, 10 MB value", "H4, no 0-byte file"),
+    "H06": Row("`!!python/object/apply`", "H1 H4"),
+    "H07": Row("alias bomb, 100k keys, 10k deep", "H4 <= 1 s"),
+    "H08": Row("`{x.__class__}`, `{x:>999999999}` in value used in a path", "H4"),
+    "H09": Row("alertname `../../x`", "slug + digest, inside root"),
+    "H10": Row("absolute, empty, 300 chars, leading `-`, `CON`, `.`, case/NFC twins", "distinct safe names"),
+    "H11": Row("5,000 labels, 1 MB label", "413"),
+    "H12": Row(
+        "no / wrong / expired token, wrong method, query-string token", "401, constant time, nothing written"
+    ),
+    "H13": Row("replayed body", "1 run"),
+    "H14": Row("100 MB body, chunked for ever, deep JSON, duplicate keys, wrong type", "413/400"),
+    "H15": Row("alert naming a notebook or path", "only the static alert->runbook map"),
+    "H16": Row("labels `action=apply`, `approve=true`", "never grants an action"),
+    "H17": Row("`generatorURL`, `runbook_url` = metadata service, `javascript:`", "never fetched; text only"),
+    "H18": Row('PromQL `"} or vector(1) or up{job="`', "one VectorSelector with the exact label"),
+    "H19": Row("regex value `.*`, `a|b`, catastrophic regex", "only `=`; RE2-quoted if regex is declared"),
+    "H20": Row("backslash, newline in a label", "exact"),
+    "H21": Row("query costing minutes", "server timeout param + deadline"),
+    "H22": Row("302 to another host", "0 requests at listener"),
+    "H23": Row("gzip / deflate bomb", "decoded-size cap"),
+    "H24": Row("200k-deep JSON, 10^400 numbers, duplicate keys", "unknown"),
+    "H25": Row("`<script>` in labels, metric names", "H3"),
+    "H26": Row("invalid UTF-8", "kept as escapes, flagged"),
+    "H27": Row("`'; COPY … TO PROGRAM`", "H1"),
+    "H28": Row("`select 1; commit; update …`", "H5 (role has no DML, one statement, extended protocol)"),
+    "H29": Row(
+        "`SET default_transaction_read_only=off`, `statement_timeout=0`",
+        "role-level denial + client watchdog",
+    ),
+    "H30": Row("identifier injection (table, column, order by)", "`sql.Identifier` + allowlist"),
+    "H31": Row(
+        "diagnostics role writes, `pg_read_file`, `dblink`, `lo_import`, `pg_reload_conf`", "0 succeed"
+    ),
+    "H32": Row("terminate own / superuser / walsender / autovacuum / recycled pid", "refused"),
+    "H33": Row(
+        "container `allowed/../victim`",
+        "H5 (regex `^[a-zA-Z0-9][\\w.-]+$`, resolve to full id, compare Name)",
+    ),
+    "H34": Row("id prefix `9`, empty, `/x`, `%2f`", "refused"),
+    "H35": Row("restart outside the allowlist", "refused, recorded"),
+    "H36": Row("a check tries to create, exec, mount", "refused by our source, 403 by the proxy"),
+    "H37": Row("symlink at output", "O_NOFOLLOW|O_EXCL, victim intact"),
+    "H38": Row("hard link at output", "intact"),
+    "H39": Row("symlinked parent", "refused (dir fds, openat)"),
+    "H40": Row("parent swapped mid-run (race x 1,000)", "inside root always"),
+    "H41": Row("other user reads evidence, journal, connection file", "0600/0700"),
+    "H42": Row("pre-planted temp name", "O_EXCL random"),
+    "H43": Row("git ref `--output=/x`, `-O`, `--upload-pack`", "ref regex + `--end-of-options`"),
+    "H44": Row(
+        "repo config fsmonitor, pager, textconv, hooks, filters",
+        "`-c core.fsmonitor= -c core.hooksPath=/dev/null --no-ext-diff --no-textconv`, env scrubbed",
+    ),
+    "H45": Row("commit message with ESC, HTML, fake trailer", "H3"),
+    "H46": Row("rollback.sh changed between plan and apply", "digest mismatch, refused"),
+    "H47": Row("rollback argument `; rm`, `$(…)`", "argv list, no shell"),
+    "H48": Row("log line in 22 rendering routes", "H3"),
+    "H49": Row("remote image, `javascript:`, meta refresh, CSS `url()`", "0 requests"),
+    "H50": Row("notebook metadata title, cell id, attachment names", "H3"),
+    "H51": Row("`<button data-commandlinker-command>` (CVE-2026-42557, -40171)", "stripped before save"),
+    "H52": Row("`![x](../../etc/passwd)` with embed_images (CVE-2026-39378)", "no host file in output"),
+    "H53": Row("OSC 0/8/52, clear screen, cursor up, DCS, C1 bytes", "terminal shows caret notation"),
+    "H54": Row("`ESC[ … m` used to hide text", "text kept"),
+    "H55": Row("bidi, zero width, homoglyph service names", "shown escaped"),
+    "H56": Row("forged `VERDICT: healthy` line in logs", "report verdict unchanged"),
+    "H57": Row("CSV cell `=cmd|…`", "prefixed"),
+    "H58": Row("DSN as parameter (-p, -f, env, keyring ref)", "H2"),
+    "H59": Row("traceback with locals, `%xmode Verbose`", "H2"),
+    "H60": Row("`http://u:PW@host` errors, 3 clients", "H2"),
+    "H61": Row("token in query string", "H2"),
+    "H62": Row("argv / `/proc/*/environ` of children", "H2"),
+    "H63": Row("cell prints os.environ, `%env`, `!env`", "H2"),
+    "H64": Row(
+        "docker inspect Env, Cmd, Args, Labels, Healthcheck", "allowlist of about 20 leaves; 0 of 6 leak"
+    ),
+    "H65": Row("docker logs, top", "H2"),
+    "H66": Row("pg_stat_activity literals, ALTER ROLE PASSWORD", "query_id + normalised text"),
+    "H67": Row("git remote token, diff of .env", "H2"),
+    "H68": Row("canary in URL, base64, JSON, hex, repr form; split across two stream chunks", "H2"),
+    "H69": Row("card number, e-mail, CN phone, CN id", "masked"),
+    "H70": Row(
+        "canary in chart title, widget state, metadata, cell source",
+        "H2, incl. PNG text drawn from redacted strings only",
+    ),
+    "H71": Row("crash before redaction", "journal never held the raw value"),
+    "H72": Row("edit a verdict in a sealed bundle", "H6"),
+    "H73": Row("drop a step, truncate the tail", "H6"),
+    "H74": Row("swap two bundles' files", "H6"),
+    "H75": Row("notebook source changed between approval and run", "refused"),
+    "H76": Row("re-sign with another key", "H6"),
+    "H77": Row(
+        "roll the whole journal back to a valid prefix", "H6 (head also in the audit log / postmortem)"
+    ),
+    "H78": Row("another local user connects to the kernel", "no TCP port exists"),
+    "H79": Row(
+        "cell edits journal, manifest, sibling bundles", "H6; stated limit if same uid, none if separate uid"
+    ),
+    "H80": Row(
+        "cell approves its own action, reads the approval key",
+        "key not in kernel env, files or memory; refused",
+    ),
+}
+_ACTIONS = "actions do not act yet; it comes with them"
+_SERVICE = "there is no alert service yet; it comes with it"
+# Listed, and never counted as passed.
+NOT_YET: dict[str, str] = {
+    **dict.fromkeys(["F76", "F77", "F78", "F79", "H32", "H35", "H46", "H47", "H75", "H80"], _ACTIONS),
+    **dict.fromkeys(["F71", "F72", "F73", "F74", "F75", "F80"], _SERVICE),
+    **dict.fromkeys(["H09", "H10", "H11", "H12", "H13", "H14", "H15", "H16", "H17"], _SERVICE),
+}
