@@ -1,4 +1,4 @@
-"""A whole executed notebook made fit to be kept: the one place that each of its bytes passes before it is saved.
+"""An executed notebook made fit to be kept: the one place that each of its bytes passes before it is saved.
 
 Secrets go out of it, and with them what redaction cannot read.
 """
@@ -20,6 +20,12 @@ _PICTURE_CHUNKS = frozenset(b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB bKGD pHYs 
 def cleaned(notebook: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
     """The executed notebook (nbformat 4) without secrets, paths of this machine and unreadable parts."""
     kept: dict[str, Any] = redactor.json(_readable(_without_paths(notebook)), Depth.SECRETS)
+    return kept
+
+
+def cleaned_part(part: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
+    """The same for one output, or one cell's metadata."""
+    kept: dict[str, Any] = redactor.json(_readable_part(part), Depth.SECRETS)
     return kept
 
 

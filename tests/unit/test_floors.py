@@ -15,7 +15,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("ground", "errors"),
     (
         "0",
-        "expression findings ledger lockchains promql redact sqltext strictjson tracebacks window yamlfile",
+        "expression findings folders journal keeper ledger lockchains oomkills outputs promql redact sqltext "
+        "strictjson tracebacks window yamlfile",
     ),
     (
         "1",
@@ -31,10 +32,11 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("5", "charts incident"),
     ("6", "render.*"),
     ("7", "cleaning pdf report"),
-    ("7, upstairs", "engine evidence"),
-    ("7, on top", "history"),
+    ("7, upstairs", "account evidence kernels"),
+    ("7, on top", "client history unfinished witness"),
+    ("7, gable", "engine"),
     ("8", "runner scaffold seal session upload"),
-    ("8, upstairs", "batch replay"),
+    ("8, upstairs", "batch recover replay"),
     ("9", "extension notebook webhook"),
     ("9, upstairs", "lint"),
     ("9, on top", "cli"),
