@@ -25,7 +25,10 @@ class KeptKernelManager(AsyncKernelManager):
 
     def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
         """The kernel's own command, with the keeper before it, which nothing of the environment shadows."""
-        return [sys.executable, "-I", "-S", str(_KEEPER), *super().format_kernel_cmd(extra_arguments)]
+        argv = super().format_kernel_cmd(extra_arguments)
+        # Of IPython's kernels, the one that opens no port.
+        argv = ["runbooklib.kernelapp" if word == "ipykernel_launcher" else word for word in argv]
+        return [sys.executable, "-I", "-S", str(_KEEPER), *argv]
 
 
 class Watch:

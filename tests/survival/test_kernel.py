@@ -75,23 +75,29 @@ def test_a_step_that_hangs_ends_at_its_deadline(rig: Rig, fault: str, status_aft
     assert len(beats) >= 3
 
 
+def kernel_in_its_place(folder: Path, script: str) -> dict[str, str]:
+    """The environment in which the kernel of that name is a shell script."""
+    spec = folder / "jupyter" / "kernels" / "python3" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    told = {"argv": ["bash", "-c", script], "display_name": "Broken", "language": "python"}
+    spec.write_text(json.dumps(told))
+    return {"JUPYTER_PATH": str(folder / "jupyter")}
+
+
 @pytest.mark.row("F06")
 def test_a_kernel_that_ends_at_its_start_ran_nothing(rig: Rig, tmp_path: Path) -> None:
-    (tmp_path / "shadow").mkdir()
-    (tmp_path / "shadow" / "ipykernel_launcher.py").write_text("raise SystemExit(3)\n")
     rig.write(rig.step())
-    run = rig.run(environment={"PYTHONPATH": str(tmp_path / "shadow")})
+    run = rig.run(environment=kernel_in_its_place(tmp_path, "echo it has no numpy >&2; exit 3"))
     rig.hold(run, code=4)
     assert set(run.statuses) == {"not_run"}
     assert "the kernel did not start" in run.err
+    assert "it has no numpy" in run.err
 
 
 @pytest.mark.row("F07")
 def test_a_kernel_that_hangs_at_its_start_is_given_up(rig: Rig, tmp_path: Path) -> None:
-    (tmp_path / "shadow").mkdir()
-    (tmp_path / "shadow" / "ipykernel_launcher.py").write_text("import time; time.sleep(1e6)\n")
     rig.write(rig.step())
-    run = rig.run("--within", "4s", environment={"PYTHONPATH": str(tmp_path / "shadow")})
+    run = rig.run("--within", "4s", environment=kernel_in_its_place(tmp_path, "sleep 1000000"))
     rig.hold(run, code=4)
     assert set(run.statuses) == {"not_run"}
     assert run.seconds < 4 + 5 + SLACK_SECONDS

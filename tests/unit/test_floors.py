@@ -15,8 +15,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("ground", "errors"),
     (
         "0",
-        "expression findings folders journal keeper ledger lockchains oomkills outputs promql redact sqltext "
-        "strictjson tracebacks window yamlfile",
+        "expression findings folders journal keeper kernelapp ledger lockchains oomkills outputs promql "
+        "redact sqltext strictjson tracebacks window yamlfile",
     ),
     (
         "1",
