@@ -34,7 +34,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("7", "cleaning pdf report"),
     ("7, upstairs", "account evidence kernels"),
     ("7, on top", "client history unfinished witness"),
-    ("7, gable", "engine"),
+    ("7, gable", "engine papermillengine"),
     ("8", "runner scaffold seal session upload"),
     ("8, upstairs", "batch recover replay"),
     ("9", "extension notebook webhook"),
