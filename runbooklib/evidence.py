@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from runbooklib import ledger, manifest, pdf
+from runbooklib import ledger, manifest, pdf, signature
 from runbooklib.errors import EvidenceError, InputError
 from runbooklib.redact import Depth, Redactor
 from runbooklib.render.page import page
@@ -150,6 +150,7 @@ class Bundle:
                 _write(self._work / VERDICT, canonical(verdict))
             about = {**about, **self._printed()}
             _write(self._work / manifest.FILE, canonical(manifest.describe(self._work, about, home)))
+            signature.sign(self._work)
             return self._publish(datetime.fromisoformat(about["ended_at"]))
         except OSError as error:
             raise EvidenceError(

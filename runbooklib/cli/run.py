@@ -38,12 +38,13 @@ def run_runbook(
     ] = False,
 ) -> None:
     """Run an alert's runbook headlessly, print the answer, and keep the executed notebook as evidence."""
-    from runbooklib import runbooks
+    from runbooklib import runbooks, signature
 
     named = {"environment": environment, "service": service, "at": at, "lookback": lookback}
     given = {name: value for name, value in named.items() if value} | pairs(parameter or [])
     runbook = runbooks.find(alert)
     values = runbooks.chosen(runbook, given)
+    signature.private_key()  # a key that cannot sign is refused now, and not when there is something to sign
     to, chromium = place(output), browser(is_wanted=pdf)
     from runbooklib import runner  # papermill and pandas: only once nothing is left to refuse
 
@@ -86,10 +87,12 @@ class Progress:
 
 def tell(run: Any, *, as_json: bool) -> None:
     """Print what became of a run: the answer, or the verdict alone as JSON."""
+    from runbooklib import ledger
+
+    head = ledger.head_of(run.bundle)
     if as_json:
-        print(
-            json.dumps({**(run.verdict or {}), "bundle": str(run.bundle), "failure": run.failure}, indent=2)
-        )
+        about = {"bundle": str(run.bundle), "failure": run.failure, "head": head}
+        print(json.dumps({**(run.verdict or {}), **about}, indent=2))
     else:
         from runbooklib.render import terminal
 
@@ -98,5 +101,6 @@ def tell(run: Any, *, as_json: bool) -> None:
             out.print()
             out.print(terminal.answer(run.verdict))
         out.print(f"\nEvidence: {run.bundle / 'notebook.html'}  ({run.seconds:.1f} s)", soft_wrap=True)
+        out.print(f"Ledger head, for the postmortem: {head}", soft_wrap=True)
     if run.failure:
         print(f"runbook: the run did not finish: {run.failure}", file=sys.stderr)
