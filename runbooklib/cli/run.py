@@ -9,6 +9,7 @@ import typer
 from runbooklib.cli.doors import EXIT_CODES, RUN_FAILED, app
 from runbooklib.cli.upload import Output, Pdf, browser, complete, place
 from runbooklib.errors import InputError
+from runbooklib.plaintext import quoted
 
 _EXAMPLES = """\b
 Examples:
@@ -41,7 +42,13 @@ def run_runbook(
     from runbooklib import runbooks, signature
 
     named = {"environment": environment, "service": service, "at": at, "lookback": lookback}
-    given = {name: value for name, value in named.items() if value} | pairs(parameter or [])
+    given = {name: value for name, value in named.items() if value}
+    more = pairs(parameter or [])
+    if twice := given.keys() & more.keys():
+        raise InputError(
+            f"--{min(twice)} and -p {min(twice)}=… contradict each other", remedy="leave one out"
+        )
+    given |= more
     runbook = runbooks.find(alert)
     values = runbooks.chosen(runbook, given)
     signature.private_key()  # a key that cannot sign is refused now, and not when there is something to sign
@@ -61,7 +68,9 @@ def pairs(texts: list[str]) -> dict[str, str]:
     for text in texts:
         name, separator, value = text.partition("=")
         if not separator:
-            raise InputError(f"-p {text!r} is not name=value", remedy="for example -p lookback=2h")
+            raise InputError(f"-p {quoted(text)} is not name=value", remedy="for example -p lookback=2h")
+        if name in found:
+            raise InputError(f"-p {quoted(name)} is given twice", remedy="leave one out")
         found[name] = value
     return found
 

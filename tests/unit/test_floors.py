@@ -12,7 +12,7 @@ PACKAGE = ROOT / "runbooklib"
 # The house, from the ground up. A module imports only from the lines before its own; "package.*" are all
 # modules of a package. Floors 1, 7 and 8 have an upper storey, because some of their rooms lean on others.
 FLOORS: tuple[tuple[str, str], ...] = (
-    ("ground", "errors"),
+    ("ground", "errors plaintext"),
     (
         "0",
         "expression findings ledger lockchains promql redact signature sqltext strictjson tracebacks "
