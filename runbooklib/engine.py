@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from papermill.engines import NBClientEngine, NotebookExecutionManager
 from traitlets.config import Config
 
+from runbooklib import signature
 from runbooklib.account import StepStatus, marked
 from runbooklib.cleaning import cleaned
 from runbooklib.client import Client
@@ -156,7 +157,7 @@ class RunbookEngine(NBClientEngine):  # type: ignore[misc]
             # What the kernel says outside of its cells is no output: it tells why one did not start.
             with (Path(folder) / "kernel.log").open("w+b") as log:
                 try:
-                    environment = {**os.environ, **(kernel_environment or {})}
+                    environment = {**signature.kernel_environment(os.environ), **(kernel_environment or {})}
                     return client.execute(env=environment, stdin=watch.line, stdout=log, stderr=log)
                 except RuntimeError as error:
                     raise RuntimeError(f"{error}{_last_line(log)}") from None

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from runbooklib import folders, journal, ledger, manifest, pdf
+from runbooklib import folders, journal, ledger, manifest, pdf, signature
 from runbooklib.errors import EvidenceError, InputError
 from runbooklib.folders import Workplace
 from runbooklib.redact import Depth, Redactor
@@ -186,8 +186,17 @@ class Bundle:
         _write(
             folder / manifest.FILE, canonical(manifest.describe(folder, about, home, left_out)).encode(*_UTF8)
         )
+        self._sign(folder)
         self._publish(datetime.fromisoformat(about["ended_at"]), keeps_journal=bool(about.get("failure")))
         return self.output / self.name
+
+    def _sign(self, folder: Path) -> None:
+        """Where that fails the evidence is kept, unsigned, and `trouble` says so."""
+        (folder / signature.FILE).unlink(missing_ok=True)
+        try:
+            signature.sign(folder)
+        except EvidenceError as error:
+            self.trouble = self.trouble or error.message
 
     def _publish(self, ended_at: datetime, *, keeps_journal: bool) -> None:
         """Enter it in the ledger and give it its name; `recover` completes what is cut short here.

@@ -3,8 +3,8 @@
 Each line holds the SHA-256 of the line before it, that of its bundle's manifest, and when the run ended,
 as the manifest has it too. A line that was changed, removed or moved breaks the chain; a bundle that was
 removed is missed, one that was put there by hand is not in it. What a chain alone cannot show is that its
-newest lines were cut off together with their bundles: for that, keep the last line's hash elsewhere (a
-postmortem is a good place).
+newest lines were cut off together with their bundles, or all of it written anew: for that, the last line's
+hash, the head, must be kept elsewhere. `runbook run` prints it, and a postmortem is a good place.
 """
 
 import fcntl
@@ -90,6 +90,19 @@ def read(folder: Path) -> tuple[list[Line], list[str]]:
             lines.append(line)
         previous = hashlib.sha256(stored).hexdigest()
     return lines, wrong
+
+
+def heads(folder: Path) -> dict[str, str]:
+    """The hash that was the head after each line -> that line's bundle, oldest first."""
+    path = folder / FILE
+    stored = _lines_in(path.read_bytes()) if path.exists() else []
+    return {hashlib.sha256(raw).hexdigest(): line.bundle for raw in stored if (line := _line(raw))}
+
+
+def head_of(bundle: Path) -> str:
+    """The head when this bundle was entered: it vouches for the bundle and all before it; empty without."""
+    found = [head for head, name in heads(bundle.parent).items() if name == bundle.name]
+    return found[-1] if found else ""
 
 
 def _lines_in(content: bytes) -> list[bytes]:

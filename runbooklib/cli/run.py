@@ -10,6 +10,7 @@ import typer
 from runbooklib.cli.doors import EXIT_CODES, RUN_FAILED, app
 from runbooklib.cli.upload import Output, Pdf, browser, complete, place
 from runbooklib.errors import InputError
+from runbooklib.plaintext import quoted
 
 _EXAMPLES = """\b
 Examples:
@@ -43,12 +44,19 @@ def run_runbook(
     ] = False,
 ) -> None:
     """Run an alert's runbook headlessly, print the answer, and keep the executed notebook as evidence."""
-    from runbooklib import runbooks
+    from runbooklib import runbooks, signature
 
     named = {"environment": environment, "service": service, "at": at, "lookback": lookback}
-    given = {name: value for name, value in named.items() if value} | pairs(parameter or [])
+    given = {name: value for name, value in named.items() if value}
+    more = pairs(parameter or [])
+    if twice := given.keys() & more.keys():
+        raise InputError(
+            f"--{min(twice)} and -p {min(twice)}=… contradict each other", remedy="leave one out"
+        )
+    given |= more
     runbook = runbooks.find(alert)
     values = runbooks.chosen(runbook, given)
+    signature.private_key()  # a key that cannot sign is refused now, and not when there is something to sign
     to, chromium = place(output), browser(is_wanted=pdf)
     step_seconds, run_seconds = duration("--step-within", step_within), duration("--within", within)
     from runbooklib import runner  # papermill and pandas: only once nothing is left to refuse
@@ -99,7 +107,9 @@ def pairs(texts: list[str]) -> dict[str, str]:
     for text in texts:
         name, separator, value = text.partition("=")
         if not separator:
-            raise InputError(f"-p {text!r} is not name=value", remedy="for example -p lookback=2h")
+            raise InputError(f"-p {quoted(text)} is not name=value", remedy="for example -p lookback=2h")
+        if name in found:
+            raise InputError(f"-p {quoted(name)} is given twice", remedy="leave one out")
         found[name] = value
     return found
 
@@ -125,10 +135,12 @@ class Progress:
 
 def tell(run: Any, *, as_json: bool) -> None:
     """Print what became of a run: the answer, or the verdict alone as JSON."""
+    from runbooklib import ledger
+
+    head = ledger.head_of(run.bundle)
     if as_json:
-        print(
-            json.dumps({**(run.verdict or {}), "bundle": str(run.bundle), "failure": run.failure}, indent=2)
-        )
+        about = {"bundle": str(run.bundle), "failure": run.failure, "head": head}
+        print(json.dumps({**(run.verdict or {}), **about}, indent=2))
     else:
         from runbooklib.render import terminal
 
@@ -137,6 +149,7 @@ def tell(run: Any, *, as_json: bool) -> None:
             out.print()
             out.print(terminal.answer(run.verdict))
         out.print(f"\nEvidence: {run.bundle / 'notebook.html'}  ({run.seconds:.1f} s)", soft_wrap=True)
+        out.print(f"Ledger head, for the postmortem: {head}", soft_wrap=True)
     if run.failure:
         print(f"runbook: the run did not finish: {run.failure}", file=sys.stderr)
     if run.trouble:

@@ -12,11 +12,11 @@ PACKAGE = ROOT / "runbooklib"
 # The house, from the ground up. A module imports only from the lines before its own; "package.*" are all
 # modules of a package. Floors 1, 7 and 8 have an upper storey, because some of their rooms lean on others.
 FLOORS: tuple[tuple[str, str], ...] = (
-    ("ground", "errors"),
+    ("ground", "errors plaintext"),
     (
         "0",
         "expression findings folders journal keeper kernelapp ledger lockchains oomkills outputs promql "
-        "redact sqltext strictjson tracebacks window yamlfile",
+        "redact signature sqltext strictjson tracebacks window yamlfile",
     ),
     (
         "1",
@@ -34,13 +34,13 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("7", "cleaning pdf report"),
     ("7, upstairs", "account evidence kernels"),
     ("7, on top", "client history unfinished witness"),
-    ("7, gable", "engine papermillengine"),
+    ("7, gable", "engine"),
     ("8", "runner scaffold seal session upload"),
     ("8, upstairs", "batch recover replay"),
     ("9", "extension notebook webhook"),
     ("9, upstairs", "lint"),
     ("9, on top", "cli"),
-    ("9, gable", "__main__"),
+    ("9, gable", "__main__ papermillengine"),
     ("roof: the public API", ""),
 )
 # Packages that are one noun in several files: their modules may import each other.
