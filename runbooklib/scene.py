@@ -17,7 +17,7 @@ from runbooklib.sources.git import Git
 from runbooklib.sources.postgres import Postgres
 from runbooklib.sources.prometheus import Prometheus
 from runbooklib.sources.web import Web
-from runbooklib.tape import Tape
+from runbooklib.tape import DEADLINE_SECONDS, Tape
 from runbooklib.target import Service, Target, Timing
 from runbooklib.window import Window
 
@@ -25,32 +25,49 @@ from runbooklib.window import Window
 class Sources:
     """The systems of one target. Each raises NotConfiguredError where the environment does not name it."""
 
-    def __init__(self, target: Target, tape: Tape) -> None:
+    def __init__(self, target: Target, tape: Tape, *, deadline_seconds: float = DEADLINE_SECONDS) -> None:
         self._target = target
         self._tape = tape
+        self._deadline_seconds = deadline_seconds
 
     @cached_property
     def prometheus(self) -> Prometheus:
         """Metrics and rules."""
         system = configured(self._target.systems.prometheus, "prometheus")
-        return Prometheus(system.url, self._tape, token=self._secret(system.token_env))
+        return Prometheus(
+            system.url,
+            self._tape,
+            token=self._secret(system.token_env),
+            deadline_seconds=self._deadline_seconds,
+        )
 
     @cached_property
     def alertmanager(self) -> Alertmanager:
         """Alerts and silences."""
         system = configured(self._target.systems.alertmanager, "alertmanager")
-        return Alertmanager(system.url, self._tape, token=self._secret(system.token_env))
+        return Alertmanager(
+            system.url,
+            self._tape,
+            token=self._secret(system.token_env),
+            deadline_seconds=self._deadline_seconds,
+        )
 
     @cached_property
     def docker(self) -> Docker:
         """Containers, their events and logs."""
-        return Docker(configured(self._target.systems.docker, "docker").url, self._tape)
+        system = configured(self._target.systems.docker, "docker")
+        return Docker(system.url, self._tape, deadline_seconds=self._deadline_seconds)
 
     @cached_property
     def postgres(self) -> Postgres:
         """Sessions, locks and limits of the database."""
         system = configured(self._target.systems.postgres, "postgres")
-        return Postgres(system.dsn, self._tape, password=self._secret(system.password_env))
+        return Postgres(
+            system.dsn,
+            self._tape,
+            password=self._secret(system.password_env),
+            deadline_seconds=self._deadline_seconds,
+        )
 
     @cached_property
     def web(self) -> Web:
@@ -59,18 +76,24 @@ class Sources:
             raise NotConfiguredError(
                 "the service has no url", system="web", remedy="add it to the environment's file"
             )
-        return Web(self._target.service.url, self._tape)
+        return Web(self._target.service.url, self._tape, deadline_seconds=self._deadline_seconds)
 
     @cached_property
     def dns(self) -> Dns:
         """Names, and what can be reached by them."""
-        return Dns(self._target.systems.dns.nameservers, self._tape)
+        nameservers = self._target.systems.dns.nameservers
+        return Dns(nameservers, self._tape, deadline_seconds=self._deadline_seconds)
 
     @cached_property
     def git(self) -> Git:
         """Deployments."""
         system = configured(self._target.systems.git, "git")
-        return Git(system.repository, self._tape, deployment_tags=system.deployment_tags)
+        return Git(
+            system.repository,
+            self._tape,
+            deployment_tags=system.deployment_tags,
+            deadline_seconds=self._deadline_seconds,
+        )
 
     def _secret(self, variable: str) -> str:
         # A replay asks nobody, so it needs no secret either.
