@@ -24,7 +24,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
         "promdata rulefile series tape target",
     ),
     ("1, upstairs", "settings"),
-    ("1, on top", "containerevents logtail promsession queries runbooks"),
+    ("1, on top", "clocks containerevents logtail promsession queries runbooks"),
     ("2", "sources.*"),
     ("3", "scene"),
     ("3, upstairs", "measures"),
