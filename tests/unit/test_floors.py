@@ -30,7 +30,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("4", "actions.* briefing checks.*"),
     ("5", "charts incident"),
     ("6", "render.*"),
-    ("7", "pdf report"),
+    ("7", "cleaning pdf report"),
     ("7, upstairs", "engine evidence"),
     ("7, on top", "history"),
     ("8", "runner scaffold seal session upload"),
