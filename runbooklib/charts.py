@@ -6,9 +6,11 @@ Colours are those of Okabe and Ito, which people with any colour vision can tell
 import io
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import wraps
 from typing import TYPE_CHECKING
 
 from runbooklib.findings import Finding
+from runbooklib.redact import Redactor
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,6 +51,22 @@ def png(finding: Finding, marks: Sequence[tuple[datetime, str]] = ()) -> bytes:
     FigureCanvasAgg(figure)
     figure.savefig(picture, format="png", metadata={"Software": None})
     return picture.getvalue()
+
+
+def draw_without_secrets(redactor: Redactor) -> None:
+    """From now on every text that matplotlib draws in this process is without secrets, whoever draws it.
+
+    Letters in a picture cannot be taken out of it afterwards.
+    """
+    from matplotlib.text import Text
+
+    plain = getattr(Text.set_text, "__wrapped__", Text.set_text)
+
+    @wraps(plain)
+    def set_text(self: Text, s: object) -> None:
+        plain(self, None if s is None else redactor.text(str(s)))
+
+    Text.set_text = set_text  # type: ignore[method-assign]
 
 
 def _mark(axes: "Axes", marks: Sequence[tuple[datetime, str]]) -> None:

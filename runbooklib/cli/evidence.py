@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from runbooklib.cli.doors import EXIT_CODES, RUN_FAILED, TAMPERED, app
+from runbooklib.cli.doors import EXIT_CODES, RUN_FAILED, TAMPERED, app, one_line
 from runbooklib.cli.run import Progress, tell
 from runbooklib.cli.upload import Output, Pdf, browser, complete, place
 from runbooklib.errors import InputError
@@ -50,11 +50,9 @@ def _compare(changed: tuple[tuple[str, str, str], ...], *, is_identical: bool) -
     if is_identical:
         print("The verdict is the recorded one, to the byte.")
         return
-    from runbooklib.render.sentences import visible
-
     print("The verdict differs from the recorded one:")
     for what, then, now in changed:
-        print(visible(f"  {what}\n    then  {then}\n    now   {now}"))
+        print(f"  {one_line(what)}\n    then  {one_line(then)}\n    now   {one_line(now)}")
 
 
 @app.command("export")
@@ -93,7 +91,7 @@ def verify_evidence(
         wrong += found
         print(f"{'whole  ' if not found else 'CHANGED'}  {path}")
     for line in wrong:
-        print(f"  {line}", file=sys.stderr)
+        print(f"  {one_line(line)}", file=sys.stderr)
     raise typer.Exit(TAMPERED if wrong else 0)
 
 

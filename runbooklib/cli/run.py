@@ -2,11 +2,12 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
-from runbooklib.cli.doors import EXIT_CODES, RUN_FAILED, app
+from runbooklib.cli.doors import EXIT_CODES, RUN_FAILED, app, one_line, redactor
 from runbooklib.cli.upload import Output, Pdf, browser, complete, place
 from runbooklib.errors import InputError
 
@@ -44,6 +45,7 @@ def run_runbook(
     given = {name: value for name, value in named.items() if value} | pairs(parameter or [])
     runbook = runbooks.find(alert)
     values = runbooks.chosen(runbook, given)
+    refuse_secrets(values)
     to, chromium = place(output), browser(is_wanted=pdf)
     from runbooklib import runner  # papermill and pandas: only once nothing is left to refuse
 
@@ -62,7 +64,20 @@ def pairs(texts: list[str]) -> dict[str, str]:
         if not separator:
             raise InputError(f"-p {text!r} is not name=value", remedy="for example -p lookback=2h")
         found[name] = value
+    refuse_secrets(found)
     return found
+
+
+def refuse_secrets(values: Mapping[str, object]) -> None:
+    """Raises InputError for a parameter that holds a secret: parameters are written into the evidence."""
+    from runbooklib.redact import Depth
+
+    for name, value in values.items():
+        if {name: value} != redactor().json({name: value}, Depth.SECRETS):
+            raise InputError(
+                f"the parameter {name!r} holds a password, a token or a key, and parameters are kept",
+                remedy="set an environment variable, and name it in the environment's file (password_env)",
+            )
 
 
 class Progress:
@@ -72,31 +87,32 @@ class Progress:
         from runbooklib.render import terminal
 
         self._console = terminal.console(stderr=True)
-        self._console.print(f"Running {alert} …", style="dim")
+        self._console.print(f"Running {one_line(alert)} …", style="dim")
 
     def __call__(self, finding: dict[str, Any], seconds: float) -> None:
         """Print the finding's line; `seconds` is how long it took."""
         from runbooklib.render import terminal
 
-        self._console.print(
-            terminal.progress_line(finding["status"], finding["check"], finding["says"], seconds),
-            soft_wrap=True,
-        )
+        status, check, says = (one_line(str(finding[name])) for name in ("status", "check", "says"))
+        self._console.print(terminal.progress_line(status, check, says, seconds), soft_wrap=True)
 
 
 def tell(run: Any, *, as_json: bool) -> None:
     """Print what became of a run: the answer, or the verdict alone as JSON."""
+    from runbooklib.redact import Depth
+
+    # What the kernel said of itself, and not what was kept of it.
+    verdict = redactor().json(run.verdict, Depth.SECRETS)
     if as_json:
-        print(
-            json.dumps({**(run.verdict or {}), "bundle": str(run.bundle), "failure": run.failure}, indent=2)
-        )
+        about = {"bundle": str(run.bundle), "failure": one_line(run.failure)}
+        print(json.dumps({**(verdict or {}), **about}, indent=2))
     else:
         from runbooklib.render import terminal
 
         out = terminal.console()
-        if run.verdict is not None:
+        if verdict is not None:
             out.print()
-            out.print(terminal.answer(run.verdict))
+            out.print(terminal.answer(verdict))
         out.print(f"\nEvidence: {run.bundle / 'notebook.html'}  ({run.seconds:.1f} s)", soft_wrap=True)
     if run.failure:
-        print(f"runbook: the run did not finish: {run.failure}", file=sys.stderr)
+        print(f"runbook: the run did not finish: {one_line(run.failure)}", file=sys.stderr)
