@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from runbooklib.errors import EvidenceError
 from runbooklib.incident import OPENING
@@ -26,6 +27,9 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _PICTURE_CHUNKS = frozenset(b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB bKGD pHYs sBIT acTL fcTL fdAT".split())
 # The colours of IPython's tracebacks: they stand within words and tear them apart.
 _COLOUR = re.compile(r"\x1b\[[0-9;]{0,20}m")
+_URL_PASSWORD = re.compile(r"://[^\s/:@'\"\\]*:([^\s/'\"\\@]+)@")
+# Shorter words may be words; and a hostile notebook must not make redaction slow.
+_MEANT, _MOST = 6, 50
 _CELL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MIME = re.compile(r"[\w.+-]{1,60}/[\w.+-]{1,60}")
 # A raw cell goes into nbconvert's pages as it is, unless it says that it is text.
@@ -35,6 +39,8 @@ _RAW = {"format": "text/plain", "raw_mimetype": "text/plain"}
 def cleaned(notebook: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
     """The executed notebook (nbformat 4) without secrets, without paths of this machine, and inert."""
     redactor.allow(_contacts(notebook))
+    for secret in _told_in_urls(notebook):
+        redactor.know(secret)
     metadata = _without_paths(notebook.get("metadata", {}))
     metadata.pop("widgets", None)
     kept: dict[str, Any] = redactor.json({**notebook, "metadata": metadata, "cells": []}, Depth.SECRETS)
@@ -61,6 +67,13 @@ def _contacts(notebook: Mapping[str, Any]) -> Iterator[str]:
             for entry in _entries(packed) if packed else ():
                 if entry.source == OPENING:
                     yield json.dumps(entry.answer, ensure_ascii=False)
+
+
+def _told_in_urls(notebook: Mapping[str, Any]) -> list[str]:
+    """Passwords that stand in a URL somewhere: elsewhere an error may tell them alone."""
+    texts = json.dumps(notebook, ensure_ascii=False)
+    found = {told for one in _URL_PASSWORD.findall(texts) for told in (one, unquote(one))}
+    return sorted(one for one in found if len(one) >= _MEANT and not one.startswith("[redacted:"))[:_MOST]
 
 
 def _entries(packed: dict[str, Any]) -> list[Entry]:

@@ -105,6 +105,7 @@ _SECRET_SHAPES: tuple[_Shape, ...] = (
         _group(0),
     ),
     (re.compile(r"://[^\s/:@'\"]*:([^\s/'\"]+)@"), _group(1)),
+    (re.compile(r"(?i)\bport:? ['\"]([^\s'\"@]+)@"), _group(1)),
     (re.compile(r"(?i)\bbearer\s+([A-Za-z0-9._~+/=-]{8,})"), _group(1)),
     (re.compile(r"\b(?i:basic)\s+(?=\S*(?:\d|=|[a-z][A-Z]))([A-Za-z0-9+/=_-]{8,})"), _group(1)),
     (re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*"), _group(0)),
@@ -154,17 +155,17 @@ def _shared(one: str, other: str) -> int:
     return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
-def _remnant(form: str, text: str, found: re.Match[str]) -> tuple[int, int]:
+def _remnant(form: str, text: str, found: re.Match[str], *, is_piece: bool) -> tuple[int, int]:
     """Where a piece of the form stands that an ellipsis follows or precedes; empty if none does."""
     start, end = found.span()
     if form.startswith(found[0]):
         size = _shared(form, text[start : start + len(form)])
-        if _ELLIPSIS.match(text, start + size):
+        if _ELLIPSIS.match(text, start + size) or (is_piece and start + size == len(text)):
             return start, start + size
     if form.endswith(found[0]):
         before = text[max(0, end - len(form)) : end]
         size = _shared(form[::-1], before[::-1])
-        if text.endswith(("...", "\u2026"), 0, end - size):
+        if text.endswith(("...", "\u2026"), 0, end - size) or (is_piece and end == size):
             return end - size, end
     return start, start
 
@@ -218,9 +219,8 @@ class Redactor:
         Where one begins in a text and ends in another, the first gets all that they say.
         """
         apart, whole = [self.text(text, depth) for text in texts], self.text("".join(texts), depth)
-        if whole == "".join(apart):
-            return apart
-        return [whole, *("" for _ in texts[1:])]
+        told = apart if whole == "".join(apart) else [whole, *("" for _ in texts[1:])]
+        return [self._cut_short(text, is_piece=True) for text in told]
 
     def _replaced(self, found: re.Match[str]) -> str:
         form = found[0] if found[0] in self._known else _BREAKS.sub("", found[0])
@@ -229,17 +229,20 @@ class Redactor:
     def _unless_allowed(self, replace: Callable[[re.Match[str]], str], found: re.Match[str]) -> str:
         return found[0] if found[0] in self._allowed else replace(found)
 
-    def _cut_short(self, text: str) -> str:
-        """The text without the beginnings and ends of secrets that something has cut short (`abcdef...`)."""
+    def _cut_short(self, text: str, *, is_piece: bool = False) -> str:
+        """The text without the beginnings and ends of secrets that something has cut short (`abcdef...`).
+
+        What is a piece of a longer text may also be cut at its own ends.
+        """
         near = [
             f for f in self._known if len(f) > _TELLING and (f[:_TELLING] in text or f[-_TELLING:] in text)
         ]
-        if not near or not _ELLIPSIS.search(text):
+        if not near or not (is_piece or _ELLIPSIS.search(text)):
             return text
         for form in near:
             begun, ended = re.escape(form[:_TELLING]), re.escape(form[-_TELLING:])
             for found in reversed(list(re.finditer(rf"{begun}|{ended}", text))):
-                start, end = _remnant(form, text, found)
+                start, end = _remnant(form, text, found, is_piece=is_piece)
                 text = text[:start] + (self._known[form] if end > start else "") + text[end:]
         return text
 
