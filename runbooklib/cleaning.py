@@ -114,6 +114,8 @@ def _outputs(outputs: Sequence[Mapping[str, Any]], redactor: Redactor) -> list[d
     for chosen in ([p for p in streams if found[p]["name"] == name] for name in sorted(names)):
         _look_through(found, chosen, redactor)
     _look_through(found, streams, redactor)
+    for place in streams:
+        found[place]["text"] = redactor.piece(found[place]["text"])
     return [_output(output, redactor) for output in found if output.get("text") != ""]
 
 
@@ -151,8 +153,10 @@ def _output(output: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
     kept = {"output_type": kind if kind == "execute_result" else "display_data", "data": data, "metadata": {}}
     if kind == "execute_result":
         kept["execution_count"] = output.get("execution_count")
+    left_out += output.get("metadata", {}).get("runbook", {}).get("left_out", [])
     if left_out:
-        kept["metadata"] = {"runbook": {"left_out": left_out}}
+        names = {mime if _MIME.fullmatch(str(mime)) else "?" for mime in left_out}
+        kept["metadata"] = {"runbook": {"left_out": sorted(names)}}
     return kept
 
 
@@ -168,8 +172,7 @@ def _data(data: Mapping[str, Any], redactor: Redactor) -> tuple[dict[str, Any], 
     kept = {mime: told for mime, told in shown.items() if told}
     if "text/markdown" in kept:
         kept.setdefault("text/html", kept.pop("text/markdown"))
-    left_out = sorted(mime if _MIME.fullmatch(mime) else "?" for mime in data.keys() - kept.keys())
-    left_out = [mime for mime in left_out if mime != "text/markdown"]
+    left_out = sorted(mime if _MIME.fullmatch(mime) else "?" for mime in data if not shown[mime])
     if not kept:
         kept["text/plain"] = f"left out: {', '.join(left_out) or 'nothing was shown'}"
     return kept, left_out

@@ -219,8 +219,11 @@ class Redactor:
         Where one begins in a text and ends in another, the first gets all that they say.
         """
         apart, whole = [self.text(text, depth) for text in texts], self.text("".join(texts), depth)
-        told = apart if whole == "".join(apart) else [whole, *("" for _ in texts[1:])]
-        return [self._cut_short(text, is_piece=True) for text in told]
+        return apart if whole == "".join(apart) else [whole, *("" for _ in texts[1:])]
+
+    def piece(self, text: str) -> str:
+        """A text that may begin or end within a secret, of which nobody knows the rest, without that part."""
+        return self._cut_short(text, is_piece=True)
 
     def _replaced(self, found: re.Match[str]) -> str:
         form = found[0] if found[0] in self._known else _BREAKS.sub("", found[0])
