@@ -16,10 +16,11 @@ from urllib.parse import unquote
 from runbooklib.errors import EvidenceError
 from runbooklib.incident import OPENING
 from runbooklib.redact import Depth, Redactor
-from runbooklib.render.inert import inert_cell, inert_html, inert_output, preformatted, words_of
-from runbooklib.render.visibly import visible
+from runbooklib.render.inert import inert_cell, preformatted, words_of
+from runbooklib.render.page import clean, markdown
 from runbooklib.report import FINDING_MIME, RECORDING_MIME, VERDICT_MIME
 from runbooklib.tape import Entry, pack, unpack
+from runbooklib.visibly import visible
 
 _OURS = frozenset({FINDING_MIME, VERDICT_MIME, RECORDING_MIME})
 _EMBEDDED = re.compile(r"(data:image/png;base64,)([A-Za-z0-9+/=]+)")
@@ -192,13 +193,13 @@ def _shown(mime: str, content: Any, redactor: Redactor, depth: Depth) -> Any:
     if mime == "text/html":
         return _html(_EMBEDDED.sub(lambda found: found[1] + _picture_alone(found[2]), text), redactor, depth)
     if mime == "text/markdown":
-        return _html(inert_output(redactor.text(text, depth)), redactor, depth)
+        return _html(markdown(redactor.text(text, depth)), redactor, depth)
     return None
 
 
 def _html(fragment: str, redactor: Redactor, depth: Depth) -> str:
     """HTML without secrets, be they written in entities or torn apart by tags, and inert."""
-    told = inert_html(redactor.text(inert_html(fragment), depth))
+    told = clean(redactor.text(clean(fragment), depth))
     words = words_of(told)
     seen = redactor.text(words, Depth.KNOWN)
     return told if seen == words else preformatted(redactor.text(seen, depth))

@@ -41,7 +41,7 @@ def redactor() -> "Redactor":
 def one_line(told: str) -> str:
     """Any text as one line of ours: without secrets, and without anything that a terminal would act on."""
     from runbooklib.redact import Depth
-    from runbooklib.render.visibly import visible
+    from runbooklib.visibly import visible
 
     return " ".join(visible(redactor().text(told, Depth.SECRETS)).split("\n"))
 

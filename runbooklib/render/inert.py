@@ -11,8 +11,7 @@ from collections.abc import Iterable
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from runbooklib.render.page import clean, markdown
-from runbooklib.render.visibly import visible
+from runbooklib.visibly import visible
 
 _TAG = re.compile(r"<[^>]*>")
 # A picture or a tag, for a reader of Markdown that takes less for code than ours does.
@@ -30,11 +29,6 @@ class _Credulous(MarkdownIt):
         return True
 
 
-def inert_html(fragment: str) -> str:
-    """The fragment with nothing left in it that could run or ask for something, and nothing invisible."""
-    return visible(clean(fragment))
-
-
 def words_of(fragment: str) -> str:
     """What a reader sees of HTML."""
     return html.unescape(_TAG.sub("", fragment))
@@ -43,11 +37,6 @@ def words_of(fragment: str) -> str:
 def preformatted(plain: str) -> str:
     """Text as HTML, its lines as they are."""
     return f"<pre>{html.escape(visible(plain))}</pre>"
-
-
-def inert_output(source: str) -> str:
-    """Markdown that a program wrote, as HTML."""
-    return visible(markdown(source))
 
 
 def inert_cell(source: str) -> str:

@@ -12,6 +12,7 @@ import nh3
 from markdown_it import MarkdownIt
 
 from runbooklib.render.html import text, unformulated
+from runbooklib.visibly import visible
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _TAGS = set(
@@ -117,7 +118,7 @@ def _joined(source: str | Iterable[str]) -> str:
 
 
 def clean(fragment: str) -> str:
-    """The fragment with nothing left in it that could run or ask for something, or count as a formula."""
+    """The fragment with nothing left in it that runs, asks for something, is unseen or counts as formula."""
     kept: str = nh3.clean(
         fragment,
         tags=_TAGS,
@@ -128,7 +129,7 @@ def clean(fragment: str) -> str:
         link_rel="noopener noreferrer",
         strip_comments=True,
     )
-    return _TABLE_CELL.sub(lambda found: found[1] + unformulated(found[2]), kept)
+    return visible(_TABLE_CELL.sub(lambda found: found[1] + unformulated(found[2]), kept))
 
 
 def _allowed(_tag: str, attribute: str, value: str) -> str | None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from runbooklib.findings import Fact, Finding, Status, Verdict
-from runbooklib.render.visibly import visible
+from runbooklib.visibly import visible
 
 __all__ = ["headline", "say", "sentence", "told", "visible"]
 

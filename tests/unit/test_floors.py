@@ -15,7 +15,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("ground", "errors"),
     (
         "0",
-        "expression findings ledger lockchains promql redact sqltext strictjson tracebacks window yamlfile",
+        "expression findings ledger lockchains promql redact sqltext strictjson tracebacks visibly window "
+        "yamlfile",
     ),
     (
         "1",
