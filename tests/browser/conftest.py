@@ -55,7 +55,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostileRun]:
             other_annotation=lines[19] + lines[14],
             subject=f"{lines[23]} {lines[22]} {lines[21]} \u202e {lines[18]} {one}{trailer}",
             health=lines[8],
-            log=[f"ERROR: QueuePool limit of size 5 {line}" for line in (*lines[18:], *lines)],
+            log=[f"ERROR: QueuePool limit of size 5 {line}" for line in lines],
         )
         with running_site(tmp_path_factory.mktemp("site"), told) as site:
             words = json.dumps('up{note="' + lines[0].replace('"', "'") + '"}')

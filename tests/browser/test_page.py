@@ -5,6 +5,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser
 from rich.console import Console
 
@@ -21,6 +22,7 @@ def policy_of(html: str) -> str:
     return head.partition('Content-Security-Policy" content="')[2].partition('"')[0]
 
 
+@pytest.mark.row("H25", "H45", "H48", "H49", "H55")
 def test_a_run_on_a_hostile_site_gives_a_page_in_which_nothing_runs_and_that_asks_nobody(
     run: tuple[Path, str, list[bytes]], browser: Browser
 ) -> None:
@@ -39,12 +41,14 @@ def test_a_run_on_a_hostile_site_gives_a_page_in_which_nothing_runs_and_that_ask
         "QueuePool limit of size 5 <script>window.__pwned=1",
         "\\u{202e}txt.exe",
         "zero\\u{200b}width",
+        "b\\u{430}ckend",
         "\\u{1b}[2J",
         "VERDICT: OK",
     ):
         assert readable in shown, readable
 
 
+@pytest.mark.row("H45", "H56")
 def test_a_forged_verdict_in_a_log_changes_none_that_is_ours(
     run: tuple[Path, str, list[bytes]], browser: Browser
 ) -> None:
@@ -80,6 +84,7 @@ def test_a_hostile_verdict_reaches_a_terminal_as_text(run: tuple[Path, str, list
     assert "\\u{1b}" in told
 
 
+@pytest.mark.row("H48", "H49", "H50")
 def test_a_handmade_notebook_hostile_in_every_output_and_every_field_is_inert(
     browser: Browser, tmp_path: Path
 ) -> None:
@@ -97,6 +102,7 @@ def test_a_handmade_notebook_hostile_in_every_output_and_every_field_is_inert(
             assert link.get_attribute("rel") == "noopener noreferrer"
 
 
+@pytest.mark.row("H49")
 def test_the_policy_alone_already_stops_what_cleaning_might_miss(browser: Browser, tmp_path: Path) -> None:
     """The hostile words as they are, behind our policy: the second lock, tried without the first."""
     with listening() as (beacon, heard):
@@ -109,6 +115,7 @@ def test_the_policy_alone_already_stops_what_cleaning_might_miss(browser: Browse
         assert not [did for did in opened.did if did.startswith(("dialog", "error", "popup"))]
 
 
+@pytest.mark.row("H49")
 def test_without_policy_and_cleaning_the_same_words_do_run_and_ask(browser: Browser, tmp_path: Path) -> None:
     """Else the tests above would prove nothing."""
     with listening() as (beacon, heard):
@@ -119,6 +126,7 @@ def test_without_policy_and_cleaning_the_same_words_do_run_and_ask(browser: Brow
         assert heard
 
 
+@pytest.mark.row("H50")
 def test_the_title_of_a_sealed_page_and_the_parameters_of_a_hostile_notebook_stay_text(
     browser: Browser, tmp_path: Path
 ) -> None:
