@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from runbooklib import folders, journal, ledger, manifest, pdf, signature
+from runbooklib.cleaning import cleaned
 from runbooklib.errors import EvidenceError, InputError
 from runbooklib.folders import Workplace
 from runbooklib.redact import Depth, Redactor
@@ -158,9 +159,10 @@ class Bundle:
     def finish(self, notebook: Mapping[str, Any], about: Mapping[str, Any], home: Path | None) -> Path:
         """Write notebook, page, verdict and manifest, name the folder, enter it in the ledger.
 
-        The notebook must be `cleaned`. `about` goes into the manifest, redacted. Raises EvidenceError.
+        What cells said is cleaned here as a whole. `about` goes into the manifest. Raises EvidenceError.
         """
         redactor = Redactor(environment_secrets())
+        notebook = cleaned(notebook, redactor)
         about = redactor.json({**_dated(self.started_at), **about}, Depth.SECRETS)
         try:
             return self._finish(notebook, about, home)

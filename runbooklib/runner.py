@@ -19,9 +19,9 @@ from runbooklib.evidence import Bundle, fingerprints_of, recording_of, verdict_o
 from runbooklib.history import EVIDENCE_VARIABLE
 from runbooklib.parameters import Value
 from runbooklib.redact import Redactor
-from runbooklib.render.sentences import visible
 from runbooklib.runbooks import Runbook
 from runbooklib.settings import environment_secrets
+from runbooklib.visibly import visible
 from runbooklib.witness import Witness
 
 OnFinding = Callable[[dict[str, Any], float], None]

@@ -8,11 +8,12 @@ from contextlib import suppress
 from typing import Any
 
 from runbooklib.account import Account
-from runbooklib.cleaning import cleaned, cleaned_part
+from runbooklib.cleaning import cleaned, cleaned_output
 from runbooklib.errors import EvidenceError
 from runbooklib.evidence import Bundle
 from runbooklib.journal import Journal
 from runbooklib.redact import Depth, Redactor
+from runbooklib.visibly import visible
 
 
 class Witness:
@@ -40,19 +41,19 @@ class Witness:
 
     def step(self, cell: int, metadata: Mapping[str, Any], execution_count: int | None) -> None:
         """A step begins, or has ended."""
-        told = cleaned_part(metadata, self._redactor)
+        told = self._redactor.json(dict(metadata), Depth.SECRETS)
         self._tell(
             "step", {"cell": cell, "metadata": told, "execution_count": execution_count}, is_synced=True
         )
 
     def shown(self, cell: int, place: int, output: Mapping[str, Any]) -> None:
         """An output is new, or is another than before."""
-        told = cleaned_part(output, self._redactor)
+        told = cleaned_output(output, self._redactor)
         self._tell("output", {"cell": cell, "place": place, "output": told})
 
     def continued(self, cell: int, place: int, text: str) -> None:
         """A stream goes on. The text must be one that can be redacted by itself."""
-        told = self._redactor.text(text, Depth.SECRETS)
+        told = visible(self._redactor.text(text).replace("\r\n", "\n"))
         self._tell("more", {"cell": cell, "place": place, "text": told})
 
     def cleared(self, cell: int) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from runbooklib.cli.doors import EXIT_CODES, RUN_FAILED, TAMPERED, app
+from runbooklib.cli.doors import EXIT_CODES, RUN_FAILED, TAMPERED, app, one_line
 from runbooklib.cli.run import Progress, tell
 from runbooklib.cli.upload import Output, Pdf, browser, complete, place
 from runbooklib.errors import InputError
@@ -62,11 +62,9 @@ def _compare(changed: tuple[tuple[str, str, str], ...], *, is_identical: bool) -
     if is_identical:
         print("The verdict is the recorded one, to the byte.")
         return
-    from runbooklib.render.sentences import visible
-
     print("The verdict differs from the recorded one:")
     for what, then, now in changed:
-        print(visible(f"  {what}\n    then  {then}\n    now   {now}"))
+        print(f"  {one_line(what)}\n    then  {one_line(then)}\n    now   {one_line(now)}")
 
 
 @app.command("export")
@@ -114,7 +112,7 @@ def verify_evidence(
     if public is None:
         print("Not checked: who sealed it (--key PUBLIC.pem)")
     for line in dict.fromkeys(wrong):
-        print(f"  {line}", file=sys.stderr)
+        print(f"  {one_line(line)}", file=sys.stderr)
     raise typer.Exit(TAMPERED if wrong else 0)
 
 

@@ -2,12 +2,13 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from runbooklib.cli.doors import EXIT_CODES, RUN_FAILED, app
+from runbooklib.cli.doors import EXIT_CODES, RUN_FAILED, app, one_line, redactor
 from runbooklib.cli.upload import Output, Pdf, browser, complete, place
 from runbooklib.errors import InputError
 from runbooklib.plaintext import quoted
@@ -56,6 +57,7 @@ def run_runbook(
     given |= more
     runbook = runbooks.find(alert)
     values = runbooks.chosen(runbook, given)
+    refuse_secrets(values)
     signature.private_key()  # a key that cannot sign is refused now, and not when there is something to sign
     to, chromium = place(output), browser(is_wanted=pdf)
     step_seconds, run_seconds = duration("--step-within", step_within), duration("--within", within)
@@ -111,7 +113,20 @@ def pairs(texts: list[str]) -> dict[str, str]:
         if name in found:
             raise InputError(f"-p {quoted(name)} is given twice", remedy="leave one out")
         found[name] = value
+    refuse_secrets(found)
     return found
+
+
+def refuse_secrets(values: Mapping[str, object]) -> None:
+    """Raises InputError for a parameter that holds a secret: parameters are written into the evidence."""
+    from runbooklib.redact import Depth
+
+    for name, value in values.items():
+        if {name: value} != redactor().json({name: value}, Depth.SECRETS):
+            raise InputError(
+                f"the parameter {name!r} holds a password, a token or a key, and parameters are kept",
+                remedy="set an environment variable, and name it in the environment's file (password_env)",
+            )
 
 
 class Progress:
@@ -121,36 +136,36 @@ class Progress:
         from runbooklib.render import terminal
 
         self._console = terminal.console(stderr=True)
-        self._console.print(f"Running {alert} …", style="dim")
+        self._console.print(f"Running {one_line(alert)} …", style="dim")
 
     def __call__(self, finding: dict[str, Any], seconds: float) -> None:
         """Print the finding's line; `seconds` is how long it took."""
         from runbooklib.render import terminal
 
-        self._console.print(
-            terminal.progress_line(finding["status"], finding["check"], finding["says"], seconds),
-            soft_wrap=True,
-        )
+        status, check, says = (one_line(str(finding[name])) for name in ("status", "check", "says"))
+        self._console.print(terminal.progress_line(status, check, says, seconds), soft_wrap=True)
 
 
 def tell(run: Any, *, as_json: bool) -> None:
     """Print what became of a run: the answer, or the verdict alone as JSON."""
     from runbooklib import ledger
+    from runbooklib.redact import Depth
 
-    head = ledger.head_of(run.bundle)
+    # What the kernel said of itself, and not what was kept of it.
+    verdict, head = redactor().json(run.verdict, Depth.SECRETS), ledger.head_of(run.bundle)
     if as_json:
-        about = {"bundle": str(run.bundle), "failure": run.failure, "head": head}
-        print(json.dumps({**(run.verdict or {}), **about}, indent=2))
+        about = {"bundle": str(run.bundle), "failure": one_line(run.failure), "head": head}
+        print(json.dumps({**(verdict or {}), **about}, indent=2))
     else:
         from runbooklib.render import terminal
 
         out = terminal.console()
-        if run.verdict is not None:
+        if verdict is not None:
             out.print()
-            out.print(terminal.answer(run.verdict))
+            out.print(terminal.answer(verdict))
         out.print(f"\nEvidence: {run.bundle / 'notebook.html'}  ({run.seconds:.1f} s)", soft_wrap=True)
         out.print(f"Ledger head, for the postmortem: {head}", soft_wrap=True)
     if run.failure:
-        print(f"runbook: the run did not finish: {run.failure}", file=sys.stderr)
+        print(f"runbook: the run did not finish: {one_line(run.failure)}", file=sys.stderr)
     if run.trouble:
-        print(f"runbook: {run.trouble}; see {run.bundle}", file=sys.stderr)
+        print(f"runbook: {one_line(run.trouble)}; see {run.bundle}", file=sys.stderr)

@@ -16,7 +16,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     (
         "0",
         "expression findings folders journal keeper kernelapp ledger lockchains oomkills outputs promql "
-        "redact signature sqltext strictjson tracebacks window yamlfile",
+        "redact signature sqltext strictjson tracebacks visibly window yamlfile",
     ),
     (
         "1",
@@ -31,10 +31,11 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("4", "actions.* briefing checks.*"),
     ("5", "charts incident"),
     ("6", "render.*"),
-    ("7", "cleaning pdf report"),
-    ("7, upstairs", "account evidence kernels"),
-    ("7, on top", "client history unfinished witness"),
-    ("7, gable", "engine"),
+    ("7", "pdf report"),
+    ("7, upstairs", "account cleaning kernels"),
+    ("7, on top", "client evidence unfinished"),
+    ("7, gable", "history witness"),
+    ("7, chimney", "engine"),
     ("8", "runner scaffold seal session upload"),
     ("8, upstairs", "batch recover replay"),
     ("9", "extension notebook webhook"),
