@@ -37,7 +37,7 @@ class Manager(NotebookExecutionManager):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.witness = witness or _Nobody()
         self.running = 0
-        self._began_at = 0.0
+        self._began_at = self._started_at = monotonic()
 
     def save(self, **_: Any) -> None:
         """Write the notebook as a whole or not at all, where it is to be written."""
@@ -75,7 +75,7 @@ class Manager(NotebookExecutionManager):  # type: ignore[misc]
     def notebook_complete(self, **_: Any) -> None:
         """The end of the run. What did not run stays what it is."""
         self.end_time = self.now()
-        seconds = (self.end_time - self.start_time).total_seconds()
+        seconds = monotonic() - self._started_at
         self.nb.metadata.papermill.update(end_time=self.end_time.isoformat(), duration=seconds)
         self.complete_pbar()
         self.cleanup_pbar()

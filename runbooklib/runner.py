@@ -107,7 +107,7 @@ def execute(
     from runbooklib.kernels import Watch  # jupyter's client: only once something runs
 
     _enough_files(bundle)
-    started, limits = time.monotonic(), deadlines or Deadlines()
+    started, began_at, limits = time.monotonic(), time.time(), deadlines or Deadlines()
     witness = Witness(bundle, Redactor(environment_secrets()), about)
     watch = Watch(limits.step_seconds, limits.run_seconds)
     with _sealed_by_signals(watch) as ending:
@@ -123,10 +123,17 @@ def execute(
         if witness.account is None:
             bundle.abandon()
             raise SettingsError(f"{notebook.name} did not start: {failure}", remedy="mend the notebook")
+        about = {**about, **_clock_step(began_at, started)}
         final, verdict, failure = seal(bundle, witness, about, failure)
     has_begun = any(step.status is not StepStatus.NOT_RUN for step in witness.account.steps)
     seconds = time.monotonic() - started
     return Run(final, verdict, failure, seconds, ending.number, bundle.trouble or witness.trouble, has_begun)
+
+
+def _clock_step(began_at: float, started: float) -> dict[str, float]:
+    """By how much this machine's clock was set while the run was under way, for the manifest."""
+    step = (time.time() - began_at) - (time.monotonic() - started)
+    return {"clock_step_seconds": round(step)} if abs(step) >= 1 else {}
 
 
 def seal(

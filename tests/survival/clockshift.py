@@ -8,13 +8,20 @@ from tests.sources.servers import program
 _SOURCE = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/time.h>
 #include <time.h>
 
 static long shift(void) {
-    const char *seconds = getenv("CLOCK_SHIFT_SECONDS");
-    return seconds ? atol(seconds) : 0;
+    const char *name = getenv("CLOCK_SHIFT_FILE"), *seconds = getenv("CLOCK_SHIFT_SECONDS");
+    FILE *file = name ? fopen(name, "r") : NULL;
+    long told = seconds ? atol(seconds) : 0;
+    if (file) {
+        if (fscanf(file, "%ld", &told) != 1) told = 0;
+        fclose(file);
+    }
+    return told;
 }
 
 int clock_gettime(clockid_t id, struct timespec *told) {
@@ -50,3 +57,8 @@ def shifted(folder: Path, seconds: int) -> dict[str, str]:
         argv = [program("gcc"), "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"]
         subprocess.run(argv, check=True, capture_output=True)
     return {"LD_PRELOAD": str(library), "CLOCK_SHIFT_SECONDS": str(seconds)}
+
+
+def stepping(folder: Path, file: Path) -> dict[str, str]:
+    """The same for a wall clock that is as many seconds ahead as the file says at the moment."""
+    return {**shifted(folder, 0), "CLOCK_SHIFT_FILE": str(file)}

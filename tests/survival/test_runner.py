@@ -16,6 +16,7 @@ import pytest
 
 from runbooklib import journal, manifest
 from tests.notebooks.running import BIN, command
+from tests.survival.clockshift import stepping
 from tests.survival.rig import Disturbed, Rig, until
 from tests.survival.survey import Survey, folder_content
 
@@ -366,3 +367,27 @@ def test_a_cell_that_changes_evidence_is_found_out(rig: Rig) -> None:
     assert "manifest.json: was changed" in wrong[0]
     told = command([str(BIN / "runbook"), "verify", str(rig.output)], rig.environment)
     assert told.code == 1
+
+
+@pytest.mark.row("F66")
+@pytest.mark.parametrize("step_seconds", [-3600, 3600])
+def test_a_clock_that_is_set_under_way_makes_no_duration_wrong(rig: Rig, step_seconds: int) -> None:
+    ahead = rig.folder / "ahead"
+    ahead.write_text("0")
+    set_clock = (
+        f"import time\ntime.sleep(1)\nopen({str(ahead)!r}, 'w').write('{step_seconds}')\ntime.sleep(1)"
+    )
+    rig.write(rig.step(), rig.step(set_clock), rig.step())
+    begun = time.monotonic()
+    run = rig.run("--step-within", "20s", environment=stepping(rig.folder, ahead))
+    rig.hold(run, code=2)
+    assert run.statuses[-3:] == ["ok", "ok", "ok"]
+    notebook = run.notebook
+    told = [
+        cell["metadata"]["papermill"]["duration"] for cell in notebook["cells"] if cell["cell_type"] == "code"
+    ]
+    told.append(notebook["metadata"]["papermill"]["duration"])
+    assert all(0 <= seconds <= time.monotonic() - begun for seconds in told), told
+    assert max(told[:-1]) >= 2
+    about = json.loads((run.bundle / "manifest.json").read_bytes())
+    assert about["clock_step_seconds"] == step_seconds
