@@ -26,7 +26,7 @@ from runbooklib.sources.prometheus import Prometheus
 from runbooklib.tape import DEADLINE_SECONDS, Tape
 from tests.sources.knownseries import serving
 from tests.sources.servers import page, program
-from tests.sources.standin import Behaviour, answer, by_request, huge, seconds_taken, slow, standin
+from tests.sources.standin import Asked, Behaviour, answer, by_request, huge, seconds_taken, slow, standin
 from tests.survival import soundsite
 from tests.survival.lies import changed
 from tests.survival.survey import Survey
@@ -271,3 +271,17 @@ def test_a_query_that_takes_minutes_ends_at_the_deadline_here_and_on_the_server(
     while "prometheus_engine_queries 0" not in page(f"{real}/metrics") and time.monotonic() < ends_at:
         time.sleep(0.1)
     assert "prometheus_engine_queries 0" in page(f"{real}/metrics")
+
+
+@pytest.mark.row("H26")
+def test_bytes_that_are_no_utf8_are_kept_as_escapes_and_nothing_is_ok_because_of_them(survey: Survey) -> None:
+    def garbled(asked: Asked) -> Behaviour:
+        told = json.dumps({"status": "success", "data": soundsite.told_by_prometheus(asked)})
+        return answer(told.encode().replace(b"backend", b"back\xffend"))
+
+    with standin(by_request(garbled)) as server:
+        finding = found_at(server.url)
+        frame = Prometheus(server.url, Tape()).instant("up", datetime.now(UTC))
+    survey.never_ok([finding.status])
+    assert "not all of the answer is UTF-8" in sentence(finding)
+    assert list(frame["job"]) == ["back\\xffend"]
