@@ -38,7 +38,8 @@ class Sources:
         Where Prometheus does not say, Alertmanager or the service does.
         """
         systems, service = self._target.systems, self._target.service
-        places = [("prometheus", systems.prometheus, "/api/v1/status/buildinfo")]
+        # The same page that every check asks: a proxy may let through nothing else, and must not look dead.
+        places = [("prometheus", systems.prometheus, "/api/v1/query?query=time()")]
         places += [("alertmanager", systems.alertmanager, "/api/v2/status")]
         asked = [partial(self._skew_by, name, s.url, path, s.token_env) for name, s, path in places if s]
         if service.url:

@@ -83,7 +83,7 @@ def told_by_prometheus(asked: Asked, change: Samples = lambda at, value: (at, va
         return {"activeTargets": []}
     value = next(value for part, value in VALUES if part in params.get("query", ""))
     is_range = asked.path == "/api/v1/query_range"
-    times = [_seconds(params["time"])] if not is_range else _grid(params)
+    times = _grid(params) if is_range else [_seconds(params.get("time", datetime.now(UTC).isoformat()))]
     samples = [list(change(at, value)) for at in times] if value is not None else []
     series: dict[str, Any] = {"metric": _labels(params.get("query", ""))}
     series |= {"values": samples} if is_range else {"value": next(iter(samples), None)}

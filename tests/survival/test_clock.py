@@ -132,7 +132,7 @@ def dated(respond: Any, ahead: float) -> Any:
     def answered(asked: Asked) -> Behaviour:
         at = datetime.now(UTC) + timedelta(seconds=ahead)
         date = {"Date": format_datetime(at, usegmt=True)}
-        if asked.path.endswith(("/buildinfo", "/status", "/health")):
+        if asked.path.endswith(("/status", "/health")) or asked.params.get("query") == ["time()"]:
             return answer({"status": "success"}, headers=date)
         if asked.path.endswith("/version"):
             return answer({"ApiVersion": "1.41"}, headers=date)
