@@ -4,9 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from runbooklib import settings
+from runbooklib.cleaning import cleaned
 from runbooklib.errors import InputError
 from runbooklib.evidence import Bundle, fingerprints_of, read_notebook, recording_of, verdict_of
 from runbooklib.incident import OPENING
+from runbooklib.redact import Redactor
+from runbooklib.settings import environment_secrets
 
 
 def seal(notebook: Path, output: Path, chromium: str = "") -> Path:
@@ -26,4 +29,4 @@ def seal(notebook: Path, output: Path, chromium: str = "") -> Path:
         "failure": "",
     }
     bundle = Bundle(output, verdict["alert"], verdict["service"], opening.asked_at, chromium)
-    return bundle.finish(executed, about, settings.home_or_here())
+    return bundle.finish(cleaned(executed, Redactor(environment_secrets())), about, settings.home_or_here())

@@ -95,6 +95,26 @@ def verify_evidence(
     raise typer.Exit(TAMPERED if wrong else 0)
 
 
+@app.command("recover")
+def recover_evidence(
+    output: Annotated[Path, typer.Option(help="The folder for the evidence.")] = Path("evidence"),
+) -> None:
+    """Seal what killed runs left behind: each as interrupted, with every step that had finished.
+
+    The next `run` into the folder does the same. Runs that are under way are left alone.
+    """
+    if not output.is_dir():
+        raise InputError(f"{output} is not a folder", remedy="name the folder of the evidence with --output")
+    from runbooklib import recover
+
+    found = False
+    for bundle in recover.recover(output):
+        found = True
+        print(f"Evidence: {bundle / 'notebook.html'}")
+    if not found:
+        print("Nothing was left behind.")
+
+
 @app.command("seal")
 def seal_notebook(
     notebook: Annotated[Path, typer.Argument(help="A notebook that papermill or JupyterLab executed.")],

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -33,6 +34,10 @@ def run_runbook(
         typer.Option("--parameter", "-p", help="A parameter as name=value; may be repeated."),
     ] = None,
     output: Output = "evidence",
+    step_within: Annotated[
+        str, typer.Option(help="How long a step may take, like 90s; then it is interrupted, or killed.")
+    ] = "2m",
+    within: Annotated[str, typer.Option(help="How long the whole run may take, like 5m.")] = "10m",
     pdf: Pdf = False,  # noqa: FBT002 - a flag of the command line
     as_json: Annotated[  # noqa: FBT002 - a flag of the command line
         bool, typer.Option("--json", help="Print the verdict alone, as JSON.")
@@ -47,13 +52,47 @@ def run_runbook(
     values = runbooks.chosen(runbook, given)
     refuse_secrets(values)
     to, chromium = place(output), browser(is_wanted=pdf)
+    step_seconds, run_seconds = duration("--step-within", step_within), duration("--within", within)
     from runbooklib import runner  # papermill and pandas: only once nothing is left to refuse
 
+    deadlines = runner.Deadlines(step_seconds=step_seconds, run_seconds=run_seconds)
+    recover_quietly(to.folder)
     bundle = runner.prepare(runbook, values, to.folder, chromium)
-    run = runner.run(runbook, values, bundle, None if as_json else Progress(alert))
+    run = runner.run(runbook, values, bundle, None if as_json else Progress(alert), deadlines)
     tell(run, as_json=as_json)
     complete(run.bundle, to.url, has_pdf=pdf)
-    raise typer.Exit(RUN_FAILED if run.failure or run.verdict is None else EXIT_CODES[run.verdict["status"]])
+    raise typer.Exit(exit_code(run))
+
+
+def exit_code(run: Any) -> int:
+    """What the shell is told: a run that did not finish is UNKNOWN unless it had found a problem."""
+    if run.signal:
+        return 128 + int(run.signal)
+    if run.trouble or run.verdict is None or not run.has_begun:
+        return RUN_FAILED
+    return EXIT_CODES[run.verdict["status"]]
+
+
+def duration(option: str, text: str) -> float:
+    """The seconds that an option means. Raises InputError."""
+    from runbooklib.window import seconds_of
+
+    try:
+        return seconds_of(text)
+    except InputError as error:
+        raise InputError(f"{option}: {error.message}", remedy=error.remedy) from None
+
+
+def recover_quietly(folder: Path) -> None:
+    """Seal what killed runs left there; a run must not fail for another one that did."""
+    from runbooklib import recover
+    from runbooklib.errors import RunbookError
+
+    try:
+        for bundle in recover.recover(folder):
+            print(f"runbook: sealed what a killed run had left: {bundle}", file=sys.stderr)
+    except (RunbookError, OSError, LookupError, TypeError, ValueError) as error:
+        print(f"runbook: what a killed run left in {folder} was not sealed: {error}", file=sys.stderr)
 
 
 def pairs(texts: list[str]) -> dict[str, str]:
@@ -116,3 +155,5 @@ def tell(run: Any, *, as_json: bool) -> None:
         out.print(f"\nEvidence: {run.bundle / 'notebook.html'}  ({run.seconds:.1f} s)", soft_wrap=True)
     if run.failure:
         print(f"runbook: the run did not finish: {one_line(run.failure)}", file=sys.stderr)
+    if run.trouble:
+        print(f"runbook: {one_line(run.trouble)}; see {run.bundle}", file=sys.stderr)

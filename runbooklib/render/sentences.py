@@ -161,3 +161,22 @@ def _most_likely(verdict: Verdict, language: str) -> str:
     if verdict.causes:
         return say("Nothing that was checked speaks for a known cause.", language=language)
     return ""
+
+
+def unfinished(failure: str, interrupted: list[str], not_run: list[str]) -> str:
+    """What stands above a notebook whose run did not finish."""
+    lines = [say("This run did not finish: {failure}", {"failure": failure})]
+    if interrupted:
+        lines.append(say("Interrupted: {steps}", {"steps": ", ".join(interrupted)}))
+    if not_run:
+        facts: dict[str, Fact] = {"count": len(not_run), "steps": ", ".join(not_run)}
+        lines.append(say("Not run ({count}): {steps}", facts))
+    return "\n".join(lines)
+
+
+def unfinished_headline(so_far: str, failure: str) -> str:
+    """The headline of such a run: what it had found, or that nobody can tell."""
+    facts: dict[str, Fact] = {"so_far": so_far, "failure": failure}
+    if so_far:
+        return say("{so_far} The run did not finish: {failure}", facts)
+    return say("Cannot tell: the run did not finish: {failure}", facts)

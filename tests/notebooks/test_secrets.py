@@ -399,7 +399,7 @@ def test_a_verbose_traceback_shows_its_locals_and_no_secret(sealed: Sealed) -> N
 def test_the_run_came_to_its_end_and_what_was_planted_arrived(sealed: Sealed) -> None:
     """Else that nothing is found would prove nothing."""
     executed = sealed.notebook
-    assert (sealed.ended.code, sealed.ended.verdict["status"]) == (4, "CRITICAL")
+    assert (sealed.ended.code, sealed.ended.verdict["status"]) == (1, "CRITICAL")
     assert [error["ename"] for error in errors(executed)] == ["ConnectionError"]
     shown = "\n".join(strings(executed["cells"]))
     recorded = json.dumps([entry.as_dict() for entry in recording_of(executed)])

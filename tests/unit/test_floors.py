@@ -15,8 +15,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("ground", "errors"),
     (
         "0",
-        "expression findings ledger lockchains promql redact sqltext strictjson tracebacks visibly window "
-        "yamlfile",
+        "expression findings folders journal keeper kernelapp ledger lockchains oomkills outputs promql "
+        "redact sqltext strictjson tracebacks visibly window yamlfile",
     ),
     (
         "1",
@@ -32,11 +32,12 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("5", "charts incident"),
     ("6", "render.*"),
     ("7", "pdf report"),
-    ("7, upstairs", "cleaning engine"),
-    ("7, on top", "evidence"),
-    ("7, gable", "history"),
+    ("7, upstairs", "account cleaning evidence kernels"),
+    ("7, on top", "client history unfinished witness"),
+    ("7, gable", "engine"),
+    ("7, ridge", "papermillengine"),
     ("8", "runner scaffold seal session upload"),
-    ("8, upstairs", "batch replay"),
+    ("8, upstairs", "batch recover replay"),
     ("9", "extension notebook webhook"),
     ("9, upstairs", "lint"),
     ("9, on top", "cli"),
