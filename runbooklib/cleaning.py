@@ -39,24 +39,35 @@ _RAW = {"format": "text/plain", "raw_mimetype": "text/plain"}
 
 def cleaned(notebook: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
     """The executed notebook (nbformat 4) without secrets, without paths of this machine, and inert."""
-    redactor.allow(_contacts(notebook))
-    for secret in _told_in_urls(notebook):
-        redactor.know(secret)
+    _learn(notebook, redactor)
     metadata = _without_paths(notebook.get("metadata", {}))
     metadata.pop("widgets", None)
     kept: dict[str, Any] = redactor.json({**notebook, "metadata": metadata, "cells": []}, Depth.SECRETS)
     return {**kept, "cells": [_cell(cell, redactor) for cell in notebook["cells"]]}
 
 
-def cleaned_output(output: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
-    """One output, as soon as it is there; what only shows when all are, `cleaned` finds later."""
-    redactor.allow(_contacts_in(output))
-    for secret in _told_in_urls(output):
+def cleaned_part(part: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
+    """The same for one output, or one cell's metadata. What outputs have torn is seen in the whole."""
+    if "output_type" not in part:
+        kept: dict[str, Any] = redactor.json(part, Depth.SECRETS)
+        return kept
+    _learn({"cells": [{"outputs": [part]}]}, redactor)
+    [whole] = _merged([part])
+    if whole["output_type"] == "stream":
+        whole["text"] = redactor.text(whole["text"])
+    return _output(whole, redactor)
+
+
+def cleaned_text(text: str, redactor: Redactor) -> str:
+    """The same for what a stream goes on to say."""
+    return _shown_stream(redactor.text(text))
+
+
+def _learn(notebook: Mapping[str, Any], redactor: Redactor) -> None:
+    """Tell the redactor what the notebook itself gives away: what is secret in it, and what is not."""
+    redactor.allow(_contacts(notebook))
+    for secret in _told_in_urls(notebook):
         redactor.know(secret)
-    if output.get("output_type") == "stream":
-        (told,) = _outputs([output], redactor) or [{**output, "text": ""}]
-        return told
-    return _output(output, redactor)
 
 
 def _without_paths(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,7 +140,8 @@ def _outputs(outputs: Sequence[Mapping[str, Any]], redactor: Redactor) -> list[d
     names = {found[place]["name"] for place in streams}
     for chosen in ([p for p in streams if found[p]["name"] == name] for name in sorted(names)):
         _look_through(found, chosen, redactor)
-    _look_through(found, streams, redactor)
+    if len(names) > 1:
+        _look_through(found, streams, redactor)
     for place in streams:
         found[place]["text"] = redactor.piece(found[place]["text"])
     return [_output(output, redactor) for output in found if output.get("text") != ""]
@@ -160,7 +172,7 @@ def _look_through(found: list[dict[str, Any]], places: Sequence[int], redactor: 
 def _output(output: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
     kind = output.get("output_type")
     if kind == "stream":
-        return {**output, "text": visible(output["text"].replace("\r\n", "\n"))}
+        return {**output, "text": _shown_stream(output["text"])}
     if kind == "error":
         told = {name: _said(str(output.get(name, "")), redactor) for name in ("ename", "evalue")}
         trace = _said("\n".join(map(str, output.get("traceback") or ())), redactor)
@@ -174,6 +186,10 @@ def _output(output: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
         names = {mime if _MIME.fullmatch(str(mime)) else "?" for mime in left_out}
         kept["metadata"] = {"runbook": {"left_out": sorted(names)}}
     return kept
+
+
+def _shown_stream(text: str) -> str:
+    return visible(text.replace("\r\n", "\n"))
 
 
 def _said(text: str, redactor: Redactor) -> str:

@@ -89,6 +89,12 @@ def verdict_of(notebook: Mapping[str, Any]) -> dict[str, Any] | None:
     return dict(verdicts[0]) if verdicts else None
 
 
+def verdict_in(bundle: Path) -> dict[str, Any] | None:
+    """The verdict that lies in a bundle of ours, or None where there is none."""
+    file = bundle / VERDICT
+    return dict(json.loads(file.read_bytes())) if file.exists() else None
+
+
 def recording_of(notebook: Mapping[str, Any]) -> list[Entry]:
     """Every answer that the notebook recorded, in the order of its cells."""
     packed = [data[RECORDING_MIME] for data in outputs(notebook) if RECORDING_MIME in data]
@@ -162,6 +168,7 @@ class Bundle:
         What cells said is cleaned here as a whole. `about` goes into the manifest. Raises EvidenceError.
         """
         redactor = Redactor(environment_secrets())
+        # Of a run, each output was cleaned when it came; what several of them share is seen only now.
         notebook = cleaned(notebook, redactor)
         about = redactor.json({**_dated(self.started_at), **about}, Depth.SECRETS)
         try:

@@ -218,6 +218,8 @@ class Redactor:
 
         Where one begins in a text and ends in another, the first gets all that they say.
         """
+        if len(texts) == 1:
+            return [self.text(texts[0], depth)]
         apart, whole = [self.text(text, depth) for text in texts], self.text("".join(texts), depth)
         return apart if whole == "".join(apart) else [whole, *("" for _ in texts[1:])]
 

@@ -15,7 +15,7 @@ from typing import Any
 from runbooklib import settings, unfinished
 from runbooklib.account import Step, StepStatus
 from runbooklib.errors import EvidenceError, SettingsError
-from runbooklib.evidence import Bundle, fingerprints_of, recording_of, verdict_of
+from runbooklib.evidence import Bundle, fingerprints_of, recording_of, verdict_in
 from runbooklib.history import EVIDENCE_VARIABLE
 from runbooklib.parameters import Value
 from runbooklib.redact import Redactor
@@ -156,7 +156,7 @@ def seal(
     }
     final = bundle.finish(notebook, {**about, **more}, settings.home_or_here())
     # An exception's own words are printed too, and not only kept.
-    return final, verdict_of(notebook), visible(failure)
+    return final, verdict_in(final), visible(failure)
 
 
 def _enough_files(bundle: Bundle) -> None:

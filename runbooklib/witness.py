@@ -8,12 +8,11 @@ from contextlib import suppress
 from typing import Any
 
 from runbooklib.account import Account
-from runbooklib.cleaning import cleaned, cleaned_output
+from runbooklib.cleaning import cleaned, cleaned_part, cleaned_text
 from runbooklib.errors import EvidenceError
 from runbooklib.evidence import Bundle
 from runbooklib.journal import Journal
 from runbooklib.redact import Depth, Redactor
-from runbooklib.visibly import visible
 
 
 class Witness:
@@ -48,13 +47,12 @@ class Witness:
 
     def shown(self, cell: int, place: int, output: Mapping[str, Any]) -> None:
         """An output is new, or is another than before."""
-        told = cleaned_output(output, self._redactor)
+        told = cleaned_part(output, self._redactor)
         self._tell("output", {"cell": cell, "place": place, "output": told})
 
     def continued(self, cell: int, place: int, text: str) -> None:
         """A stream goes on. The text must be one that can be redacted by itself."""
-        told = visible(self._redactor.text(text).replace("\r\n", "\n"))
-        self._tell("more", {"cell": cell, "place": place, "text": told})
+        self._tell("more", {"cell": cell, "place": place, "text": cleaned_text(text, self._redactor)})
 
     def cleared(self, cell: int) -> None:
         """The cell's outputs are gone."""

@@ -154,7 +154,7 @@ def printed(line: str, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
         console.print(shown)
         told[name] = console.export_text()
     capsys.readouterr()
-    run = SimpleNamespace(verdict=verdict, failure=line, bundle=Path("b"), seconds=1.0)
+    run = SimpleNamespace(verdict=verdict, failure=line, trouble=line, bundle=Path("b"), seconds=1.0)
     for as_json in (True, False):
         cli.tell(run, as_json=as_json)
         got = capsys.readouterr()
