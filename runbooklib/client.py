@@ -100,8 +100,8 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
         try:
             self.execute_cell(cell, index)
         except CellExecutionError as error:
-            if self.watch.cause:  # it was interrupted, and the kernel is sound
-                return StepStatus.INTERRUPTED, self.watch.cause, not self.watch.is_over
+            if self.watch.cause or error.ename == "KeyboardInterrupt":  # and the kernel is sound
+                return StepStatus.INTERRUPTED, self.watch.cause or "interrupted", not self.watch.is_over
             return StepStatus.UNKNOWN, f"{error.ename}: {error.evalue}", False
         except DeadKernelError:
             self._read_what_is_left(cell, index)

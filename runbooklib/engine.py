@@ -20,12 +20,12 @@ from runbooklib import signature
 from runbooklib.account import StepStatus, marked
 from runbooklib.cleaning import cleaned
 from runbooklib.client import Client
+from runbooklib.deadlines import Deadlines
 from runbooklib.kernels import KeptKernelManager, Watch, ipc_in
 from runbooklib.redact import Redactor
 from runbooklib.settings import environment_secrets
 
 NAME = "runbook"
-START_SECONDS, STEP_SECONDS, RUN_SECONDS = 60.0, 120.0, 600.0
 _MOST_LOG_BYTES = 10_000
 OnFinding = Callable[[dict[str, Any], float], None]
 
@@ -131,16 +131,22 @@ class RunbookEngine(NBClientEngine):  # type: ignore[misc]
         nb_man: Any,
         kernel_name: str,
         *,
-        start_timeout: float = START_SECONDS,
+        start_timeout: float = 60.0,
         execution_timeout: float | None = None,
-        run_seconds: float = RUN_SECONDS,
+        run_seconds: float | None = None,
         watch: Watch | None = None,
         on_finding: OnFinding | None = None,
         kernel_environment: Mapping[str, str] | None = None,
         **_: Any,
     ) -> Any:
         """Run the steps; `on_finding(finding, seconds)` is called for each finding as it comes."""
-        watch = watch or Watch(execution_timeout or STEP_SECONDS, run_seconds)
+        limits = Deadlines()
+        watch = watch or Watch(
+            Deadlines(
+                step_seconds=execution_timeout or limits.step_seconds,
+                run_seconds=run_seconds or limits.run_seconds,
+            )
+        )
         # Sockets in a folder of our own and not TCP ports, which every user of this machine could talk to.
         with tempfile.TemporaryDirectory(prefix="runbook-") as folder, watch:
             client = Client(

@@ -13,6 +13,7 @@ from typing import Any, Self
 from jupyter_client.manager import AsyncKernelManager
 
 from runbooklib import oomkills
+from runbooklib.deadlines import Deadlines
 
 _KEEPER = Path(__file__).with_name("keeper.py")
 # From the interrupt to the kill: a step is over within its deadline and two seconds.
@@ -39,11 +40,11 @@ class Watch:
     further step may begin.
     """
 
-    def __init__(self, step_seconds: float, run_seconds: float) -> None:
+    def __init__(self, deadlines: Deadlines) -> None:
         self.cause = ""
         self.is_over = False
-        self._step_seconds, self._run_seconds = step_seconds, run_seconds
-        self._run_ends_at = monotonic() + run_seconds
+        self._step_seconds, self._run_seconds = deadlines.step_seconds, deadlines.run_seconds
+        self._run_ends_at = monotonic() + self._run_seconds
         self._step_ends_at: float | None = None
         self._process: subprocess.Popen[bytes] | None = None
         # The keeper reads `line`; the other end is ours alone, and closes at the latest when we die.

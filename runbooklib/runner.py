@@ -14,6 +14,7 @@ from typing import Any
 
 from runbooklib import settings, unfinished
 from runbooklib.account import Step, StepStatus
+from runbooklib.deadlines import Deadlines
 from runbooklib.errors import EvidenceError, SettingsError
 from runbooklib.evidence import Bundle, fingerprints_of, recording_of, verdict_in
 from runbooklib.history import EVIDENCE_VARIABLE
@@ -27,15 +28,6 @@ from runbooklib.witness import Witness
 OnFinding = Callable[[dict[str, Any], float], None]
 _LEAST_FILES = 256
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-@dataclass(frozen=True, slots=True)
-class Deadlines:
-    """How long a kernel may take to start, a step, and a run as a whole."""
-
-    start_seconds: float = 60.0
-    step_seconds: float = 120.0
-    run_seconds: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +101,7 @@ def execute(
     _enough_files(bundle)
     started, began_at, limits = time.monotonic(), time.time(), deadlines or Deadlines()
     witness = Witness(bundle, Redactor(environment_secrets()), about)
-    watch = Watch(limits.step_seconds, limits.run_seconds)
+    watch = Watch(limits)
     with _sealed_by_signals(watch) as ending:
         failure = _run_papermill(
             notebook,

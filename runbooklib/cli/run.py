@@ -10,6 +10,7 @@ import typer
 
 from runbooklib.cli.doors import EXIT_CODES, RUN_FAILED, app, one_line, redactor
 from runbooklib.cli.upload import Output, Pdf, browser, complete, place
+from runbooklib.deadlines import Deadlines
 from runbooklib.errors import InputError
 from runbooklib.plaintext import quoted
 
@@ -63,7 +64,7 @@ def run_runbook(
     step_seconds, run_seconds = duration("--step-within", step_within), duration("--within", within)
     from runbooklib import runner  # papermill and pandas: only once nothing is left to refuse
 
-    deadlines = runner.Deadlines(step_seconds=step_seconds, run_seconds=run_seconds)
+    deadlines = Deadlines(step_seconds=step_seconds, run_seconds=run_seconds)
     recover_quietly(to.folder)
     bundle = runner.prepare(runbook, values, to.folder, chromium)
     run = runner.run(runbook, values, bundle, None if as_json else Progress(alert), deadlines)

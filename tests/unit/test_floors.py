@@ -15,8 +15,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("ground", "errors plaintext"),
     (
         "0",
-        "expression findings folders journal keeper kernelapp ledger lockchains oomkills outputs promql "
-        "redact signature sqltext strictjson tracebacks visibly window yamlfile",
+        "deadlines expression findings folders journal keeper kernelapp ledger lockchains oomkills outputs "
+        "promql redact signature sqltext strictjson tracebacks visibly window yamlfile",
     ),
     (
         "1",
