@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from threading import Timer
+from threading import Thread, Timer
 from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
@@ -161,6 +161,7 @@ class _Attempt:
 
     def send(self, request: requests.Request, begun: float) -> Response:
         """Ask once, and read the whole answer; hang up when the time is over."""
+        self._look_up(str(request.url))
         adapter = _Adapter()
         alarm = Timer(max(self.left_seconds, 0.0), _hang_up, (adapter.sockets,))
         alarm.daemon = True
@@ -177,6 +178,31 @@ class _Attempt:
             raise
         finally:
             alarm.cancel()
+
+    def _look_up(self, url: str) -> None:
+        """Resolve the name first: the system's resolver knows no deadline of ours, and must be named."""
+        try:
+            host = urlsplit(url).hostname or ""
+        except ValueError:
+            return
+        failure: list[OSError] = []
+
+        def ask() -> None:
+            try:
+                socket.getaddrinfo(host, None)
+            except OSError as error:
+                failure.append(error)
+            except UnicodeError:
+                pass  # no name at all; what asks next says so
+
+        asker = Thread(target=ask, daemon=True, name="look-up")
+        asker.start()
+        asker.join(max(self.left_seconds, 0.001))
+        if failure:
+            raise failure[0]
+        if asker.is_alive():
+            self.came_to = f"{_resolver()} does not say where {host!r} is"
+            raise TimeoutError
 
     def _read(self, session: requests.Session, request: requests.PreparedRequest, begun: float) -> Response:
         wait = max(self.left_seconds, 0.001)
@@ -243,7 +269,9 @@ def _trouble(
     if _root(error, socket.gaierror):
         host = urlsplit(about["target"]).hostname
         return UnreachableError(
-            f"the name {host!r} cannot be resolved", **about, remedy="check the address and the resolver"
+            f"the name {host!r} cannot be resolved by {_resolver()}",
+            **about,
+            remedy="check the address and the resolver",
         )
     if _root(error, ConnectionRefusedError):
         return UnreachableError("refuses connections", **about, remedy="see whether it runs there")
@@ -251,6 +279,18 @@ def _trouble(
         told = getattr(found, "verify_message", "") or getattr(found, "reason", "") or "handshake failed"
         return UnreachableError(f"TLS: {told}", **about, remedy="check its certificate and the address")
     return _cut_or_garbled(error, about)
+
+
+def _resolver() -> str:
+    """Who resolves names here."""
+    import dns.exception
+    import dns.resolver
+
+    try:
+        servers = dns.resolver.Resolver().nameservers
+    except dns.exception.DNSException:
+        return "this machine's resolver"
+    return f"this machine's resolver ({', '.join(str(one) for one in servers)})"
 
 
 def _cut_or_garbled(error: BaseException, about: dict[str, str]) -> SourceError:

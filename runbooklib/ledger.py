@@ -3,8 +3,8 @@
 Each line holds the SHA-256 of the line before it, that of its bundle's manifest, and when the run ended,
 as the manifest has it too. A line that was changed, removed or moved breaks the chain; a bundle that was
 removed is missed, one that was put there by hand is not in it. What a chain alone cannot show is that its
-newest lines were cut off together with their bundles: for that, keep the last line's hash elsewhere (a
-postmortem is a good place).
+newest lines were cut off together with their bundles, or all of it written anew: for that, the last line's
+hash, the head, must be kept elsewhere. `runbook run` prints it, and a postmortem is a good place.
 """
 
 import fcntl
@@ -12,9 +12,12 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import IO
 
 FILE = "ledger.jsonl"
 FIRST = "0" * 64
@@ -40,18 +43,31 @@ class Line:
         return hashlib.sha256(self.as_text().encode()).hexdigest()
 
 
-def append(folder: Path, bundle: str, manifest_sha256: str, sealed_at: datetime) -> str:
-    """Add a bundle, synced, one writer at a time. Returns the new head's hash. Raises OSError."""
+@contextmanager
+def held(folder: Path) -> Iterator[IO[bytes]]:
+    """The ledger's file while nobody else can write it; made where there is none. Raises OSError."""
     descriptor = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "r+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        last = b"".join(_lines_in(file.read())[-1:])
-        missing = b"" if last.endswith(b"\n") or not last else b"\n"  # of a writer that was killed
-        previous = hashlib.sha256(last + missing).hexdigest() if last else FIRST
-        line = Line(bundle, manifest_sha256, sealed_at.isoformat(), previous)
-        file.write(missing + line.as_text().encode())
-        file.flush()
-        os.fsync(file.fileno())
+        yield file
+
+
+def append(folder: Path, bundle: str, manifest_sha256: str, sealed_at: datetime) -> str:
+    """Add a bundle, synced, one writer at a time. Returns the new head's hash. Raises OSError."""
+    with held(folder) as file:
+        return enter(file, bundle, manifest_sha256, sealed_at)
+
+
+def enter(file: IO[bytes], bundle: str, manifest_sha256: str, sealed_at: datetime) -> str:
+    """The same, to a ledger that is held."""
+    file.seek(0)
+    last = b"".join(_lines_in(file.read())[-1:])
+    missing = b"" if last.endswith(b"\n") or not last else b"\n"  # of a writer that was killed
+    previous = hashlib.sha256(last + missing).hexdigest() if last else FIRST
+    line = Line(bundle, manifest_sha256, sealed_at.isoformat(), previous)
+    file.write(missing + line.as_text().encode())
+    file.flush()
+    os.fsync(file.fileno())
     return line.sha256
 
 
@@ -74,6 +90,19 @@ def read(folder: Path) -> tuple[list[Line], list[str]]:
             lines.append(line)
         previous = hashlib.sha256(stored).hexdigest()
     return lines, wrong
+
+
+def heads(folder: Path) -> dict[str, str]:
+    """The hash that was the head after each line -> that line's bundle, oldest first."""
+    path = folder / FILE
+    stored = _lines_in(path.read_bytes()) if path.exists() else []
+    return {hashlib.sha256(raw).hexdigest(): line.bundle for raw in stored if (line := _line(raw))}
+
+
+def head_of(bundle: Path) -> str:
+    """The head when this bundle was entered: it vouches for the bundle and all before it; empty without."""
+    found = [head for head, name in heads(bundle.parent).items() if name == bundle.name]
+    return found[-1] if found else ""
 
 
 def _lines_in(content: bytes) -> list[bytes]:

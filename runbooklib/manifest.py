@@ -1,6 +1,7 @@
 """What a bundle consists of, and whether it still does: `manifest.json` and its check.
 
-The manifest holds the SHA-256 of each other file; the ledger beside the bundles holds the manifest's.
+The manifest holds the SHA-256 of each other file; the ledger beside the bundles holds the manifest's, and
+the signature, where there is one, is over the manifest.
 """
 
 import getpass
@@ -10,11 +11,12 @@ import platform
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from runbooklib import ledger
+from runbooklib import ledger, signature
 
 FILE = "manifest.json"
 VERSION = 1
@@ -27,9 +29,12 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def describe(folder: Path, about: Mapping[str, Any], home: Path | None) -> dict[str, Any]:
+def describe(
+    folder: Path, about: Mapping[str, Any], home: Path | None, left_out: Sequence[str] = ()
+) -> dict[str, Any]:
     """The manifest of the files in the folder. `about` says what was run, with what, when."""
-    files = sorted(path for path in folder.iterdir() if path.name != FILE)
+    hidden = (FILE, signature.FILE, *left_out)
+    files = sorted(path for path in folder.iterdir() if path.name not in hidden)
     return {
         "version": VERSION,
         **about,
@@ -64,6 +69,17 @@ def _git(home: Path, *words: str) -> str:
     return ended.stdout.strip()
 
 
+def whole(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a bundle that is whole, whatever the ledger says of it; None for another folder."""
+    try:
+        told: dict[str, Any] = json.loads((folder / FILE).read_bytes())
+        is_whole = all(sha256(folder / name) == about["sha256"] for name, about in told["files"].items())
+        datetime.fromisoformat(told["ended_at"])
+        return told if is_whole and isinstance(told["bundle"], str) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
 def verify_bundle(folder: Path) -> list[str]:
     """What is wrong with a bundle: each changed, missing or added file by its name. Nothing: it is whole."""
     folder = folder.resolve()
@@ -78,14 +94,14 @@ def verify_bundle(folder: Path) -> list[str]:
         ended_at = str(told["ended_at"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return [f"{folder.name}/{FILE}: was changed: it cannot be read"]
-    present = {entry.name for entry in folder.iterdir()} - {FILE}
+    present = {entry.name for entry in folder.iterdir()} - {FILE, signature.FILE}
     wrong = [f"{folder.name}/{name}: is missing" for name in sorted(expected.keys() - present)]
     wrong += [f"{folder.name}/{name}: was added" for name in sorted(present - expected.keys())]
     for name in sorted(present & expected.keys()):
         file = folder / name
         if file.is_symlink() or not file.is_file() or sha256(file) != expected[name]:
             wrong.append(f"{folder.name}/{name}: was changed")
-    return wrong + _against_ledger(folder, ended_at)
+    return [*wrong, *signature.misfit(folder), *_against_ledger(folder, ended_at)]
 
 
 def _against_ledger(folder: Path, ended_at: str) -> list[str]:

@@ -1,31 +1,45 @@
 """The parameters of a notebook: what its cell declares, and what may be put in their place.
 
-Declared like `lookback: str = "1h"  # how far back to look`. Names are closed: papermill writes the NAMES
-that it is given into the notebook as code, so nothing that was not declared may ever get there.
+Declared like `lookback: str = "1h"  # how far back to look`; one without a value, like `region: str`, must be
+given with each run. Names are closed: papermill writes the NAMES that it is given into the notebook as code,
+so nothing that was not declared may ever get there.
 """
 
 import ast
+import builtins
 import io
+import keyword
 import math
+import re
 import tokenize
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 from runbooklib.errors import ParameterError, suggestion
+from runbooklib.plaintext import hidden, quoted
 
 Value = str | int | float | bool
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_INT = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
+_FLOAT = re.compile(r"-?(?:0|[1-9][0-9]{0,17})?(?:\.[0-9]{1,30})?(?<=[0-9])(?:[eE][-+]?[0-9]{1,3})?")
+_BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
 _TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """One declared parameter."""
+    """One declared parameter; without a default it is required."""
 
     name: str
     type: type
-    default: Value
+    default: Value | None
     help: str
+
+    @property
+    def example(self) -> str:
+        """A remedy for a value that is not of its type."""
+        return f"for example {self.type(1) if self.default is None else self.default!r}"
 
 
 def declared(source: str) -> dict[str, Declared]:
@@ -39,14 +53,28 @@ def declared(source: str) -> dict[str, Declared]:
                 f"line {statement.lineno} of the parameters cell declares no parameter",
                 remedy='write each as `name: str = "value"  # what it is for`',
             )
+        name = statement.target.id
+        _refuse_name(name, found)
         kind = _TYPES.get(ast.unparse(statement.annotation))
-        if kind is None or statement.value is None:
+        if kind is None:
             raise ParameterError(
-                f"{statement.target.id} has no type that can be checked", remedy="use str, int, float or bool"
+                f"{name} has no type that can be checked", remedy="use str, int, float or bool"
             )
         about = comments.get(statement.end_lineno or statement.lineno, "")
-        found[statement.target.id] = _declared(statement.target.id, kind, statement.value, about)
+        found[name] = _declared(name, kind, statement.value, about)
     return found
+
+
+def _refuse_name(name: str, others: Mapping[str, Declared]) -> None:
+    """A name of Python's own would change what the notebook's other cells mean."""
+    is_pythons = keyword.iskeyword(name) or keyword.issoftkeyword(name) or hasattr(builtins, name)
+    if not _NAME.fullmatch(name) or is_pythons:
+        raise ParameterError(
+            f"the parameters cell: {quoted(name)} cannot be a parameter's name",
+            remedy="use a-z, 0-9 and _, at most 64, and no name of Python's own",
+        )
+    if name in others:
+        raise ParameterError(f"the parameters cell: {name} stands there twice", remedy="take one away")
 
 
 def _comments(source: str) -> dict[int, str]:
@@ -62,16 +90,20 @@ def _statements(source: str) -> list[ast.stmt]:
         raise ParameterError(
             f"line {error.lineno} of the parameters cell is no Python: {error.msg}", remedy="mend that line"
         ) from None
+    except (ValueError, RecursionError, MemoryError):
+        raise ParameterError("the parameters cell is no Python", remedy="write it anew") from None
 
 
-def _declared(name: str, kind: type, value: ast.expr, about: str) -> Declared:
+def _declared(name: str, kind: type, value: ast.expr | None, about: str) -> Declared:
+    own = Declared(name, kind, None, about)
+    if value is None:
+        return own
     try:
         default = ast.literal_eval(value)
-    except ValueError:
+    except (ValueError, TypeError, RecursionError, MemoryError):
         raise ParameterError(
             f"{name} has a default that is no plain value", remedy="write text, a number, True or False"
         ) from None
-    own = Declared(name, kind, kind(), about)
     return Declared(name, kind, _typed(own, default, "the parameters cell"), about)
 
 
@@ -86,7 +118,18 @@ def refuse_unknown(known: Mapping[str, Declared], given: Mapping[str, Any] | lis
     for name in given:
         if name not in known:
             raise ParameterError(
-                f"{where}: there is no parameter {name!r}", remedy=suggestion(name, sorted(known))
+                f"{where}: there is no parameter {quoted(name)}", remedy=suggestion(name, sorted(known))
+            )
+
+
+def refuse_missing(known: Mapping[str, Declared], given: Mapping[str, Any], alert: str) -> None:
+    """Raises ParameterError for the first required parameter that is not given."""
+    for one in known.values():
+        if one.default is None and one.name not in given:
+            about = f"{one.type.__name__}: {one.help}" if one.help else one.type.__name__
+            raise ParameterError(
+                f"{one.name} ({about}) is required, and not given",
+                remedy=f"add -p {one.name}=…, or write it in parameters/{alert}.yaml",
             )
 
 
@@ -101,15 +144,14 @@ def _typed(parameter: Declared, value: Any, where: str) -> Value:
         return float(value)
     if type(value) is not parameter.type:
         raise ParameterError(
-            f"{where}: {parameter.name} must be {parameter.type.__name__}, and {value!r} is "
+            f"{where}: {parameter.name} must be {parameter.type.__name__}, and {quoted(value)} is "
             f"{type(value).__name__}",
-            remedy=f"for example {parameter.default!r}",
+            remedy=parameter.example,
         )
     if isinstance(value, float) and not math.isfinite(value):
         # Nothing is beyond a limit that is no number: everything would be OK.
         raise ParameterError(
-            f"{where}: {parameter.name} must be a number, and {value!r} is none",
-            remedy=f"for example {parameter.default!r}",
+            f"{where}: {parameter.name} must be a number, and {value!r} is none", remedy=parameter.example
         )
     if isinstance(value, str):
         _refuse_unprintable(parameter.name, value, where)
@@ -119,9 +161,9 @@ def _typed(parameter: Declared, value: Any, where: str) -> Value:
 def _refuse_unprintable(name: str, value: str, where: str) -> None:
     if len(value) > 10_000:
         raise ParameterError(f"{where}: {name} is longer than 10,000 characters", remedy="shorten it")
-    if any(not c.isprintable() and c not in "\n\t" for c in value):
+    if found := hidden(value):
         raise ParameterError(
-            f"{where}: {name} holds characters that cannot be printed", remedy="write it in plain text"
+            f"{where}: {name} holds {found}, which cannot be printed", remedy="write it in plain text"
         )
 
 
@@ -132,16 +174,13 @@ def from_text(known: Mapping[str, Declared], given: Mapping[str, str], where: st
 
 
 def _read(parameter: Declared, text: str, where: str) -> Value:
-    readers: dict[type, Callable[[str], Value]] = {
-        str: str,
-        int: int,
-        float: float,
-        bool: lambda word: {"true": True, "false": False}[word.lower()],
-    }
-    try:
-        return readers[parameter.type](text)
-    except (ValueError, KeyError):
+    """The text as YAML 1.2 reads it: no 007, no 1_000, no digits of other scripts, no yes."""
+    forms: dict[type, re.Pattern[str]] = {int: _INT, float: _FLOAT, bool: _BOOL}
+    if parameter.type is str:
+        return text
+    if not forms[parameter.type].fullmatch(text):
         raise ParameterError(
-            f"{where}: {parameter.name} must be {parameter.type.__name__}, and {text!r} is not",
-            remedy=f"for example {parameter.default!r}",
-        ) from None
+            f"{where}: {parameter.name} must be {parameter.type.__name__}, and {quoted(text)} is not",
+            remedy=parameter.example,
+        )
+    return text.lower() == "true" if parameter.type is bool else cast(Value, parameter.type(text))

@@ -13,6 +13,7 @@ from runbooklib import notebookfile, parameters, settings
 from runbooklib.errors import ParameterError, SettingsError, UnknownAlertError, suggestion
 from runbooklib.notebookfile import source
 from runbooklib.parameters import Declared, Value
+from runbooklib.plaintext import quoted
 from runbooklib.window import moment_of, seconds_of
 from runbooklib.yamlfile import read_mapping
 
@@ -39,7 +40,9 @@ def find(alert: str) -> Runbook:
     """The alert's runbook. Raises UnknownAlertError, or SettingsError for a bad notebook."""
     known = _notebooks()
     if alert not in known:
-        raise UnknownAlertError(f"there is no runbook for {alert!r}", remedy=suggestion(alert, sorted(known)))
+        raise UnknownAlertError(
+            f"there is no runbook for {quoted(alert)}", remedy=suggestion(alert, sorted(known))
+        )
     path = known[alert]
     cells = notebookfile.read(path)["cells"]
     tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
@@ -90,6 +93,7 @@ def chosen(runbook: Runbook, given: Mapping[str, str]) -> dict[str, Value]:
     stored = read_mapping(path, shown) if path.exists() else {}
     values = parameters.typed(runbook.declared, stored, shown)
     values |= parameters.from_text(runbook.declared, given, "-p")
+    parameters.refuse_missing(runbook.declared, values, runbook.alert)
     full = {name: one.default for name, one in runbook.declared.items()} | values
     if full.get(ALERT, runbook.alert) != runbook.alert:
         where = "-p" if ALERT in given else shown
@@ -97,12 +101,26 @@ def chosen(runbook: Runbook, given: Mapping[str, str]) -> dict[str, Value]:
             f"{where}: {ALERT} is {full[ALERT]!r} in a run of {runbook.alert}",
             remedy=f"write {ALERT}: {runbook.alert!r} there, or run the other alert",
         )
-    for needed in ("environment", "service"):
-        if not isinstance(full.get(needed), str) or not full[needed]:
-            raise ParameterError(f"{needed} is not given", remedy=f"add -p {needed}=…")
+    _refuse_nowhere(full)
     settings.secrets_of(settings.read_target(str(full["environment"]), str(full["service"])))
     if full.get("at"):
         moment_of(str(full["at"]))
     if full.get("lookback"):
         seconds_of(str(full["lookback"]))
     return values
+
+
+def _refuse_nowhere(full: Mapping[str, Value | None]) -> None:
+    """A run asks one service of one environment; the remedy names those that there are."""
+    for needed in ("environment", "service"):
+        if isinstance(full.get(needed), str) and full[needed]:
+            continue
+        known = (
+            settings.environments()
+            if needed == "environment"
+            else settings.services(str(full["environment"]))
+        )
+        raise ParameterError(
+            f"{needed} is required, and not given",
+            remedy=f"add --{needed} NAME; there are: {', '.join(known) or 'none'}",
+        )

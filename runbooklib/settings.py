@@ -15,6 +15,7 @@ from runbooklib.errors import (
     SettingsError,
     suggestion,
 )
+from runbooklib.plaintext import quoted
 from runbooklib.target import Environment, Target
 from runbooklib.yamlfile import read_mapping
 
@@ -33,15 +34,27 @@ def home() -> Path:
     """
     named = os.environ.get(HOME_VARIABLE)
     if named:
-        return Path(named)
+        return literal(Path(named), "the runbooks' folder")
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "parameters" / "environments").is_dir():
-            return folder
+            return literal(folder, "the runbooks' folder")
     raise SettingsError(
         "there is no parameters/environments/ here or above",
         remedy=f"change into the runbooks' folder, or set {HOME_VARIABLE} to it",
     )
+
+
+def literal(path: Path, what: str) -> Path:
+    """The path. Raises SettingsError where it has braces: papermill fills in what stands between them.
+
+    `{service.__class__}` would be evaluated, and `{service:>999999999}` take a gigabyte.
+    """
+    if set("{}") & set(str(path.absolute())):
+        raise SettingsError(
+            f"{what} has braces in its path: {quoted(str(path))}", remedy="choose one without { and }"
+        )
+    return path
 
 
 def home_or_here() -> Path:
@@ -75,7 +88,8 @@ def read_target(environment: str, service: str) -> Target:
     found = _environment(environment)
     if service not in found.services:
         raise ParameterError(
-            f"{environment} has no service {service!r}", remedy=suggestion(service, sorted(found.services))
+            f"{environment} has no service {quoted(service)}",
+            remedy=suggestion(service, sorted(found.services)),
         )
     return Target(environment_name=environment, service_name=service, environment=found)
 
@@ -84,7 +98,7 @@ def _environment(environment: str) -> Environment:
     files = _environment_files()
     if environment not in files:
         raise ParameterError(
-            f"there is no environment {environment!r}", remedy=suggestion(environment, sorted(files))
+            f"there is no environment {quoted(environment)}", remedy=suggestion(environment, sorted(files))
         )
     shown = f"environments/{environment}.yaml"
     return validated(Environment, read_mapping(files[environment], shown), shown)

@@ -1,28 +1,39 @@
 """YAML that means what it looks like: no tags, no aliases, no duplicate keys, no words that turn into values.
 
-YAML 1.1 reads `NO` as false, `007` as 7 and `12:34:56` as 45296. Where YAML 1.1 and the reader of the
-file may disagree, the file is refused and the reader is told to quote.
+YAML 1.1 reads `NO` as false, `007` as 7 and `12:34:56` as 45296. Where YAML 1.1 and YAML 1.2, or the reader
+of the file, may disagree, the file is refused and the reader is told to quote. What is refused is told with
+line and column, and a file that is made to keep a parser busy is refused before it does.
 """
 
+import math
+import os
 import re
+import stat
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from runbooklib.errors import SettingsError
+from runbooklib.plaintext import hidden, quoted
 
 _AMBIGUOUS = re.compile(
-    r"(?:y|Y|n|N|yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF|[-+]?0[0-9_]+|[-+]?0[bo][0-9_]+|[-+]?0x[0-9a-fA-F_]+|[-+]?\d[\d_]*(?::[0-5]?\d)+(?:\.\d*)?)"
+    r"y|Y|n|N|yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF"
+    r"|[-+]?0[0-9_]+|[-+]?0[bo][0-9_]+|[-+]?0x[0-9a-fA-F_]+"  # 007, 0o17
+    r"|[-+]?\d[\d_]*(?::[0-5]?\d)+(?:\.\d*)?"  # 12:34:56
+    r"|(?=[^_]*_)[-+]?(?:\d[\d_]*(?:\.[\d_]*)?|\.\d[\d_]*)(?:[eE][-+]?\d+)?"  # 10_000
+    r"|[-+]?(?:\d+[eE][-+]?\d+|\d+\.\d*[eE]\d+|\.\d+[eE]\d+)"  # 1e3
 )
-_MOST_BYTES = 1_000_000
+_MOST_BYTES = 250_000
 _MOST_DEPTH = 50
+_MOST_VALUES = 5_000
 
 
 class _Loader(yaml.SafeLoader):
     """SafeLoader that refuses what YAML 1.1 makes surprising."""
 
     depth = 0
+    values = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
@@ -33,8 +44,13 @@ class _Loader(yaml.SafeLoader):
         if getattr(event, "tag", None):
             raise yaml.MarkedYAMLError(problem="tags are not allowed", problem_mark=event.start_mark)
         self.depth += 1
+        self.values += 1
         if self.depth > _MOST_DEPTH:
             raise yaml.MarkedYAMLError(problem="nested too deeply", problem_mark=event.start_mark)
+        if self.values > _MOST_VALUES:
+            raise yaml.MarkedYAMLError(
+                problem=f"more than {_MOST_VALUES:,} keys and values", problem_mark=event.start_mark
+            )
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
@@ -45,21 +61,40 @@ class _Loader(yaml.SafeLoader):
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
                 raise yaml.MarkedYAMLError(
-                    problem=f"the key {key!r} is not text: quote it", problem_mark=key_node.start_mark
+                    problem=f"the key {quoted(key)} is not text: quote it", problem_mark=key_node.start_mark
                 )
             if key in seen:
                 raise yaml.MarkedYAMLError(
-                    problem=f"{key!r} stands here twice", problem_mark=key_node.start_mark
+                    problem=f"{quoted(key)} stands here twice", problem_mark=key_node.start_mark
                 )
             seen.add(key)
         return super().construct_mapping(node, deep=deep)
 
-    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
-        if isinstance(node, yaml.ScalarNode) and node.style is None and _AMBIGUOUS.fullmatch(node.value):
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - PyYAML's signature
+        try:
+            found = super().construct_object(node, deep=deep)
+        except ValueError:  # a number of thousands of digits
             raise yaml.MarkedYAMLError(
-                problem=f"{node.value} can be read in two ways: quote it if it is text",
-                problem_mark=node.start_mark,
+                problem=f"{quoted(node.value)} is no number that can be meant", problem_mark=node.start_mark
+            ) from None
+        if isinstance(found, float) and not math.isfinite(found):
+            raise yaml.MarkedYAMLError(
+                problem=f"{quoted(node.value)} is no finite number", problem_mark=node.start_mark
             )
+        return found
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+        if isinstance(node, yaml.ScalarNode):
+            if node.style is None and _AMBIGUOUS.fullmatch(node.value):
+                shown = node.value if len(node.value) < 40 else quoted(node.value)
+                raise yaml.MarkedYAMLError(
+                    problem=f"{shown} can be read in two ways: quote it if it is text",
+                    problem_mark=node.start_mark,
+                )
+            if found := hidden(node.value):
+                raise yaml.MarkedYAMLError(
+                    problem=f"holds {found}, which cannot be printed", problem_mark=node.start_mark
+                )
         return super().construct_scalar(node)
 
 
@@ -72,31 +107,53 @@ _Loader.yaml_implicit_resolvers = {
 
 def read_mapping(path: Path, shown: str) -> dict[str, Any]:
     """The mapping in a YAML file. Raises SettingsError with line and column; `shown` names the file in it."""
+    text = _text(path, shown)
+    loader = None
     try:
-        with path.open("rb") as file:
-            raw = file.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise SettingsError(f"{shown} cannot be read: {error.strerror}") from None
-    if len(raw) > _MOST_BYTES:
-        raise SettingsError(f"{shown} is larger than 1 MB", remedy="this is not a parameter file")
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError:
-        raise SettingsError(f"{shown} is not UTF-8 text", remedy="save it as UTF-8") from None
-    try:
-        loaded = yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
+        loader = _Loader(text)
+        loaded = loader.get_single_data()
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise SettingsError(f"{shown}{where}: {error.problem}", remedy="mend that line") from None
+        problem = str(error.problem).replace("\n", " ")
+        raise _refused(
+            shown, error.problem_mark, problem if len(problem) < 200 else problem[:200] + "…"
+        ) from None
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         where = f"line {before.count(chr(10)) + 1}, column {error.position - before.rfind(chr(10))}"
         raise SettingsError(f"{shown}, {where}: {error.reason}", remedy="mend that line") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a number of thousands of digits
-        raise SettingsError(f"{shown}: {error}".replace("\n", " "), remedy="mend the file") from None
+    except (yaml.YAMLError, ValueError, OverflowError):  # an escape beyond Unicode
+        mark = loader.get_mark() if loader else None
+        raise _refused(shown, mark, "an escape that is no character") from None
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
         raise SettingsError(f"{shown} must hold `name: value` lines", remedy="see parameters/ for examples")
     return loaded
+
+
+def _refused(shown: str, mark: yaml.Mark | None, problem: str) -> SettingsError:
+    where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return SettingsError(f"{shown}{where}: {problem}", remedy="mend that line")
+
+
+def _text(path: Path, shown: str) -> str:
+    """The file's text; a pipe is not waited for."""
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            is_file = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            raw = file.read(_MOST_BYTES + 1) if is_file else b""
+    except OSError as error:
+        raise SettingsError(f"{shown} cannot be read: {error.strerror}") from None
+    if not is_file:
+        raise SettingsError(f"{shown} cannot be read: it is no file", remedy="put a file there")
+    if len(raw) > _MOST_BYTES:
+        raise SettingsError(
+            f"{shown} is larger than {_MOST_BYTES // 1000} kB", remedy="this is not a parameter file"
+        )
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        place = (
+            f"line {raw[: error.start].count(10) + 1}, column {error.start - raw.rfind(10, 0, error.start)}"
+        )
+        raise SettingsError(f"{shown} is not UTF-8 text at {place}", remedy="save it as UTF-8") from None

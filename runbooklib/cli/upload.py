@@ -21,9 +21,11 @@ Pdf = Annotated[bool, typer.Option("--pdf", help="Also print the page to noteboo
 
 def place(output: str) -> "Destination":
     """Where the evidence goes. Raises InputError before anything runs."""
-    from runbooklib import upload
+    from runbooklib import settings, upload
 
-    return upload.destination(output)
+    found = upload.destination(output)
+    settings.literal(found.folder, "--output")
+    return found
 
 
 def browser(*, is_wanted: bool) -> str:

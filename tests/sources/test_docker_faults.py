@@ -291,7 +291,7 @@ def test_a_container_that_vanishes_at_any_moment_crashes_nothing_and_is_recorded
     other_engine: Engine, seed: int, survey: Survey
 ) -> None:
     url, engine = other_engine.url, other_engine
-    chance, wrong, outcomes = random.Random(seed), [], []  # noqa: S311
+    chance, wrong, outcomes = random.Random(seed), [], []
     for _ in range(50):
         name = engine.run("echo ERROR; sleep 300")
         where = asking(url, name, deadline=5.0)

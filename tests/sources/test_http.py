@@ -92,6 +92,7 @@ def test_a_name_that_does_not_resolve_is_unreachable_and_named() -> None:
         ask("http://prometheus.invalid:9090/")
 
 
+@pytest.mark.row("F35", "F37")
 @pytest.mark.parametrize("behaviour", [black_hole, trickle_body, trickle_headers, slow(3, answer())])
 def test_a_whole_answer_that_is_late_is_a_deadline_error(behaviour: Behaviour) -> None:
     before = threading.active_count()
@@ -134,6 +135,7 @@ def test_an_answer_beyond_the_cap_is_nonsense_and_not_kept_in_memory() -> None:
     assert grown_kib < 100_000
 
 
+@pytest.mark.row("H23")
 def test_a_gzip_bomb_is_cut_at_its_decoded_size() -> None:
     bomb = gzip_bomb(200)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -142,6 +144,7 @@ def test_a_gzip_bomb_is_cut_at_its_decoded_size() -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
 
 
+@pytest.mark.row("H22")
 def test_a_redirect_is_refused_named_and_not_followed() -> None:
     with standin(answer({"stolen": True})) as elsewhere:
         location = f"{elsewhere.url}/login?token=canary"
@@ -167,6 +170,7 @@ def test_a_cut_answer_is_asked_for_once_more(first: Behaviour) -> None:
         assert len(server.asked) == 2
 
 
+@pytest.mark.row("F43")
 def test_an_answer_cut_twice_is_nonsense() -> None:
     with standin(truncated) as server:
         with pytest.raises(NonsenseError, match="breaks off, twice"):
@@ -174,6 +178,7 @@ def test_an_answer_cut_twice_is_nonsense() -> None:
         assert len(server.asked) == 2
 
 
+@pytest.mark.row("F43")
 def test_a_connection_reset_twice_is_unreachable() -> None:
     with standin(reset) as server:
         with pytest.raises(UnreachableError, match="drops the connection, twice"):
@@ -224,6 +229,7 @@ def test_a_target_is_scheme_host_port_and_path() -> None:
     assert target_of("https://u:p@[::1]:9090/prometheus/?x=1#y") == "https://[::1]:9090/prometheus"
 
 
+@pytest.mark.row("H26")
 def test_invalid_utf8_is_kept_as_escapes() -> None:
     response = response_of(b'{"name": "caf\xe9 \xf0\x9f\x98\x80"}')
     assert response.text == '{"name": "caf\\xe9 \U0001f600"}'

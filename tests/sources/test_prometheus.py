@@ -234,6 +234,7 @@ def test_a_series_without_labels_is_called_value(real: Real) -> None:
     assert list(real.ask().range("sum(shop_requests_total)", window).columns) == ["value"]
 
 
+@pytest.mark.row("H18", "H20")
 def test_labels_are_escaped(real: Real) -> None:
     frame = real.ask().instant(selector("strange", {"text": STRANGE}), now())
     assert list(frame["value"]) == [5.0]
@@ -298,6 +299,7 @@ def test_metric_names_are_known(real: Real) -> None:
     assert list(names) == sorted(names)
 
 
+@pytest.mark.row("F39")
 def test_the_server_s_own_words_are_told_once_and_not_retried(real: Real) -> None:
     prometheus = real.ask()
     with pytest.raises(RefusedError, match=r"bad_data: .*parse error") as caught:
@@ -388,6 +390,7 @@ def everything(prometheus: Prometheus, at: datetime, window: Window) -> list[Any
 # Against the stand-in
 
 
+@pytest.mark.row("F35")
 @pytest.mark.parametrize("ask", ["ours", "library"])
 def test_there_is_a_whole_deadline_for_every_question(ask: str) -> None:
     with standin(black_hole) as server:
@@ -435,6 +438,7 @@ def test_a_gap_is_nan_on_the_grid() -> None:
     np.testing.assert_array_equal(frame["y"], [np.nan, np.nan, np.inf, np.nan, np.nan])
 
 
+@pytest.mark.row("F44")
 def test_warnings_and_infos_are_kept() -> None:
     more: dict[str, Any] = {"warnings": ["a store is missing"], "infos": ["may be no counter"]}
     with standin(told_by_prometheus([sample(AT, "1")], **more)) as server:
@@ -461,6 +465,7 @@ def test_warnings_that_are_no_list_are_nonsense(warnings: Any) -> None:
         of(server).instant("up", AT)
 
 
+@pytest.mark.row("H26")
 def test_invalid_utf8_is_kept_as_escapes_and_flagged() -> None:
     body = json.dumps(
         {"status": "success", "data": {"resultType": "vector", "result": [sample(AT, "1", a="?")]}}
@@ -471,6 +476,7 @@ def test_invalid_utf8_is_kept_as_escapes_and_flagged() -> None:
     assert "UTF-8" in frame.attrs["warnings"][0]
 
 
+@pytest.mark.row("F41")
 def test_a_page_is_not_prometheus() -> None:
     with standin(answer("<html>Log in</html>", content_type="text/html; charset=utf-8")) as server:
         prometheus = of(server)
@@ -480,6 +486,7 @@ def test_a_page_is_not_prometheus() -> None:
             prometheus.custom_query("up")
 
 
+@pytest.mark.row("F38", "F40")
 @pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 502, 503])
 def test_a_refusal_in_plain_text_is_told(status: int) -> None:
     refusal = answer("starting up\nsecond line", status, "text/plain", {"Retry-After": "30"})
@@ -491,6 +498,7 @@ def test_a_refusal_in_plain_text_is_told(status: int) -> None:
         assert len(server.asked) == 1
 
 
+@pytest.mark.row("F49")
 @pytest.mark.parametrize("status", [200, 503])
 def test_a_refusal_in_json_is_told_with_its_type(status: int) -> None:
     body = {"status": "error", "errorType": "timeout", "error": "query timed out in query execution"}
@@ -526,6 +534,7 @@ NONSENSE: dict[str, Behaviour] = {
 }
 
 
+@pytest.mark.row("F49", "H24")
 @pytest.mark.parametrize("behaviour", NONSENSE.values(), ids=NONSENSE.keys())
 def test_nonsense_is_called_nonsense(behaviour: Behaviour) -> None:
     with standin(behaviour) as server, pytest.raises(NonsenseError) as caught:
@@ -549,6 +558,7 @@ def test_samples_off_the_grid_are_nonsense(values: Any) -> None:
         of(server).range("up", WINDOW)
 
 
+@pytest.mark.row("F47")
 @pytest.mark.parametrize("hours", [-2, 2])
 def test_samples_of_another_time_are_stale(hours: int) -> None:
     with standin(told_by_prometheus([sample(AT + timedelta(hours=hours), "1")])) as server:
@@ -557,6 +567,7 @@ def test_samples_of_another_time_are_stale(hours: int) -> None:
             of(server).instant("up", AT)
 
 
+@pytest.mark.row("F33")
 def test_a_dead_server_is_unreachable_and_not_asked_twice() -> None:
     prometheus = Prometheus(f"http://127.0.0.1:{closed_port()}", Tape(), deadline_seconds=1.0)
     with pytest.raises(UnreachableError, match="refuses connections"):
@@ -565,6 +576,7 @@ def test_a_dead_server_is_unreachable_and_not_asked_twice() -> None:
         prometheus.custom_query("up")
 
 
+@pytest.mark.row("F43")
 def test_an_answer_cut_once_is_asked_for_again() -> None:
     with standin(in_turn(truncated, told_by_prometheus([sample(AT, "1")]))) as server:
         assert list(of(server).instant("up", AT)["value"]) == [1.0]

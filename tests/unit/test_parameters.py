@@ -1,7 +1,15 @@
 import pytest
 
 from runbooklib.errors import ParameterError
-from runbooklib.parameters import Declared, assigned, declared, from_text, refuse_unknown, typed
+from runbooklib.parameters import (
+    Declared,
+    assigned,
+    declared,
+    from_text,
+    refuse_missing,
+    refuse_unknown,
+    typed,
+)
 
 CELL = """service: str = "backend"  # who
 limit: float = 0.05  # share of requests
@@ -33,12 +41,44 @@ def test_a_cell_declares_names_types_defaults_and_help(known: dict[str, Declared
         ("import os", "declares no parameter"),
         ("a.b: str = 'x'", "declares no parameter"),
         ("a: list = []", "a has no type that can be checked"),
-        ("a: str", "a has no type that can be checked"),
+        ("a: list[str]", "a has no type that can be checked"),
         ("a: 'str' = 'x'", "a has no type that can be checked"),
     ],
 )
 def test_a_cell_with_other_code_is_refused(cell: str, told: str) -> None:
     with pytest.raises(ParameterError, match=told):
+        declared(cell)
+
+
+def test_a_parameter_without_a_default_is_required() -> None:
+    known = declared("region: str  # where\nlimit: float = 1\n")
+    assert known["region"] == Declared("region", str, None, "where")
+    with pytest.raises(ParameterError, match=r"region \(str: where\) is required.*parameters/High\.yaml"):
+        refuse_missing(known, {"limit": 2}, "High")
+    refuse_missing(known, {"region": ""}, "High")
+    with pytest.raises(ParameterError, match="region must be str, and 1 is int"):
+        typed(known, {"region": 1}, "-p")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["print", "hash", "__name__", "_", "_a", "A", "aB", "é", "match", "a" * 65, "x" * 9_999],
+)
+def test_a_name_that_means_something_else_cannot_be_declared(name: str) -> None:
+    with pytest.raises(ParameterError, match="cannot be a parameter's name") as refused:
+        declared(f'{name}: str = "x"')
+    assert len(str(refused.value)) < 300
+    assert list(declared(f'{"a" * 64}: str = "x"')) == ["a" * 64]
+
+
+def test_a_name_cannot_be_declared_twice() -> None:
+    with pytest.raises(ParameterError, match="a stands there twice"):
+        declared('a: str = "x"\na: int = 1')
+
+
+@pytest.mark.parametrize("cell", ["a: str = \0", "a: int = " + "-" * 100_000 + "1", "(" * 10_000])
+def test_a_cell_that_no_parser_takes_is_refused(cell: str) -> None:
+    with pytest.raises(ParameterError):
         declared(cell)
 
 
@@ -81,7 +121,11 @@ def test_a_cell_that_is_no_python_is_refused_with_its_line() -> None:
         ("service", "x" * 10_001, "longer than 10,000"),
         ("service", "a\x1b[31mb", "cannot be printed"),
         ("service", "a\u202eb", "cannot be printed"),
-        ("service", "a\x00b", "cannot be printed"),
+        ("service", "a\x00b", "holds U+0000, which cannot be printed"),
+        ("service", "a\ud800b", "holds U+D800, which cannot be printed"),
+        ("service", "a\u200bb", "holds U+200B ZERO WIDTH SPACE, which cannot be printed"),
+        ("service", "a\u3164b", "holds U+3164 HANGUL FILLER"),
+        ("x" * 5_000, "x", "… (5,000 characters)"),
     ],
 )
 def test_values_of_another_name_type_or_look_are_refused_where_they_were_given(
@@ -111,6 +155,9 @@ def test_values_of_the_right_type_are_taken_and_an_int_becomes_a_float(known: di
         ("count", "-4", -4),
         ("is_dry", "false", False),
         ("is_dry", "TRUE", True),
+        ("limit", ".5", 0.5),
+        ("limit", "-0.25e2", -25.0),
+        ("count", "0", 0),
     ],
 )
 def test_text_is_read_as_the_declared_type(
@@ -131,6 +178,19 @@ def test_text_is_read_as_the_declared_type(
         ("count", "ten"),
         ("is_dry", "yes"),
         ("is_dry", "1"),
+        ("is_dry", "tRuE"),
+        ("count", "007"),
+        ("count", "1_000"),
+        ("count", " 5"),
+        ("count", "+5"),
+        ("count", "\uff15"),
+        ("count", "-"),
+        ("count", "9" * 5_000),
+        ("limit", "1_0.5"),
+        ("limit", "1e999"),
+        ("limit", "."),
+        ("limit", "-"),
+        ("limit", "e5"),
         ("service", "a\x07"),
     ],
 )

@@ -1,5 +1,7 @@
+import os
+from contextlib import suppress
 from pathlib import Path
-from time import monotonic
+from time import monotonic, process_time
 from typing import Any
 
 import pytest
@@ -62,6 +64,15 @@ AMBIGUOUS = [
     "0x1F",
     "12:34:56",
     "1:30",
+    "10_000",
+    "1__0",
+    "-.5_0",
+    "1_0.5",
+    "1_0.5e+3",
+    "1e3",
+    "1E-3",
+    "1.5e3",
+    ".5e3",
 ]
 
 
@@ -88,7 +99,21 @@ def test_words_that_yaml_turns_into_values_are_refused(tmp_path: Path, word: str
         ("a: 1\n\tb: 2", "line 2, column 1: "),
         ("a: 1\n---\nb: 2", "line 2, column 1: "),
         ("a: 1\nb: \0", "line 2, column 4: special characters"),
-        ("a: " + "[" * 10_000, "nested too deeply"),
+        ("a: " + "[" * 10_000, "line 1, column 53: nested too deeply"),
+        ("\n".join(" " * depth + "a:" for depth in range(200)), "line 50, column 50: nested too deeply"),
+        ("a: .nan", "line 1, column 4: '.nan' is no finite number"),
+        ("b: 1\na: 1.0e+999999", "line 2, column 4: '1.0e+999999' is no finite number"),
+        ("a: " + "1" * 5000, "line 1, column 4: '1111"),
+        ('a: "\\UFFFFFFFF"', "line 1, column 7: an escape that is no character"),
+        ('a: "\\U00110000"', "line 1, column 7: an escape that is no character"),
+        ('a: "x\\0"', "line 1, column 4: holds U+0000, which"),
+        ('a: "x\\ud800"', "line 1, column 4: holds U+D800, which"),
+        (
+            "b: 1\na: x\u202ey",
+            "line 2, column 4: holds U+202E RIGHT-TO-LEFT OVERRIDE, which cannot be printed",
+        ),
+        ("a\u200bb: 1", "line 1, column 1: holds U+200B ZERO WIDTH SPACE"),
+        ("x" * 300 + ": 1\n" + "x" * 300 + ": 1", "(300 characters) stands here twice"),
     ],
 )
 def test_what_is_wrong_is_told_with_line_and_column(tmp_path: Path, text: str, told: str) -> None:
@@ -133,18 +158,57 @@ def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize("filler", ["x", "数"])
 def test_a_file_that_is_too_large_is_refused_and_never_cut(tmp_path: Path, filler: str) -> None:
     size = len(filler.encode())
-    with pytest.raises(SettingsError, match="larger than 1 MB"):
-        read(tmp_path, "a: 1\n# " + filler * (1_200_000 // size) + "\nb: 2\n")
+    with pytest.raises(SettingsError, match="larger than 250 kB"):
+        read(tmp_path, "a: 1\n# " + filler * (300_000 // size) + "\nb: 2\n")
 
 
-def test_a_number_of_thousands_of_digits_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"x\.yaml"):
-        read(tmp_path, "a: " + "1" * 5000)
+def sized(piece: str, tail: str = "") -> str:
+    """The piece, as often as a file may hold it."""
+    return "a: 1\n" + piece * (240_000 // len(piece)) + tail
+
+
+BUSY = {
+    "keys": "".join(f"k{number:x}: 1\n" for number in range(22_000)),
+    "values": "a: [" + "1," * 110_000 + "]",
+    "escapes": 'a: "' + "\\x41" * 55_000 + '"',
+    "comments": sized("#\n"),
+    "empty lines": sized("\n"),
+    "lines of a text": sized("\n  x", "\n"),
+    "directives": "%FOO bar\n" * 25_000,
+    "digits": "b: " + "1_" * 110_000 + "x",
+    "sixties": "b: 1" + ":1" * 110_000 + "x",
+    "colons": "b: " + "1:" * 110_000,
+    "questions": "? " * 110_000,
+    "dashes": "a:\n" + "- " * 110_000,
+}
+
+
+@pytest.mark.parametrize("what", BUSY)
+def test_no_file_keeps_the_parser_busy(tmp_path: Path, what: str) -> None:
+    assert 150_000 < len(BUSY[what]) < 250_000
+    begun = process_time()
+    with suppress(SettingsError):
+        read(tmp_path, BUSY[what])
+    assert process_time() - begun < 0.7
+
+
+@pytest.mark.parametrize("what", ["keys", "values"])
+def test_more_values_than_anybody_writes_are_refused_where_they_become_too_many(
+    tmp_path: Path, what: str
+) -> None:
+    with pytest.raises(SettingsError, match=r"line \d+, column \d+: more than 5,000 keys and values"):
+        read(tmp_path, BUSY[what])
+
+
+def test_a_pipe_is_no_file_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SettingsError, match="pipe cannot be read: it is no file"):
+        read_mapping(tmp_path / "pipe", "pipe")
 
 
 def test_a_file_that_is_missing_or_no_text_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"x\.yaml is not UTF-8"):
-        read(tmp_path, b"a: \xff\xfe")
+    with pytest.raises(SettingsError, match=r"x\.yaml is not UTF-8 text at line 2, column 4"):
+        read(tmp_path, b"b: 1\na: \xff\xfe")
     with pytest.raises(SettingsError, match="y cannot be read: No such file"):
         read_mapping(tmp_path / "missing", "y")
     with pytest.raises(SettingsError, match="y cannot be read: Is a directory"):
