@@ -1,7 +1,6 @@
 """What happened to the containers of one name, as the engine still remembers it."""
 
 import json
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -96,9 +95,7 @@ def told_events(engine: Engine, name: str, since: datetime, until: datetime) -> 
 
     Asks for the whole buffer, of all containers: only that shows how far back it reaches.
     """
-    # Where our clock is behind, the window's end is nearer to what the engine calls now.
-    now = max(time.time(), until.timestamp())
-    response = engine.get("/events", {"since": "1", "until": f"{now:.6f}"})
+    response = engine.get("/events", {"since": "1", "until": f"{engine.now:.6f}"})
     told = [json.loads(line) for line in b"".join(engine.chunks(response)).splitlines() if line.strip()]
     times = [datetime.fromtimestamp(event["timeNano"] / 1e9, UTC) for event in told]
     own = [

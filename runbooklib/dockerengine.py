@@ -2,11 +2,13 @@
 
 import difflib
 import json
+import re
 import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn
 
 import docker
@@ -20,6 +22,10 @@ OLDEST_VERSION = "1.24"
 _CHUNK_BYTES = 65_536
 # Of a long answer, reading stops early enough to end within the deadline even when the engine falls silent.
 _READ_SHARE, _SILENCE_SHARE = 0.5, 0.4
+MOST_BYTES = 16_000_000
+_ID = re.compile(r"[0-9a-f]{64}")
+# The engine tells its time in whole seconds.
+_SAME_TIME_SECONDS = 3.0
 
 
 @contextmanager
@@ -29,11 +35,23 @@ def opened(url: str, deadline_seconds: float) -> Iterator["Engine"]:
         with closing(Engine(url, deadline_seconds)) as engine:
             yield engine
     except (docker.errors.DockerException, requests.RequestException, OSError) as error:
-        _give_up(error, url)
+        _give_up(error, url, deadline_seconds)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise NonsenseError(
             f"answered nonsense ({type(error).__name__})", system=SYSTEM, target=url
         ) from error
+
+
+class _Reader(docker.APIClient):
+    """The engine's client, which can only ask: whatever would create, run, change or remove is refused."""
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        """Send a GET request. Raises RefusedError for any other."""
+        if request.method != "GET":
+            raise RefusedError(
+                f"{request.method} is not sent: a runbook only looks", system=SYSTEM, code=str(request.method)
+            )
+        return super().send(request, **kwargs)
 
 
 class Engine:
@@ -48,10 +66,10 @@ class Engine:
                 probe.settimeout(deadline_seconds)
                 probe.connect("/" + url.removeprefix("unix://").lstrip("/"))
         # Given a version, the client asks nothing yet: its own negotiation leaks a socket when it fails.
-        self._client = docker.APIClient(
-            base_url=url, version=OLDEST_VERSION, timeout=int(deadline_seconds) + 1
-        )
+        self._client = _Reader(base_url=url, version=OLDEST_VERSION, timeout=int(deadline_seconds) + 1)
         self._version = ""
+        self._ahead_seconds = 0.0
+        self.has_answered = False
 
     def close(self) -> None:
         """Close its sockets."""
@@ -62,6 +80,12 @@ class Engine:
         """What is left of the deadline, and never nothing."""
         return max(self._ends - time.monotonic(), 0.05)
 
+    @property
+    def now(self) -> float:
+        """The engine's time as a timestamp: ours, where they are about the same."""
+        self._negotiate()
+        return time.time() + self._ahead_seconds
+
     def get(
         self, path: str, parameters: Mapping[str, str] | None = None, *, within: float | None = None
     ) -> requests.Response:
@@ -69,23 +93,42 @@ class Engine:
 
         `within`: how many seconds the engine may be silent, else what is left of the deadline.
         """
-        if not self._version and path != "/version":
-            self._version = f"/v{self.json('/version')['ApiVersion']}"
+        if path != "/version":
+            self._negotiate()
         response: requests.Response = self._client.get(
             f"{self._client.base_url}{self._version}{path}",
             params=parameters,
             timeout=within or self.left_seconds,
             stream=True,
         )
+        self.has_answered = True
+        self._compare_clocks(response.headers.get("Date", ""))
         if response.status_code >= 400 and response.status_code != 404:
             with response:
                 _refuse(response, self.url)
         return response
 
+    def _negotiate(self) -> None:
+        if not self._version:
+            self._version = f"/v{self.json('/version')['ApiVersion']}"
+
+    def _compare_clocks(self, told: str) -> None:
+        try:
+            ahead = parsedate_to_datetime(told).timestamp() - time.time()
+        except ValueError:
+            return
+        self._ahead_seconds = ahead if abs(ahead) > _SAME_TIME_SECONDS else 0.0
+
     def chunks(self, response: requests.Response) -> Iterator[bytes]:
-        """The answer's bytes. Raises DeadlineError, however slowly they trickle."""
+        """The answer's bytes. Raises DeadlineError, however slowly they trickle, and for too many."""
+        size = 0
         with response:
             for chunk in response.iter_content(_CHUNK_BYTES):
+                size += len(chunk)
+                if size > MOST_BYTES:
+                    raise NonsenseError(
+                        f"answered more than {MOST_BYTES:,} bytes", system=SYSTEM, target=self.url
+                    )
                 if time.monotonic() > self._ends:
                     raise DeadlineError("did not finish its answer in time", system=SYSTEM, target=self.url)
                 yield chunk
@@ -101,6 +144,8 @@ class Engine:
         found = self.json(f"/containers/{name}/json")
         # The engine also takes the first letters of an id for a name.
         if found is not None and found["Name"] == f"/{name}":
+            if not _ID.fullmatch(found["Id"]):
+                raise ValueError("an id that is none")
             return dict(found)
         running = sorted(n.lstrip("/") for c in self.json("/containers/json") for n in c["Names"])
         near = difflib.get_close_matches(name, running, n=3, cutoff=0.4) or running[:5]
@@ -115,11 +160,12 @@ class Engine:
 class Beginning:
     """The chunks of a long answer until so many bytes, or about half of the time, are used up.
 
-    `is_whole`: nothing of it is left. An engine that falls silent midway has ended it early too.
+    `is_whole`: nothing of it is left. An engine that falls silent midway has ended it early too; where we
+    stopped ourselves, `has_more`.
     """
 
     def __init__(self, engine: Engine, path: str, parameters: Mapping[str, str], *, most_bytes: int) -> None:
-        self.is_whole = False
+        self.is_whole = self.has_more = False
         self._engine, self._path, self._parameters = engine, path, parameters
         self._most_bytes = most_bytes
 
@@ -136,7 +182,8 @@ class Beginning:
                 for chunk in response.iter_content(_CHUNK_BYTES):
                     yield chunk
                     size += len(chunk)
-                    if size >= self._most_bytes or time.monotonic() > ends:
+                    self.has_more = size >= self._most_bytes or time.monotonic() > ends
+                    if self.has_more:
                         return
             self.is_whole = True
         except (requests.RequestException, OSError) as error:
@@ -160,7 +207,7 @@ def _refuse(response: requests.Response, url: str) -> NoReturn:
     )
 
 
-def _give_up(error: BaseException, url: str) -> NoReturn:
+def _give_up(error: BaseException, url: str, deadline_seconds: float) -> NoReturn:
     """The SourceError that a failed request amounts to, by what lies at the bottom of it."""
     causes = list(_causes(error))
     about = {"system": SYSTEM, "target": url}
@@ -172,7 +219,9 @@ def _give_up(error: BaseException, url: str) -> NoReturn:
             **about,
         ) from error
     if _is_timeout(error):
-        raise DeadlineError("no answer in time", remedy="see whether dockerd hangs", **about) from error
+        raise DeadlineError(
+            f"no answer within {deadline_seconds:g} s", remedy="see whether dockerd hangs", **about
+        ) from error
     told = str(causes[-1]) or type(causes[-1]).__name__
     raise UnreachableError(f"no connection: {told}", remedy="see whether dockerd runs", **about) from error
 

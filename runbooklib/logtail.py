@@ -8,7 +8,7 @@ stay as well as the last: the first show when it began.
 import json
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -19,6 +19,8 @@ FIRST_ENTRIES, FIRST_BYTES = 500, 250_000
 LAST_ENTRIES, LAST_BYTES = 1_500, 750_000
 # A longer line is cut: patterns that look for secrets need time that grows with a line's length.
 MOST_LINE_CHARACTERS = 16_000
+# So much more is looked at for secrets first: half of one would not be known again.
+_MOST_SECRET_CHARACTERS = 1_000
 MOST_ENTRY_BYTES = 50_000
 MOST_FRAME_BYTES = 1_000_000
 _STREAMS = {1: "stdout", 2: "stderr"}
@@ -65,12 +67,16 @@ class Excerpt:
     """The first and the last entries that matter, of a stream of frames.
 
     Each frame begins with its time. A line longer than 16 KB comes in several frames, each with a time.
-    `quiet_lines` counts what does not matter.
+    `quiet_lines` counts what does not matter. `redact` takes secrets out of a line that will be cut.
     """
 
-    def __init__(self, since: datetime, until: datetime) -> None:
+    def __init__(
+        self, since: datetime, until: datetime, *, redact: Callable[[str], str] = lambda text: text
+    ) -> None:
         self.quiet_lines = 0
-        self._since, self._until = since, until
+        self._since, self._until, self._redact = since, until, redact
+        self._skipped_after: datetime | None = None
+        self._resumed_at: datetime | None = None
         self._first, self._last = _Part(), _Part()
         self._is_cut = False
         self._latest = ""
@@ -87,13 +93,18 @@ class Excerpt:
         if text.endswith("\n"):
             self._take(at, stream, text)
         else:
-            self._begun[stream] = at, text[:MOST_LINE_CHARACTERS]
+            self._begun[stream] = at, text[: MOST_LINE_CHARACTERS + _MOST_SECRET_CHARACTERS]
 
     def finish(self) -> None:
         """There are no more frames: a line without its end is one too."""
         for stream, (at, text) in self._begun.items():
             self._take(at, stream, text)
         self._begun.clear()
+
+    def skip(self) -> None:
+        """What comes next does not follow at once: between them is a gap."""
+        self.finish()
+        self._skipped_after, self._tracebacks = self.latest_at or self._since, Tracebacks()
 
     @property
     def text(self) -> str:
@@ -103,10 +114,13 @@ class Excerpt:
     @property
     def gap(self) -> tuple[datetime, datetime] | None:
         """Between which entries others are left out; None where all that matter are here."""
-        if not self._is_cut:
-            return None
-        before, after = self._first.entries[-1], self._last.entries[0]
-        return moment_of_line(before.lines[0]), moment_of_line(after.lines[0])
+        gaps = []
+        if self._is_cut:
+            before, after = self._first.entries[-1], self._last.entries[0]
+            gaps.append((moment_of_line(before.lines[0]), moment_of_line(after.lines[0])))
+        if self._skipped_after and self._resumed_at:
+            gaps.append((self._skipped_after, self._resumed_at))
+        return (min(start for start, _ in gaps), max(end for _, end in gaps)) if gaps else None
 
     @property
     def latest_at(self) -> datetime | None:
@@ -118,9 +132,14 @@ class Excerpt:
         return self._first, self._last
 
     def _take(self, at: str, stream: str, text: str) -> None:
-        line = text.rstrip("\r\n")[:MOST_LINE_CHARACTERS]
+        line = text.rstrip("\r\n")
+        if len(line) > MOST_LINE_CHARACTERS:
+            whole = line[: MOST_LINE_CHARACTERS + _MOST_SECRET_CHARACTERS]
+            line = self._redact(whole)[:MOST_LINE_CHARACTERS]
         seen = plain(line)
         self._latest = at
+        if self._skipped_after and not self._resumed_at:
+            self._resumed_at = self.latest_at
         if self._tracebacks.goes_on(stream, seen):
             self._go_on(stream, f"{at} {stream} {line}")
         elif not seen.strip():

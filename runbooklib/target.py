@@ -15,6 +15,7 @@ from runbooklib.window import seconds_of
 _CREDENTIALS = re.compile(
     r"://[^/\s]*:[^/\s]*@|\b(?:ssl)?password\s*=|[?&][\w-]*(?:token|secret|key)=", re.IGNORECASE
 )
+_CONTAINER = re.compile(r"[a-zA-Z0-9][\w.-]+", re.ASCII)
 
 
 def _duration(text: str) -> str:
@@ -31,8 +32,15 @@ def _no_credentials(text: str) -> str:
     return text
 
 
+def _container(name: str) -> str:
+    if not _CONTAINER.fullmatch(name):
+        raise ValueError("is no name of a container: letters, digits and _ . - after a letter or digit")
+    return name
+
+
 Duration = Annotated[str, AfterValidator(_duration)]
 Address = Annotated[str, AfterValidator(_no_credentials)]
+ContainerName = Annotated[str, AfterValidator(_container)]
 
 
 class _Section(BaseModel):
@@ -127,7 +135,7 @@ class Service(_Section):
     url: Address = ""
     health: str = "/health"
     probes: tuple[str, ...] = Field(default=("/health", "/metrics"), strict=False)
-    containers: tuple[str, ...] = Field(default=(), strict=False)
+    containers: tuple[ContainerName, ...] = Field(default=(), strict=False)
     key_functions: tuple[Probe, ...] = Field(default=(), strict=False)
     dependencies: tuple[Dependency, ...] = Field(default=(), strict=False)
 

@@ -5,23 +5,28 @@ kept: environment, command line, labels and mounts hold secrets and never leave 
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pandas as pd
 
 from runbooklib.containerevents import Events, told_events, with_times
 from runbooklib.dockerengine import SYSTEM, Beginning, Engine, moment_or_none, opened
-from runbooklib.errors import NoDataError, ParameterError
+from runbooklib.errors import NoDataError, ParameterError, RefusedError, UnreachableError
 from runbooklib.logs import COLUMNS, parse
 from runbooklib.logtail import FIRST_ENTRIES, LAST_ENTRIES, Excerpt, demultiplexed, lines_of
 from runbooklib.tape import Tape
 from runbooklib.window import moment_of
 
 MOST_LOG_BYTES_READ = 64_000_000
+# Of a log that is larger: its newest lines, and so few that about half of these bytes would do.
+TAIL_LINES, MOST_TAIL_BYTES = 20_000, 16_000_000
 _NAME = re.compile(r"[a-zA-Z0-9][\w.-]+", re.ASCII)
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"?')
+_SHORTEST_WORD = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,7 @@ class Docker:
         self._url = url
         self._tape = tape
         self._deadline_seconds = deadline_seconds
+        self._has_answered = False
 
     def __repr__(self) -> str:
         return f"Docker({self._url!r})"
@@ -128,7 +134,9 @@ class Docker:
                 "most_lines": FIRST_ENTRIES + LAST_ENTRIES,
             },
             name,
-            lambda engine: _logs(engine, name, since, until),
+            lambda engine: _logs(
+                engine, name, Excerpt(since, until, redact=self._tape.redactor.text), (since, until)
+            ),
         )
         return _log_lines(told)
 
@@ -137,7 +145,7 @@ class Docker:
             raise ParameterError(f"{name!r} is no name of a container", system=SYSTEM, target=self._url)
 
         def answer() -> Any:
-            with opened(self._url, self._deadline_seconds) as engine:
+            with self._engine() as engine:
                 return call(engine)
 
         return self._tape.ask(
@@ -147,6 +155,25 @@ class Docker:
             target=self._url,
             deadline_seconds=self._deadline_seconds,
         )
+
+    @contextmanager
+    def _engine(self) -> Iterator[Engine]:
+        try:
+            with opened(self._url, self._deadline_seconds) as engine:
+                try:
+                    yield engine
+                finally:
+                    self._has_answered |= engine.has_answered
+        except UnreachableError as error:
+            if not self._has_answered:
+                raise
+            # It may be restarting: refused, and not unreachable, so that the next question tries again.
+            raise RefusedError(
+                f"{error.message}; it answered earlier in this run",
+                system=SYSTEM,
+                target=self._url,
+                remedy=error.remedy,
+            ) from error
 
 
 def _leaves(told: dict[str, Any]) -> dict[str, Any]:
@@ -163,7 +190,7 @@ def _leaves(told: dict[str, Any]) -> dict[str, Any]:
         "status": state["Status"],
         "is_running": bool(state["Running"]),
         "exit_code": int(state["ExitCode"]),
-        "error": state.get("Error", ""),
+        "error": _error(told),
         "oom_killed": bool(state["OOMKilled"]),
         "restart_count": int(told["RestartCount"]),
         "created_at": told["Created"],
@@ -173,6 +200,18 @@ def _leaves(told: dict[str, Any]) -> dict[str, Any]:
         "restart_policy": host["RestartPolicy"]["Name"],
         "health": (state.get("Health") or {}).get("Status", ""),
     }
+
+
+def _error(told: dict[str, Any]) -> str:
+    """Why it did not start, without what the engine repeats of its command line and environment."""
+    config = told["Config"]
+    groups = (told.get("Args"), config.get("Cmd"), config.get("Entrypoint"), config.get("Env"))
+    words = [told.get("Path") or "", *(word for group in groups for word in group or ())]
+    words += [value for word in config.get("Env") or () for value in word.split("=", 1)[1:]]
+    text = str(told["State"].get("Error") or "")
+    for word in sorted({one for one in words if len(one) >= _SHORTEST_WORD}, key=len, reverse=True):
+        text = text.replace(word, "…")
+    return _QUOTED.sub('"…"', text)
 
 
 def _stats(engine: Engine, name: str) -> dict[str, Any]:
@@ -198,20 +237,29 @@ def _stats(engine: Engine, name: str) -> dict[str, Any]:
     }
 
 
-def _logs(engine: Engine, name: str, since: datetime, until: datetime) -> dict[str, Any]:
+def _logs(engine: Engine, name: str, excerpt: Excerpt, span: tuple[datetime, datetime]) -> dict[str, Any]:
+    """What matters of the log from its beginning; where that is too much, from its end too."""
     found = engine.inspect(name)
-    span = {"since": f"{since.timestamp():.6f}", "until": f"{until.timestamp():.6f}"}
-    beginning = Beginning(
-        engine,
-        f"/containers/{found['Id']}/logs",
-        {"stdout": "1", "stderr": "1", "timestamps": "1", **span},
-        most_bytes=MOST_LOG_BYTES_READ,
-    )
-    excerpt = Excerpt(since, until)
-    for stream, payload in demultiplexed(beginning, is_tty=bool(found["Config"]["Tty"])):
-        excerpt.add(stream, payload)
-    excerpt.finish()
-    ends_early_at = None if beginning.is_whole else excerpt.latest_at or since
+
+    def read(since: datetime, most_bytes: int, **more: str) -> tuple[Beginning, int]:
+        bounds = {"since": f"{since.timestamp():.6f}", "until": f"{span[1].timestamp():.6f}"}
+        parameters = {"stdout": "1", "stderr": "1", "timestamps": "1", **bounds, **more}
+        part = Beginning(engine, f"/containers/{found['Id']}/logs", parameters, most_bytes=most_bytes)
+        size, count = 0, 0
+        for stream, payload in demultiplexed(part, is_tty=bool(found["Config"]["Tty"])):
+            excerpt.add(stream, payload)
+            size, count = size + len(payload), count + 1
+        excerpt.finish()
+        return part, size // max(count, 1)
+
+    part, line_bytes = read(span[0], MOST_LOG_BYTES_READ)
+    ends_early_at = None if part.is_whole else excerpt.latest_at or span[0]
+    if ends_early_at and part.has_more:
+        excerpt.skip()
+        lines = min(TAIL_LINES, MOST_TAIL_BYTES // (2 * max(line_bytes, 1)))
+        tail, _ = read(ends_early_at + timedelta(microseconds=1), MOST_TAIL_BYTES, tail=str(lines))
+        if excerpt.latest_at != ends_early_at:
+            ends_early_at = None if tail.is_whole else excerpt.latest_at
     return {
         "text": excerpt.text,
         "gap": [moment.isoformat() for moment in excerpt.gap] if excerpt.gap else None,

@@ -22,6 +22,7 @@ from runbooklib.window import moment_of
 SYSTEM = "git"
 MOST_FILES = 20
 MOST_DEPLOYMENTS = 200
+MOST_SUBJECT_CHARACTERS = 1_000
 _REVISION = re.compile(r"[0-9a-f]{4,64}")
 _PATTERN = re.compile(r"[\w*?./+-]+", re.ASCII)
 _FORMAT = "%00".join(
@@ -236,10 +237,14 @@ def _deployment(program: _Program, tags: Sequence[_Tag], index: int) -> dict[str
         "at": tag.at.isoformat(),
         "revision": tag.revision,
         "short": tag.revision[:8],
-        "subject": (subject or "").removesuffix("\n"),
+        "subject": _cut((subject or "").removesuffix("\n")),
         "previous_revision": previous,
         **changes,
     }
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST_SUBJECT_CHARACTERS else f"{text[: MOST_SUBJECT_CHARACTERS - 1]}…"
 
 
 def _parent(program: _Program, revision: str) -> str:

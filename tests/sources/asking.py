@@ -1,5 +1,6 @@
 """Questions to a system through an incident, as a notebook asks them: findings, whatever the system does."""
 
+import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,12 +19,17 @@ Check = Callable[..., Finding]
 CONTAINER = "backend"
 
 
-class _Nobody:
-    """An audience that looks away."""
+class _Archive:
+    """An audience that keeps what was recorded."""
 
-    def opened(self, incident: Incident, entries: Sequence[Entry]) -> None: ...
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
 
-    def found(self, incident: Incident, finding: Finding, entries: Sequence[Entry]) -> None: ...
+    def opened(self, incident: Incident, entries: Sequence[Entry]) -> None:
+        self.entries += entries
+
+    def found(self, incident: Incident, finding: Finding, entries: Sequence[Entry]) -> None:
+        self.entries += entries
 
     def proposed(self, incident: Incident, proposal: Proposal, entries: Sequence[Entry]) -> None: ...
 
@@ -47,13 +53,26 @@ class Asking:
         sources = Sources(target, self.tape)
         for name, make in instruments.items():
             vars(sources)[name] = make(self.tape)
-        window = Window.open(opened_at=datetime.now(UTC) + timedelta(seconds=2), lookback="10m")
-        self.incident = Incident(Scene("Alert", target, window, sources), self.tape, _Nobody())
+        # A window ends on a whole step; this one holds what was written just now.
+        window = Window.open(opened_at=datetime.now(UTC) + timedelta(seconds=15), lookback="10m")
+        self._archive = _Archive()
+        self.incident = Incident(Scene("Alert", target, window, sources), self.tape, self._archive)
 
     @property
     def sources(self) -> Sources:
         """The systems."""
         return self.incident.sources
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Everything that was recorded, also by questions of the test's own."""
+        self._archive.entries += self.tape.take_recorded()
+        return self._archive.entries
+
+    @property
+    def recording(self) -> str:
+        """The same as a recording holds it."""
+        return json.dumps([entry.as_dict() for entry in self.entries])
 
     def ask(self, *checks: Check | tuple[Check, dict[str, Any]]) -> list[Finding]:
         """What the checks find."""

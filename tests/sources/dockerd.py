@@ -82,6 +82,7 @@ class Engine:
     """The writing side, for tests only."""
 
     def __init__(self, url: str) -> None:
+        self.url = url
         self.client = docker.DockerClient(base_url=url)
         self.client.api.import_image_from_data(root_file_system(), repository="runbook-test", tag="1")
         self.begun: list[str] = []

@@ -171,18 +171,34 @@ def test_what_matters_is_found_among_many_quiet_lines(url: str, engine: Engine) 
     assert (lines.quiet_lines, lines.is_cut, lines.ends_early_at) == (200_000, False, None)
 
 
-def test_a_log_that_is_too_large_is_read_from_its_beginning_and_says_up_to_when(
+def test_of_a_log_that_is_too_large_the_beginning_and_the_newest_lines_are_read(
     url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("runbooklib.sources.docker.MOST_LOG_BYTES_READ", 1_000_000)
     name = engine.run("echo ERROR early; seq -f 'INFO: %.0f' 1 200000; sleep 0.2; echo ERROR late", wait=True)
     lines = Docker(url, Tape()).logs(name, *span())
+    assert lines.frame["text"].tolist() == ["ERROR early", "ERROR late"]
+    assert 25_000 < lines.quiet_lines < 200_000
+    assert lines.ends_early_at is None
+    assert lines.gap is not None
+    assert lines.frame["at"].iloc[0] < lines.gap[0] < lines.gap[1] < lines.frame["at"].iloc[1]
+
+
+def test_a_log_whose_newest_lines_cannot_be_read_either_says_up_to_when_it_was_read(
+    url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runbooklib.sources.docker.MOST_LOG_BYTES_READ", 1_000_000)
+    monkeypatch.setattr("runbooklib.sources.docker.MOST_TAIL_BYTES", 200_000)
+    long = "x" * 4000
+    name = engine.run(
+        f"echo ERROR early; seq -f 'INFO: %.0f' 1 100000; seq -f 'INFO: %.0f {long}' 1 5000; echo ERROR late",
+        wait=True,
+    )
+    lines = Docker(url, Tape()).logs(name, *span())
     assert lines.frame["text"].tolist() == ["ERROR early"]
-    assert 5_000 < lines.quiet_lines < 200_000
+    assert lines.gap is not None
     assert lines.ends_early_at is not None
-    assert lines.frame["at"].iloc[0] < lines.ends_early_at < span()[1]
-    whole = Docker(url, Tape()).logs(name, span()[0], lines.ends_early_at)
-    assert whole.quiet_lines >= 5_000
+    assert lines.gap[1] < lines.ends_early_at < span()[1]
 
 
 def test_only_the_window_is_read(url: str, engine: Engine) -> None:
@@ -366,7 +382,7 @@ def test_a_hung_engine_is_given_up_at_the_deadline(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_falls_silent_in_a_log_has_ended_it_early() -> None:
-    found = {"Name": "/backend", "Id": "c1", "Config": {"Tty": True}, "Created": "2026-01-15T03:00:00Z"}
+    found = {"Name": "/backend", "Id": "c" * 64, "Config": {"Tty": True}, "Created": "2026-01-15T03:00:00Z"}
     since, until = datetime(2026, 1, 15, 3, tzinfo=UTC), datetime(2026, 1, 15, 4, tzinfo=UTC)
 
     def silent(line: socket.socket, server: Standin) -> None:

@@ -116,12 +116,26 @@ def test_the_beginning_is_known_before_a_gap_and_not_after_it(
     assert (", first at " in says(found)) == (before == REFUSED)
 
 
-def test_reading_that_stopped_early_is_unknown_and_says_when(
+def test_reading_that_stopped_early_goes_on_at_the_end_and_what_it_left_out_is_unknown(
     url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("runbooklib.sources.docker.MOST_LOG_BYTES_READ", 200_000)
-    name = engine.run(f"{QUIET} 20000; {REFUSED}", wait=True)
-    finding = pool(scene(url, name))
+    monkeypatch.setattr("runbooklib.sources.docker.TAIL_LINES", 5_000)
+    at_the_end = pool(scene(url, engine.run(f"{QUIET} 20000; {REFUSED}", wait=True)))
+    assert (at_the_end.status, at_the_end.since) == (Status.WARNING, None)
+    assert says(at_the_end).startswith("At least 1 log entries speak of an exhausted pool, the earliest that")
+    between = pool(scene(url, engine.run(f"{QUIET} 10000; {REFUSED}; {QUIET} 10000", wait=True)))
+    assert (between.status, between.reason) == (Status.UNKNOWN, Reason.NO_DATA)
+    assert says(between).startswith("Only the first and the last entries of the log were read: ")
+
+
+def test_reading_that_stopped_early_at_the_end_too_is_unknown_and_says_when(
+    url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runbooklib.sources.docker.MOST_LOG_BYTES_READ", 200_000)
+    monkeypatch.setattr("runbooklib.sources.docker.MOST_TAIL_BYTES", 200_000)
+    long = QUIET.replace("/api", "/" + "x" * 4000)
+    finding = pool(scene(url, engine.run(f"{QUIET} 20000; {long} 5000; {REFUSED}", wait=True)))
     assert (finding.status, finding.reason) == (Status.UNKNOWN, Reason.NO_DATA)
     assert says(finding).startswith("Reading the log stopped early: it was read up to ")
 

@@ -23,7 +23,6 @@ from runbooklib.errors import Reason
 from runbooklib.findings import Finding, Status
 from runbooklib.scene import Scene
 from runbooklib.sources.postgres import Postgres
-from runbooklib.tape import Tape
 from tests.sources.asking import Asking, Check, is_short_and_names, told
 from tests.sources.postgresql import PASSWORD, Server, Session, connections, free_port, own_server
 from tests.sources.standin import seconds_taken
@@ -97,7 +96,7 @@ def test_a_closed_port_makes_every_finding_unknown_and_is_named(survey: Survey) 
     survey.never_ok(finding.status for finding in findings)
     assert {finding.reason for finding in findings} == {Reason.UNREACHABLE}
     assert all(is_short_and_names(one, "postgres", f"127.0.0.1:{port}", "refused") for one in findings)
-    survey.no_canary({"findings": told(findings), "tape": str(where.tape.take_recorded())}, PASSWORD)
+    survey.no_canary({"findings": told(findings), "tape": where.recording}, PASSWORD)
 
 
 @pytest.mark.row("F51")
@@ -251,8 +250,7 @@ def test_a_wrong_password_or_a_missing_role_is_unknown_without_the_password(
     findings = where.ask(*CHECKS)
     survey.never_ok(finding.status for finding in findings)
     assert all(is_short_and_names(one, "postgres", str(server.port), words) for one in findings)
-    recorded = str([entry.as_dict() for entry in where.tape.take_recorded()])
-    survey.no_canary({"told": told(findings), "tape": recorded, "repr": repr(where.sources)}, canary)
+    survey.no_canary({"told": told(findings), "tape": where.recording, "repr": repr(where.sources)}, canary)
 
 
 @pytest.mark.row("F57")
@@ -309,8 +307,6 @@ def test_a_question_that_a_restart_cuts_off_is_unknown_and_the_next_is_answered(
 
 
 def test_a_database_that_never_answered_is_not_waited_for_twice() -> None:
-    tape = Tape()
-    source = Postgres(f"host=127.0.0.1 port={free_port()} dbname=x user=x", tape)
-    where = Asking({}, postgres=lambda _: source)
+    where = asking(f"host=127.0.0.1 port={free_port()} dbname=x user=x")
     where.ask(*CHECKS)
-    assert {entry.error["type"] for entry in tape.take_recorded() if entry.error} == {"UnreachableError"}
+    assert {entry.error["type"] for entry in where.entries if entry.error} == {"UnreachableError"}
