@@ -160,12 +160,16 @@ def _remnant(form: str, text: str, found: re.Match[str], *, is_piece: bool) -> t
     start, end = found.span()
     if form.startswith(found[0]):
         size = _shared(form, text[start : start + len(form)])
-        if _ELLIPSIS.match(text, start + size) or (is_piece and start + size == len(text)):
+        if _ELLIPSIS.match(text, start + size) or (
+            is_piece and 2 * size >= len(form) and text[start + size : start + size + 1] in ("", "\n")
+        ):
             return start, start + size
     if form.endswith(found[0]):
         before = text[max(0, end - len(form)) : end]
         size = _shared(form[::-1], before[::-1])
-        if text.endswith(("...", "\u2026"), 0, end - size) or (is_piece and end == size):
+        if text.endswith(("...", "\u2026"), 0, end - size) or (
+            is_piece and 2 * size >= len(form) and text[max(0, end - size - 1) : end - size] in ("", "\n")
+        ):
             return end - size, end
     return start, start
 
@@ -237,7 +241,8 @@ class Redactor:
     def _cut_short(self, text: str, *, is_piece: bool = False) -> str:
         """The text without the beginnings and ends of secrets that something has cut short (`abcdef...`).
 
-        What is a piece of a longer text may also be cut at its own ends.
+        What is a piece of a longer text may also be cut where its lines begin or end; half of a secret is
+        needed there, since many a word begins one.
         """
         near = [
             f for f in self._known if len(f) > _TELLING and (f[:_TELLING] in text or f[-_TELLING:] in text)

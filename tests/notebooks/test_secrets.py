@@ -309,7 +309,7 @@ def test_no_canary_of_the_run_is_in_its_evidence_on_the_terminal_or_in_a_command
         f"{where} {number}": text for number, (where, text) in enumerate(sealed.texts())
     }
     programs = " ".join(sealed.argv)
-    assert "ipykernel_launcher" in programs
+    assert "kernel.json" in programs
     assert "bin/runbook" in programs
     survey.no_canary({**places, "argv": programs}, *CANARIES, *SIGNING_KEY.splitlines()[1:3])
 

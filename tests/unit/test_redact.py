@@ -244,8 +244,8 @@ def test_a_secret_that_two_pieces_share_is_in_neither(place: int) -> None:
 
 def test_pieces_without_a_secret_between_them_stay_apart() -> None:
     assert Redactor([LONG]).pieces(["a ", f"b{LONG}", "c"]) == ["a ", f"b{tag(LONG)}", "c"]
-    assert Redactor([LONG]).piece(f"x {LONG[:10]}") == f"x {tag(LONG)}"
-    assert Redactor([LONG]).piece(f"{LONG[10:]} x {LONG[:7]}") == f"{tag(LONG)} x {LONG[:7]}"
+    assert Redactor([LONG]).piece(f"x {LONG[:20]}") == f"x {tag(LONG)}"
+    assert Redactor([LONG]).piece(f"y\n{LONG[10:]} x {LONG[:15]}") == f"y\n{tag(LONG)} x {LONG[:15]}"
     assert Redactor([LONG]).text(f"x {LONG[:10]}") == f"x {LONG[:10]}"
 
 
