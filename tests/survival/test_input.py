@@ -14,7 +14,7 @@ import yaml
 
 import runbooklib
 from tests.notebooks import small
-from tests.notebooks.running import command, notebook, outputs
+from tests.notebooks.running import ROOT, command, notebook, outputs
 from tests.notebooks.test_everything_down import DOWN
 from tests.survival.bench import Bench, made_bench
 from tests.survival.survey import Survey
@@ -160,6 +160,20 @@ def test_a_parameters_name_that_is_code_is_refused_and_never_run(bench: Bench, n
     bench.refused(argv=batch, within=10)  # it knows tables, and so loads pandas
     bench.write("Small.yaml", f"{json.dumps(name)}: x\n")
     bench.refused(told=["parameters/Small.yaml: there is no parameter"])
+
+
+@pytest.mark.row("H01")
+@pytest.mark.parametrize("name", CODE_NAMES)
+def test_a_recording_of_somebody_else_is_data_and_no_code(bench: Bench, name: str) -> None:
+    recording = json.loads((ROOT / "recordings" / "HighErrorRate-bad-deploy.json").read_bytes())
+    bench.environment["RUNBOOK_HOME"] = str(ROOT)
+    name = name.replace("{mark}", str(bench.code_mark))
+    recording["parameters"][name] = "x"
+    file = bench.folder / "theirs.json"
+    file.write_text(json.dumps(recording))
+    argv = ["runbook", "replay", str(file), "--output", str(bench.output)]
+    told = ["theirs.json: there is no parameter"]
+    bench.refused(argv=argv, told=told, within=10, after="Running theirs.json …\n")
 
 
 @pytest.mark.row("H01")
