@@ -127,7 +127,6 @@ class _Running:
 
     def __init__(self, planned: Planned, output: Path, options: Sequence[str]) -> None:
         self.planned = planned
-        self._output = output
         self._started = time.monotonic()
         self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - closed in outcome()
         self._failure = ""
@@ -178,8 +177,7 @@ class _Running:
         """Why it ended without a verdict."""
         code = self._process.returncode if self._process else 0
         if self._process and code < 0:
-            left = [path.name for path in self._output.glob(f".*.{self._process.pid}")]
-            return f"killed by {signal.Signals(-code).name}" + (f"; see {left[0]}" if left else "")
+            return f"killed by {signal.Signals(-code).name}; what it left is sealed as interrupted"
         lines = said.strip().splitlines()
         return lines[-1].removeprefix("runbook: ") if lines else f"ended with {code} and no verdict"
 

@@ -27,6 +27,13 @@ def basics(scene: Scene) -> pd.DataFrame:
     return _listed(told)
 
 
+def clock(scene: Scene) -> pd.DataFrame:
+    """That this machine's clock is off, and by which one times are told here. Two columns, name and value."""
+    skew = scene.window.skew_seconds
+    off = f"this machine's is {abs(skew):.0f} s {'behind' if skew > 0 else 'ahead'}"
+    return _listed({"clock": f"{off}; all times here are by the clock of the systems that were asked"})
+
+
 def _listed(told: Mapping[str, object]) -> pd.DataFrame:
     """Name and value in two columns, without what is empty."""
     return pd.DataFrame([{"": name, " ": value} for name, value in told.items() if value])

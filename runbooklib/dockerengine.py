@@ -30,7 +30,7 @@ def opened(url: str, deadline_seconds: float) -> Iterator["Engine"]:
             yield engine
     except (docker.errors.DockerException, requests.RequestException, OSError) as error:
         _give_up(error, url)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise NonsenseError(
             f"answered nonsense ({type(error).__name__})", system=SYSTEM, target=url
         ) from error

@@ -1,39 +1,129 @@
-"""Our papermill engine: papermill's own client, and a word for each finding while it runs."""
+"""Our papermill engine: a true witness. `papermill --engine runbook` has it too.
 
+What plain papermill calls completed although it never ran is `not_run` here; steps and runs have deadlines;
+outputs cannot grow without bound; a save is atomic and holds no secret that is known.
+"""
+
+import json
 import os
+import secrets
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from time import monotonic
+from typing import Any, BinaryIO
 
-from papermill.clientwrap import PapermillNotebookClient
-from papermill.engines import NBClientEngine
-from traitlets import Any as AnyTrait
+from papermill.engines import NBClientEngine, NotebookExecutionManager
 from traitlets.config import Config
 
-from runbooklib.report import FINDING_MIME
+from runbooklib import signature
+from runbooklib.account import StepStatus, marked
+from runbooklib.cleaning import cleaned
+from runbooklib.client import Client
+from runbooklib.kernels import KeptKernelManager, Watch, ipc_in
+from runbooklib.redact import Redactor
+from runbooklib.settings import environment_secrets
 
+NAME = "runbook"
+START_SECONDS, STEP_SECONDS, RUN_SECONDS = 60.0, 120.0, 600.0
+_MOST_LOG_BYTES = 10_000
 OnFinding = Callable[[dict[str, Any], float], None]
 
 
-class _Client(PapermillNotebookClient):  # type: ignore[misc]
-    """Tells `on_finding` of each finding, and how long it took since the one before (seconds)."""
+class Manager(NotebookExecutionManager):  # type: ignore[misc]
+    """Marks every step with what became of it, and tells the witness."""
 
-    on_finding = AnyTrait(default_value=None, allow_none=True)
-    _last = 0.0
+    def __init__(self, *args: Any, witness: Any = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.witness = witness or _Nobody()
+        self.running = 0
+        self._began_at = 0.0
 
-    def process_message(self, message: dict[str, Any], *rest: Any) -> Any:
-        data = message.get("content", {}).get("data", {}) if message["msg_type"] == "display_data" else {}
-        if self.on_finding is not None and FINDING_MIME in data:
-            now = time.monotonic()
-            self.on_finding(data[FINDING_MIME], now - self._last if self._last else 0.0)
-            self._last = now
-        return super().process_message(message, *rest)
+    def save(self, **_: Any) -> None:
+        """Write the notebook as a whole or not at all, where it is to be written."""
+        if self.output_path:
+            _save(Path(self.output_path), cleaned(self.nb, Redactor(environment_secrets())))
+        self.last_save_time = self.now()
+
+    def notebook_start(self, **kwargs: Any) -> None:
+        """Every step is known, and has not run."""
+        super().notebook_start(**kwargs)
+        for cell in self.nb.cells:
+            if cell.cell_type == "code":
+                cell.metadata.update(marked(cell.metadata, StepStatus.NOT_RUN))
+        self.witness.begins(self.nb)
+        self.save()
+
+    def cell_start(self, _: Any, cell_index: int | None = None, **__: Any) -> None:
+        """A step begins: until it is told otherwise, it was interrupted."""
+        self.running, self._began_at = cell_index or 0, monotonic()
+        self._mark(self.running, StepStatus.INTERRUPTED, "", status="running", start_time=self._time())
+
+    def step_ended(self, cell_index: int, status: StepStatus, cause: str) -> None:
+        """What became of it, and why."""
+        seconds = round(monotonic() - self._began_at, 6)
+        self._mark(cell_index, status, cause, end_time=self._time(), duration=seconds)
+        if status is StepStatus.INTERRUPTED or cause:
+            self.nb.metadata.papermill["exception"] = True
+
+    def _mark(self, cell_index: int, became: StepStatus, cause: str, **told: Any) -> None:
+        cell = self.nb.cells[cell_index]
+        cell.metadata.update(marked(cell.metadata, became, cause, **told))
+        self.witness.step(cell_index, cell.metadata, cell.execution_count)
+        self.save()
+
+    def notebook_complete(self, **_: Any) -> None:
+        """The end of the run. What did not run stays what it is."""
+        self.end_time = self.now()
+        seconds = (self.end_time - self.start_time).total_seconds()
+        self.nb.metadata.papermill.update(end_time=self.end_time.isoformat(), duration=seconds)
+        self.complete_pbar()
+        self.cleanup_pbar()
+        self.witness.metadata(self.nb.metadata)
+        self.save()
+
+    def _time(self) -> str:
+        return str(self.now().isoformat())
+
+
+class _Nobody:
+    """No witness: plain papermill, which saves the notebook itself."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_, **__: None
 
 
 class RunbookEngine(NBClientEngine):  # type: ignore[misc]
     """`papermill --engine runbook`."""
+
+    @classmethod
+    def execute_notebook(
+        cls,
+        nb: Any,
+        kernel_name: str,
+        output_path: str | None = None,
+        *,
+        progress_bar: bool = True,
+        log_output: bool = False,
+        autosave_cell_every: int = 30,
+        witness: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Run the notebook under a manager that tells the truth."""
+        manager = Manager(
+            nb,
+            output_path=output_path,
+            progress_bar=progress_bar,
+            log_output=log_output,
+            autosave_cell_every=autosave_cell_every,
+            witness=witness,
+        )
+        manager.notebook_start()
+        try:
+            cls.execute_managed_notebook(manager, kernel_name, log_output=log_output, **kwargs)
+        finally:
+            manager.notebook_complete()
+        return manager.nb
 
     @classmethod
     def execute_managed_notebook(
@@ -41,22 +131,56 @@ class RunbookEngine(NBClientEngine):  # type: ignore[misc]
         nb_man: Any,
         kernel_name: str,
         *,
-        start_timeout: int = 60,
-        execution_timeout: int | None = None,
+        start_timeout: float = START_SECONDS,
+        execution_timeout: float | None = None,
+        run_seconds: float = RUN_SECONDS,
+        watch: Watch | None = None,
         on_finding: OnFinding | None = None,
         kernel_environment: Mapping[str, str] | None = None,
         **_: Any,
     ) -> Any:
-        """Run the cells; `on_finding(finding, seconds)` is called for each finding as it comes."""
+        """Run the steps; `on_finding(finding, seconds)` is called for each finding as it comes."""
+        watch = watch or Watch(execution_timeout or STEP_SECONDS, run_seconds)
         # Sockets in a folder of our own and not TCP ports, which every user of this machine could talk to.
-        with tempfile.TemporaryDirectory(prefix="runbook-") as folder:
-            ipc = {"transport": "ipc", "connection_file": str(Path(folder) / "kernel.json")}
-            client = _Client(
+        with tempfile.TemporaryDirectory(prefix="runbook-") as folder, watch:
+            client = Client(
                 nb_man,
                 kernel_name=kernel_name,
-                timeout=execution_timeout,
+                kernel_manager_class=KeptKernelManager,
+                timeout=None,
                 startup_timeout=start_timeout,
+                witness=nb_man.witness,
+                watch=watch,
                 on_finding=on_finding,
-                config=Config({"KernelManager": ipc}),
+                config=Config({"KernelManager": ipc_in(Path(folder))}),
             )
-            return client.execute(env={**os.environ, **(kernel_environment or {})})
+            # What the kernel says outside of its cells is no output: it tells why one did not start.
+            with (Path(folder) / "kernel.log").open("w+b") as log:
+                try:
+                    environment = {**signature.kernel_environment(os.environ), **(kernel_environment or {})}
+                    return client.execute(env=environment, stdin=watch.line, stdout=log, stderr=log)
+                except RuntimeError as error:
+                    raise RuntimeError(f"{error}{_last_line(log)}") from None
+
+
+def _last_line(log: BinaryIO) -> str:
+    log.seek(0)
+    lines = log.read()[-_MOST_LOG_BYTES:].decode("utf-8", "backslashreplace").strip().splitlines()
+    return f": {lines[-1].strip()}" if lines else ""
+
+
+def _save(path: Path, notebook: Mapping[str, Any]) -> None:
+    """Temporary file, sync, rename: a kill or a full disk leaves the last whole one."""
+    work = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with os.fdopen(os.open(work, flags, 0o600), "wb") as file:
+            file.write(
+                (json.dumps(notebook, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass")
+            )
+            file.flush()
+            os.fsync(file.fileno())
+        work.replace(path)
+    except OSError:
+        work.unlink(missing_ok=True)
+        raise

@@ -3,18 +3,19 @@
 It is put together in a hidden folder beside, synced, then renamed; a folder that exists is never touched.
 """
 
-import base64
+import errno
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from runbooklib import ledger, manifest, pdf, signature
+from runbooklib import folders, journal, ledger, manifest, pdf, signature
+from runbooklib.cleaning import cleaned
 from runbooklib.errors import EvidenceError, InputError
+from runbooklib.folders import Workplace
 from runbooklib.redact import Depth, Redactor
 from runbooklib.render.page import page
 from runbooklib.report import RECORDING_MIME, VERDICT_MIME, canonical
@@ -22,11 +23,9 @@ from runbooklib.settings import environment_secrets
 from runbooklib.tape import Entry, pack, unpack
 
 NOTEBOOK, PAGE, VERDICT = "notebook.ipynb", "notebook.html", "verdict.json"
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+_UTF8 = ("utf-8", "surrogatepass")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
-_IN_LINES = frozenset({"source", "text"})
-_EMBEDDED = re.compile(r"(data:image/png;base64,)([A-Za-z0-9+/=]+)")
-_PNG = b"\x89PNG\r\n\x1a\n"
-_PICTURE_CHUNKS = frozenset(b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB bKGD pHYs sBIT acTL fcTL fdAT".split())
 
 
 def read_notebook(path: Path) -> dict[str, Any]:
@@ -107,8 +106,9 @@ def fingerprints_of(recording: Iterable[Entry], alert: str) -> list[str]:
 class Bundle:
     """The folder of one run's evidence, while it is being put together.
 
-    With `chromium`, the program of a browser, the page is also printed to a PDF.
-    Raises InputError where nothing could be written: before a run, not after it.
+    With `chromium`, the program of a browser, the page is also printed to a PDF. Raises InputError where
+    nothing could be written: before a run, not after it. A folder without room is no reason to run nothing:
+    then, and when the room ends under way, the evidence goes to the spool, and `trouble` says why.
     """
 
     def __init__(
@@ -117,146 +117,174 @@ class Bundle:
         self.name = f"{started_at:%Y%m%dT%H%M%SZ}-{_safe(alert)}-{_safe(service)}"
         self.started_at = started_at
         self.output = output
+        self.trouble = ""
         self._chromium = chromium
-        self._work = output / f".{self.name}.{os.getpid()}"
         try:
-            output.mkdir(parents=True, exist_ok=True)
-            self._work.mkdir(mode=0o700)
+            self._place = Workplace(output, self.name)
         except OSError as error:
-            raise InputError(
-                f"the evidence cannot be written to {output}: {error.strerror}",
-                remedy="choose another folder with --output",
-            ) from None
+            if error.errno not in _NO_ROOM:
+                raise _not_writable(output, error) from None
+            self._place = self._spooled(error)
+
+    @classmethod
+    def left_behind(cls, output: Path, folder: str, name: str, started_at: datetime) -> "Bundle":
+        """The bundle that a run which is dead had begun in a hidden folder of `output`. Raises OSError."""
+        bundle = cls.__new__(cls)
+        bundle.name, bundle.started_at, bundle.output = name, started_at, output
+        bundle.trouble, bundle._chromium = "", ""
+        bundle._place = Workplace(output, folder, is_there=True)
+        return bundle
 
     @property
-    def notebook_path(self) -> Path:
-        """Where the notebook is saved while it runs."""
-        return self._work / NOTEBOOK
+    def folder(self) -> Path:
+        """Where it is put together."""
+        return self._place.folder
 
-    def finish(self, executed: Mapping[str, Any], about: Mapping[str, Any], home: Path | None) -> Path:
+    def spool(self, error: OSError) -> None:
+        """Go on in the spool. Raises EvidenceError where it is there already, or the spool fails as well."""
+        if self.trouble:
+            raise _lost(error)
+        former, self._place = self._place, self._spooled(error)
+        former.remove()
+
+    def _spooled(self, error: OSError) -> Workplace:
+        self.trouble = f"{self.output} could not be written ({error.strerror}): the evidence is in the spool"
+        try:
+            place = Workplace(folders.spool(), self.name)
+        except OSError as second:
+            raise _lost(second) from None
+        self.output = place.root
+        return place
+
+    def finish(self, notebook: Mapping[str, Any], about: Mapping[str, Any], home: Path | None) -> Path:
         """Write notebook, page, verdict and manifest, name the folder, enter it in the ledger.
 
-        Secrets that cells printed are taken out here. `about` goes into the manifest. Raises EvidenceError.
+        What cells said is cleaned here as a whole. `about` goes into the manifest. Raises EvidenceError.
         """
         redactor = Redactor(environment_secrets())
-        notebook: dict[str, Any] = redactor.json(_readable(without_paths(executed)), Depth.SECRETS)
+        notebook = cleaned(notebook, redactor)
         about = redactor.json({**_dated(self.started_at), **about}, Depth.SECRETS)
-        verdict = verdict_of(notebook)
-        title = f"{verdict['status']} {verdict['alert']}" if verdict else self.name
         try:
-            _write(self._work / NOTEBOOK, json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
-            _write(self._work / PAGE, page(notebook, title))
-            if verdict is not None:
-                _write(self._work / VERDICT, canonical(verdict))
-            about = {**about, **self._printed()}
-            _write(self._work / manifest.FILE, canonical(manifest.describe(self._work, about, home)))
-            signature.sign(self._work)
-            return self._publish(datetime.fromisoformat(about["ended_at"]))
+            return self._finish(notebook, about, home)
         except OSError as error:
-            raise EvidenceError(
-                f"the evidence could not be written: {error.strerror}; what there is lies in {self._work}",
-                remedy="make room, and move it by hand",
-            ) from None
+            kept = _bytes(self.folder / journal.FILE)
+            self.spool(error)
+        try:
+            if kept is not None:
+                _write(self.folder / journal.FILE, kept)
+            return self._finish(notebook, about, home)
+        except OSError as error:
+            raise _lost(error) from None
+
+    def _finish(self, notebook: Mapping[str, Any], about: Mapping[str, Any], home: Path | None) -> Path:
+        verdict, folder = verdict_of(notebook), self.folder
+        title = f"{verdict['status']} {verdict['alert']}" if verdict else self.name
+        _write(folder / NOTEBOOK, (json.dumps(notebook, indent=1, ensure_ascii=False) + "\n").encode(*_UTF8))
+        _write(folder / PAGE, page(notebook, title).encode(*_UTF8))
+        if verdict is not None:
+            _write(folder / VERDICT, canonical(verdict).encode(*_UTF8))
+        about = {**about, **self._printed(), "bundle": self.name}
+        left_out = () if about.get("failure") else (journal.FILE,)
+        _write(
+            folder / manifest.FILE, canonical(manifest.describe(folder, about, home, left_out)).encode(*_UTF8)
+        )
+        self._sign(folder)
+        self._publish(datetime.fromisoformat(about["ended_at"]), keeps_journal=bool(about.get("failure")))
+        return self.output / self.name
+
+    def _sign(self, folder: Path) -> None:
+        """Where that fails the evidence is kept, unsigned, and `trouble` says so."""
+        (folder / signature.FILE).unlink(missing_ok=True)
+        try:
+            signature.sign(folder)
+        except EvidenceError as error:
+            self.trouble = self.trouble or error.message
+
+    def _publish(self, ended_at: datetime, *, keeps_journal: bool) -> None:
+        """Enter it in the ledger and give it its name; `recover` completes what is cut short here.
+
+        Of a run that is whole, the notebook says all that its journal says.
+        """
+        place, folder = self._place, self.folder
+        digest = manifest.sha256(folder / manifest.FILE)
+        with ledger.held(place.beside) as book:
+            self.name = place.free_name(self.name)
+            if not keeps_journal:
+                (folder / journal.FILE).unlink(missing_ok=True)
+            ledger.enter(book, self.name, digest, ended_at)
+            place.rename(self.name)
+        place.close()
+
+    @classmethod
+    def complete(cls, output: Path, folder: str) -> Path | None:
+        """Publish a bundle that was whole in its hidden folder when its run died; None for one that was not.
+
+        Raises OSError.
+        """
+        place = Workplace(output, folder, is_there=True)
+        try:
+            with ledger.held(place.beside) as book:
+                told = manifest.whole(place.folder)
+                if told is None or (place.folder / journal.FILE).exists():
+                    return None
+                name = place.free_name(told["bundle"])
+                ended_at = datetime.fromisoformat(told["ended_at"])
+                ledger.enter(book, name, manifest.sha256(place.folder / manifest.FILE), ended_at)
+                place.rename(name)
+            return output / name
+        except FileNotFoundError:
+            return None  # its own run was faster
+        finally:
+            place.close()
 
     def _printed(self) -> dict[str, str]:
         """Print the page where that is wanted; what failed goes into the manifest, and the rest is kept."""
         if self._chromium:
             try:
-                pdf.print_page(self._chromium, self._work / PAGE, self._work / pdf.FILE)
+                pdf.print_page(self._chromium, self.folder / PAGE, self.folder / pdf.FILE)
             except EvidenceError as error:
                 return {"pdf_failure": error.message}
         return {}
 
-    def _publish(self, ended_at: datetime) -> Path:
-        _sync(self._work)
-        for again in range(1, 1000):
-            final = self.output / (self.name if again == 1 else f"{self.name}-{again}")
-            try:
-                # mkdir claims the name; rename onto an empty folder of ours replaces nothing of anybody's.
-                final.mkdir(mode=0o700)
-            except FileExistsError:
-                continue
-            self._work.rename(final)
-            _sync(self.output)
-            digest = manifest.sha256(final / manifest.FILE)
-            ledger.append(self.output, final.name, digest, ended_at)
-            return final
-        raise EvidenceError(f"there are 999 runs named {self.name}", remedy="choose another folder")
-
     def abandon(self) -> None:
         """Remove what was begun: for a run that was refused before it started."""
-        shutil.rmtree(self._work, ignore_errors=True)
+        self._place.remove()
+
+
+def _not_writable(output: Path, error: OSError) -> InputError:
+    return InputError(
+        f"the evidence cannot be written to {output}: {error.strerror}",
+        remedy="choose another folder with --output",
+    )
+
+
+def _lost(error: OSError) -> EvidenceError:
+    return EvidenceError(
+        f"the evidence could not be written, and not to the spool {folders.spool()} either: {error.strerror}",
+        remedy=f"make room, or name another spool in {folders.SPOOL_VARIABLE}",
+    )
+
+
+def _bytes(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
 
 
 def _safe(name: str) -> str:
     return _UNSAFE.sub("_", name).strip("._-")[:80] or "unnamed"
 
 
-def _write(path: Path, content: str) -> None:
-    with path.open("w", encoding="utf-8") as file:
+def _write(path: Path, content: bytes) -> None:
+    """A new file for its owner alone, synced. One that a dead run left half is replaced."""
+    path.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    path.chmod(0o600)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _dated(started_at: datetime) -> dict[str, str]:
     return {"started_at": started_at.isoformat(), "ended_at": datetime.now(UTC).isoformat()}
-
-
-def without_paths(notebook: Mapping[str, Any]) -> dict[str, Any]:
-    """The notebook without this machine's paths, which papermill notes in the metadata."""
-    metadata = {**notebook.get("metadata", {})}
-    if "papermill" in metadata:
-        told = {**metadata["papermill"]}
-        for name in ("input_path", "output_path"):
-            if told.get(name):
-                told[name] = Path(told[name]).name
-        metadata["papermill"] = told
-    return {**notebook, "metadata": metadata}
-
-
-def _readable(notebook: Mapping[str, Any]) -> dict[str, Any]:
-    """The notebook with nothing in it that redaction could not read: texts whole, pictures without texts."""
-    return {**notebook, "cells": [_readable_part(cell) for cell in notebook["cells"]]}
-
-
-def _readable_part(part: Any, name: str = "") -> Any:
-    if isinstance(part, Mapping):
-        return {key: _readable_part(value, key) for key, value in part.items()}
-    if isinstance(part, list):
-        # nbformat keeps texts in lines, and a key of several lines is only known as a whole.
-        is_lines = name in _IN_LINES or "/" in name
-        if is_lines and all(isinstance(line, str) for line in part):
-            return _readable_part("".join(part), name)
-        return [_readable_part(one) for one in part]
-    if isinstance(part, str) and name == "image/png":
-        return _picture_alone(part)
-    if isinstance(part, str):
-        return _EMBEDDED.sub(lambda found: found[1] + _picture_alone(found[2]), part)
-    return part
-
-
-def _picture_alone(encoded: str) -> str:
-    """A PNG in base64 without its chunks of text, packed or not; nothing where it is no PNG."""
-    try:
-        whole = base64.b64decode(encoded)
-    except ValueError:
-        return ""
-    if not whole.startswith(_PNG):
-        return ""
-    kept, place = [_PNG], len(_PNG)
-    while place + 12 <= len(whole):
-        end = place + 12 + int.from_bytes(whole[place : place + 4], "big")
-        if whole[place + 4 : place + 8] in _PICTURE_CHUNKS:
-            kept.append(whole[place:end])
-        place = end
-    return base64.b64encode(b"".join(kept)).decode()

@@ -59,7 +59,7 @@ class Incident:
     def __init__(
         self, scene: Scene, tape: Tape, audience: Audience, *, uses: Mapping[str, str] | None = None
     ) -> None:
-        self.scene = scene
+        self.scene = scene.by_their_clock()
         self._uses = uses or {}
         self._tape = tape
         self._audience = audience
@@ -67,6 +67,8 @@ class Incident:
         self._causes: dict[str, CauseLedger] = {}
         self._marks: tuple[tuple[datetime, str], ...] | None = None
         audience.opened(self, tape.take_recorded())
+        if self.scene.window.skew_seconds:
+            audience.listed(self, "", briefing.clock(self.scene))
 
     def __repr__(self) -> str:
         return f"Incident({self.scene.alert}, {self.scene.target.service_name}, {self.verdict.status.name})"

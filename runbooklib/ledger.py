@@ -12,9 +12,12 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import IO
 
 FILE = "ledger.jsonl"
 FIRST = "0" * 64
@@ -40,18 +43,31 @@ class Line:
         return hashlib.sha256(self.as_text().encode()).hexdigest()
 
 
-def append(folder: Path, bundle: str, manifest_sha256: str, sealed_at: datetime) -> str:
-    """Add a bundle, synced, one writer at a time. Returns the new head's hash. Raises OSError."""
+@contextmanager
+def held(folder: Path) -> Iterator[IO[bytes]]:
+    """The ledger's file while nobody else can write it; made where there is none. Raises OSError."""
     descriptor = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "r+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        last = b"".join(_lines_in(file.read())[-1:])
-        missing = b"" if last.endswith(b"\n") or not last else b"\n"  # of a writer that was killed
-        previous = hashlib.sha256(last + missing).hexdigest() if last else FIRST
-        line = Line(bundle, manifest_sha256, sealed_at.isoformat(), previous)
-        file.write(missing + line.as_text().encode())
-        file.flush()
-        os.fsync(file.fileno())
+        yield file
+
+
+def append(folder: Path, bundle: str, manifest_sha256: str, sealed_at: datetime) -> str:
+    """Add a bundle, synced, one writer at a time. Returns the new head's hash. Raises OSError."""
+    with held(folder) as file:
+        return enter(file, bundle, manifest_sha256, sealed_at)
+
+
+def enter(file: IO[bytes], bundle: str, manifest_sha256: str, sealed_at: datetime) -> str:
+    """The same, to a ledger that is held."""
+    file.seek(0)
+    last = b"".join(_lines_in(file.read())[-1:])
+    missing = b"" if last.endswith(b"\n") or not last else b"\n"  # of a writer that was killed
+    previous = hashlib.sha256(last + missing).hexdigest() if last else FIRST
+    line = Line(bundle, manifest_sha256, sealed_at.isoformat(), previous)
+    file.write(missing + line.as_text().encode())
+    file.flush()
+    os.fsync(file.fileno())
     return line.sha256
 
 

@@ -22,6 +22,7 @@ MOST_LINE_CHARACTERS = 16_000
 MOST_ENTRY_BYTES = 50_000
 MOST_FRAME_BYTES = 1_000_000
 _STREAMS = {1: "stdout", 2: "stderr"}
+_FIRST_BYTES = (0, *_STREAMS)
 _STAMPED = re.compile(r"(\d{4}-\d\d-\d\dT\S+Z) (stdout|stderr) ?(.*)", re.DOTALL)
 
 
@@ -160,6 +161,8 @@ def demultiplexed(chunks: Iterable[bytes], *, is_tty: bool) -> Iterator[tuple[st
         rest = rest[start:]
     if is_tty and rest:
         yield "stdout", rest
+    elif rest and rest[0] not in _FIRST_BYTES:
+        raise ValueError("what is left is the beginning of no frame")
 
 
 def _line_in(rest: bytes, start: int) -> tuple[str, bytes, int] | None:
@@ -173,6 +176,8 @@ def _frame_in(rest: bytes, start: int) -> tuple[str, bytes, int] | None:
     if len(rest) < start + 8:
         return None
     size = int.from_bytes(rest[start + 4 : start + 8], "big")
+    if rest[start] not in _FIRST_BYTES:
+        raise ValueError("not Docker's frames")
     if size > MOST_FRAME_BYTES:
         raise ValueError(f"a frame of {size} bytes")
     end = start + 8 + size

@@ -11,6 +11,7 @@ import platform
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,12 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def describe(folder: Path, about: Mapping[str, Any], home: Path | None) -> dict[str, Any]:
+def describe(
+    folder: Path, about: Mapping[str, Any], home: Path | None, left_out: Sequence[str] = ()
+) -> dict[str, Any]:
     """The manifest of the files in the folder. `about` says what was run, with what, when."""
-    files = sorted(path for path in folder.iterdir() if path.name not in (FILE, signature.FILE))
+    hidden = (FILE, signature.FILE, *left_out)
+    files = sorted(path for path in folder.iterdir() if path.name not in hidden)
     return {
         "version": VERSION,
         **about,
@@ -63,6 +67,17 @@ def _git(home: Path, *words: str) -> str:
     argv = ["git", "-c", "core.fsmonitor=", "-c", "core.hooksPath=/dev/null", *words]
     ended = subprocess.run(argv, cwd=home, capture_output=True, text=True, check=True, timeout=5)
     return ended.stdout.strip()
+
+
+def whole(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a bundle that is whole, whatever the ledger says of it; None for another folder."""
+    try:
+        told: dict[str, Any] = json.loads((folder / FILE).read_bytes())
+        is_whole = all(sha256(folder / name) == about["sha256"] for name, about in told["files"].items())
+        datetime.fromisoformat(told["ended_at"])
+        return told if is_whole and isinstance(told["bundle"], str) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def verify_bundle(folder: Path) -> list[str]:

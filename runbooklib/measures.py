@@ -11,10 +11,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
+import numpy as np
 import pandas as pd
 
 from runbooklib import promql
-from runbooklib.errors import NoDataError, Reason
+from runbooklib.errors import NoDataError, NonsenseError, Reason
 from runbooklib.findings import Fact, Finding, Status, breach, unknown
 from runbooklib.promql import Histogram
 from runbooklib.scene import Scene
@@ -188,13 +189,17 @@ def count(scene: Scene, selector: str) -> float:
 
 def _one(scene: Scene, query: str) -> float:
     frame = scene.sources.prometheus.instant(query, scene.window.end)
-    if frame.empty:
-        raise NoDataError(
-            "there is no such series for this service",
-            system="prometheus",
-            remedy="see whether the target is still scraped",
-        )
-    return float(frame["value"].iloc[0])
+    return number(frame, "there is no such series for this service")
+
+
+def number(answer: pd.DataFrame, missing: str) -> float:
+    """The first value of an instant answer. Raises NoDataError, which says what is missing, and for NaN."""
+    if answer.empty:
+        raise NoDataError(missing, system="prometheus", remedy="see whether the target is still scraped")
+    value = float(answer["value"].iloc[0])
+    if not np.isfinite(value):
+        raise NoDataError(f"the answer is {value}, which is no number to judge by", system="prometheus")
+    return value
 
 
 def _thin(scene: Scene, query: str, counted: float, least: float, what: str) -> Finding:
@@ -232,7 +237,7 @@ def quantile(
     )
     if counted.empty or bounds.empty:
         raise NoDataError(f"there is no histogram {histogram.name} for this service", system="prometheus")
-    observed = float(counted["value"].iloc[0])
+    observed = number(counted, "")
     if observed < least:
         return _thin(scene, query, observed, least, what)
     finding = level(scene, query, limit, words)
@@ -284,6 +289,8 @@ def by_label(
         raise NoDataError("there was no traffic to judge", system="prometheus")
     rows = known.sort_values("value", ascending=False).reset_index(drop=True)
     beyond = rows[rows["value"] > above]
+    if not np.isfinite(rows["value"]).all() and not np.isfinite(beyond["value"]).any():
+        raise NonsenseError("an infinite value cannot be judged", system="prometheus")
     worst = float(rows["value"].iloc[0])
     facts: dict[str, Fact] = {"beyond": len(beyond), "all": len(rows), "limit": above, "now": worst}
     shown = rows.head(top)[[by, "value"]].rename(columns={"value": column, by: by.replace("_", " ")})

@@ -56,16 +56,27 @@ def print_page(program: str, page: Path, file: Path, *, within_seconds: float = 
     """
     with tempfile.TemporaryDirectory(prefix="runbook-", ignore_cleanup_errors=True) as folder:
         root = ("--no-sandbox",) if os.geteuid() == 0 else ()
-        places = (f"--user-data-dir={folder}/profile", f"--print-to-pdf={file.absolute()}")
-        reason = _run([program, *_OPTIONS, *root, *places, page.absolute().as_uri()], folder, within_seconds)
-    if not reason and not _is_whole(file):
-        reason = "Chromium wrote no whole PDF"
-    if reason:
-        file.unlink(missing_ok=True)
-        raise EvidenceError(f"{FILE} was not printed: {reason}", remedy="print notebook.html from a browser")
-    with file.open("rb") as written:
-        os.fsync(written.fileno())
-    file.chmod(0o600)
+        # The browser works on copies: the bundle's own folder is held open by us, and by nobody else.
+        copy, printed = Path(folder) / "page.html", Path(folder) / "page.pdf"
+        shutil.copyfile(page, copy)
+        places = (f"--user-data-dir={folder}/profile", f"--print-to-pdf={printed}")
+        reason = _run([program, *_OPTIONS, *root, *places, copy.as_uri()], folder, within_seconds)
+        if not reason and not _is_whole(printed):
+            reason = "Chromium wrote no whole PDF"
+        if reason:
+            raise EvidenceError(
+                f"{FILE} was not printed: {reason}", remedy="print notebook.html from a browser"
+            )
+        _keep(printed, file)
+
+
+def _keep(printed: Path, file: Path) -> None:
+    """The PDF in its place, synced, for its owner alone."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(file, flags, 0o600), "wb") as kept:
+        kept.write(printed.read_bytes())
+        kept.flush()
+        os.fsync(kept.fileno())
 
 
 def _run(argv: list[str], folder: str, seconds: float) -> str:

@@ -10,13 +10,21 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
+from functools import partial
 from typing import Any
 from urllib.parse import quote, quote_plus
 
 # A "secret" of three letters would blank half of every log.
 _SHORTEST_SECRET = 4
+# Where programs break a long line: mail's base64, a pretty-printed bytes, either of them in JSON.
+_JOINT = r"""(?:(?:['"]?\r?\n[ \t]{0,40}(?:b?['"])?)|(?:\\+r)?\\+n)?"""
+_HEX_JOINT = r"(?:[ :]|\\+x|\r?\n)?"
+_BREAKS = re.compile(r"""\\+[rnx]|b?['"]|[\s:]""")
+_ELLIPSIS = re.compile(r"\.\.\.|\u2026")
+# So much of a secret is kept by what cuts it short, and can be told from a word.
+_TELLING = 8
 _NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|Inf|NaN)")
 
 
@@ -28,18 +36,33 @@ def tag(value: str) -> str:
 def encodings(secret: str) -> list[str]:
     """The secret as text, JSON, repr, URL, HTML, hexadecimal and base64 (at all three alignments)."""
     raw = secret.encode("utf-8", "surrogatepass")
-    forms = {secret, repr(secret)[1:-1], quote(raw, safe=""), quote_plus(raw), raw.hex(), raw.hex().upper()}
+    forms = {secret, repr(secret)[1:-1], repr(raw)[2:-1], quote(raw, safe=""), quote_plus(raw)}
+    forms |= {*_in_hex(raw), *_in_base64(raw)}
     forms |= {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
     # What stands within a longer repr may have either quote escaped.
     forms |= {form.replace("'", "\\'") for form in (secret, repr(secret)[1:-1])}
     forms |= {html.escape(secret, quote=is_all) for is_all in (True, False)}
+    return sorted((form for form in forms if len(form) >= _SHORTEST_SECRET), key=len, reverse=True)
+
+
+def _in_hex(raw: bytes) -> set[str]:
+    return {raw.hex(), raw.hex().upper()}
+
+
+def _in_base64(raw: bytes) -> set[str]:
+    forms = set()
     for shift in range(3):
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             # The first and last characters of a shifted encoding also hold bits of the neighbours.
             start, spare = (0, 2, 3)[shift], (len(raw) + shift) % 3
             text = encode(b"\0" * shift + raw).decode().rstrip("=")
             forms.add(text[start : len(text) - 1 if spare else len(text)])
-    return sorted((form for form in forms if len(form) >= _SHORTEST_SECRET), key=len, reverse=True)
+    return forms
+
+
+def _broken(form: str, size: int, joint: str) -> str:
+    """A pattern of the form as it may be broken into lines or groups."""
+    return joint.join(re.escape(form[at : at + size]) for at in range(0, len(form), size))
 
 
 # No card begins like a time in milli-, micro- or nanoseconds does.
@@ -68,7 +91,7 @@ def _group(number: int) -> Callable[[re.Match[str]], str]:
 
 
 _WORDS = (
-    r"(?:pass(?:word|wd|phrase)?|pwd|secret|token|credentials?"
+    r"(?:pass(?:word|wd|phrase)?|pwd|(?<![a-z])pw|secret|token|credentials?"
     r"|(?:api|access|private|secret|signing|encryption)[_-]?key)"
 )
 _SECRET_KEY = re.compile(rf"(?i){_WORDS}$")
@@ -82,23 +105,32 @@ _SECRET_SHAPES: tuple[_Shape, ...] = (
         _group(0),
     ),
     (re.compile(r"://[^\s/:@'\"]*:([^\s/'\"]+)@"), _group(1)),
+    (re.compile(r"(?i)\bport:? ['\"]([^\s'\"@]+)@"), _group(1)),
     (re.compile(r"(?i)\bbearer\s+([A-Za-z0-9._~+/=-]{8,})"), _group(1)),
     (re.compile(r"\b(?i:basic)\s+(?=\S*(?:\d|=|[a-z][A-Z]))([A-Za-z0-9+/=_-]{8,})"), _group(1)),
     (re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*"), _group(0)),
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), _group(0)),
     (re.compile(r"\b(?:sk|pk|rk|ghp|gho|ghs|glpat|xox[abp])[-_][A-Za-z0-9_-]{12,}"), _group(0)),
-    (re.compile(rf"(?i){_WORDS}\\*[\"']?\s*[=:]\s*\\*[\"']([^\"']{{2,}})[\"']"), _group(1)),
+    (re.compile(rf"(?i){_WORDS}\\*[\"']?\s*[=:]\s*b?\\*[\"']([^\"']{{2,}})[\"']"), _group(1)),
     (re.compile(rf"(?i){_WORDS}\s*[=:]\s*([^\s\"'&,;}})]{{2,}})"), _group(1)),
     (re.compile(r"(?i)\bpassword\s+'([^']+)'"), _group(1)),
+    (re.compile(r"(?i)[?&](?:[a-z-]{0,40}sig(?:nature)?|key|auth|jwt|code)=([^\s\"'&#]{2,})"), _group(1)),
 )
 _PERSONAL_SHAPES: tuple[_Shape, ...] = (
     (
-        re.compile(r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]+@(?:[A-Za-z0-9-]{1,63}\.){1,9}[A-Za-z]{2,24}\b"),
+        re.compile(
+            r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]+(?:@|%40)(?:[A-Za-z0-9-]{1,63}\.){1,9}[A-Za-z]{2,24}\b"
+        ),
         _group(0),
     ),
     (re.compile(rf"(?<![\w.])\d{{6}}{_BIRTHDAY}\d{{3}}[\dXx](?!\w|\.\d)"), _group(0)),
     (re.compile(r"(?<![\w.-])(?:\d[ -]?){12,18}\d(?!\w|[.-]\w)"), _card),
-    (re.compile(rf"(?<![\w.])1[3-9]\d{{9}}(?!\w|\.\d|{_UNIT})"), _group(0)),
+    (
+        re.compile(
+            rf"(?<![\w.])(?:(?:\+|00)86[ -]?|86[ -])?1[3-9]\d([ -]?)\d{{4}}\1\d{{4}}(?!\w|\.\d|{_UNIT})"
+        ),
+        _group(0),
+    ),
 )
 
 
@@ -117,12 +149,35 @@ _SHAPES: dict[Depth, tuple[_Shape, ...]] = {
 }
 
 
+def _shared(one: str, other: str) -> int:
+    """How many characters both begin with."""
+    pairs = zip(one, other, strict=False)
+    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+
+
+def _remnant(form: str, text: str, found: re.Match[str], *, is_piece: bool) -> tuple[int, int]:
+    """Where a piece of the form stands that an ellipsis follows or precedes; empty if none does."""
+    start, end = found.span()
+    if form.startswith(found[0]):
+        size = _shared(form, text[start : start + len(form)])
+        if _ELLIPSIS.match(text, start + size) or (is_piece and start + size == len(text)):
+            return start, start + size
+    if form.endswith(found[0]):
+        before = text[max(0, end - len(form)) : end]
+        size = _shared(form[::-1], before[::-1])
+        if text.endswith(("...", "\u2026"), 0, end - size) or (is_piece and end == size):
+            return end - size, end
+    return start, start
+
+
 class Redactor:
     """Takes secrets out of text and of JSON values. `know` adds a value that must never be seen."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._known: dict[str, str] = {}
+        self._patterns: dict[str, str] = {}
         self._pattern: re.Pattern[str] | None = None
+        self._allowed: set[str] = set()
         for secret in secrets:
             self.know(secret)
 
@@ -130,10 +185,20 @@ class Redactor:
         """From now on this value is replaced wherever it occurs, in any encoding."""
         if len(secret) < _SHORTEST_SECRET:
             return
+        raw = secret.encode("utf-8", "surrogatepass")
+        broken = dict.fromkeys(_in_hex(raw), (2, _HEX_JOINT))
+        broken |= dict.fromkeys((form for form in _in_base64(raw) if len(form) > _TELLING), (1, _JOINT))
         for form in encodings(secret):
             self._known[form] = tag(secret)
+            self._patterns[form] = _broken(form, *broken[form]) if form in broken else re.escape(form)
         forms = sorted(self._known, key=len, reverse=True)
-        self._pattern = re.compile("|".join(re.escape(form) for form in forms))
+        self._pattern = re.compile("|".join(self._patterns[form] for form in forms))
+
+    def allow(self, texts: Iterable[str]) -> None:
+        """Personal data that these texts hold is no secret here: a contact in the site's own settings."""
+        for text in texts:
+            for shape, _ in _PERSONAL_SHAPES:
+                self._allowed |= {found[0] for found in shape.finditer(text)}
 
     def __repr__(self) -> str:
         return f"Redactor({len(self._known)} forms)"
@@ -141,12 +206,48 @@ class Redactor:
     def text(self, value: str, depth: Depth = Depth.EVERYTHING) -> str:
         """The text without secrets."""
         if self._pattern is not None:
-            value = self._pattern.sub(lambda found: self._known[found[0]], value)
+            value = self._cut_short(self._pattern.sub(self._replaced, value))
         if _NUMBER.fullmatch(value):
             return value  # a sample of a counter is no card number
         for shape, replace in _SHAPES[depth]:
-            value = shape.sub(replace, value)
+            value = shape.sub(partial(self._unless_allowed, replace), value)
         return value
+
+    def pieces(self, texts: Sequence[str], depth: Depth = Depth.EVERYTHING) -> list[str]:
+        """Texts that a reader sees one after the other, without secrets.
+
+        Where one begins in a text and ends in another, the first gets all that they say.
+        """
+        apart, whole = [self.text(text, depth) for text in texts], self.text("".join(texts), depth)
+        return apart if whole == "".join(apart) else [whole, *("" for _ in texts[1:])]
+
+    def piece(self, text: str) -> str:
+        """A text that may begin or end within a secret, of which nobody knows the rest, without that part."""
+        return self._cut_short(text, is_piece=True)
+
+    def _replaced(self, found: re.Match[str]) -> str:
+        form = found[0] if found[0] in self._known else _BREAKS.sub("", found[0])
+        return self._known.get(form) or tag(form)
+
+    def _unless_allowed(self, replace: Callable[[re.Match[str]], str], found: re.Match[str]) -> str:
+        return found[0] if found[0] in self._allowed else replace(found)
+
+    def _cut_short(self, text: str, *, is_piece: bool = False) -> str:
+        """The text without the beginnings and ends of secrets that something has cut short (`abcdef...`).
+
+        What is a piece of a longer text may also be cut at its own ends.
+        """
+        near = [
+            f for f in self._known if len(f) > _TELLING and (f[:_TELLING] in text or f[-_TELLING:] in text)
+        ]
+        if not near or not (is_piece or _ELLIPSIS.search(text)):
+            return text
+        for form in near:
+            begun, ended = re.escape(form[:_TELLING]), re.escape(form[-_TELLING:])
+            for found in reversed(list(re.finditer(rf"{begun}|{ended}", text))):
+                start, end = _remnant(form, text, found, is_piece=is_piece)
+                text = text[:start] + (self._known[form] if end > start else "") + text[end:]
+        return text
 
     def json(self, value: Any, depth: Depth = Depth.EVERYTHING) -> Any:
         """The JSON value without secrets; keys too, and the values of keys that are called like secrets."""

@@ -2,14 +2,13 @@
 
 import json
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from runbooklib import parameters, runbooks, settings
+from runbooklib import parameters, runbooks, unfinished
 from runbooklib.errors import InputError
 from runbooklib.evidence import VERDICT, Bundle, read_export, read_notebook, read_recording, verdict_of
 from runbooklib.incident import OPENING
@@ -44,30 +43,23 @@ def replay(
 
     The result is a bundle under `output`. Raises InputError for evidence without a recording.
     """
-    started = time.monotonic()
     then = _recorded(evidence)
     name = f"replay-{then.verdict['alert']}"
     bundle = Bundle(output, name, then.verdict["service"], then.opened_at, chromium)
-    try:
-        with tempfile.TemporaryDirectory(prefix="runbook-") as folder:
-            path = Path(folder) / "replay.ipynb"
-            source = _prepared(read_notebook(notebook), then) if notebook else then.notebook
-            path.write_text(json.dumps(_without_outputs(source)), encoding="utf-8")
-            played, failure = execute(
-                path,
-                bundle.notebook_path,
-                values=then.parameters,
-                on_finding=on_finding,
-                kernel_environment={REPLAY_VARIABLE: str(evidence.absolute())},
-            )
-    except BaseException:
-        bundle.abandon()
-        raise
-    about = {"kind": "replay", "alert": then.verdict["alert"], "of": evidence.name, "failure": failure}
-    final = bundle.finish(played, about, settings.home_or_here())
-    verdict = verdict_of(read_notebook(final))
-    run = Run(final, verdict, failure, time.monotonic() - started)
-    return Replay(run, then.verdict, tuple(_differences(then.verdict, verdict or {})))
+    about = {"kind": "replay", "alert": then.verdict["alert"], "of": evidence.name}
+    with tempfile.TemporaryDirectory(prefix="runbook-") as folder:
+        path = Path(folder) / "replay.ipynb"
+        source = _prepared(read_notebook(notebook), then) if notebook else then.notebook
+        path.write_text(json.dumps(_without_outputs(source)), encoding="utf-8")
+        run = execute(
+            path,
+            bundle,
+            about,
+            values=then.parameters,
+            on_finding=on_finding,
+            kernel_environment={REPLAY_VARIABLE: str(evidence.absolute())},
+        )
+    return Replay(run, then.verdict, tuple(_differences(then.verdict, run.verdict or {})))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +102,7 @@ def _without_outputs(executed: Mapping[str, Any]) -> dict[str, Any]:
     cells = [
         {**cell, "outputs": [], "execution_count": None} if cell["cell_type"] == "code" else cell
         for cell in executed["cells"]
+        if cell.get("id") != unfinished.CELL_ID
     ]
     return {**executed, "cells": cells}
 

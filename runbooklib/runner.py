@@ -1,35 +1,66 @@
-"""A run: the notebook is executed by papermill and kept as evidence."""
+"""A run: the notebook is executed by papermill, watched, and kept as evidence however it ends."""
 
+import resource
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-from runbooklib import settings
-from runbooklib.errors import SettingsError
-from runbooklib.evidence import Bundle, fingerprints_of, read_notebook, recording_of, verdict_of
+from runbooklib import settings, unfinished
+from runbooklib.account import Step, StepStatus
+from runbooklib.errors import EvidenceError, SettingsError
+from runbooklib.evidence import Bundle, fingerprints_of, recording_of, verdict_of
 from runbooklib.history import EVIDENCE_VARIABLE
 from runbooklib.parameters import Value
-from runbooklib.redact import Depth, Redactor
-from runbooklib.render.sentences import visible
+from runbooklib.redact import Redactor
 from runbooklib.runbooks import Runbook
 from runbooklib.settings import environment_secrets
+from runbooklib.visibly import visible
+from runbooklib.witness import Witness
 
 OnFinding = Callable[[dict[str, Any], float], None]
-START_SECONDS = 60
-RUN_SECONDS = 120
+_LEAST_FILES = 256
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How long a kernel may take to start, a step, and a run as a whole."""
+
+    start_seconds: float = 60.0
+    step_seconds: float = 120.0
+    run_seconds: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What became of a run. `verdict` is as far as it got; `failure` says why it got no further."""
+    """What became of a run.
+
+    `verdict` is as far as it got; `failure` says why it got no further, and `signal` which signal ended it.
+    `trouble` says why its evidence is not where it should be. `has_begun` is whether any step ran.
+    """
 
     bundle: Path
     verdict: dict[str, Any] | None
     failure: str
     seconds: float
+    signal: int = 0
+    trouble: str = ""
+    has_begun: bool = True
+
+
+@dataclass(slots=True)
+class _Ending:
+    """Which signal ended the run, if one did."""
+
+    number: int = 0
+    former: dict[int, Any] = field(default_factory=dict)
 
 
 def prepare(runbook: Runbook, values: Mapping[str, Value], output: Path, chromium: str = "") -> Bundle:
@@ -39,63 +70,155 @@ def prepare(runbook: Runbook, values: Mapping[str, Value], output: Path, chromiu
 
 
 def run(
-    runbook: Runbook, values: Mapping[str, Value], bundle: Bundle, on_finding: OnFinding | None = None
+    runbook: Runbook,
+    values: Mapping[str, Value],
+    bundle: Bundle,
+    on_finding: OnFinding | None = None,
+    deadlines: Deadlines | None = None,
 ) -> Run:
     """Run the notebook headlessly and keep it as evidence in the bundle. Raises EvidenceError."""
-    started = time.monotonic()
     about = {"kind": "run", "alert": runbook.alert, "parameters": dict(values)}
-    try:
-        notebook, failure = execute(
-            runbook.notebook,
-            bundle.notebook_path,
-            values=values,
-            on_finding=on_finding,
-            kernel_environment={EVIDENCE_VARIABLE: str(bundle.output.absolute())},
-        )
-    except BaseException:
-        bundle.abandon()
-        raise
-    about["alert_fingerprints"] = fingerprints_of(recording_of(notebook), runbook.alert)
-    about["failure"] = failure
-    final = bundle.finish(notebook, about, settings.home())
-    return Run(final, verdict_of(notebook), failure, time.monotonic() - started)
+    kernel = {EVIDENCE_VARIABLE: str(bundle.output.absolute())}
+    return execute(
+        runbook.notebook,
+        bundle,
+        about,
+        values=values,
+        on_finding=on_finding,
+        kernel_environment=kernel,
+        deadlines=deadlines,
+    )
 
 
 def execute(
     notebook: Path,
-    path: Path,
+    bundle: Bundle,
+    about: Mapping[str, Any],
     *,
     values: Mapping[str, Value] | None = None,
     on_finding: OnFinding | None = None,
     kernel_environment: Mapping[str, str] | None = None,
-) -> tuple[dict[str, Any], str]:
-    """Run a notebook by papermill into `path`: as far as it got, and why it got no further."""
+    deadlines: Deadlines | None = None,
+) -> Run:
+    """Run a notebook by papermill and seal what came of it, also when it was cut short.
+
+    `about` goes into the manifest. Raises SettingsError for what is no notebook, and EvidenceError.
+    """
+    from runbooklib.kernels import Watch  # jupyter's client: only once something runs
+
+    _enough_files(bundle)
+    started, limits = time.monotonic(), deadlines or Deadlines()
+    witness = Witness(bundle, Redactor(environment_secrets()), about)
+    watch = Watch(limits.step_seconds, limits.run_seconds)
+    with _sealed_by_signals(watch) as ending:
+        failure = _run_papermill(
+            notebook,
+            values=values,
+            start_timeout=limits.start_seconds,
+            watch=watch,
+            witness=witness,
+            on_finding=on_finding,
+            kernel_environment=kernel_environment,
+        )
+        if witness.account is None:
+            bundle.abandon()
+            raise SettingsError(f"{notebook.name} did not start: {failure}", remedy="mend the notebook")
+        final, verdict, failure = seal(bundle, witness, about, failure)
+    has_begun = any(step.status is not StepStatus.NOT_RUN for step in witness.account.steps)
+    seconds = time.monotonic() - started
+    return Run(final, verdict, failure, seconds, ending.number, bundle.trouble or witness.trouble, has_begun)
+
+
+def seal(
+    bundle: Bundle, witness: Witness, about: Mapping[str, Any], failure: str
+) -> tuple[Path, dict[str, Any] | None, str]:
+    """Seal a run that is over: its bundle, its verdict, and why it got no further. Raises EvidenceError."""
+    account = witness.account
+    if account is None:
+        raise ValueError("nothing has begun")
+    witness.ends(failure)
+    failure, steps, notebook = witness.failure, account.steps, account.notebook
+    if failure:
+        notebook = unfinished.told(notebook, steps, failure)
+    more = {
+        "alert_fingerprints": fingerprints_of(recording_of(notebook), str(about.get("alert", ""))),
+        "failure": failure,
+        "trouble": bundle.trouble or witness.trouble,
+        "journal": witness.journal,
+        "steps": [{"id": s.id, "status": s.status.value, "cause": s.cause} for s in steps],
+    }
+    final = bundle.finish(notebook, {**about, **more}, settings.home_or_here())
+    # An exception's own words are printed too, and not only kept.
+    return final, verdict_of(notebook), visible(failure)
+
+
+def _enough_files(bundle: Bundle) -> None:
+    """Where the sockets of a kernel find no descriptor, their library ends the process without a word."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < _LEAST_FILES and hard != resource.RLIM_INFINITY and hard < _LEAST_FILES:
+        bundle.abandon()
+        raise EvidenceError(
+            f"too few file descriptors: this process may open {hard} files, and a run needs {_LEAST_FILES}",
+            remedy=f"ulimit -n {_LEAST_FILES}",
+        )
+    if soft < _LEAST_FILES:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (_LEAST_FILES, hard))
+
+
+@contextmanager
+def _sealed_by_signals(watch: Any) -> Iterator[_Ending]:
+    """A signal ends the run and not the process: what there is gets sealed first."""
+    ending = _Ending()
+
+    def end(number: int, _: FrameType | None) -> None:
+        ending.number = ending.number or number
+        watch.stop(f"ended by {signal.Signals(number).name}")
+
+    if threading.current_thread() is threading.main_thread():
+        for number in _SIGNALS:
+            ending.former[number] = signal.signal(number, end)
+    try:
+        yield ending
+    finally:
+        for given, former in ending.former.items():
+            signal.signal(given, former)
+
+
+def _run_papermill(notebook: Path, *, values: Mapping[str, Value] | None, **engine: Any) -> str:
+    """Run the notebook; why it got no further than it got."""
     import papermill
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from jupyter_client.kernelspec import NoSuchKernel
+    from nbclient.exceptions import DeadKernelError
     from papermill.engines import papermill_engines
 
-    from runbooklib.engine import RunbookEngine
+    from runbooklib.engine import NAME, RunbookEngine
 
-    papermill_engines.register("runbook", RunbookEngine)
-    failure = ""
+    papermill_engines.register(NAME, RunbookEngine)
+    # Papermill formats paths with the parameters; a name with braces in it is a name.
+    path = str(notebook).replace("{", "{{").replace("}", "}}")
     try:
         papermill.execute_notebook(
-            str(notebook),
-            str(path),
+            path,
+            None,  # the journal keeps what comes, redacted, and the bundle gets it in one piece
             parameters=dict(values or {}),
-            engine_name="runbook",
+            engine_name=NAME,
             progress_bar=False,
-            start_timeout=START_SECONDS,
-            execution_timeout=RUN_SECONDS,
             cwd=str(settings.home_or_here()),
-            kernel_environment=kernel_environment,
-            on_finding=on_finding,
+            **engine,
         )
     except papermill.PapermillExecutionError as error:
-        failure = f"cell {error.exec_count}: {error.ename}: {error.evalue}"
-    except (DeadKernelError, CellTimeoutError, RuntimeError) as error:
-        failure = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
-    if not path.exists():
-        raise SettingsError(f"the notebook did not start: {failure}", remedy="run `jupyter kernelspec list`")
-    # An exception's own words are printed too, and not only kept.
-    return read_notebook(path), visible(Redactor(environment_secrets()).text(failure, Depth.SECRETS))
+        return _why(engine) or f"{error.ename}: {error.evalue}"
+    except NoSuchKernel as error:
+        return f"there is no kernel named {error.name!r} here; run `jupyter kernelspec list`"
+    except (DeadKernelError, RuntimeError, OSError) as error:
+        return _why(engine) or f"the kernel did not start: {str(error).strip().splitlines()[0]}"
+    return _why(engine)
+
+
+def _why(engine: Mapping[str, Any]) -> str:
+    """Why not every step ran to its end: the first one's cause, or the run's; nothing if all did."""
+    steps: list[Step] = engine["witness"].account.steps if engine["witness"].account else []
+    for step in steps:
+        if step.cause:
+            return f"{step.id}: {step.cause}"
+    return str(engine["watch"].cause)

@@ -4,10 +4,11 @@ Checks get a Scene and nothing else. The systems are made on first use, and all 
 through the same tape.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 
+from runbooklib.clocks import LEAST_SECONDS, skew_by_docker, skew_by_http
 from runbooklib.errors import NotConfiguredError, StaleError
 from runbooklib.settings import configured, secret
 from runbooklib.sources.alertmanager import Alertmanager
@@ -17,7 +18,7 @@ from runbooklib.sources.git import Git
 from runbooklib.sources.postgres import Postgres
 from runbooklib.sources.prometheus import Prometheus
 from runbooklib.sources.web import Web
-from runbooklib.tape import Tape
+from runbooklib.tape import DEADLINE_SECONDS, Tape
 from runbooklib.target import Service, Target, Timing
 from runbooklib.window import Window
 
@@ -25,32 +26,89 @@ from runbooklib.window import Window
 class Sources:
     """The systems of one target. Each raises NotConfiguredError where the environment does not name it."""
 
-    def __init__(self, target: Target, tape: Tape) -> None:
+    def __init__(self, target: Target, tape: Tape, *, deadline_seconds: float = DEADLINE_SECONDS) -> None:
         self._target = target
         self._tape = tape
+        self._deadline_seconds = deadline_seconds
+        self._of_another_time: dict[str, StaleError] = {}
+
+    def skew_seconds(self) -> float:
+        """By how much the clock of Prometheus is ahead of ours; 0 where nobody says so.
+
+        Where Prometheus does not say, Alertmanager or the service does.
+        """
+        systems, service = self._target.systems, self._target.service
+        places = [("prometheus", systems.prometheus, "/api/v1/status/buildinfo")]
+        places += [("alertmanager", systems.alertmanager, "/api/v2/status")]
+        asked = [partial(self._skew_by, name, s.url, path, s.token_env) for name, s, path in places if s]
+        if service.url:
+            asked.append(partial(self._skew_by, "web", service.url, service.health, ""))
+        told = (one() for one in asked)
+        return next((skew for skew in told if skew is not None), 0.0)
+
+    def _skew_by(self, name: str, url: str, path: str, token_env: str) -> float | None:
+        token = self._secret(token_env)
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return skew_by_http(
+            self._tape, name, url, path, headers=headers, deadline_seconds=self._deadline_seconds
+        )
+
+    def compare_clocks(self, skew_seconds: float) -> None:
+        """Where ours is off: a Docker engine whose clock is another than Prometheus' is not believed."""
+        if self._target.systems.docker is None:
+            return
+        url = self._target.systems.docker.url
+        own = skew_by_docker(self._tape, url, deadline_seconds=self._deadline_seconds)
+        if own is not None and abs(own - skew_seconds) > LEAST_SECONDS:
+            behind = skew_seconds - own
+            how = "behind" if behind > 0 else "ahead of"
+            self._of_another_time["docker"] = StaleError(
+                f"its clock is {abs(behind):.0f} s {how} the other systems'",
+                system="docker",
+                target=url,
+                remedy="set the clock of its host",
+            )
 
     @cached_property
     def prometheus(self) -> Prometheus:
         """Metrics and rules."""
         system = configured(self._target.systems.prometheus, "prometheus")
-        return Prometheus(system.url, self._tape, token=self._secret(system.token_env))
+        return Prometheus(
+            system.url,
+            self._tape,
+            token=self._secret(system.token_env),
+            deadline_seconds=self._deadline_seconds,
+        )
 
     @cached_property
     def alertmanager(self) -> Alertmanager:
         """Alerts and silences."""
         system = configured(self._target.systems.alertmanager, "alertmanager")
-        return Alertmanager(system.url, self._tape, token=self._secret(system.token_env))
+        return Alertmanager(
+            system.url,
+            self._tape,
+            token=self._secret(system.token_env),
+            deadline_seconds=self._deadline_seconds,
+        )
 
     @cached_property
     def docker(self) -> Docker:
         """Containers, their events and logs."""
-        return Docker(configured(self._target.systems.docker, "docker").url, self._tape)
+        if "docker" in self._of_another_time:
+            raise self._of_another_time["docker"]
+        system = configured(self._target.systems.docker, "docker")
+        return Docker(system.url, self._tape, deadline_seconds=self._deadline_seconds)
 
     @cached_property
     def postgres(self) -> Postgres:
         """Sessions, locks and limits of the database."""
         system = configured(self._target.systems.postgres, "postgres")
-        return Postgres(system.dsn, self._tape, password=self._secret(system.password_env))
+        return Postgres(
+            system.dsn,
+            self._tape,
+            password=self._secret(system.password_env),
+            deadline_seconds=self._deadline_seconds,
+        )
 
     @cached_property
     def web(self) -> Web:
@@ -59,18 +117,24 @@ class Sources:
             raise NotConfiguredError(
                 "the service has no url", system="web", remedy="add it to the environment's file"
             )
-        return Web(self._target.service.url, self._tape)
+        return Web(self._target.service.url, self._tape, deadline_seconds=self._deadline_seconds)
 
     @cached_property
     def dns(self) -> Dns:
         """Names, and what can be reached by them."""
-        return Dns(self._target.systems.dns.nameservers, self._tape)
+        nameservers = self._target.systems.dns.nameservers
+        return Dns(nameservers, self._tape, deadline_seconds=self._deadline_seconds)
 
     @cached_property
     def git(self) -> Git:
         """Deployments."""
         system = configured(self._target.systems.git, "git")
-        return Git(system.repository, self._tape, deployment_tags=system.deployment_tags)
+        return Git(
+            system.repository,
+            self._tape,
+            deployment_tags=system.deployment_tags,
+            deadline_seconds=self._deadline_seconds,
+        )
 
     def _secret(self, variable: str) -> str:
         # A replay asks nobody, so it needs no secret either.
@@ -123,6 +187,14 @@ class Scene:
         if self.onset is None:
             return self.window.start
         return self.onset - timedelta(seconds=self.timing.lead_seconds)
+
+    def by_their_clock(self) -> "Scene":
+        """The scene by the clock of the systems, where ours is off: what is "now" is for them to say."""
+        skew = self.sources.skew_seconds()
+        if not skew:
+            return self
+        self.sources.compare_clocks(skew)
+        return replace(self, window=self.window.by_clock(skew))
 
     def need_live(self, system: str) -> None:
         """Raises StaleError where the window lies in the past, and the system only knows the present."""

@@ -10,12 +10,17 @@ import pandas as pd
 from runbooklib.errors import NoDataError, StaleError
 
 
+def finite(column: "pd.Series[float]") -> "pd.Series[float]":
+    """The samples that are numbers: neither NaN nor infinite."""
+    return column[column.abs() != float("inf")].dropna()
+
+
 def latest(column: "pd.Series[float]", *, within_seconds: float) -> float:
     """The last sample, which must not be older than `within_seconds` before the end of the index.
 
     Raises NoDataError where there is no finite sample at all, StaleError where the last is too old.
     """
-    known = column[column.abs() != float("inf")].dropna()
+    known = finite(column)
     if known.empty:
         raise NoDataError("there is no sample in this window", system="prometheus")
     age = (column.index[-1] - known.index[-1]).total_seconds()
@@ -63,7 +68,7 @@ def usual(column: "pd.Series[float]", before: datetime | None, *, filling_second
     Of a series that begins within the index, the first `filling_seconds` do not count: a rate over a window
     that is not yet filled is too low.
     """
-    known = column[column.abs() != float("inf")].dropna()
+    known = finite(column)
     if len(known) and known.index[0] > column.index[0]:
         known = known[known.index >= known.index[0] + timedelta(seconds=filling_seconds)]
     earlier = known if before is None else known[known.index <= before]

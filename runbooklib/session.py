@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from runbooklib import parameters
+from runbooklib import charts, parameters
 from runbooklib.errors import NotRecordedError, ParameterError
 from runbooklib.evidence import read_recording
 from runbooklib.findings import Finding, Proposal
@@ -125,6 +125,7 @@ class _NotebookAudience:
         for shown in (Finding, Proposal):
             shell.display_formatter.ipython_display_formatter.for_type(shown, lambda _: None)
         shell.events.register("post_run_cell", self._keep_own_questions)
+        charts.draw_without_secrets(Redactor(environment_secrets()) if tape.is_replay else tape.redactor)
 
     def _keep_own_questions(self, _: Any) -> None:
         """What the engineer asked by hand in a cell is evidence too, and lies in that cell's output."""

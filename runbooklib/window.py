@@ -6,7 +6,7 @@ and joining them would double the rows.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -45,12 +45,18 @@ def moment_of(text: str) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """From `start` to `end` in steps of `step_seconds`, opened at `opened_at` (all aware UTC)."""
+    """From `start` to `end` in steps of `step_seconds`, opened at `opened_at` (all aware UTC).
+
+    `ends_now`: nobody said when it is to end, so it ends when it was opened. `skew_seconds`: by how much the
+    clock of the systems, by which all of these are, is ahead of this machine's.
+    """
 
     start: datetime
     end: datetime
     step_seconds: float
     opened_at: datetime
+    ends_now: bool = False
+    skew_seconds: float = 0.0
 
     @classmethod
     def open(
@@ -72,18 +78,33 @@ class Window:
         if first < 0:
             raise ParameterError(f"{lookback!r} is too far back", remedy='give a lookback like "1h"')
         start, aligned = datetime.fromtimestamp(first, UTC), datetime.fromtimestamp(last, UTC)
-        return cls(start=start, end=aligned, step_seconds=step, opened_at=opened_at)
+        return cls(start=start, end=aligned, step_seconds=step, opened_at=opened_at, ends_now=not at)
+
+    def by_clock(self, ahead_seconds: float) -> "Window":
+        """The window of somebody whose clock is that much ahead. An end that was asked for stays."""
+        opened_at = self.opened_at + timedelta(seconds=ahead_seconds)
+        moved = replace(self, opened_at=opened_at, skew_seconds=ahead_seconds)
+        if not self.ends_now:
+            return moved
+        end = datetime.fromtimestamp(opened_at.timestamp() // self.step_seconds * self.step_seconds, UTC)
+        return replace(moved, start=end - (self.end - self.start), end=end)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
         moments = {name: getattr(self, name).isoformat() for name in ("start", "end", "opened_at")}
-        return {**moments, "step_seconds": self.step_seconds}
+        more = {"ends_now": self.ends_now, "skew_seconds": self.skew_seconds}
+        return {**moments, "step_seconds": self.step_seconds, **{k: v for k, v in more.items() if v}}
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "Window":
         """The reverse of `as_dict`."""
         moments = {name: datetime.fromisoformat(stored[name]) for name in ("start", "end", "opened_at")}
-        return cls(**moments, step_seconds=float(stored["step_seconds"]))
+        return cls(
+            **moments,
+            step_seconds=float(stored["step_seconds"]),
+            ends_now=bool(stored.get("ends_now", False)),
+            skew_seconds=float(stored.get("skew_seconds", 0.0)),
+        )
 
     @property
     def span_seconds(self) -> float:

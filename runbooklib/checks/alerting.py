@@ -1,8 +1,11 @@
 """The alert itself: does its rule hold, is it firing, what else is?"""
 
+import math
+
 import pandas as pd
 
-from runbooklib import promql
+from runbooklib import expression, promql
+from runbooklib.errors import NoDataError
 from runbooklib.findings import Finding, Status
 from runbooklib.scene import Scene
 from runbooklib.series import began
@@ -14,11 +17,14 @@ def alert_rule(scene: Scene) -> Finding:
     """Is the alert real: does its own rule hold?
 
     The rule's expression as Prometheus has it, evaluated at the end of the window, and since when it
-    has been pending or firing (from the ALERTS series, so that it holds for the past as well).
+    has been pending or firing (from the ALERTS series, so that it holds for the past as well). A rule whose
+    series are all gone cannot hold, and is UNKNOWN.
     """
     ask = scene.sources.prometheus
     rule = ask.rule(scene.alert)
     holds = ask.instant(rule.query, scene.window.end)
+    if holds.empty:
+        _need_series(scene, rule.query)
     states = ask.range(promql.selector("ALERTS", {"alertname": scene.alert}), scene.window)
     active = states.max(axis=1) if len(states.columns) else pd.Series(0.0, index=states.index)
     severity = _SEVERITIES.get(rule.labels.get("severity", ""), Status.WARNING)
@@ -38,6 +44,22 @@ def alert_rule(scene: Scene) -> Finding:
         source="prometheus",
         query=rule.query,
     )
+
+
+def _need_series(scene: Scene, query: str) -> None:
+    """Raises NoDataError where an alternative of the rule has no series at all to be true of.
+
+    One of those that it rests on suffices: a counter of errors has none before its first error.
+    """
+    for alternative in expression.alternatives(query):
+        selectors = expression.rests_on(alternative)
+        counted = scene.sources.prometheus.counts(selectors, scene.window.end)
+        if selectors and not any(count is None or 0 < count < math.inf for count in counted):
+            raise NoDataError(
+                f"there is no series of {', '.join(selectors)[:200]}, so the rule cannot hold",
+                system="prometheus",
+                remedy="see whether the target is still scraped",
+            )
 
 
 def firing_alert(scene: Scene) -> Finding:

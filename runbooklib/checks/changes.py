@@ -8,6 +8,7 @@ from runbooklib import queries
 from runbooklib.errors import NoDataError
 from runbooklib.findings import Finding, Status
 from runbooklib.scene import Scene
+from runbooklib.series import finite
 from runbooklib.sources.git import Deployment
 from runbooklib.window import seconds_of
 
@@ -141,10 +142,12 @@ def _since_deployment(scene: Scene, query: str, above: float, template: str, uni
             query=query,
         )
     frame = scene.sources.prometheus.range(query, scene.window)
-    if "value" not in frame or frame["value"].dropna().empty:
+    if "value" not in frame:
         raise NoDataError("the query has no series in this window", system="prometheus")
-    was, became = _around(scene, frame["value"], before[-1])
+    was, became, goes_on = _around(scene, finite(frame["value"]), before[-1])
     broke = was <= above < became
+    if not broke and not goes_on:
+        raise NoDataError("soon after it there were no requests any more", system="prometheus")
     return Finding(
         status=Status.CRITICAL if broke else Status.OK,
         template=template,
@@ -158,14 +161,16 @@ def _since_deployment(scene: Scene, query: str, above: float, template: str, uni
     )
 
 
-def _around(scene: Scene, column: "pd.Series[float]", deployment: Deployment) -> tuple[float, float]:
-    """The median shortly before a deployment, and the highest after it."""
+def _around(scene: Scene, column: "pd.Series[float]", deployment: Deployment) -> tuple[float, float, bool]:
+    """The median shortly before a deployment, the highest after it, and whether samples go on."""
     # On a coarse grid a rate window may hold no sample at all: two steps always do.
     span = max(seconds_of(scene.timing.rate_window), 2 * scene.window.step_seconds)
     settled = deployment.at + timedelta(seconds=span)
     just_before = (column.index <= deployment.at) & (column.index > deployment.at - timedelta(seconds=span))
-    earlier = column[just_before].dropna()
-    later = column[(column.index > deployment.at) & (column.index <= max(settled, _latest(scene)))].dropna()
+    ends = min(max(settled, _latest(scene)), scene.window.end)
+    earlier = column[just_before]
+    later = column[(column.index > deployment.at) & (column.index <= ends)]
     if earlier.empty or later.empty:
         raise NoDataError("there are no requests to compare before and after it", system="prometheus")
-    return float(earlier.median()), float(later.max())
+    goes_on = later.index[-1] >= ends - timedelta(seconds=2 * scene.window.step_seconds)
+    return float(earlier.median()), float(later.max()), goes_on

@@ -2,11 +2,11 @@
 
 import pandas as pd
 
-from runbooklib import promql
+from runbooklib import measures, promql
 from runbooklib.errors import NoDataError, NonsenseError
 from runbooklib.findings import Finding, Status
 from runbooklib.scene import Scene
-from runbooklib.series import began
+from runbooklib.series import began, finite
 
 HEALTH = "app_health_status"
 
@@ -20,7 +20,7 @@ def component_status(scene: Scene, *, component: str = "") -> Finding:
     query = promql.selector(HEALTH, labels)
     lowest = f"min by(component) ({query})"
     frame = scene.sources.prometheus.range(lowest, scene.window, by="component")
-    last = frame.iloc[-1].dropna()
+    last = finite(frame.iloc[-1])
     if last.empty:
         raise NoDataError("the service reports no component", system="prometheus")
     gone = [str(name) for name in frame.columns if name not in last.index and frame[name].notna().any()]
@@ -92,9 +92,7 @@ def gauge_ever_set(scene: Scene, *, metric: str, over: str = "1d") -> Finding:
     """
     query = f"max(max_over_time({promql.selector(metric, scene.labels)}[{over}]))"
     frame = scene.sources.prometheus.instant(query, scene.window.end)
-    if frame.empty:
-        raise NoDataError(f"there is no series {metric} for this service", system="prometheus")
-    highest = float(frame["value"].iloc[0])
+    highest = measures.number(frame, f"there is no series {metric} for this service")
     is_unset = highest == 0
     return Finding(
         status=Status.CRITICAL if is_unset else Status.OK,

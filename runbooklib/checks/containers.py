@@ -2,11 +2,13 @@
 
 from datetime import datetime, timedelta
 
-from runbooklib import promql
-from runbooklib.errors import NoDataError, Reason
+import pandas as pd
+
+from runbooklib import measures, promql
+from runbooklib.errors import NoDataError, Reason, StaleError
 from runbooklib.findings import Finding, Status, breach, unknown
 from runbooklib.scene import Scene
-from runbooklib.series import began
+from runbooklib.series import began, finite
 from runbooklib.sources.docker import Container
 
 
@@ -155,9 +157,7 @@ def process_restarts(scene: Scene, *, above: int = 0) -> Finding:
     started = promql.selector("process_start_time_seconds", scene.labels)
     query = f"sum(changes({started}[{max(span, 1)}s]))"
     frame = scene.sources.prometheus.instant(query, scene.window.end)
-    if frame.empty:
-        raise NoDataError("the service does not say when it started", system="prometheus")
-    restarts = float(frame["value"].iloc[0])
+    restarts = measures.number(frame, "the service does not say when it started")
     return Finding(
         status=breach(restarts, above=above, status=Status.WARNING),
         template="Starts of the process in {span:seconds} before the window's end: {restarts:number}.",
@@ -181,9 +181,11 @@ def memory_usage(scene: Scene, *, above: float) -> Finding:
     query = promql.selector("process_resident_memory_bytes", scene.labels)
     frame = scene.sources.prometheus.range(promql.sum_of(query), scene.window)
     frame = frame.rename(columns={"value": "resident memory"})
-    if "resident memory" not in frame or frame["resident memory"].dropna().empty:
+    if "resident memory" not in frame or finite(frame["resident memory"]).empty:
         raise NoDataError("the service does not say how much memory it uses", system="prometheus")
-    recent = frame.loc[frame.index >= scene.suspect_since - _one_step(scene), "resident memory"]
+    recent = finite(frame.loc[frame.index >= scene.suspect_since - _one_step(scene), "resident memory"])
+    if recent.empty:
+        raise NoDataError("the service did not say how much memory it used", system="prometheus")
     most = float(recent.max())
     if limit is None:
         return unknown(
@@ -193,8 +195,11 @@ def memory_usage(scene: Scene, *, above: float) -> Finding:
             source="docker",
             series=frame,
         )
+    status = breach(most / limit, above=above, status=Status.WARNING)
+    if status is Status.OK:
+        _need_until_it_began(scene, recent)
     return Finding(
-        status=breach(most / limit, above=above, status=Status.WARNING),
+        status=status,
         template="At most {most:bytes} of {limit:bytes} ({share:percent}).",
         facts={"most": most, "limit": limit, "share": most / limit},
         measured=most,
@@ -206,6 +211,13 @@ def memory_usage(scene: Scene, *, above: float) -> Finding:
         query=promql.sum_of(query),
         series=frame,
     )
+
+
+def _need_until_it_began(scene: Scene, known: "pd.Series[float]") -> None:
+    """Raises StaleError where the samples end earlier: what has died is silent, and only that may be."""
+    late = ((scene.onset or scene.window.end) - known.index[-1]).total_seconds()
+    if late > measures.fresh_seconds(scene):
+        raise StaleError(f"the last sample is {late:.0f} s too old", system="prometheus")
 
 
 def _one_step(scene: Scene) -> timedelta:

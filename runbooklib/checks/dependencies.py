@@ -4,10 +4,15 @@ from functools import partial
 
 import pandas as pd
 
-from runbooklib.errors import NonsenseError, NotConfiguredError
-from runbooklib.findings import Finding, Status
+from runbooklib.errors import NonsenseError, NotConfiguredError, Reason
+from runbooklib.findings import Finding, Status, unknown
 from runbooklib.scene import Scene
+from runbooklib.sources.web import Page
 from runbooklib.tape import side_by_side
+
+# What a health page calls its components. Another word is no answer.
+_SOUND = ("healthy", "ok", "up", "configured", "disabled")
+_ILL = ("unhealthy", "error", "not_configured", "degraded", "down")
 
 
 def dependencies_reachable(scene: Scene) -> Finding:
@@ -96,8 +101,14 @@ def component_health(scene: Scene, *, component: str) -> Finding:
             f"the health page does not speak of {component}", system="web", target=scene.service.url
         )
     state = str(page.components[component]["status"])
+    if state not in (*_SOUND, *_ILL):
+        raise NonsenseError(
+            f"the health page calls {component} “{state[:80]}”, which may mean anything",
+            system="web",
+            target=scene.service.url,
+        )
     return Finding(
-        status=Status.WARNING if state in ("unhealthy", "error", "not_configured") else Status.OK,
+        status=Status.WARNING if state in _ILL else Status.OK,
         template="{component} is “{state}”.",
         facts={"component": component, "state": state},
         source="web",
@@ -106,7 +117,10 @@ def component_health(scene: Scene, *, component: str) -> Finding:
 
 
 def key_functions(scene: Scene) -> Finding:
-    """Do the functions that matter work, by a real request?"""
+    """Do the functions that matter work, by a real request?
+
+    Each must answer with a status below 300 and JSON. Another page may be a login, or anybody's: UNKNOWN.
+    """
     scene.need_live("web")
     probes = scene.service.key_functions
     if not probes:
@@ -124,6 +138,20 @@ def key_functions(scene: Scene) -> Finding:
         ]
     )
     failed = rows[rows["status"] >= 400]
+    strange = [
+        one.name
+        for one, page in zip(probes, pages, strict=True)
+        if page.status < 400 and not _is_answer(page)
+    ]
+    if strange and failed.empty:
+        return unknown(
+            Reason.NONSENSE,
+            "web at {where} answers these with something else than JSON: {names}.",
+            facts={"where": scene.service.url, "names": ", ".join(strange)},
+            source="web",
+            query=", ".join(f"GET {one.path}" for one in probes),
+            rows=rows,
+        )
     return Finding(
         status=Status.WARNING if len(failed) else Status.OK,
         template="These fail: {names}." if len(failed) else "All {count} work.",
@@ -134,3 +162,7 @@ def key_functions(scene: Scene) -> Finding:
         query=", ".join(f"GET {one.path}" for one in probes),
         rows=rows,
     )
+
+
+def _is_answer(page: Page) -> bool:
+    return page.status < 300 and page.json is not None

@@ -1,7 +1,7 @@
 """The rules by which someone else is called."""
 
-from runbooklib import queries
-from runbooklib.errors import NoDataError, Reason
+from runbooklib import measures, queries
+from runbooklib.errors import Reason
 from runbooklib.findings import Finding, Status, breach, unknown
 from runbooklib.scene import Scene
 
@@ -41,9 +41,7 @@ def affected_users(scene: Scene, *, above: float) -> Finding:
             source="prometheus",
         )
     frame = ask.instant(rules.affected_users_query, scene.window.end)
-    if frame.empty:
-        raise NoDataError("the query for affected users has no series", system="prometheus")
-    share = float(frame["value"].iloc[0])
+    share = measures.number(frame, "the query for affected users has no series")
     return Finding(
         status=breach(share, above=above, status=Status.CRITICAL),
         template="{share:percent} of users; escalate above {limit:percent}.",

@@ -11,7 +11,7 @@ from runbooklib.errors import NoDataError
 from runbooklib.expression import Condition
 from runbooklib.findings import Fact, Finding, Status
 from runbooklib.scene import Scene
-from runbooklib.series import began
+from runbooklib.series import began, finite
 from runbooklib.tape import side_by_side
 
 _MOST_SERIES = 6
@@ -56,7 +56,7 @@ def _need(scene: Scene, queries: tuple[str, ...]) -> None:
     ask, end = scene.sources.prometheus, scene.window.end
     answers = side_by_side([partial(ask.instant, query, end) for query in queries])
     for query, answer in zip(queries, answers, strict=True):
-        if not answer["value"].notna().any():
+        if finite(answer["value"]).empty:
             raise NoDataError(
                 f"there is no sample of {query[:120]}, without which the alert cannot fire",
                 system="prometheus",

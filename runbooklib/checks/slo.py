@@ -5,7 +5,7 @@ now over the share that may; at 1 the budget lasts exactly the period. The limit
 Workbook, chapter 5: at 14.4 a budget of 30 days loses 2 % in an hour, at 6 it loses 5 % in six.
 """
 
-from runbooklib import promql, queries
+from runbooklib import measures, promql, queries
 from runbooklib.errors import NoDataError, Reason
 from runbooklib.findings import Finding, Status
 from runbooklib.queries import Outcomes
@@ -120,4 +120,4 @@ def _grew(scene: Scene, selector: str, over: str, *, absent: float | None = None
 
 def _one(scene: Scene, query: str) -> float | None:
     frame = scene.sources.prometheus.instant(query, scene.window.end)
-    return float(frame["value"].iloc[0]) if len(frame) else None
+    return measures.number(frame, "") if len(frame) else None

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 import pandas as pd
 
 from runbooklib import measures, promql
-from runbooklib.errors import NotConfiguredError
-from runbooklib.findings import Finding, Status
+from runbooklib.errors import NotConfiguredError, Reason
+from runbooklib.findings import Finding, Status, unknown
 from runbooklib.scene import Scene
 from runbooklib.series import began
 
@@ -118,6 +118,14 @@ def alive_though_unscraped(scene: Scene) -> Finding:
     out of the configuration.
     """
     reachable, state = service_reachable(scene), scraped(scene)
+    if reachable.facts["step"] == "dns" or (reachable.status is not Status.OK and state.status is Status.OK):
+        return unknown(
+            Reason.PARTIAL,
+            "{host} cannot be reached from here, it fails at {step}: {error} That does not say how it is.",
+            facts=reachable.facts,
+            source="dns",
+            query=scene.service.url,
+        )
     contradicts = reachable.status is Status.OK and state.status is not Status.OK
     return Finding(
         status=Status.WARNING if contradicts else Status.OK,

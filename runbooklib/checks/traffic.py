@@ -7,6 +7,7 @@ from runbooklib.errors import NoDataError, Reason
 from runbooklib.findings import Finding, Status, unknown
 from runbooklib.measures import Limit, Words
 from runbooklib.scene import Scene
+from runbooklib.series import finite
 
 IN_PROGRESS = "http_requests_in_progress"
 
@@ -115,10 +116,9 @@ def steady_counters(scene: Scene) -> Finding:
     ask = scene.sources.prometheus
     backwards = ask.instant(query, scene.window.end)
     resets = ask.instant(f"max(resets({queries.requests(scene.target)}[{span}]))", scene.window.end)
-    if backwards.empty or resets.empty:
-        raise NoDataError("the service does not say when it started", system="prometheus")
-    times = float(backwards["value"].iloc[0])
-    facts = {"times": times, "resets": float(resets["value"].iloc[0]), "span": scene.window.span_seconds}
+    missing = "the service does not say when it started"
+    times, began_anew = measures.number(backwards, missing), measures.number(resets, missing)
+    facts = {"times": times, "resets": began_anew, "span": scene.window.span_seconds}
     if times > 0:
         return unknown(
             Reason.NONSENSE,
@@ -157,6 +157,7 @@ def _failing(scene: Scene, by: tuple[str, ...], above: float, top: int) -> Findi
     query = queries.failed_share(scene.target, by=by)
     ask = scene.sources.prometheus
     shares = ask.instant(query, scene.window.end)
+    shares = shares.loc[finite(shares["value"]).index]
     if shares.empty:
         raise NoDataError("there was no traffic to judge", system="prometheus")
     rates = ask.instant(queries.failure_rate(scene.target, by=by), scene.window.end)

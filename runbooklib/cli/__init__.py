@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from runbooklib.cli import batch, evidence, lint, run, upkeep, upload
-from runbooklib.cli.doors import ACTION_FAILED, BAD_INPUT, RUN_FAILED, app
+from runbooklib.cli.doors import ACTION_FAILED, BAD_INPUT, RUN_FAILED, app, one_line
 from runbooklib.errors import ActionError, InputError, RunbookError
 
 __all__ = ["app", "batch", "evidence", "lint", "main", "run", "upkeep", "upload"]
@@ -34,18 +34,11 @@ def main() -> None:
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(128 + signal.SIGINT)
     except _UsageError as error:
-        print(f"runbook: {error.format_message()} (see runbook --help)", file=sys.stderr)
+        print(f"runbook: {one_line(error.format_message())} (see runbook --help)", file=sys.stderr)
         sys.exit(BAD_INPUT)
     except RunbookError as error:
-        print(f"runbook: {one_line(error)}", file=sys.stderr)
+        print(f"runbook: {one_line(str(error))}", file=sys.stderr)
         sys.exit(_exit_code(error))
-
-
-def one_line(error: RunbookError) -> str:
-    """The error without anything that a terminal would act on."""
-    from runbooklib.render.sentences import visible
-
-    return visible(str(error)).replace("\n", " ")
 
 
 def _exit_code(error: RunbookError) -> int:

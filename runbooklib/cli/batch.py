@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from runbooklib.cli.doors import EXIT_CODES, RUN_FAILED, app
-from runbooklib.cli.run import pairs
+from runbooklib.cli.run import pairs, recover_quietly
 from runbooklib.cli.upload import Output, Pdf, browser, place
 from runbooklib.errors import EvidenceError, InputError
 
@@ -57,6 +57,7 @@ def run_batch(
     to = place(output)
     options = ["--pdf"] if browser(is_wanted=pdf) else []
     outcomes = _run(planned, to.folder, jobs, options)
+    recover_quietly(to.folder)  # of runs that were killed
     _tell(outcomes, to.folder, as_json=as_json)
     if to.url:
         _upload([one.bundle for one in outcomes if one.bundle], to.url)

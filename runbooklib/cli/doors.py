@@ -1,6 +1,12 @@
 """What all commands share: the application, its exit codes, its help."""
 
+from functools import cache
+from typing import TYPE_CHECKING
+
 import typer
+
+if TYPE_CHECKING:
+    from runbooklib.redact import Redactor
 
 EXIT_CODES = {"OK": 0, "WARNING": 1, "CRITICAL": 1, "UNKNOWN": 2}
 TAMPERED, BAD_INPUT, RUN_FAILED, ACTION_FAILED = 1, 3, 4, 5
@@ -21,6 +27,23 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+@cache
+def redactor() -> "Redactor":
+    """Takes out what is secret in this process's environment; made once a command."""
+    from runbooklib.redact import Redactor
+    from runbooklib.settings import environment_secrets
+
+    return Redactor(environment_secrets())
+
+
+def one_line(told: str) -> str:
+    """Any text as one line of ours: without secrets, and without anything that a terminal would act on."""
+    from runbooklib.redact import Depth
+    from runbooklib.visibly import visible
+
+    return " ".join(visible(redactor().text(told, Depth.SECRETS)).split("\n"))
 
 
 @app.callback()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from runbooklib.cli.doors import EXIT_CODES, RUN_FAILED, TAMPERED, app
+from runbooklib.cli.doors import EXIT_CODES, RUN_FAILED, TAMPERED, app, one_line
 from runbooklib.cli.run import Progress, tell
 from runbooklib.cli.upload import Output, Pdf, browser, complete, place
 from runbooklib.errors import InputError
@@ -62,11 +62,9 @@ def _compare(changed: tuple[tuple[str, str, str], ...], *, is_identical: bool) -
     if is_identical:
         print("The verdict is the recorded one, to the byte.")
         return
-    from runbooklib.render.sentences import visible
-
     print("The verdict differs from the recorded one:")
     for what, then, now in changed:
-        print(visible(f"  {what}\n    then  {then}\n    now   {now}"))
+        print(f"  {one_line(what)}\n    then  {one_line(then)}\n    now   {one_line(now)}")
 
 
 @app.command("export")
@@ -114,8 +112,28 @@ def verify_evidence(
     if public is None:
         print("Not checked: who sealed it (--key PUBLIC.pem)")
     for line in dict.fromkeys(wrong):
-        print(f"  {line}", file=sys.stderr)
+        print(f"  {one_line(line)}", file=sys.stderr)
     raise typer.Exit(TAMPERED if wrong else 0)
+
+
+@app.command("recover")
+def recover_evidence(
+    output: Annotated[Path, typer.Option(help="The folder for the evidence.")] = Path("evidence"),
+) -> None:
+    """Seal what killed runs left behind: each as interrupted, with every step that had finished.
+
+    The next `run` into the folder does the same. Runs that are under way are left alone.
+    """
+    if not output.is_dir():
+        raise InputError(f"{output} is not a folder", remedy="name the folder of the evidence with --output")
+    from runbooklib import recover
+
+    found = False
+    for bundle in recover.recover(output):
+        found = True
+        print(f"Evidence: {bundle / 'notebook.html'}")
+    if not found:
+        print("Nothing was left behind.")
 
 
 def _head(text: str) -> str:

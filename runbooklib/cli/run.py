@@ -2,11 +2,13 @@
 
 import json
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from runbooklib.cli.doors import EXIT_CODES, RUN_FAILED, app
+from runbooklib.cli.doors import EXIT_CODES, RUN_FAILED, app, one_line, redactor
 from runbooklib.cli.upload import Output, Pdf, browser, complete, place
 from runbooklib.errors import InputError
 from runbooklib.plaintext import quoted
@@ -33,6 +35,10 @@ def run_runbook(
         typer.Option("--parameter", "-p", help="A parameter as name=value; may be repeated."),
     ] = None,
     output: Output = "evidence",
+    step_within: Annotated[
+        str, typer.Option(help="How long a step may take, like 90s; then it is interrupted, or killed.")
+    ] = "2m",
+    within: Annotated[str, typer.Option(help="How long the whole run may take, like 5m.")] = "10m",
     pdf: Pdf = False,  # noqa: FBT002 - a flag of the command line
     as_json: Annotated[  # noqa: FBT002 - a flag of the command line
         bool, typer.Option("--json", help="Print the verdict alone, as JSON.")
@@ -51,15 +57,50 @@ def run_runbook(
     given |= more
     runbook = runbooks.find(alert)
     values = runbooks.chosen(runbook, given)
+    refuse_secrets(values)
     signature.private_key()  # a key that cannot sign is refused now, and not when there is something to sign
     to, chromium = place(output), browser(is_wanted=pdf)
+    step_seconds, run_seconds = duration("--step-within", step_within), duration("--within", within)
     from runbooklib import runner  # papermill and pandas: only once nothing is left to refuse
 
+    deadlines = runner.Deadlines(step_seconds=step_seconds, run_seconds=run_seconds)
+    recover_quietly(to.folder)
     bundle = runner.prepare(runbook, values, to.folder, chromium)
-    run = runner.run(runbook, values, bundle, None if as_json else Progress(alert))
+    run = runner.run(runbook, values, bundle, None if as_json else Progress(alert), deadlines)
     tell(run, as_json=as_json)
     complete(run.bundle, to.url, has_pdf=pdf)
-    raise typer.Exit(RUN_FAILED if run.failure or run.verdict is None else EXIT_CODES[run.verdict["status"]])
+    raise typer.Exit(exit_code(run))
+
+
+def exit_code(run: Any) -> int:
+    """What the shell is told: a run that did not finish is UNKNOWN unless it had found a problem."""
+    if run.signal:
+        return 128 + int(run.signal)
+    if run.trouble or run.verdict is None or not run.has_begun:
+        return RUN_FAILED
+    return EXIT_CODES[run.verdict["status"]]
+
+
+def duration(option: str, text: str) -> float:
+    """The seconds that an option means. Raises InputError."""
+    from runbooklib.window import seconds_of
+
+    try:
+        return seconds_of(text)
+    except InputError as error:
+        raise InputError(f"{option}: {error.message}", remedy=error.remedy) from None
+
+
+def recover_quietly(folder: Path) -> None:
+    """Seal what killed runs left there; a run must not fail for another one that did."""
+    from runbooklib import recover
+    from runbooklib.errors import RunbookError
+
+    try:
+        for bundle in recover.recover(folder):
+            print(f"runbook: sealed what a killed run had left: {bundle}", file=sys.stderr)
+    except (RunbookError, OSError, LookupError, TypeError, ValueError) as error:
+        print(f"runbook: what a killed run left in {folder} was not sealed: {error}", file=sys.stderr)
 
 
 def pairs(texts: list[str]) -> dict[str, str]:
@@ -72,7 +113,20 @@ def pairs(texts: list[str]) -> dict[str, str]:
         if name in found:
             raise InputError(f"-p {quoted(name)} is given twice", remedy="leave one out")
         found[name] = value
+    refuse_secrets(found)
     return found
+
+
+def refuse_secrets(values: Mapping[str, object]) -> None:
+    """Raises InputError for a parameter that holds a secret: parameters are written into the evidence."""
+    from runbooklib.redact import Depth
+
+    for name, value in values.items():
+        if {name: value} != redactor().json({name: value}, Depth.SECRETS):
+            raise InputError(
+                f"the parameter {name!r} holds a password, a token or a key, and parameters are kept",
+                remedy="set an environment variable, and name it in the environment's file (password_env)",
+            )
 
 
 class Progress:
@@ -82,34 +136,36 @@ class Progress:
         from runbooklib.render import terminal
 
         self._console = terminal.console(stderr=True)
-        self._console.print(f"Running {alert} …", style="dim")
+        self._console.print(f"Running {one_line(alert)} …", style="dim")
 
     def __call__(self, finding: dict[str, Any], seconds: float) -> None:
         """Print the finding's line; `seconds` is how long it took."""
         from runbooklib.render import terminal
 
-        self._console.print(
-            terminal.progress_line(finding["status"], finding["check"], finding["says"], seconds),
-            soft_wrap=True,
-        )
+        status, check, says = (one_line(str(finding[name])) for name in ("status", "check", "says"))
+        self._console.print(terminal.progress_line(status, check, says, seconds), soft_wrap=True)
 
 
 def tell(run: Any, *, as_json: bool) -> None:
     """Print what became of a run: the answer, or the verdict alone as JSON."""
     from runbooklib import ledger
+    from runbooklib.redact import Depth
 
-    head = ledger.head_of(run.bundle)
+    # What the kernel said of itself, and not what was kept of it.
+    verdict, head = redactor().json(run.verdict, Depth.SECRETS), ledger.head_of(run.bundle)
     if as_json:
-        about = {"bundle": str(run.bundle), "failure": run.failure, "head": head}
-        print(json.dumps({**(run.verdict or {}), **about}, indent=2))
+        about = {"bundle": str(run.bundle), "failure": one_line(run.failure), "head": head}
+        print(json.dumps({**(verdict or {}), **about}, indent=2))
     else:
         from runbooklib.render import terminal
 
         out = terminal.console()
-        if run.verdict is not None:
+        if verdict is not None:
             out.print()
-            out.print(terminal.answer(run.verdict))
+            out.print(terminal.answer(verdict))
         out.print(f"\nEvidence: {run.bundle / 'notebook.html'}  ({run.seconds:.1f} s)", soft_wrap=True)
         out.print(f"Ledger head, for the postmortem: {head}", soft_wrap=True)
     if run.failure:
-        print(f"runbook: the run did not finish: {run.failure}", file=sys.stderr)
+        print(f"runbook: the run did not finish: {one_line(run.failure)}", file=sys.stderr)
+    if run.trouble:
+        print(f"runbook: {one_line(run.trouble)}; see {run.bundle}", file=sys.stderr)

@@ -7,6 +7,7 @@ Colours follow JupyterLab's theme where there is one. Each status has a word, a 
 import base64
 import html
 import math
+import re
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -30,11 +31,25 @@ _FONT = "font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:14p
 _LINE = "border:1px solid var(--jp-border-color2,#d1d9e0)"
 _MONO = "font-family:var(--jp-code-font-family,ui-monospace,monospace);font-size:12.5px"
 _MOST_ROWS = 10
+# A number with its unit, or a rest of none: what begins with a sign and is no formula.
+_QUANTITY = re.compile(
+    r"\s*[+-](?:[\d.,]+(?:e[+-]?\d+)?\s?[%\w]{0,8}(?:/s)?|inf(?:inity)?|-*)\s*", re.IGNORECASE
+)
 
 
 def text(value: object) -> str:
     """Any value as text that cannot be markup."""
     return html.escape(visible(str(value)))
+
+
+def unformulated(told: str) -> str:
+    """The text of a table's cell, so that no spreadsheet that it is pasted into takes it for a formula."""
+    begins = told.lstrip()[:1]
+    return (
+        f"'{told}"
+        if begins and begins in "=+-@\uff1d\uff0b\uff0d\uff20" and not _QUANTITY.fullmatch(told)
+        else told
+    )
 
 
 def badge(status: Status) -> str:
@@ -92,7 +107,8 @@ def table(frame: pd.DataFrame) -> str:
     """A small table; columns are formatted by the unit in their names (share, seconds, bytes, per second)."""
     cell = f"padding:2px 12px 2px 0;text-align:left;vertical-align:top;{_INK}"
     head = "".join(
-        f'<th scope="col" style="{cell};{_FAINT};font-weight:500">{text(c)}</th>' for c in frame.columns
+        f'<th scope="col" style="{cell};{_FAINT};font-weight:500">{unformulated(text(c))}</th>'
+        for c in frame.columns
     )
     body = "".join(
         "<tr style='background:none'>"
@@ -136,7 +152,7 @@ def _cell(column: str, value: object) -> str:
         if column.endswith("bytes"):
             return sentences.size(number)
         return f"{int(number)}" if number == int(number) else sentences.number(number)
-    return text(value)
+    return unformulated(text(value))
 
 
 def verdict_card(verdict: Verdict, about: str, *, is_replay: bool = False) -> str:

@@ -106,8 +106,8 @@ def _earlier(bundles: Sequence[str]) -> str:
 def line(row: Row) -> Text:
     """A run that ended, as one line."""
     told = terminal.status(row.status)
-    told.append(f"  {row.alert} {row.service}  ", style="bold not reverse")
-    told.append(sentences.visible(row.headline).replace("\n", " "), style="not bold not reverse dim")
+    told.append(f"  {terminal.one_line(f'{row.alert} {row.service}')}  ", style="bold not reverse")
+    told.append(terminal.one_line(row.headline), style="not bold not reverse dim")
     told.truncate(160, overflow="ellipsis")
     return told
 
@@ -123,7 +123,7 @@ def table(rows: Sequence[Row]) -> Table:
     for row in _sorted(rows):
         words = (row.alert, row.service, None, row.headline, f"{row.seconds:.1f}", row.bundle or "none")
         cells = [
-            terminal.status(row.status) if one is None else Text(sentences.visible(one)) for one in words
+            terminal.status(row.status) if one is None else Text(terminal.one_line(one)) for one in words
         ]
         found.add_row(*cells)
     return found

@@ -11,7 +11,8 @@ from typing import Any
 import nh3
 from markdown_it import MarkdownIt
 
-from runbooklib.render.html import text
+from runbooklib.render.html import text, unformulated
+from runbooklib.visibly import visible
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _TAGS = set(
@@ -37,6 +38,7 @@ _FUNCTIONS = {"var", "calc", "rgb", "rgba", "hsl", "hsla"}
 _FUNCTION = re.compile(r"([\w-]*)\s*\(")
 # Base64 of what begins like a PNG.
 _PICTURE = re.compile(r"data:image/png;base64,iVBORw0KGgo[A-Za-z0-9+/]*={0,2}")
+_TABLE_CELL = re.compile(r"(<t[dh]\b[^>]*>(?:<[^>]*>)*\s*)([^<]*)")
 _CSS = """
 :root { color-scheme: light dark; --jp-border-color2: #d1d9e0; }
 body { margin: 0 auto; max-width: 60rem; padding: 1.5rem; font: 15px/1.55 system-ui, sans-serif;
@@ -116,8 +118,8 @@ def _joined(source: str | Iterable[str]) -> str:
 
 
 def clean(fragment: str) -> str:
-    """The fragment with nothing left in it that could run or ask for something."""
-    return nh3.clean(
+    """The fragment with nothing left in it that runs, asks for something, is unseen or counts as formula."""
+    kept: str = nh3.clean(
         fragment,
         tags=_TAGS,
         attributes=_ATTRIBUTES,
@@ -127,6 +129,7 @@ def clean(fragment: str) -> str:
         link_rel="noopener noreferrer",
         strip_comments=True,
     )
+    return visible(_TABLE_CELL.sub(lambda found: found[1] + unformulated(found[2]), kept))
 
 
 def _allowed(_tag: str, attribute: str, value: str) -> str | None:

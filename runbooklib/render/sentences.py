@@ -7,29 +7,17 @@ translation: a catalogue maps templates to templates. Facts are never evaluated:
 import math
 import re
 import string
-import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from runbooklib.findings import Fact, Finding, Status, Verdict
+from runbooklib.visibly import visible
+
+__all__ = ["headline", "say", "sentence", "told", "visible"]
 
 # Other languages by their code: English template -> template. English is its own catalogue.
 CATALOGUES: dict[str, Mapping[str, str]] = {"en": {}}
 _FIELD = re.compile(r"[a-z_][a-z0-9_]*")
-_INVISIBLE = frozenset("Cc Cf Cs Co Cn Zl Zp".split())
-
-
-def visible(text: str) -> str:
-    """The text with everything invisible shown: control characters, bidi marks, zero-width characters.
-
-    Line breaks and tabs stay as they are.
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    shown = (
-        c if c in "\n\t" or unicodedata.category(c) not in _INVISIBLE else f"\\u{{{ord(c):x}}}" for c in text
-    )
-    return "".join(shown)
 
 
 def say(template: str, facts: Mapping[str, Fact] | None = None, *, language: str = "en") -> str:
@@ -173,3 +161,22 @@ def _most_likely(verdict: Verdict, language: str) -> str:
     if verdict.causes:
         return say("Nothing that was checked speaks for a known cause.", language=language)
     return ""
+
+
+def unfinished(failure: str, interrupted: list[str], not_run: list[str]) -> str:
+    """What stands above a notebook whose run did not finish."""
+    lines = [say("This run did not finish: {failure}", {"failure": failure})]
+    if interrupted:
+        lines.append(say("Interrupted: {steps}", {"steps": ", ".join(interrupted)}))
+    if not_run:
+        facts: dict[str, Fact] = {"count": len(not_run), "steps": ", ".join(not_run)}
+        lines.append(say("Not run ({count}): {steps}", facts))
+    return "\n".join(lines)
+
+
+def unfinished_headline(so_far: str, failure: str) -> str:
+    """The headline of such a run: what it had found, or that nobody can tell."""
+    facts: dict[str, Fact] = {"so_far": so_far, "failure": failure}
+    if so_far:
+        return say("{so_far} The run did not finish: {failure}", facts)
+    return say("Cannot tell: the run did not finish: {failure}", facts)

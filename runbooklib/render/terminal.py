@@ -26,8 +26,8 @@ def status(name: str) -> Text:
 def progress_line(status: str, check: str, says: str, seconds: float) -> Text:
     """One finding as one line."""
     line = Text(f"{_SIGNS[status]} ", style=_STYLES[status])
-    line.append(f"{_one_line(check):<24} ", style="default")
-    line.append(_one_line(says), style="dim")
+    line.append(f"{one_line(check):<24} ", style="default")
+    line.append(one_line(says), style="dim")
     line.append(f"  {seconds:.1f}s", style="dim")
     line.truncate(160, overflow="ellipsis")
     return line
@@ -38,7 +38,7 @@ def answer(verdict: dict[str, Any]) -> Group:
     status = verdict["status"]
     title = Text(f"{_SIGNS[status]} {status}  ", style=_STYLES[status])
     about = f"{verdict['alert']} · {verdict['service']} · {verdict['environment']}"
-    title.append(_one_line(about), style="bold")
+    title.append(one_line(about), style="bold")
     lines: list[RenderableType] = [title, _indented(verdict["headline"])]
     if verdict["onset"]:
         lines.append(_indented(f"since {verdict['onset'][:19].replace('T', ' ')} UTC", "dim"))
@@ -50,7 +50,7 @@ def answer(verdict: dict[str, Any]) -> Group:
         for proposal in verdict["next"][:2]:
             lines.append(_indented(proposal["title"]))
             lines.append(
-                Padding(Text(visible(proposal["command"]), style="cyan", overflow="fold"), (0, 0, 0, 4))
+                Padding(Text(one_line(proposal["command"]), style="cyan", overflow="fold"), (0, 0, 0, 4))
             )
     return Group(*lines)
 
@@ -58,12 +58,12 @@ def answer(verdict: dict[str, Any]) -> Group:
 def _cause(cause: dict[str, Any]) -> list[RenderableType]:
     if cause["rank"] in ("unlikely", "cannot tell"):
         return [_indented(f"{cause['title']}: {cause['rank']}", "dim")]
-    title = _one_line(f"{cause['title']}: {cause['rank']}")
+    title = one_line(f"{cause['title']}: {cause['rank']}")
     lines: list[RenderableType] = [Text(f"\n{title}", style="bold")]
     for word, style in (("for", "green"), ("against", "red"), ("missing", "magenta")):
         for sign in cause[word]:
             line = Text(f"{word:<8}", style=style)
-            line.append(_one_line(sign["says"]), style="default")
+            line.append(one_line(sign["says"]), style="default")
             lines.append(Padding(line, (0, 0, 0, 2)))
     return lines
 
@@ -76,10 +76,10 @@ def _missing(not_checked: list[dict[str, Any]]) -> list[RenderableType]:
 
 
 def _indented(text: str, style: str = "default") -> Padding:
-    return Padding(Text(_one_line(text), style=style), (0, 0, 0, 2))
+    return Padding(Text(one_line(text), style=style), (0, 0, 0, 2))
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """The text where it cannot pass for a line of ours, like a verdict that a log has forged."""
     return " ".join(visible(text).split("\n"))
 

@@ -7,8 +7,8 @@ before they are recorded.
 
 import re
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,17 @@ import pandas as pd
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from runbooklib.errors import ParameterError, RefusedError, SettingsError
+from runbooklib.errors import ParameterError, RefusedError, SettingsError, UnreachableError
 from runbooklib.lockchains import chains
-from runbooklib.pgsession import MOST_ROWS, NO_SLOT_LEFT, SYSTEM, Transaction, plain, transaction
+from runbooklib.pgsession import (
+    MOST_ROWS,
+    NO_SLOT_LEFT,
+    SYSTEM,
+    Transaction,
+    identified,
+    plain,
+    transaction,
+)
 from runbooklib.sqltext import is_question, normalised
 from runbooklib.tape import Tape
 
@@ -144,6 +152,7 @@ class Postgres:
         self.target = f"{place}/{given['dbname'] or given['user'] or ''}"
         self._tape = tape
         self._deadline_seconds = deadline_seconds
+        self._has_answered = False
 
     def __repr__(self) -> str:
         return f"Postgres({self.target!r})"
@@ -225,18 +234,22 @@ class Postgres:
         told = self._ask({"question": "table_activity"}, call)
         return pd.DataFrame(_paces(told["before"], told["after"]), columns=list(_TABLE_COLUMNS))
 
-    def sql(self, query: str, params: Sequence[Any] = ()) -> pd.DataFrame:
+    def sql(
+        self, query: str, params: Sequence[Any] = (), *, names: Mapping[str, str] | None = None
+    ) -> pd.DataFrame:
         """The answer to one query of your own, at most MOST_ROWS rows (then `attrs["is_cut"]` is true).
 
-        Values go into `params`, for %s in the query. Raises ParameterError for anything but a question.
+        Values go into `params`, for %s in the query; names of tables and columns into `names`, for {…} in it.
+        Raises ParameterError for anything but a question, and for a name that is none.
         """
+        query = identified(query, names) if names else query
         if not is_question(query):
             raise ParameterError("only questions may be asked", system=SYSTEM, remedy="begin with SELECT")
 
         def call() -> dict[str, Any]:
             with self._transaction() as ask:
-                columns, rows = ask.table(query, params, most=MOST_ROWS + 1)
-            return {"columns": columns, "rows": rows[:MOST_ROWS], "is_cut": len(rows) > MOST_ROWS}
+                columns, rows, is_cut = ask.table(query, params, most=MOST_ROWS)
+            return {"columns": columns, "rows": rows, "is_cut": is_cut}
 
         told = self._ask({"question": "sql", "query": query, "params": [plain(p) for p in params]}, call)
         frame = pd.DataFrame(told["rows"], columns=told["columns"])
@@ -248,8 +261,25 @@ class Postgres:
             SYSTEM, request, call, target=self.target, deadline_seconds=self._deadline_seconds
         )
 
-    def _transaction(self) -> AbstractContextManager[Transaction]:
-        return transaction(self._parameters, target=self.target, deadline_seconds=self._deadline_seconds)
+    @contextmanager
+    def _transaction(self) -> Iterator[Transaction]:
+        try:
+            with transaction(
+                self._parameters, target=self.target, deadline_seconds=self._deadline_seconds
+            ) as ask:
+                self._has_answered = True
+                yield ask
+        except UnreachableError as error:
+            if not self._has_answered:
+                raise
+            # It may be restarting: refused, and not unreachable, so that the next question tries again.
+            raise RefusedError(
+                f"{error.message}; it answered earlier in this run",
+                code="08001",
+                system=SYSTEM,
+                target=self.target,
+                remedy=error.remedy,
+            ) from None
 
 
 def _paces(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -9,17 +9,25 @@ import difflib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pandas as pd
 from prometheus_api_client.prometheus_connect import PrometheusConnect
 
 from runbooklib import promdata
-from runbooklib.errors import NoDataError, NonsenseError, ParameterError, RefusedError, StaleError
+from runbooklib.errors import (
+    NoDataError,
+    NonsenseError,
+    NotRecordedError,
+    ParameterError,
+    RefusedError,
+    StaleError,
+)
 from runbooklib.promdata import Rule
 from runbooklib.promql import selector
 from runbooklib.promsession import TapedSession
-from runbooklib.tape import DEADLINE_SECONDS, Tape
+from runbooklib.tape import DEADLINE_SECONDS, Tape, side_by_side
 from runbooklib.window import Window
 
 
@@ -102,6 +110,20 @@ class Prometheus(PrometheusConnect):
             target=self._target,
             remedy=f"did you mean {near[0]!r}?" if near else "see its rule files",
         )
+
+    def counts(self, selectors: Sequence[str], at: datetime) -> list[float | None]:
+        """How many series each selector has at that moment; NaN where the answer is no number.
+
+        None in the replay of a recording that is older than this question: there nobody knows any more.
+        """
+        return side_by_side([partial(self._count, f"count({one})", at) for one in selectors])
+
+    def _count(self, query: str, at: datetime) -> float | None:
+        try:
+            frame = self.instant(query, at)
+        except NotRecordedError:
+            return None
+        return float(frame["value"].iloc[0]) if len(frame) else 0.0
 
     def targets(self) -> pd.DataFrame:
         """One row an active target.

@@ -33,6 +33,8 @@ class Told:
     """The words that come from outside, and the share of requests that fails since four minutes ago."""
 
     failing_share: float = 0.3
+    title: str = "Site's backend"
+    metric: str = "up"
     endpoint: str = "/api/v1/agents"
     error_type: str = "timeout"
     annotation: str = "Too many requests fail"
@@ -132,7 +134,7 @@ def _settings(site: Site, port: int, dsn: str) -> dict[str, Any]:
     """The environment's file; JSON is YAML too."""
     url = f"http://127.0.0.1:{port}"
     service = {
-        "title": "Site's backend",
+        "title": site.told.title,
         "labels": {"job": "backend"},
         "url": url,
         "containers": ["backend"],
@@ -240,7 +242,7 @@ def _series(site: Site, query: str) -> list[tuple[dict[str, str], float, float]]
     share, by = site.told.failing_share, _BY.search(query)
     labels = by[1].split(",") if by else []
     known = {"method": "GET", "instance": "10.0.0.1:8000", "status_code": "503"}
-    known |= {"endpoint": site.told.endpoint, "error_type": site.told.error_type}
+    known |= {"__name__": site.told.metric, "endpoint": site.told.endpoint, "error_type": site.told.error_type}
     own = {label: known[label] for label in labels if label in known}
     sound = {
         label: {"endpoint": "/sound", "instance": "10.0.0.2:8000"}.get(label, known[label]) for label in own

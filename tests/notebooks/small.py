@@ -12,8 +12,12 @@ OPEN = (
     'incident = open_incident("{alert}", environment=environment, service=service, at=at, lookback=lookback)'
 )
 CHECK = "incident.check(error_rate, above=0.05)"
-# The kernel kills the process that runs it.
-KILL = "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)"
+# The kernel kills the runner, which is its keeper's parent.
+KILL = (
+    "import os, signal\n"
+    "keeper = open(f'/proc/{os.getppid()}/stat').read()\n"
+    "os.kill(int(keeper.rpartition(')')[2].split()[1]), signal.SIGKILL)"
+)
 FAIL = 'raise ValueError("a <b>bug</b> in the notebook")'
 
 

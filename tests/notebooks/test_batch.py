@@ -58,7 +58,7 @@ def test_a_run_that_is_killed_takes_no_other_with_it(ended: Ended, told: dict[st
     assert ended.code == 4, ended.err
     assert list(told) == ["Dies", "Fails", "Small"]
     assert told["Dies"]["status"] == "FAILED"
-    assert told["Dies"]["failure"].startswith("killed by SIGKILL; see .2")
+    assert told["Dies"]["failure"] == "killed by SIGKILL; what it left is sealed as interrupted"
     assert told["Dies"]["bundle"] is None
     assert told["Small"]["status"] == "UNKNOWN"
     assert told["Small"]["failure"] == ""
@@ -69,9 +69,10 @@ def test_a_notebook_that_breaks_is_failed_and_keeps_its_evidence(
 ) -> None:
     assert told["Fails"]["status"] == "FAILED"
     assert "ValueError: a <b>bug</b>" in told["Fails"]["failure"]
-    assert [path.name for path in bundles(output)] == [
-        Path(told[alert]["bundle"]).name for alert in ("Fails", "Small")
-    ]
+    names = [Path(told[alert]["bundle"]).name for alert in ("Fails", "Small")]
+    sealed = next(path.name for path in bundles(output) if "-Dies-" in path.name)
+    assert sorted(path.name for path in bundles(output)) == sorted([*names, sealed])
+    assert "the runner died" in json.loads((output / sealed / "verdict.json").read_bytes())["headline"]
 
 
 def test_parameters_reach_the_runs(told: dict[str, dict[str, Any]]) -> None:
@@ -120,7 +121,7 @@ def test_the_table_has_a_line_a_run_earlier_bundles_stay_linked_and_new_ones_are
     assert [path.name for path in tmp_path.iterdir()] == [new.name]
     assert verify_bundle(tmp_path / new.name) == []
     page = (output / "index.html").read_text()
-    assert "Earlier in this folder: 2" in page
+    assert "Earlier in this folder: 3" in page
     assert all(f'href="./{path.name}/notebook.html"' in page for path in (*before, new))
 
 

@@ -38,6 +38,7 @@ class Standin:
     url: str
     asked: list[Asked] = field(default_factory=list)
     is_over: threading.Event = field(default_factory=threading.Event)
+    mine: threading.local = field(default_factory=threading.local)
 
 
 Behaviour = Callable[[socket.socket, Standin], None]
@@ -65,6 +66,15 @@ def head(status: int, content_type: str, length: int | None, headers: dict[str, 
         told["Content-Length"] = str(length)
     lines = [f"HTTP/1.1 {status} Said", *(f"{name}: {value}" for name, value in told.items())]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def by_request(choose: Callable[[Asked], Behaviour]) -> Behaviour:
+    """Behaves to each request as is chosen for it."""
+
+    def behave(line: socket.socket, server: Standin) -> None:
+        choose(server.mine.asked)(line, server)
+
+    return behave
 
 
 def told_by_prometheus(result: Any, kind: str = "vector", **more: Any) -> Behaviour:
@@ -147,6 +157,7 @@ def standin(behaviour: Behaviour, sealed: Path | None = None) -> Iterator[Standi
                 found = _read(self)
                 if found is not None:
                     server.asked.append(found)
+                    server.mine.asked = found
                     behaviour(self.connection, server)
 
     class Server(socketserver.ThreadingTCPServer):

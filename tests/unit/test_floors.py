@@ -15,8 +15,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("ground", "errors plaintext"),
     (
         "0",
-        "expression findings ledger lockchains promql redact signature sqltext strictjson tracebacks "
-        "window yamlfile",
+        "expression findings folders journal keeper kernelapp ledger lockchains oomkills outputs promql "
+        "redact signature sqltext strictjson tracebacks visibly window yamlfile",
     ),
     (
         "1",
@@ -24,7 +24,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
         "promdata rulefile series tape target",
     ),
     ("1, upstairs", "settings"),
-    ("1, on top", "containerevents logtail promsession queries runbooks"),
+    ("1, on top", "clocks containerevents logtail promsession queries runbooks"),
     ("2", "sources.*"),
     ("3", "scene"),
     ("3, upstairs", "measures"),
@@ -32,14 +32,16 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("5", "charts incident"),
     ("6", "render.*"),
     ("7", "pdf report"),
-    ("7, upstairs", "engine evidence"),
-    ("7, on top", "history"),
+    ("7, upstairs", "account cleaning kernels"),
+    ("7, on top", "client evidence unfinished"),
+    ("7, gable", "history witness"),
+    ("7, chimney", "engine"),
     ("8", "runner scaffold seal session upload"),
-    ("8, upstairs", "batch replay"),
+    ("8, upstairs", "batch recover replay"),
     ("9", "extension notebook webhook"),
     ("9, upstairs", "lint"),
     ("9, on top", "cli"),
-    ("9, gable", "__main__"),
+    ("9, gable", "__main__ papermillengine"),
     ("roof: the public API", ""),
 )
 # Packages that are one noun in several files: their modules may import each other.

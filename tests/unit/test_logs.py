@@ -175,7 +175,7 @@ def test_escape_sequences_are_taken_out() -> None:
 
 
 def test_anything_at_all_is_parsed_quickly() -> None:
-    noise = random.Random(7)  # noqa: S311
+    noise = random.Random(7)
     alphabet = "aA{}[]\"':=\x1b[m \\|+.,\t0/(é\U0001f600"
     texts = ["".join(noise.choices(alphabet, k=noise.randint(0, 300))) for _ in range(3000)]
     texts += [

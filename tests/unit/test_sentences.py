@@ -103,7 +103,17 @@ def test_a_text_where_a_number_belongs_is_a_defect_and_not_a_sentence(kind: str)
         ("\U000e0041", "\\u{e0041}"),
         ("\ud800", "\\u{d800}"),
         ("\ue000", "\\u{e000}"),
-        ("数据库 – ü ✖ 🙂", "数据库 – ü ✖ 🙂"),
+        ("数据库 – ü ✖ 🙂 ５ ² µs Ωm ½", "数据库 – ü ✖ 🙂 ５ ² µs Ωm ½"),  # noqa: RUF001
+        ("a\u3164b\u2800c\ufe01d\u034fe", "a\\u{3164}b\\u{2800}c\\u{fe01}d\\u{34f}e"),
+        ("b\u0430ckend", "b\\u{430}ckend"),
+        ("\u0441\u043e\u0440 ok", "\\u{441}\\u{43e}\\u{440} ok"),
+        (
+            "\u0440\u043e\u0441\u0442 \u0436\u0430\u043b\u043e\u0431",
+            "\u0440\u043e\u0441\u0442 \u0436\u0430\u043b\u043e\u0431",
+        ),
+        ("\u0436 b\u0430ckend", "\u0436 b\\u{430}ckend"),
+        ("\uff42ack \U0001d41b", "\\u{ff42}ack \\u{1d41b}"),
+        ("\u0391lpha \u03bbog", "\\u{391}lpha \u03bbog"),
     ],
 )
 def test_what_is_invisible_is_shown(hostile: str, shown: str) -> None:

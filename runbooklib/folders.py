@@ -1,0 +1,117 @@
+"""Folders that nobody can exchange under our hands: held by descriptors, reached through no link.
+
+On Linux a held folder has a path of its own, whatever becomes of its name; elsewhere its name has to do.
+"""
+
+import errno
+import os
+import secrets
+import shutil
+import stat
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+SPOOL_VARIABLE = "RUNBOOK_SPOOL"
+_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_DESCRIPTORS = Path("/proc/self/fd")
+
+
+def opened(path: Path) -> int:
+    """A descriptor of the folder; what is missing of it is created for its owner alone.
+
+    Raises OSError, and NotADirectoryError where a part of the path is a link.
+    """
+    held = os.open("/", _FLAGS)
+    for name in Path(os.path.abspath(path)).parts[1:]:  # noqa: PTH100 - links must not be resolved
+        try:
+            with suppress(FileExistsError):
+                os.mkdir(name, 0o700, dir_fd=held)
+            below = os.open(name, _FLAGS, dir_fd=held)
+        except OSError as error:
+            if _is_link(name, held):
+                raise NotADirectoryError(errno.ENOTDIR, f"{name} is a link, and may lead elsewhere") from None
+            raise error from None
+        finally:
+            os.close(held)
+        held = below
+    return held
+
+
+def _is_link(name: str, held: int) -> bool:
+    try:
+        return stat.S_ISLNK(os.stat(name, dir_fd=held, follow_symlinks=False).st_mode)
+    except OSError:
+        return False
+
+
+def spool() -> Path:
+    """Where evidence goes that finds no room in its place: RUNBOOK_SPOOL, else a folder of this user."""
+    given = os.environ.get(SPOOL_VARIABLE)
+    lasting = Path("/var/tmp")  # noqa: S108 - it outlives a restart; the folder in it is ours alone, and checked
+    return (
+        Path(given)
+        if given
+        else (lasting if lasting.is_dir() else Path(tempfile.gettempdir()))
+        / (f"runbook-spool-{os.geteuid()}")
+    )
+
+
+class Workplace:
+    """A hidden folder within a folder of bundles, in which one of them is put together."""
+
+    def __init__(self, root: Path, name: str, *, is_there: bool = False) -> None:
+        """Make it, under a name that nobody can guess; or take one that is there. Raises OSError."""
+        self.root = root
+        self._root = opened(root)
+        self._name = name if is_there else f".{name}.{os.getpid()}.{secrets.token_hex(16)}"
+        try:
+            if not is_there:
+                os.mkdir(self._name, 0o700, dir_fd=self._root)
+            self._work = os.open(self._name, _FLAGS, dir_fd=self._root)
+        except OSError:
+            os.close(self._root)
+            raise
+
+    @property
+    def folder(self) -> Path:
+        """Its path, as long as it is held."""
+        return _through(self._work, self.root / self._name)
+
+    @property
+    def beside(self) -> Path:
+        """The path of the folder of bundles, as long as it is held."""
+        return _through(self._root, self.root)
+
+    def free_name(self, name: str) -> str:
+        """That name, or that name with a number, of which there is none yet. Raises OSError."""
+        os.fsync(self._work)
+        for again in range(1, 10_000):
+            free = name if again == 1 else f"{name}-{again}"
+            try:
+                os.stat(free, dir_fd=self._root, follow_symlinks=False)
+            except FileNotFoundError:
+                return free
+        raise FileExistsError(errno.EEXIST, f"there are 9,999 runs named {name}")
+
+    def rename(self, name: str) -> None:
+        """Give it the name, at one stroke; a file, a link or a folder that is not empty stays."""
+        os.rename(self._name, name, src_dir_fd=self._root, dst_dir_fd=self._root)
+        os.fsync(self._root)
+
+    def remove(self) -> None:
+        """Remove it as far as that can be done, and let go of it."""
+        with suppress(OSError):
+            shutil.rmtree(self._name, dir_fd=self._root)
+        self.close()
+
+    def close(self) -> None:
+        """Let go of it."""
+        for held in (self._work, self._root):
+            with suppress(OSError):
+                os.close(held)
+
+
+def _through(held: int, path: Path) -> Path:
+    own = _DESCRIPTORS / str(held)
+    return own if own.exists() else path

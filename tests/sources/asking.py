@@ -1,0 +1,72 @@
+"""Questions to a system through an incident, as a notebook asks them: findings, whatever the system does."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pandas as pd
+
+from runbooklib.findings import Finding, Proposal
+from runbooklib.incident import Incident
+from runbooklib.render.sentences import sentence
+from runbooklib.scene import Scene, Sources
+from runbooklib.tape import Entry, Tape
+from runbooklib.target import Environment, Target
+from runbooklib.window import Window
+
+Check = Callable[..., Finding]
+CONTAINER = "backend"
+
+
+class _Nobody:
+    """An audience that looks away."""
+
+    def opened(self, incident: Incident, entries: Sequence[Entry]) -> None: ...
+
+    def found(self, incident: Incident, finding: Finding, entries: Sequence[Entry]) -> None: ...
+
+    def proposed(self, incident: Incident, proposal: Proposal, entries: Sequence[Entry]) -> None: ...
+
+    def listed(self, incident: Incident, title: str, rows: pd.DataFrame) -> None: ...
+
+    def concluded(
+        self, incident: Incident, title: str, findings: Sequence[Finding], entries: Sequence[Entry]
+    ) -> None: ...
+
+
+class Asking:
+    """An open incident. `sources` may be given instruments of the test's own (another deadline)."""
+
+    def __init__(self, systems: dict[str, Any], container: str = CONTAINER, **instruments: Any) -> None:
+        service = {"title": "Backend", "labels": {"job": "backend"}, "containers": [container]}
+        site = Environment.model_validate(
+            {"title": "Site", "systems": systems, "services": {"backend": service}}
+        )
+        self.tape = Tape()
+        target = Target(environment_name="site", service_name="backend", environment=site)
+        sources = Sources(target, self.tape)
+        for name, make in instruments.items():
+            vars(sources)[name] = make(self.tape)
+        window = Window.open(opened_at=datetime.now(UTC) + timedelta(seconds=2), lookback="10m")
+        self.incident = Incident(Scene("Alert", target, window, sources), self.tape, _Nobody())
+
+    @property
+    def sources(self) -> Sources:
+        """The systems."""
+        return self.incident.sources
+
+    def ask(self, *checks: Check | tuple[Check, dict[str, Any]]) -> list[Finding]:
+        """What the checks find."""
+        asked = [(one, {}) if callable(one) else one for one in checks]
+        return [self.incident.check(check, **limits) for check, limits in asked]
+
+
+def told(findings: Sequence[Finding]) -> str:
+    """What a reader is told of them."""
+    return "\n".join(f"{one.status.name} {sentence(one)}" for one in findings)
+
+
+def is_short_and_names(finding: Finding, *names: str) -> bool:
+    """Rule R7: three lines at most, with each of these names in them."""
+    text = sentence(finding)
+    return len(text.splitlines()) <= 3 and all(name in text for name in names)

@@ -1,0 +1,168 @@
+"""A real PostgreSQL server of the tests' own, started as user postgres where we are root."""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from runbooklib.sources.postgres import Postgres
+from runbooklib.tape import Tape
+
+LITERAL = "planted-9ab3-literal"
+PASSWORD = "reader-pass-71c2"
+PASSWORDS = {"app": "app-pass", "postgres": "super", "runbook_reader": PASSWORD}
+Session = psycopg.Connection[tuple[object, ...]]
+
+
+def missing(reason: str) -> None:
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """A cluster with eight slots (or so many), three of them for superusers."""
+
+    def __init__(self, binaries: Path, home: Path, slots: int = 8) -> None:
+        self.home, self.binaries, self.port = home, binaries, free_port()
+        self.user = {"user": "postgres"} if os.geteuid() == 0 else {}
+        if self.user:
+            shutil.chown(home, "postgres")
+        (home / "password").write_text("super")
+        self._run(
+            "initdb",
+            "-D",
+            f"{home}/data",
+            "-U",
+            "postgres",
+            "-A",
+            "scram-sha-256",
+            f"--pwfile={home}/password",
+        )
+        with (home / "data" / "postgresql.conf").open("a") as settings:
+            settings.write(f"max_connections = {slots}\nfsync = off\nunix_socket_directories = ''\n")
+            settings.write(f"port = {self.port}\nlisten_addresses = '127.0.0.1'\ncompute_query_id = on\n")
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [str(self.binaries / program), *arguments],
+            capture_output=True, check=True, cwd="/", **self.user,  # type: ignore[call-overload]
+        )  # fmt: skip
+
+    def start(self) -> None:
+        log = (self.home / "log").open("ab")
+        self.process = subprocess.Popen(
+            [str(self.binaries / "postgres"), "-D", f"{self.home}/data"],
+            stdout=log, stderr=log, cwd="/", **self.user,  # type: ignore[call-overload]
+        )  # fmt: skip
+        log.close()
+        for _ in range(100):
+            with contextlib.suppress(psycopg.OperationalError):
+                self.connect().close()
+                return
+            time.sleep(0.1)
+        pytest.fail((self.home / "log").read_text()[-800:])
+
+    def stop(self) -> None:
+        if not hasattr(self, "process"):
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(3)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(2)
+            self.process.wait(20)
+
+    def connect(self, user: str = "postgres") -> Session:
+        where = f"host=127.0.0.1 port={self.port} dbname=postgres user={user}"
+        return psycopg.connect(
+            where, password=PASSWORDS[user], application_name=f"app-{user}", connect_timeout=5
+        )
+
+    def do(self, statement: str) -> None:
+        with self.connect() as connection:
+            connection.execute(statement.encode())
+
+    def dsn(self, user: str = "runbook_reader") -> str:
+        return f"host=127.0.0.1 port={self.port} dbname=postgres user={user}"
+
+    def source(self, tape: Tape | None = None, **options: float) -> Postgres:
+        return Postgres(self.dsn(), tape or Tape(), password=PASSWORD, **options)
+
+
+@contextlib.contextmanager
+def own_server(slots: int = 8, app_limit: int = 4) -> Iterator[Server]:
+    """A server with a reader, an application and a few things, until the end of the block."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found:
+        missing("no PostgreSQL server is installed")
+    home = Path(tempfile.mkdtemp(prefix="rbp-", dir="/tmp"))
+    server: Server | None = None
+    try:
+        server = Server(found[-1].parent, home, slots)
+        server.start()
+        server.do(f"create role runbook_reader login password '{PASSWORD}' in role pg_monitor")
+        server.do(f"create role app login password 'app-pass' connection limit {app_limit}")
+        server.do("create role nobody_special login password 'nobody-pass'")
+        server.do("create table things (id int primary key, name text)")
+        server.do("insert into things select i, 'thing ' || i from generate_series(1, 10) i")
+        server.do("grant all on things to app")
+        server.do("grant select on things to runbook_reader")
+        yield server
+    finally:
+        if server is not None:
+            server.stop()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    with own_server() as server:
+        yield server
+
+
+@contextlib.contextmanager
+def connections(server: Server, count: int, user: str = "app") -> Iterator[list[Session]]:
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(contextlib.closing(server.connect(user))) for _ in range(count)]
+
+
+@contextlib.contextmanager
+def lock_chain(server: Server) -> Iterator[list[int]]:
+    """Three sessions: the first idle in transaction, the second waits for it, the third for the second."""
+    with connections(server, 3) as (root, second, third):
+        root.execute("update things set name = 'root' where id = 1")
+        second.execute("update things set name = 'second' where id = 2")
+        threads = []
+        for waiter, statement in (
+            (second, f"update things set name = '{LITERAL}' where id = 1"),  # noqa: S608
+            (third, f"update things set name = '{LITERAL}' where id = 2"),  # noqa: S608
+        ):
+
+            def wait(waiter: Session = waiter, statement: str = statement) -> None:
+                with contextlib.suppress(psycopg.Error):
+                    waiter.execute(statement.encode())
+
+            threads.append(threading.Thread(target=wait))
+            threads[-1].start()
+        time.sleep(0.4)
+        yield [c.info.backend_pid for c in (root, second, third)]
+        root.rollback()
+        threads[0].join(5)
+        second.rollback()
+        threads[1].join(5)
