@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from runbooklib import runbooks, unfinished
+from runbooklib import parameters, runbooks, unfinished
 from runbooklib.errors import InputError
 from runbooklib.evidence import VERDICT, Bundle, read_export, read_notebook, read_recording, verdict_of
 from runbooklib.incident import OPENING
@@ -78,8 +78,11 @@ def _recorded(evidence: Path) -> _Recorded:
     if opening is None:
         raise InputError(f"{evidence} holds no recording", remedy="only what was recorded can be replayed")
     if exported:
-        notebook = read_notebook(runbooks.find(exported["alert"]).notebook)
-        return _Recorded(exported["verdict"], notebook, exported["parameters"], opening.asked_at)
+        runbook = runbooks.find(exported["alert"])
+        # A recording is data: no name in it may become code in our own notebook.
+        values = parameters.typed(runbook.declared, exported["parameters"], evidence.name)
+        notebook = read_notebook(runbook.notebook)
+        return _Recorded(exported["verdict"], notebook, values, opening.asked_at)
     executed = read_notebook(evidence)
     return _Recorded(_verdict_of(evidence, executed), executed, {}, opening.asked_at)
 

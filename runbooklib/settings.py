@@ -34,27 +34,15 @@ def home() -> Path:
     """
     named = os.environ.get(HOME_VARIABLE)
     if named:
-        return literal(Path(named), "the runbooks' folder")
+        return Path(named)
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "parameters" / "environments").is_dir():
-            return literal(folder, "the runbooks' folder")
+            return folder
     raise SettingsError(
         "there is no parameters/environments/ here or above",
         remedy=f"change into the runbooks' folder, or set {HOME_VARIABLE} to it",
     )
-
-
-def literal(path: Path, what: str) -> Path:
-    """The path. Raises SettingsError where it has braces: papermill fills in what stands between them.
-
-    `{service.__class__}` would be evaluated, and `{service:>999999999}` take a gigabyte.
-    """
-    if set("{}") & set(str(path.absolute())):
-        raise SettingsError(
-            f"{what} has braces in its path: {quoted(str(path))}", remedy="choose one without { and }"
-        )
-    return path
 
 
 def home_or_here() -> Path:

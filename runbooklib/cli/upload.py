@@ -21,11 +21,9 @@ Pdf = Annotated[bool, typer.Option("--pdf", help="Also print the page to noteboo
 
 def place(output: str) -> "Destination":
     """Where the evidence goes. Raises InputError before anything runs."""
-    from runbooklib import settings, upload
+    from runbooklib import upload
 
-    found = upload.destination(output)
-    settings.literal(found.folder, "--output")
-    return found
+    return upload.destination(output)
 
 
 def browser(*, is_wanted: bool) -> str:

@@ -14,7 +14,7 @@ import yaml
 
 import runbooklib
 from tests.notebooks import small
-from tests.notebooks.running import command, notebook, outputs
+from tests.notebooks.running import ROOT, command, notebook, outputs
 from tests.notebooks.test_everything_down import DOWN
 from tests.survival.bench import Bench, made_bench
 from tests.survival.survey import Survey
@@ -163,6 +163,20 @@ def test_a_parameters_name_that_is_code_is_refused_and_never_run(bench: Bench, n
 
 
 @pytest.mark.row("H01")
+@pytest.mark.parametrize("name", CODE_NAMES)
+def test_a_recording_of_somebody_else_is_data_and_no_code(bench: Bench, name: str) -> None:
+    recording = json.loads((ROOT / "recordings" / "HighErrorRate-bad-deploy.json").read_bytes())
+    bench.environment["RUNBOOK_HOME"] = str(ROOT)
+    name = name.replace("{mark}", str(bench.code_mark))
+    recording["parameters"][name] = "x"
+    file = bench.folder / "theirs.json"
+    file.write_text(json.dumps(recording))
+    argv = ["runbook", "replay", str(file), "--output", str(bench.output)]
+    told = ["theirs.json: there is no parameter"]
+    bench.refused(argv=argv, told=told, within=10, after="Running theirs.json …\n")
+
+
+@pytest.mark.row("H01")
 def test_such_code_would_run_if_papermill_alone_were_given_it(bench: Bench) -> None:
     """What these tests look for does happen where nobody refuses: they could fail."""
     bench.declare('note: str = "x"\n')
@@ -273,29 +287,35 @@ def test_a_template_in_a_value_that_becomes_part_of_a_path_is_plain_text(bench: 
 
 @pytest.mark.row("H08")
 @pytest.mark.parametrize("template", TEMPLATES)
-def test_a_template_in_the_path_of_the_evidence_is_refused_and_never_filled_in(
+def test_a_template_in_the_path_of_evidence_or_home_is_a_name_like_any_other(
     bench: Bench, template: str
 ) -> None:
-    """Papermill would fill it in with the run's parameters."""
-    for argv in (
-        ["runbook", "run", "Small", "-p", "service=backend", "--output", f"{bench.output}/{template}"],
-        ["runbook", "batch", "Small", "--output", f"{bench.output}/{template}"],
-    ):
-        bench.refused(argv=argv, told=["--output has braces in its path"], within=10)
+    """Papermill fills paths in with the parameters, and would take a gigabyte for the second of them."""
     bench.refused(argv=["runbook", "run", template], told=["there is no runbook for"])
     home = Path(bench.environment["RUNBOOK_HOME"])
     bench.environment["RUNBOOK_HOME"] = str(home.rename(home.with_name(template)))
-    bench.refused(told=["the runbooks' folder has braces in its path"])
+    output = bench.folder / "out" / template
+    argv = ["runbook", "run", "Small", "-p", "service=backend", "--output", str(output), "--json"]
+    ended = command(argv, bench.environment)
+    assert ended.code == 2, ended.err
+    assert Path(ended.verdict["bundle"]).parent == output
+    assert [path.name for path in (bench.folder / "out").iterdir()] == [template]
+    assert not bench.output.exists()
 
 
 @pytest.mark.row("H08")
-def test_plain_papermill_fills_in_a_value_and_nothing_within_it(bench: Bench) -> None:
+@pytest.mark.parametrize("engine", [[], ["--engine", "runbook"]], ids=["its own", "ours"])
+@pytest.mark.parametrize("template", ["{note.__class__}", "{note:>999999999}"])
+def test_papermill_fills_in_a_value_and_nothing_within_it(
+    bench: Bench, engine: list[str], template: str
+) -> None:
     bench.declare('note: str = "x"\n', "print(note)")
     path = str(bench.folder / "home" / "notebooks" / "Small.ipynb")
-    argv = ["papermill", path, str(bench.folder / "out-{note}.ipynb"), "-p", "note", "{note.__class__}"]
-    assert command(argv, bench.environment, cwd=bench.folder).code == 0
-    executed = notebook(bench.folder / "out-{note.__class__}.ipynb")
-    assert [one["text"] for one in outputs(executed) if "text" in one] == ["{note.__class__}\n"]
+    argv = ["papermill", path, str(bench.folder / "out-{note}.ipynb"), "-p", "note", template, *engine]
+    ended = command(argv, bench.environment, cwd=bench.folder)
+    assert ended.code == 0, ended.err
+    executed = notebook(bench.folder / f"out-{template}.ipynb")
+    assert [one["text"] for one in outputs(executed) if "text" in one] == [f"{template}\n"]
 
 
 @pytest.mark.row("H08")

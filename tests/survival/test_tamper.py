@@ -341,7 +341,6 @@ def test_a_signing_key_that_others_may_read_is_refused_before_anything_runs(
     assert not (tmp_path / "evidence").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="until the runner gives its kernel signature.kernel_environment")
 def test_no_kernel_is_told_where_the_key_is(original: Sealed, tmp_path: Path, survey: Survey) -> None:
     home = small.home(tmp_path / "home")
     small.write(tmp_path / "home", "Small", "import os\nprint(sorted(os.environ))\nprint(os.environ)")
