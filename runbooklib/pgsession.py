@@ -25,7 +25,8 @@ from runbooklib.sqltext import normalised
 SYSTEM = "postgres"
 NO_SLOT_LEFT = "53300"
 MOST_ROWS = 10_000
-MOST_BYTES = 16_000_000
+# An answer that is larger would not be recorded.
+MOST_BYTES = 3_500_000
 CONNECT_SECONDS = 3
 LOCK_SECONDS = 2.0
 # How long after the deadline a question is cancelled, and how long after that we hang up.

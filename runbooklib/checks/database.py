@@ -101,7 +101,7 @@ def lock_waits(scene: Scene, *, longer_than: str) -> Finding:
         ),
         facts={
             "count": len(waiting),
-            "root": int(worst["root_pid"]),
+            "root": str(int(worst["root_pid"])),  # a name, and no quantity
             "application": str(worst["root_application"]),
             "state": str(worst["root_state"]),
             "seconds": float(worst["root_xact_seconds"]),

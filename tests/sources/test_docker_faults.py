@@ -101,7 +101,7 @@ def hung_at(
         over = threading.Event()
         with socket.socket(socket.AF_UNIX) as server, contextlib.ExitStack() as stack:
             server.bind(str(path))
-            server.listen(0)
+            server.listen(0 if says is None else 16)
             server.settimeout(0.05)
             if says is None:
                 for _ in range(2):  # what the kernel would still take for it

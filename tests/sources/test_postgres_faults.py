@@ -258,14 +258,14 @@ def test_a_wrong_password_or_a_missing_role_is_unknown_without_the_password(
     ("query", "rows"),
     [
         ("select i from generate_series(1, 3000000) i", 10_000),
-        ("select repeat('x', 100000) from generate_series(1, 3000000) i", 160),
+        ("select repeat('x', 100000) from generate_series(1, 3000000) i", 35),
     ],
 )
 def test_millions_of_rows_are_cut_and_marked(server: Server, query: str, rows: int) -> None:
     with nothing_left(server):
         begun = time.monotonic()
         found = server.source().sql(query)
-        assert time.monotonic() - begun < 8
+        assert time.monotonic() - begun < 10
     assert (len(found), found.attrs["is_cut"]) == (rows, True)
     assert not server.source().sql("select i from generate_series(1, 10000) i").attrs["is_cut"]
 
