@@ -19,6 +19,7 @@ from runbooklib import manifest
 from runbooklib.errors import InputError
 from runbooklib.evidence import Bundle
 from tests.notebooks.running import BIN
+from tests.sources.servers import program
 from tests.survival.rig import Disturbed, Rig, until
 from tests.survival.survey import Survey, folder_content
 
@@ -56,7 +57,7 @@ def failing_disk(rig: Rig, tmp_path: Path) -> Iterator[Path]:
     image = tmp_path / "image"
     with image.open("wb") as file:
         file.truncate(16 * 1024 * 1024)
-    subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
+    subprocess.run([program("mkfs.ext4"), "-q", str(image)], check=True)
     subprocess.run(["mount", "-o", "loop", str(image), str(rig.output)], check=True)
     yield rig.output
     subprocess.run(["umount", "--lazy", str(rig.output)], check=True)
