@@ -6,6 +6,7 @@ import os
 import re
 import stat
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -242,10 +243,17 @@ def _swap(one: Path, other: Path, over: threading.Event) -> None:
         time.sleep(0.0005)
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that everybody may enter, which pytest's own are not."""
+    with tempfile.TemporaryDirectory(prefix="runbook-test-") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
+
+
 @pytest.mark.row("H41")
-def test_other_users_can_read_nothing(rig: Rig) -> None:
-    for above in (rig.folder, *rig.folder.parents[:2]):
-        above.chmod(0o711)
+def test_other_users_can_read_nothing(open_folder: Path, survey: Survey) -> None:
+    rig = Rig(open_folder, survey)
     rig.output.mkdir(mode=0o755)
     rig.write(
         rig.step(),
