@@ -14,7 +14,9 @@ import nbformat
 import pytest
 from playwright.sync_api import Browser, Dialog, Page
 
+from runbooklib.cleaning import cleaned
 from runbooklib.evidence import Bundle
+from runbooklib.redact import Redactor
 from tests.browser.conftest import HostileRun
 from tests.browser.hostile import handmade, listening
 from tests.browser.jupyter import jupyterlab
@@ -104,7 +106,8 @@ def saved(given: dict[str, Any], folder: Path) -> dict[str, Any]:
         "execution_count": None,
     }
     whole = {**given, "cells": [{**cell, "outputs": [shown], "execution_count": None}, *given["cells"]]}
-    bundle = Bundle(folder, "a", "s", datetime(2026, 1, 15, tzinfo=UTC)).finish(whole, {"kind": "seal"}, None)
+    work = Bundle(folder, "a", "s", datetime(2026, 1, 15, tzinfo=UTC))
+    bundle = work.finish(cleaned(whole, Redactor()), {"kind": "seal"}, None)
     kept: dict[str, Any] = json.loads((bundle / "notebook.ipynb").read_bytes())
     for one in kept["cells"]:
         if one["cell_type"] == "code":
