@@ -14,9 +14,7 @@ import nbformat
 import pytest
 from playwright.sync_api import Browser, Dialog, Page
 
-from runbooklib.cleaning import cleaned
 from runbooklib.evidence import Bundle
-from runbooklib.redact import Redactor
 from tests.browser.conftest import HostileRun
 from tests.browser.hostile import handmade, listening
 from tests.browser.jupyter import jupyterlab
@@ -61,12 +59,15 @@ class Tried:
         self.page.on("popup", lambda _: self.did.append("popup"))
         self.page.on("request", lambda request: self._asked(request.url))
         self.page.goto(f"{self.address}/lab/tree/{name}")
-        self.page.wait_for_selector(".jp-Notebook .jp-Cell")
+        self.page.wait_for_selector(".jp-Notebook .jp-Cell", state="attached")
         self.page.wait_for_selector(".jp-OutputArea-output", state="attached")
+        # JupyterLab puts them in one after the other.
+        there = "n => document.querySelectorAll('.jp-Notebook .jp-Cell').length >= n"
+        self.page.wait_for_function(there, arg=len(given["cells"]))
         for number in range(self.page.locator(".jp-Notebook .jp-Cell").count()):
             cell = f"document.querySelectorAll('.jp-Notebook .jp-Cell')[{number}]"
             self.page.evaluate(f"{cell}?.scrollIntoView()")
-            self.page.wait_for_timeout(20)
+            self.page.wait_for_timeout(30)
         # JupyterLab's own button under the first fifty outputs of a cell.
         self.page.evaluate("document.querySelectorAll('.jp-TrimmedOutputs-button').forEach(e => e.click())")
         self.page.wait_for_timeout(1500)
@@ -106,8 +107,7 @@ def saved(given: dict[str, Any], folder: Path) -> dict[str, Any]:
         "execution_count": None,
     }
     whole = {**given, "cells": [{**cell, "outputs": [shown], "execution_count": None}, *given["cells"]]}
-    work = Bundle(folder, "a", "s", datetime(2026, 1, 15, tzinfo=UTC))
-    bundle = work.finish(cleaned(whole, Redactor()), {"kind": "seal"}, None)
+    bundle = Bundle(folder, "a", "s", datetime(2026, 1, 15, tzinfo=UTC)).finish(whole, {"kind": "seal"}, None)
     kept: dict[str, Any] = json.loads((bundle / "notebook.ipynb").read_bytes())
     for one in kept["cells"]:
         if one["cell_type"] == "code":
