@@ -50,6 +50,11 @@ def _output(output: Mapping[str, Any], failure: str) -> dict[str, Any]:
         return dict(output)
     verdict = verdict_told(data[VERDICT_MIME], failure)
     line = f"{verdict['status']}  {verdict['headline']}"
+    # The card of then may say OK, in green: it is not what a reader sees first.
+    card, then = (
+        "".join(data.get("text/html", "")),
+        html.escape(sentences.say("What it had found until then")),
+    )
     shown = f"<p><strong>{html.escape(sentences.visible(line))}</strong></p>"
     return {
         **output,
@@ -57,6 +62,6 @@ def _output(output: Mapping[str, Any], failure: str) -> dict[str, Any]:
             **data,
             VERDICT_MIME: verdict,
             "text/plain": line,
-            "text/html": shown + "".join(data.get("text/html", "")),
+            "text/html": f"{shown}<details><summary>{then}</summary>{card}</details>",
         },
     }

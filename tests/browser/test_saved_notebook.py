@@ -19,6 +19,7 @@ from tests.browser.conftest import HostileRun
 from tests.browser.hostile import handmade, listening
 from tests.browser.jupyter import jupyterlab
 from tests.notebooks.running import BIN
+from tests.survival.rig import until
 
 CANARY = "c4n4ry-host-file-99"
 LOCAL_FILES = ("../../secret.txt", "secret.png", "../secret.png")
@@ -191,6 +192,12 @@ def test_the_same_notebook_as_it_was_before_it_was_saved_does_act(
                 cell |= {"outputs": shown, "execution_count": None}
         given["cells"] = [c for c in given["cells"] if c["cell_type"] in ("code", "markdown")]
         tried = Tried(browser, lab, given, "raw.ipynb")
+
+        def has_acted() -> bool:
+            tried.page.wait_for_timeout(100)
+            return bool(heard or tried.did)
+
+        until(has_acted)
         assert tried.pwned is not None or tried.did
         assert heard or tried.did
         assert commands_in(given)

@@ -1,8 +1,8 @@
 """A home whose kernels leave a mark, so that "refused before a kernel starts" is seen and not believed."""
 
 import json
+import resource
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,12 +55,15 @@ class Bench:
         within: float = 1.0,
         after: str = "",
     ) -> None:
-        """Run it: exit 3, one short line that has these words, within a second, no kernel, no evidence."""
+        """Run it: exit 3, one short line that has these words, within a second, no kernel, no evidence.
+
+        The second is one of a processor: how long it waits for one says nothing of us.
+        """
         whole = argv or ["runbook", "run", "Small", "--output", str(self.output), *more]
-        for _ in range(_TRIES):  # a busy machine is no fault of ours
-            begun = time.monotonic()
+        for _ in range(_TRIES):  # caches that are cold are no fault of ours
+            before = _processor_seconds()
             ended = command(whole, self.environment)
-            if time.monotonic() - begun < within:
+            if _processor_seconds() - before < within:
                 break
         else:
             pytest.fail(f"not once refused within {within} s: {ended.err[:500]}")
@@ -74,6 +77,12 @@ class Bench:
         assert not self.kernel_mark.exists()
         assert not self.code_mark.exists()
         assert not list(self.output.rglob("*"))
+
+
+def _processor_seconds() -> float:
+    """What the processes that this one started, and that have ended, took of a processor."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def made_bench(tmp_path: Path, survey: Survey) -> Bench:

@@ -174,10 +174,6 @@ def shell(script: str, *arguments: str) -> list[str]:
     return ["bash", "-c", f'{script}\nexec "$@"', "bash", *arguments]
 
 
-def in_cgroup(controller: str, limits: Mapping[str, str]) -> "Cgroup":
-    return Cgroup(controller, limits)
-
-
 class Cgroup:
     """A control group (v1) of our own; `before` puts a command into it."""
 

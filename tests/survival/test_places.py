@@ -6,6 +6,7 @@ import os
 import re
 import stat
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from runbooklib import manifest
 from runbooklib.errors import InputError
 from runbooklib.evidence import Bundle
 from tests.notebooks.running import BIN
+from tests.sources.servers import program
 from tests.survival.rig import Disturbed, Rig, until
 from tests.survival.survey import Survey, folder_content
 
@@ -56,7 +58,7 @@ def failing_disk(rig: Rig, tmp_path: Path) -> Iterator[Path]:
     image = tmp_path / "image"
     with image.open("wb") as file:
         file.truncate(16 * 1024 * 1024)
-    subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
+    subprocess.run([program("mkfs.ext4"), "-q", str(image)], check=True)
     subprocess.run(["mount", "-o", "loop", str(image), str(rig.output)], check=True)
     yield rig.output
     subprocess.run(["umount", "--lazy", str(rig.output)], check=True)
@@ -241,10 +243,17 @@ def _swap(one: Path, other: Path, over: threading.Event) -> None:
         time.sleep(0.0005)
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that everybody may enter, which pytest's own are not."""
+    with tempfile.TemporaryDirectory(prefix="runbook-test-") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
+
+
 @pytest.mark.row("H41")
-def test_other_users_can_read_nothing(rig: Rig) -> None:
-    for above in (rig.folder, *rig.folder.parents[:2]):
-        above.chmod(0o711)
+def test_other_users_can_read_nothing(open_folder: Path, survey: Survey) -> None:
+    rig = Rig(open_folder, survey)
     rig.output.mkdir(mode=0o755)
     rig.write(
         rig.step(),
