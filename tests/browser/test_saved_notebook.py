@@ -60,12 +60,15 @@ class Tried:
         self.page.on("popup", lambda _: self.did.append("popup"))
         self.page.on("request", lambda request: self._asked(request.url))
         self.page.goto(f"{self.address}/lab/tree/{name}")
-        self.page.wait_for_selector(".jp-Notebook .jp-Cell")
+        self.page.wait_for_selector(".jp-Notebook .jp-Cell", state="attached")
         self.page.wait_for_selector(".jp-OutputArea-output", state="attached")
+        # JupyterLab puts them in one after the other.
+        there = "n => document.querySelectorAll('.jp-Notebook .jp-Cell').length >= n"
+        self.page.wait_for_function(there, arg=len(given["cells"]))
         for number in range(self.page.locator(".jp-Notebook .jp-Cell").count()):
             cell = f"document.querySelectorAll('.jp-Notebook .jp-Cell')[{number}]"
             self.page.evaluate(f"{cell}?.scrollIntoView()")
-            self.page.wait_for_timeout(20)
+            self.page.wait_for_timeout(30)
         # JupyterLab's own button under the first fifty outputs of a cell.
         self.page.evaluate("document.querySelectorAll('.jp-TrimmedOutputs-button').forEach(e => e.click())")
         self.page.wait_for_timeout(1500)

@@ -46,6 +46,19 @@ def test_a_dsn_on_the_command_line_is_refused_before_a_kernel_and_never_repeated
 
 
 @pytest.mark.row("H58")
+def test_a_dsn_for_a_batch_is_refused_before_it_is_handed_on_to_a_process(
+    tmp_path: Path, survey: Survey
+) -> None:
+    environment = {**home(tmp_path / "home"), **survey.environment}
+    write(tmp_path / "home", "Small", more_parameters='note: str = ""\n')
+    argv = ["runbook", "batch", "Small", "-e", "down", "--services", "backend", "-p", f"note={DSN}"]
+    ended = command([*argv, "--output", str(tmp_path / "out")], environment)
+    assert ended.code == 3
+    assert not (tmp_path / "out").exists()
+    survey.no_canary({**folder_content(tmp_path), "printed": ended.out + ended.err}, PASSWORD)
+
+
+@pytest.mark.row("H58")
 @pytest.mark.parametrize("value", [DSN, KEYWORDS])
 def test_a_dsn_in_the_parameter_file_is_refused_and_never_repeated(
     value: str, tmp_path: Path, survey: Survey
