@@ -21,12 +21,14 @@ from runbooklib.account import StepStatus, marked
 from runbooklib.cleaning import cleaned
 from runbooklib.client import Client
 from runbooklib.deadlines import Deadlines
+from runbooklib.folders import write_new
 from runbooklib.kernels import KeptKernelManager, Watch, ipc_in
 from runbooklib.redact import Redactor
 from runbooklib.settings import environment_secrets
 
 NAME = "runbook"
 _MOST_LOG_BYTES = 10_000
+_NEVER_SECONDS = 10**6
 OnFinding = Callable[[dict[str, Any], float], None]
 
 
@@ -154,6 +156,7 @@ class RunbookEngine(NBClientEngine):  # type: ignore[misc]
                 kernel_name=kernel_name,
                 kernel_manager_class=KeptKernelManager,
                 timeout=None,
+                iopub_timeout=_NEVER_SECONDS,  # it is for the watch to end what takes too long
                 startup_timeout=start_timeout,
                 witness=nb_man.witness,
                 watch=watch,
@@ -178,14 +181,9 @@ def _last_line(log: BinaryIO) -> str:
 def _save(path: Path, notebook: Mapping[str, Any]) -> None:
     """Temporary file, sync, rename: a kill or a full disk leaves the last whole one."""
     work = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
     try:
-        with os.fdopen(os.open(work, flags, 0o600), "wb") as file:
-            file.write(
-                (json.dumps(notebook, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass")
-            )
-            file.flush()
-            os.fsync(file.fileno())
+        write_new(work, text.encode("utf-8", "surrogatepass"))
         work.replace(path)
     except OSError:
         work.unlink(missing_ok=True)

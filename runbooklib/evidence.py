@@ -5,7 +5,6 @@ It is put together in a hidden folder beside, synced, then renamed; a folder tha
 
 import errno
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -134,9 +133,9 @@ class Bundle:
 
     @classmethod
     def left_behind(cls, output: Path, folder: str, name: str, started_at: datetime) -> "Bundle":
-        """The bundle that a run which is dead had begun in a hidden folder of `output`. Raises OSError."""
+        """The bundle that a run which is dead had begun in a hidden folder. Raises OSError, ValueError."""
         bundle = cls.__new__(cls)
-        bundle.name, bundle.started_at, bundle.output = name, started_at, output
+        bundle.name, bundle.started_at, bundle.output = folders.checked(name), started_at, output
         bundle.trouble, bundle._chromium = "", ""
         bundle._place = Workplace(output, folder, is_there=True)
         return bundle
@@ -226,15 +225,17 @@ class Bundle:
     def complete(cls, output: Path, folder: str) -> Path | None:
         """Publish a bundle that was whole in its hidden folder when its run died; None for one that was not.
 
-        Raises OSError.
+        Raises OSError, ValueError.
         """
+        if not (output / folder / manifest.FILE).is_file():
+            return None
         place = Workplace(output, folder, is_there=True)
         try:
             with ledger.held(place.beside) as book:
                 told = manifest.whole(place.folder)
                 if told is None or (place.folder / journal.FILE).exists():
                     return None
-                name = place.free_name(told["bundle"])
+                name = place.free_name(folders.checked(told["bundle"]))
                 ended_at = datetime.fromisoformat(told["ended_at"])
                 ledger.enter(book, name, manifest.sha256(place.folder / manifest.FILE), ended_at)
                 place.rename(name)
@@ -284,13 +285,9 @@ def _safe(name: str) -> str:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """A new file for its owner alone, synced. One that a dead run left half is replaced."""
+    """A new file. One that a dead run left half is replaced."""
     path.unlink(missing_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    folders.write_new(path, content)
 
 
 def _dated(started_at: datetime) -> dict[str, str]:

@@ -5,6 +5,7 @@ On Linux a held folder has a path of its own, whatever becomes of its name; else
 
 import errno
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -13,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 SPOOL_VARIABLE = "RUNBOOK_SPOOL"
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,200}")
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DESCRIPTORS = Path("/proc/self/fd")
 
@@ -36,6 +38,26 @@ def opened(path: Path) -> int:
             os.close(held)
         held = below
     return held
+
+
+def checked(name: str) -> str:
+    """The name of a bundle, which may come from a file that somebody else wrote. Raises ValueError."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name[:80]!r} is no name of a bundle")
+    return name
+
+
+def write_new(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """A new file with this content, synced, by default for its owner alone; no link is followed.
+
+    Raises OSError, and FileExistsError where there is one.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags, mode), "wb") as file:
+        os.fchmod(file.fileno(), mode)  # whatever the umask is
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _is_link(name: str, held: int) -> bool:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from runbooklib.errors import EvidenceError, InputError
+from runbooklib.folders import write_new
 
 FILE = "notebook.pdf"
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
@@ -67,16 +68,8 @@ def print_page(program: str, page: Path, file: Path, *, within_seconds: float = 
             raise EvidenceError(
                 f"{FILE} was not printed: {reason}", remedy="print notebook.html from a browser"
             )
-        _keep(printed, file)
-
-
-def _keep(printed: Path, file: Path) -> None:
-    """The PDF in its place, synced, for its owner alone."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(file, flags, 0o600), "wb") as kept:
-        kept.write(printed.read_bytes())
-        kept.flush()
-        os.fsync(kept.fileno())
+        file.unlink(missing_ok=True)
+        write_new(file, printed.read_bytes())
 
 
 def _run(argv: list[str], folder: str, seconds: float) -> str:

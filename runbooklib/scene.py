@@ -18,7 +18,7 @@ from runbooklib.sources.git import Git
 from runbooklib.sources.postgres import Postgres
 from runbooklib.sources.prometheus import Prometheus
 from runbooklib.sources.web import Web
-from runbooklib.tape import DEADLINE_SECONDS, Tape
+from runbooklib.tape import DEADLINE_SECONDS, Tape, side_by_side
 from runbooklib.target import Service, Target, Timing
 from runbooklib.window import Window
 
@@ -44,7 +44,10 @@ class Sources:
         asked = [partial(self._skew_by, name, s.url, path, s.token_env) for name, s, path in places if s]
         if service.url:
             asked.append(partial(self._skew_by, "web", service.url, service.health, ""))
-        told = (one() for one in asked)
+        # One question where the first is sound; else all others at once: a dead system is waited for alone.
+        told = [one() for one in asked[:1]]
+        if told == [None]:
+            told = side_by_side(asked[1:])
         return next((skew for skew in told if skew is not None), 0.0)
 
     def _skew_by(self, name: str, url: str, path: str, token_env: str) -> float | None:

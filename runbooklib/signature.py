@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runbooklib.errors import EvidenceError, InputError
+from runbooklib.folders import write_new
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -46,9 +47,9 @@ def make_keys(private: Path) -> Path:
     secret = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
     told = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
     try:
-        _write(private, secret)
+        write_new(private, secret)
         try:
-            _write(public, told, mode=0o644)
+            write_new(public, told, mode=0o644)
         except OSError:
             private.unlink()
             raise
@@ -161,16 +162,7 @@ def sign(folder: Path) -> None:
     except InputError as error:
         raise EvidenceError(f"the evidence cannot be signed: {error.message}", remedy=error.remedy) from None
     if key is not None:
-        _write(folder / FILE, envelope((folder / MANIFEST).read_bytes(), key).encode())
-
-
-def _write(path: Path, content: bytes, mode: int = 0o600) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(file.fileno(), mode)
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+        write_new(folder / FILE, envelope((folder / MANIFEST).read_bytes(), key).encode())
 
 
 def is_signed(folder: Path) -> bool:

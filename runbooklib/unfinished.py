@@ -7,6 +7,7 @@ from typing import Any
 from runbooklib.account import Step, StepStatus
 from runbooklib.render import sentences
 from runbooklib.report import VERDICT_MIME
+from runbooklib.visibly import visible
 
 CELL_ID = "run-did-not-finish"
 _PROBLEMS = ("WARNING", "CRITICAL")
@@ -55,7 +56,7 @@ def _output(output: Mapping[str, Any], failure: str) -> dict[str, Any]:
         "".join(data.get("text/html", "")),
         html.escape(sentences.say("What it had found until then")),
     )
-    shown = f"<p><strong>{html.escape(sentences.visible(line))}</strong></p>"
+    shown = f"<p><strong>{html.escape(visible(line))}</strong></p>"
     return {
         **output,
         "data": {

@@ -88,7 +88,7 @@ def _live(material: "Material", environment: str, now: "datetime") -> "list[Mess
 def _tell(found: "list[Message]", style: Format) -> None:
     from runbooklib import lint
     from runbooklib.lint import formats
-    from runbooklib.render.sentences import visible
+    from runbooklib.visibly import visible
 
     written = {
         Format.TEXT: lambda: visible(formats.as_text(found)),

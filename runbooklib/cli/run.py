@@ -100,8 +100,8 @@ def recover_quietly(folder: Path) -> None:
     try:
         for bundle in recover.recover(folder):
             print(f"runbook: sealed what a killed run had left: {bundle}", file=sys.stderr)
-    except (RunbookError, OSError, LookupError, TypeError, ValueError) as error:
-        print(f"runbook: what a killed run left in {folder} was not sealed: {error}", file=sys.stderr)
+    except RunbookError as error:
+        print(f"runbook: {one_line(str(error))}", file=sys.stderr)
 
 
 def pairs(texts: list[str]) -> dict[str, str]:

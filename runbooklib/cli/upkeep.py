@@ -96,6 +96,6 @@ def _replace(path: Path, text: str) -> None:
 def show_text(notebook: Annotated[Path, typer.Argument(help="A notebook.")]) -> None:
     """Print a notebook as text, for readers and for `git diff` (see CONTRIBUTING)."""
     from runbooklib import notebookfile
-    from runbooklib.render.sentences import visible
+    from runbooklib.visibly import visible
 
     print(visible(notebookfile.as_text(notebookfile.read(notebook))), end="")

@@ -16,7 +16,8 @@ import pandas as pd
 from runbooklib import charts
 from runbooklib.findings import Finding, Proposal, Status, Verdict, Weighed
 from runbooklib.render import sentences
-from runbooklib.render.sentences import headline, sentence, visible
+from runbooklib.render.sentences import headline, sentence
+from runbooklib.visibly import visible
 
 _COLOURS = {
     Status.OK: "#1B7F4D",

@@ -13,8 +13,6 @@ from datetime import UTC, datetime
 from runbooklib.findings import Fact, Finding, Status, Verdict
 from runbooklib.visibly import visible
 
-__all__ = ["headline", "say", "sentence", "told", "visible"]
-
 # Other languages by their code: English template -> template. English is its own catalogue.
 CATALOGUES: dict[str, Mapping[str, str]] = {"en": {}}
 _FIELD = re.compile(r"[a-z_][a-z0-9_]*")

@@ -19,7 +19,8 @@ import pytest
 from runbooklib import manifest
 from runbooklib.errors import InputError
 from runbooklib.evidence import Bundle
-from tests.notebooks.running import BIN
+from runbooklib.journal import Journal
+from tests.notebooks.running import BIN, command
 from tests.sources.servers import program
 from tests.survival.rig import Disturbed, Rig, until
 from tests.survival.survey import Survey, folder_content
@@ -326,3 +327,46 @@ def test_plain_papermill_with_our_engine_saves_whole_or_not_at_all(rig: Rig, tmp
     cells = [cell for cell in json.loads(out.read_bytes())["cells"] if cell["cell_type"] == "code"]
     assert [cell["metadata"]["runbook"]["status"] for cell in cells[-3:]] == ["ok", "interrupted", "not_run"]
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
+
+
+@pytest.mark.row("H79")
+@pytest.mark.parametrize("name", ["../evil", "/evil", ".evil", "a/b", ""])
+def test_a_planted_run_is_recovered_to_nowhere_else(rig: Rig, name: str) -> None:
+    """A cell runs as the runner's own user: it can plant what looks like a killed run."""
+    planted = rig.output / ".planted"
+    planted.mkdir(parents=True)
+    journal = Journal(planted)
+    journal.append("begin", {"bundle": name, "about": {"kind": "run"}, "notebook": NOTEBOOK})
+    journal.close()
+    before = sorted(rig.folder.iterdir())
+    told = command(["runbook", "recover", "--output", str(rig.output)], rig.environment)
+    assert told.code == 4
+    assert "what a killed run left was not sealed: .planted: " in told.err
+    assert len(told.err.splitlines()) == 1
+    assert sorted(rig.folder.iterdir()) == before
+    assert manifest.bundles(rig.output) == []
+    assert planted.is_dir()
+
+
+@pytest.mark.row("F13")
+def test_what_cannot_be_recovered_is_named_and_keeps_nothing_else_from_it(rig: Rig) -> None:
+    for name, content in ((".damaged", b'{"kind":"begin"}\n'), (".empty", b"")):
+        (rig.output / name).mkdir(parents=True)
+        (rig.output / name / "journal.jsonl").write_bytes(content)
+    os.mkfifo(rig.output / ".damaged" / "fifo")
+    sound = rig.output / ".sound"
+    sound.mkdir()
+    journal = Journal(sound)
+    journal.append("begin", {"bundle": "Sound", "about": {"kind": "run"}, "notebook": NOTEBOOK})
+    journal.close()
+    told = command(["runbook", "recover", "--output", str(rig.output)], rig.environment)
+    assert told.code == 4
+    assert ".damaged: journal.jsonl line 1: was changed" in told.err
+    assert [bundle.name for bundle in manifest.bundles(rig.output)] == ["Sound"]
+    assert manifest.verify_folder(rig.output) == []
+    # A run that has just begun may be without a line, and without its lock.
+    assert (rig.output / ".empty").is_dir()
+    hour_ago = time.time() - 3600
+    os.utime(rig.output / ".empty", (hour_ago, hour_ago))
+    command(["runbook", "recover", "--output", str(rig.output)], rig.environment)
+    assert not (rig.output / ".empty").exists()

@@ -12,10 +12,10 @@ PACKAGE = ROOT / "runbooklib"
 # The house, from the ground up. A module imports only from the lines before its own; "package.*" are all
 # modules of a package. Floors 1, 7 and 8 have an upper storey, because some of their rooms lean on others.
 FLOORS: tuple[tuple[str, str], ...] = (
-    ("ground", "errors plaintext"),
+    ("ground", "errors folders plaintext"),
     (
         "0",
-        "deadlines expression findings folders journal keeper kernelapp ledger lockchains oomkills outputs "
+        "deadlines expression findings journal keeper kernelapp ledger lockchains oomkills outputs "
         "promql redact signature sqltext strictjson tracebacks visibly window yamlfile",
     ),
     (

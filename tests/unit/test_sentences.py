@@ -7,7 +7,8 @@ import pytest
 from runbooklib.errors import Reason
 from runbooklib.findings import Cause, Finding, Status, judge, unknown
 from runbooklib.render import sentences
-from runbooklib.render.sentences import headline, say, sentence, told, visible
+from runbooklib.render.sentences import headline, say, sentence, told
+from runbooklib.visibly import visible
 
 NAN = float("nan")
 
