@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from runbooklib.cli.doors import EXIT_CODES, RUN_FAILED, TAMPERED, app, one_line
-from runbooklib.cli.run import Progress, tell
+from runbooklib.cli.doors import RUN_FAILED, TAMPERED, app, one_line
+from runbooklib.cli.run import Progress, exit_code, tell
 from runbooklib.cli.upload import Output, Pdf, browser, complete, place
 from runbooklib.errors import InputError
 
@@ -53,9 +53,9 @@ def replay_evidence(
         print("This is a replay: every answer above was recorded, and no system was asked.")
         _compare(played.changed, is_identical=played.is_identical)
     complete(played.run.bundle, to.url, has_pdf=pdf)
-    if played.run.failure or played.run.verdict is None or not (notebook or played.is_identical):
-        raise typer.Exit(RUN_FAILED)
-    raise typer.Exit(EXIT_CODES[played.run.verdict["status"]])
+    code = exit_code(played.run)
+    is_other = bool(played.run.failure) or not (notebook or played.is_identical)
+    raise typer.Exit(RUN_FAILED if is_other and not played.run.signal else code)
 
 
 def _compare(changed: tuple[tuple[str, str, str], ...], *, is_identical: bool) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from runbooklib import journal, manifest
-from tests.notebooks.running import BIN, command
+from tests.notebooks.running import BIN, ROOT, command
 from tests.survival.clockshift import stepping
 from tests.survival.rig import Disturbed, Rig, until
 from tests.survival.survey import Survey, folder_content
@@ -54,6 +54,24 @@ def test_a_run_that_is_told_to_stop_is_sealed(rig: Rig, number: signal.Signals, 
     rig.hold(run, code=128 + number)
     assert run.statuses[-4:] == ["ok", "ok", "interrupted", "not_run"]
     assert run.steps["cell-5"][1] == f"ended by {number.name}"
+
+
+@pytest.mark.row("F14")
+def test_a_replay_that_is_told_to_stop_is_sealed_too(rig: Rig) -> None:
+    argv = ["replay", str(ROOT / "recordings" / "HighErrorRate-bad-deploy.json"), "--output", str(rig.output)]
+    environment = {**os.environ, **rig.environment, "RUNBOOK_HOME": str(ROOT)}
+    with subprocess.Popen(
+        [str(BIN / "runbook"), *argv], env=environment, stderr=subprocess.PIPE, text=True
+    ) as process:
+        said = process.stderr
+        assert said is not None
+        until(lambda: "✖" in said.readline())  # the first finding that is shown
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM
+    (bundle,) = manifest.bundles(rig.output)
+    assert manifest.verify_folder(rig.output) == []
+    assert "ended by SIGTERM" in json.loads((bundle / "verdict.json").read_bytes())["unfinished"]
 
 
 @pytest.mark.row("F13")
