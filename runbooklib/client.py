@@ -25,7 +25,6 @@ from runbooklib.report import FINDING_MIME
 
 _LOOK_SECONDS = 0.1
 BEAT_SECONDS = 1.0
-_MOST_WAITING = 16  # messages
 
 
 class Witness(Protocol):
@@ -63,8 +62,6 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
     def start_new_kernel_client(self, **kwargs: Any) -> Any:
         """The kernel runs from here on, and is watched."""
         self.watch.keep(self.km.provisioner.process)
-        # What is not read yet waits in the kernel's memory and not in ours.
-        self.km.context.rcvhwm = _MOST_WAITING
         client = super().start_new_kernel_client(**kwargs)
         self._is_ready = True
         return client

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-_PIECE = 1_000_000  # characters
+_PIECE = 50_000  # characters; a thousand of them may wait to be read
 
 
 def main() -> None:
@@ -30,8 +30,15 @@ def main() -> None:
 
 
 def _thread(kind: Any, socket: Any, *, pipe: bool, session: Any) -> Any:
-    """The thread that sends outputs, without the door for forked processes."""
+    """The thread that sends outputs, without the door for forked processes.
+
+    Where the reader is slow it waits: by default ZeroMQ drops what does not fit into its queue, and with
+    it, in the end, the word that the cell is through.
+    """
+    import zmq
+
     del pipe
+    socket.setsockopt(zmq.XPUB_NODROP, 1)
     return kind(socket, pipe=False, session=session)
 
 

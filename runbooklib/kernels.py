@@ -10,6 +10,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Self
 
+import zmq.asyncio
 from jupyter_client.manager import AsyncKernelManager
 
 from runbooklib import oomkills
@@ -19,6 +20,7 @@ _KEEPER = Path(__file__).with_name("keeper.py")
 # From the interrupt to the kill: a step is over within its deadline and two seconds.
 GRACE_SECONDS = 1.0
 _CLEARING_SECONDS = 6.0
+_MOST_WAITING = 16  # messages
 
 
 class KeptKernelManager(AsyncKernelManager):
@@ -30,6 +32,12 @@ class KeptKernelManager(AsyncKernelManager):
         # Of IPython's kernels, the one that opens no port.
         argv = ["runbooklib.kernelapp" if word == "ipykernel_launcher" else word for word in argv]
         return [sys.executable, "-I", "-S", str(_KEEPER), *argv]
+
+    def client(self, **kwargs: Any) -> Any:
+        """A client in whose memory little waits to be read; the rest waits in the kernel's."""
+        context = zmq.asyncio.Context()  # of its own: the manager's is closed before the client is
+        context.rcvhwm = _MOST_WAITING
+        return super().client(context=context, **kwargs)
 
 
 class Watch:
