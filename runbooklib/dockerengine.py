@@ -139,9 +139,18 @@ class Engine:
         whole = b"".join(self.chunks(response))
         return None if response.status_code == 404 else json.loads(whole)
 
+    def _named(self, name: str) -> Any:
+        """What the engine takes this name for; None for nothing, and for the first letters of several ids."""
+        try:
+            return self.json(f"/containers/{name}/json")
+        except RefusedError as error:
+            if "Multiple IDs found" not in error.message:
+                raise
+            return None
+
     def inspect(self, name: str) -> dict[str, Any]:
         """All that the engine tells of the container; only listed leaves of it may leave the call."""
-        found = self.json(f"/containers/{name}/json")
+        found = self._named(name)
         # The engine also takes the first letters of an id for a name.
         if found is not None and found["Name"] == f"/{name}":
             if not _ID.fullmatch(found["Id"]):

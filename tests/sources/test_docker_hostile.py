@@ -95,6 +95,20 @@ def test_what_only_resembles_a_container_resolves_to_none(
         assert {method for method, _ in proxy.asked} == {"GET"}
 
 
+@pytest.mark.row("H34")
+def test_the_first_letters_of_several_ids_are_no_name(url: str, engine: Engine) -> None:
+    """Where there is one such id the engine means it, and where there are more it fails with 500."""
+    begun: dict[str, str] = {}
+    shared = ""
+    while not shared:  # at the latest with the 257th; with about the twentieth as a rule
+        made = engine.client.api.create_container(IMAGE, "true")["Id"]
+        engine.begun.append(made)
+        shared = made[:2] if made[:2] in begun else ""
+        begun[made[:2]] = made
+    with pytest.raises(errors.NoDataError, match=f"there is no container '{shared}'"):
+        Docker(url, Tape()).container(shared)
+
+
 @pytest.mark.row("H33")
 def test_a_name_is_resolved_once_and_what_follows_asks_by_the_whole_id(
     url: str, engine: Engine, tmp_path: Path
