@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from runbooklib.answers import OPENING
 from runbooklib.errors import EvidenceError
-from runbooklib.incident import OPENING
 from runbooklib.redact import Depth, Redactor
 from runbooklib.render.inert import inert_cell, preformatted, words_of
 from runbooklib.render.page import clean, markdown

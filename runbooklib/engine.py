@@ -25,6 +25,7 @@ from runbooklib.folders import write_new
 from runbooklib.kernels import KeptKernelManager, Watch, ipc_in
 from runbooklib.redact import Redactor
 from runbooklib.settings import environment_secrets
+from runbooklib.target import OPERATOR_PREFIX
 
 NAME = "runbook"
 _MOST_LOG_BYTES = 10_000
@@ -166,10 +167,16 @@ class RunbookEngine(NBClientEngine):  # type: ignore[misc]
             # What the kernel says outside of its cells is no output: it tells why one did not start.
             with (Path(folder) / "kernel.log").open("w+b") as log:
                 try:
-                    environment = {**signature.kernel_environment(os.environ), **(kernel_environment or {})}
+                    environment = {**_kernel_environment(), **(kernel_environment or {})}
                     return client.execute(env=environment, stdin=watch.line, stdout=log, stderr=log)
                 except RuntimeError as error:
                     raise RuntimeError(f"{error}{_last_line(log)}") from None
+
+
+def _kernel_environment() -> dict[str, str]:
+    """Everything but what names the signing key, and what actions may write with: a cell only looks."""
+    kept = signature.kernel_environment(os.environ)
+    return {name: value for name, value in kept.items() if not name.startswith(OPERATOR_PREFIX)}
 
 
 def _last_line(log: BinaryIO) -> str:

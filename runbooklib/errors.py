@@ -146,7 +146,22 @@ class EvidenceError(RunbookError):
 
 
 class ActionError(RunbookError):
-    """An action was refused or failed."""
+    """An action was refused or failed.
+
+    Not `is_outcome_known`: it was asked for, and nobody heard whether it was done.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        system: str = "",
+        target: str = "",
+        remedy: str = "",
+        is_outcome_known: bool = True,
+    ) -> None:
+        super().__init__(message, system=system, target=target, remedy=remedy)
+        self.is_outcome_known = is_outcome_known
 
 
 def suggestion(given: str, known: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any
 
 from runbooklib.errors import Reason
+from runbooklib.plans import Proposal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -135,16 +136,6 @@ def breach(
         return Status.CRITICAL
     beyond = (above is not None and measured > above) or (below is not None and measured < below)
     return status if beyond else Status.OK
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """Something a person may do next: what, the command, what it changes and what it loses."""
-
-    title: str
-    command: str
-    effect: str
-    loses: str = ""
 
 
 @dataclass(frozen=True, slots=True)

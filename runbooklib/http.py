@@ -82,21 +82,24 @@ def fetch(
     headers: Mapping[str, str] | None = None,
     params: Sequence[tuple[str, str]] = (),
     form: Sequence[tuple[str, str]] = (),
+    content: bytes = b"",
     deadline_seconds: float,
     most_bytes: int = MOST_BYTES,
     is_redirect_refused: bool = True,
 ) -> Response:
-    """The answer to one request; `params` go into the URL and `form` into the body.
+    """The answer to one request; `params` go into the URL, `form` or `content` into the body.
 
     Any status is an answer, but a redirect is a RefusedError that names where it leads, unless
-    `is_redirect_refused` is off (it is never followed). An answer that is cut off is asked for once more.
+    `is_redirect_refused` is off (it is never followed). An answer that is cut off is asked for once
+    more, unless there is `content`.
     Raises UnreachableError, DeadlineError, NonsenseError and RefusedError with `system` and `target`.
     """
     begun, about = monotonic(), {"system": system, "target": target or target_of(url)}
     attempt = _Attempt(begun + max(deadline_seconds - _EARLY_SECONDS, 0.01), most_bytes)
-    request = requests.Request(method, url, _headers(headers), params=list(params), data=list(form) or None)
+    data = content or list(form) or None
+    request = requests.Request(method, url, _headers(headers), params=list(params), data=data)
     try:
-        response = _twice(attempt, request, begun)
+        response = attempt.send(request, begun) if content else _twice(attempt, request, begun)
     except (requests.RequestException, OSError, ValueError, http.client.HTTPException) as error:
         raise _trouble(error, attempt, deadline_seconds, about) from None
     if is_redirect_refused:

@@ -72,18 +72,23 @@ def read(path: Path) -> tuple[list[dict[str, Any]], str]:
     A last line without its line break is one that was being written when its writer died: it is left out,
     and nothing is wrong. Raises OSError.
     """
+    return parse(path.read_bytes(), path.name)
+
+
+def parse(content: bytes, name: str) -> tuple[list[dict[str, Any]], str]:
+    """The same of what a file of that name holds."""
     lines: list[dict[str, Any]] = []
     previous = FIRST
-    for number, content in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
+    for number, stored in enumerate(content.split(b"\n")[:-1], 1):
         try:
-            line = json.loads(content)
+            line = json.loads(stored)
             is_next = line["previous"] == previous and isinstance(line["kind"], str)
         except (ValueError, KeyError, TypeError, RecursionError):
             is_next = False
         if not is_next:
-            return lines, f"{FILE} line {number}: was changed, or a line before it is missing"
+            return lines, f"{name} line {number}: was changed, or a line before it is missing"
         lines.append(line)
-        previous = hashlib.sha256(content + b"\n").hexdigest()
+        previous = hashlib.sha256(stored + b"\n").hexdigest()
     return lines, ""
 
 

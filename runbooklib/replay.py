@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from runbooklib import parameters, runbooks, unfinished
+from runbooklib.answers import OPENING
 from runbooklib.errors import InputError
 from runbooklib.evidence import VERDICT, Bundle, read_export, read_notebook, read_recording, verdict_of
-from runbooklib.incident import OPENING
 from runbooklib.report import canonical
 from runbooklib.runner import OnFinding, Run, execute
 from runbooklib.session import REPLAY_VARIABLE

@@ -4,7 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from runbooklib.findings import Finding, Proposal, Verdict, Weighed
+from runbooklib.findings import Finding, Verdict, Weighed
+from runbooklib.plans import Proposal
 from runbooklib.render.sentences import headline, sentence
 from runbooklib.scene import Scene
 
@@ -34,7 +35,20 @@ def verdict_as_dict(verdict: Verdict, scene: Scene) -> dict[str, Any]:
         "causes": [_cause(weighed) for weighed in verdict.causes],
         "not_checked": [_told(finding) for finding in verdict.not_checked],
         "next": [_proposal(proposal) for proposal in verdict.proposals],
+        **_actions(verdict),
     }
+
+
+def _actions(verdict: Verdict) -> dict[str, Any]:
+    """What can be approved, by the cause it is for, strongest first; nothing where no action may act."""
+    found: dict[str, dict[str, Any]] = {}
+    for weighed in verdict.causes:
+        for one in weighed.cause.proposals:
+            if one.plan is not None:
+                about = {"undo": one.undo, "cause": weighed.cause.title, "rank": weighed.rank.value}
+                told = {**_proposal(one), **about, "plan": one.plan.as_dict()}
+                found.setdefault(one.plan.digest, told)
+    return {"actions": list(found.values())} if found else {}
 
 
 def _told(finding: Finding) -> dict[str, Any]:
@@ -65,12 +79,14 @@ def _all_told(findings: Sequence[Finding]) -> list[dict[str, Any]]:
     return [_told(finding) for finding in findings]
 
 
-def _proposal(proposal: Proposal) -> dict[str, str]:
+def _proposal(proposal: Proposal) -> dict[str, Any]:
+    plan = proposal.plan
     return {
         "title": proposal.title,
         "command": proposal.command,
         "effect": proposal.effect,
         "loses": proposal.loses,
+        **({"action": plan.action, "fingerprint": plan.fingerprint} if plan else {}),
     }
 
 

@@ -14,6 +14,7 @@ from runbooklib.settings import configured, secret
 from runbooklib.sources.alertmanager import Alertmanager
 from runbooklib.sources.dns import Dns
 from runbooklib.sources.docker import Docker
+from runbooklib.sources.files import Files
 from runbooklib.sources.git import Git
 from runbooklib.sources.postgres import Postgres
 from runbooklib.sources.prometheus import Prometheus
@@ -139,6 +140,11 @@ class Sources:
             deployment_tags=system.deployment_tags,
             deadline_seconds=self._deadline_seconds,
         )
+
+    @cached_property
+    def files(self) -> Files:
+        """Programs and settings of the site on this machine."""
+        return Files(self._tape, deadline_seconds=self._deadline_seconds)
 
     def _secret(self, variable: str) -> str:
         # A replay asks nobody, so it needs no secret either.

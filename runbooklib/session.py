@@ -15,11 +15,13 @@ from typing import Any
 import pandas as pd
 
 from runbooklib import charts, parameters
+from runbooklib.answers import OPENING
 from runbooklib.errors import NotRecordedError, ParameterError
 from runbooklib.evidence import read_recording
-from runbooklib.findings import Finding, Proposal
+from runbooklib.findings import Finding
 from runbooklib.history import EVIDENCE_VARIABLE, uses_of
-from runbooklib.incident import OPENING, Incident, overall
+from runbooklib.incident import Incident, overall
+from runbooklib.plans import Proposal
 from runbooklib.redact import Redactor
 from runbooklib.render import html
 from runbooklib.render.sentences import headline, sentence, told
@@ -151,6 +153,9 @@ class _NotebookAudience:
 
     def proposed(self, incident: Incident, proposal: Proposal, entries: Sequence[Entry]) -> None:
         plain = f"{proposal.title}\n    {proposal.command}\n    {proposal.effect}"
+        if proposal.plan:
+            plan = proposal.plan
+            plain += f"\n    To do it: runbook approve EVIDENCE {plan.action} (plan {plan.fingerprint})"
         self._show(plain, html.proposal_lines([proposal]), entries)
         self._verdict(incident)
 

@@ -144,6 +144,16 @@ def secrets_of(target: Target) -> list[str]:
     return [secret(variable) for variable in named if variable]
 
 
+def operator_secrets_of(target: Target) -> list[str]:
+    """The values of the secrets by which actions write. Raises MissingSecretError."""
+    actions = target.environment.actions
+    if actions is None:
+        return []
+    named = [actions.postgres.password_env] if actions.postgres else []
+    named += [actions.alertmanager.token_env] if actions.alertmanager else []
+    return [secret(variable) for variable in named if variable]
+
+
 def environment_secrets() -> list[str]:
     """What is secret in this process's environment: by the variable's name, or as the password of a DSN."""
     named = [value for name, value in os.environ.items() if _SECRET_NAME.search(name)]

@@ -16,6 +16,9 @@ _CREDENTIALS = re.compile(
     r"://[^/\s]*:[^/\s]*@|\b(?:ssl)?password\s*=|[?&][\w-]*(?:token|secret|key)=", re.IGNORECASE
 )
 _CONTAINER = re.compile(r"[a-zA-Z0-9][\w.-]+", re.ASCII)
+_SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+# No kernel ever gets a variable whose name begins so: what may change a system is not for cells.
+OPERATOR_PREFIX = "RUNBOOK_OPERATOR_"
 
 
 def _duration(text: str) -> str:
@@ -38,9 +41,25 @@ def _container(name: str) -> str:
     return name
 
 
+def _operators(variable: str) -> str:
+    if variable and not variable.startswith(OPERATOR_PREFIX):
+        raise ValueError(
+            f"must name a variable that begins with {OPERATOR_PREFIX}: no cell gets to see those"
+        )
+    return variable
+
+
+def _setting(name: str) -> str:
+    if not _SETTING.fullmatch(name):
+        raise ValueError(f"{name[:80]!r} is no name of a setting")
+    return name
+
+
 Duration = Annotated[str, AfterValidator(_duration)]
 Address = Annotated[str, AfterValidator(_no_credentials)]
 ContainerName = Annotated[str, AfterValidator(_container)]
+OperatorVariable = Annotated[str, AfterValidator(_operators)]
+SettingName = Annotated[str, AfterValidator(_setting)]
 
 
 class _Section(BaseModel):
@@ -192,6 +211,55 @@ class PastIncident(_Section):
     prevention: str = ""
 
 
+class OperatorHttp(_Section):
+    """A system that actions may write to over HTTP; `token_env` names the variable that holds a token."""
+
+    url: Address
+    token_env: OperatorVariable = ""
+
+
+class OperatorPostgres(_Section):
+    """libpq's connection string of a role that may end sessions (pg_signal_backend)."""
+
+    dsn: Address
+    password_env: OperatorVariable = ""
+
+
+class Script(_Section):
+    """A program of the site as a list of words, run without a shell; {revision} in it is filled in."""
+
+    command: tuple[str, ...] = Field(min_length=1, strict=False)
+    within: Duration = "10m"
+
+
+class Switch(_Section):
+    """Settings of an .env file that change together, and the command that puts them into effect."""
+
+    file: Address
+    set: dict[SettingName, Address] = Field(min_length=1)
+    then: tuple[str, ...] = Field(default=(), strict=False)
+    within: Duration = "5m"
+
+
+class Actions(_Section):
+    """What may be changed here, and how often. What is left out can only be proposed, as a text.
+
+    `cooldown` is the least time between two actions on the same target; `most_per_hour` counts all targets.
+    An approval is valid for `approval`. With `revert`, a commit that takes another one back may be made in
+    the clone that systems.git names; nobody pushes it. `switches` are by the action's name.
+    """
+
+    docker: DockerSystem | None = None
+    postgres: OperatorPostgres | None = None
+    alertmanager: OperatorHttp | None = None
+    rollback: Script | None = None
+    revert: bool = False
+    switches: dict[str, Switch] = {}
+    cooldown: Duration = "15m"
+    most_per_hour: int = Field(default=6, ge=1)
+    approval: Duration = "10m"
+
+
 class Environment(_Section):
     """The whole of one parameters/environments/<name>.yaml.
 
@@ -208,6 +276,7 @@ class Environment(_Section):
     documents: dict[str, Address] = {}
     ownership: Ownership = Ownership()
     escalation: Escalation = Escalation()
+    actions: Actions | None = None
     objectives: tuple[Objective, ...] = Field(default=(), strict=False)
     past_incidents: dict[str, Annotated[tuple[PastIncident, ...], Field(strict=False)]] = {}
 

@@ -1,10 +1,61 @@
 """Remedies for the database."""
 
-from runbooklib.findings import Proposal
+from collections.abc import Mapping
+from typing import Any
+
+from runbooklib.actions import _backends
+from runbooklib.errors import ActionError, ParameterError, SourceError
+from runbooklib.plans import Plan, Proposal
+from runbooklib.remedy import Seen, actions_of, may_write, remedy
 from runbooklib.scene import Scene
-from runbooklib.window import seconds_of
+from runbooklib.window import moment_of, seconds_of
+
+_IDLE = "a.state like 'idle in transaction%%'"
+_SHOWN_PIDS = 8
 
 
+def _database(scene: Scene) -> str:
+    """What a person types: the name of the database."""
+    return scene.sources.postgres.target.rpartition("/")[2]
+
+
+def _idle(scene: Scene, *, older_than: str) -> Seen:
+    """The sessions that are idle in transaction for longer, each by pid and beginning."""
+    may_write(actions_of(scene).postgres, "postgres")
+    found = scene.sources.postgres.sessions()
+    is_idle = found["state"].str.startswith("idle in transaction")
+    long = found[is_idle & (found["state_seconds"] > seconds_of(older_than))]
+    ours = long["application_name"].str.startswith("runbooklib")
+    rows = long[~ours]
+    began = [moment.isoformat() for moment in rows["backend_start"]]
+    sessions = sorted(zip((int(pid) for pid in rows["pid"]), began, strict=True))
+    if not sessions:
+        raise ActionError(f"no session is idle in transaction for more than {older_than}")
+    return Seen(_database(scene), {"sessions": [list(one) for one in sessions]})
+
+
+def _some_are_left(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Those that have ended meanwhile are no reason to leave the others; new ones are never touched."""
+    return bool(_sessions(then) & _sessions(now))
+
+
+def _sessions(identity: Mapping[str, Any]) -> set[tuple[int, str]]:
+    return {(int(pid), str(start)) for pid, start in identity["sessions"]}
+
+
+def _end_idle(scene: Scene, plan: Plan) -> str:
+    wanted = sorted(_sessions(plan.identity))
+    ended = _backends.signal(scene, "pg_terminate_backend", wanted, _IDLE)
+    if not ended:
+        raise ActionError("none of these sessions is still idle in transaction", remedy="look again")
+    left = len(wanted) - len(ended)
+    shown = ", ".join(str(pid) for pid in sorted(ended)[:_SHOWN_PIDS])
+    more = f", … (pids {shown})" if len(ended) > _SHOWN_PIDS else f" (pids {shown})"
+    rest = f"; {left} had ended, went on, or must never be ended" if left else ""
+    return f"ended {len(ended)} sessions{more}{rest}"
+
+
+@remedy(identify=_idle, perform=_end_idle, destroys=("postgres",), is_same=_some_are_left)
 def terminate_idle_transactions(scene: Scene, *, older_than: str) -> Proposal:  # noqa: ARG001 - every action gets the scene
     """End the sessions that are idle in transaction."""
     # A text for a person to read and run; the number in it is ours.
@@ -17,4 +68,74 @@ def terminate_idle_transactions(scene: Scene, *, older_than: str) -> Proposal:  
         command=f'psql -c "{ending.replace("%d", str(int(seconds_of(older_than))))}"',
         effect="Their connections and locks are given back; what they had not committed is undone.",
         loses="Which session held what: read pg_stat_activity first. Needs the role pg_signal_backend.",
+        undo="None: their clients connect again and repeat what was undone.",
+    )
+
+
+def _one(scene: Scene, *, pid: int, backend_start: str = "") -> Seen:
+    """One session by pid and beginning, if it may be ended at all."""
+    may_write(actions_of(scene).postgres, "postgres")
+    if isinstance(pid, bool) or not isinstance(pid, int) or pid <= 0:
+        raise ParameterError(f"pid is {pid!r}", remedy="give the session's pid as a number")
+    if why := _backends.why_not(scene, pid):
+        raise ActionError(why)
+    found = scene.sources.postgres.sessions()
+    rows = found[found["pid"] == pid]
+    if rows.empty:
+        raise ActionError(f"there is no session with pid {pid} any more")
+    began = rows.iloc[0]["backend_start"].isoformat()
+    if backend_start and backend_start != began:
+        raise ActionError(f"pid {pid} is another session now: it began at {began}", remedy="look again")
+    state = str(rows.iloc[0]["state"])
+    return Seen(str(pid), {"sessions": [[pid, began]], "state": state})
+
+
+def _is_the_session(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    return _sessions(then) == _sessions(now)
+
+
+def _signal_one(scene: Scene, plan: Plan, function: str, done: str) -> str:
+    [(pid, began)] = _sessions(plan.identity)
+    if not _backends.signal(scene, function, [(pid, began)]):
+        try:
+            why = _backends.why_not(scene, pid)
+        except (ActionError, SourceError) as error:
+            why = error.message
+        raise ActionError(why or f"pid {pid} is another session by now", remedy="look again")
+    return f"{done} pid {pid}"
+
+
+def _end(scene: Scene, plan: Plan) -> str:
+    return _signal_one(scene, plan, "pg_terminate_backend", "ended the session with")
+
+
+def _cancel(scene: Scene, plan: Plan) -> str:
+    return _signal_one(scene, plan, "pg_cancel_backend", "cancelled the query of")
+
+
+@remedy(identify=_one, perform=_end, destroys=("postgres",), is_same=_is_the_session)
+def end_session(scene: Scene, *, pid: int, backend_start: str = "") -> Proposal:  # noqa: ARG001 - every action gets the scene
+    """End one session of the database."""
+    began = f" AND backend_start = '{moment_of(backend_start).isoformat()}'" if backend_start else ""
+    query = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = {int(pid)}{began}"  # noqa: S608 - a text to read; a number and a time
+    return Proposal(
+        title=f"Now: end the session with pid {int(pid)}",
+        command=f'psql -c "{query}"',
+        effect="Its connection and its locks are given back; what it had not committed is undone.",
+        loses="What it was doing: read pg_stat_activity first. Needs the role pg_signal_backend.",
+        undo="None: its client connects again and repeats what was undone.",
+    )
+
+
+@remedy(identify=_one, perform=_cancel, destroys=("postgres",), is_same=_is_the_session)
+def cancel_query(scene: Scene, *, pid: int, backend_start: str = "") -> Proposal:  # noqa: ARG001 - every action gets the scene
+    """Cancel what one session of the database is doing."""
+    began = f" AND backend_start = '{moment_of(backend_start).isoformat()}'" if backend_start else ""
+    query = f"SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = {int(pid)}{began}"  # noqa: S608 - a text to read; a number and a time
+    return Proposal(
+        title=f"Now: cancel the query of pid {int(pid)}",
+        command=f'psql -c "{query}"',
+        effect="The statement ends with an error; its session and its other work go on.",
+        loses="The result of that statement.",
+        undo="None: the client may ask again.",
     )

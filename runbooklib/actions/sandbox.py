@@ -1,6 +1,6 @@
 """Remedies for the code sandbox."""
 
-from runbooklib.findings import Proposal
+from runbooklib.plans import Proposal
 from runbooklib.scene import Scene
 
 

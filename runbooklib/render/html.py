@@ -14,7 +14,8 @@ from datetime import datetime
 import pandas as pd
 
 from runbooklib import charts
-from runbooklib.findings import Finding, Proposal, Status, Verdict, Weighed
+from runbooklib.findings import Finding, Status, Verdict, Weighed
+from runbooklib.plans import Proposal
 from runbooklib.render import sentences
 from runbooklib.render.sentences import headline, sentence
 from runbooklib.visibly import visible
@@ -220,10 +221,25 @@ def proposal_lines(proposals: Sequence[Proposal]) -> str:
         f'<div style="margin:4px 0;{_FONT};{_INK}"><div>{text(p.title)}</div>'
         + (f'<code style="{code}">{text(p.command)}</code>' if p.command else "")
         + f'<div style="{_FAINT};font-size:12.5px">{text(p.effect)} '
-        + (f"Loses: {text(p.loses)}" if p.loses else "")
-        + "</div></div>"
+        + (f"Loses: {text(p.loses)} " if p.loses else "")
+        + (f"Undo: {text(p.undo)}" if p.undo else "")
+        + f"</div>{_approval(p)}</div>"
         for p in proposals
     )
+
+
+def _approval(proposal: Proposal) -> str:
+    """How it is approved, or why it cannot be."""
+    if proposal.blocked:
+        told = f"Cannot be approved: {text(proposal.blocked)}"
+    elif proposal.plan:
+        told = (
+            f'To do it: <code style="{_MONO}">runbook approve EVIDENCE {text(proposal.plan.action)}</code> '
+            f"(plan {text(proposal.plan.fingerprint)})"
+        )
+    else:
+        return ""
+    return f'<div style="{_FAINT};font-size:12.5px">{told}</div>'
 
 
 def _not_checked(findings: Sequence[Finding]) -> str:

@@ -1,5 +1,6 @@
 """Every route by which a line of a log reaches an eye, and a hostile line sent through each of them."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,8 @@ from runbooklib.cleaning import cleaned
 from runbooklib.cli import run as cli
 from runbooklib.cli.doors import one_line
 from runbooklib.errors import Reason
-from runbooklib.findings import Cause, Finding, Proposal, Rank, Status, Verdict, Weighed, unknown
+from runbooklib.findings import Cause, Finding, Rank, Status, Verdict, Weighed, unknown
+from runbooklib.plans import Proposal
 from runbooklib.redact import Redactor
 from runbooklib.render import html, overview, terminal
 from runbooklib.render.page import page
@@ -42,7 +44,8 @@ def fragments(line: str) -> dict[str, str]:
     """Each route of a live notebook: what the kernel shows, which nothing cleans before it is seen."""
     said = finding(template="{line}", facts={"line": line}, question=line, check="c")
     plain = finding(question="q")
-    offer = {"title": "t", "command": "c", "effect": "e", "loses": "l"}
+    offer = ("title", "command", "effect", "loses", "undo", "blocked")
+    remedy = Proposal(**dict.fromkeys(offer, "x"))  # type: ignore[arg-type]
     shown = {
         "sentence": html.finding_card(said),
         "source": html.finding_card(finding(source=line)),
@@ -70,7 +73,9 @@ def fragments(line: str) -> dict[str, str]:
         "section, title": html.section_card(line, Status.OK, [plain]),
         "section, finding": html.section_card("t", Status.OK, [said]),
     }
-    shown |= {f"proposal, {part}": html.proposal_lines([Proposal(**{**offer, part: line})]) for part in offer}
+    for part in offer:
+        hostile = replace(remedy, **{part: line})  # type: ignore[arg-type]
+        shown[f"proposal, {part}"] = html.proposal_lines([hostile])
     for place in ("speaks_for", "speaks_against", "came_after", "missing"):
         shown[f"sign, {place}"] = html.verdict_card(weighed("c", sign=said, place=place), "a")
     return shown

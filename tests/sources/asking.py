@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from runbooklib.findings import Finding, Proposal
+from runbooklib.findings import Finding
 from runbooklib.incident import Incident
+from runbooklib.plans import Proposal
 from runbooklib.render.sentences import sentence
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Entry, Tape

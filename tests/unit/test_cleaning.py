@@ -8,8 +8,8 @@ from typing import Any
 import nbformat
 import pytest
 
+from runbooklib.answers import OPENING
 from runbooklib.cleaning import cleaned
-from runbooklib.incident import OPENING
 from runbooklib.redact import Redactor, tag
 from runbooklib.report import FINDING_MIME, RECORDING_MIME
 from runbooklib.tape import Entry, pack, unpack

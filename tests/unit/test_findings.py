@@ -10,7 +10,6 @@ from runbooklib.errors import Reason
 from runbooklib.findings import (
     Cause,
     Finding,
-    Proposal,
     Rank,
     Status,
     breach,
@@ -19,6 +18,7 @@ from runbooklib.findings import (
     unknown,
     weigh,
 )
+from runbooklib.plans import Proposal
 
 ONSET = datetime(2026, 1, 15, 3, 0, tzinfo=UTC)
 SYMPTOM = Finding(status=Status.CRITICAL, template="errors", since=ONSET, source="prometheus")

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from runbooklib.errors import NotRecordedError, ParameterError, Reason, UnreachableError
-from runbooklib.findings import Finding, Proposal, Rank, Status
+from runbooklib.findings import Finding, Rank, Status
 from runbooklib.incident import Incident
+from runbooklib.plans import Proposal
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Entry, Tape
 from runbooklib.target import Environment, Target

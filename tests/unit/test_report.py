@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from runbooklib.errors import Reason
-from runbooklib.findings import Cause, Finding, Proposal, Rank, Status, Verdict, judge, unknown
+from runbooklib.findings import Cause, Finding, Rank, Status, Verdict, judge, unknown
+from runbooklib.plans import Proposal
 from runbooklib.report import VERSION, canonical, verdict_as_dict
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Tape

@@ -1,0 +1,112 @@
+"""A check asked of a scene: its finding, whatever the systems do.
+
+A system that does not answer becomes an UNKNOWN finding and never an exception: one dead source must not take
+the other questions with it.
+"""
+
+import inspect
+import math
+import re
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from runbooklib.errors import ParameterError, Reason, RunbookError, SourceError, suggestion
+from runbooklib.findings import Finding, Status, unknown
+from runbooklib.scene import Scene
+from runbooklib.tape import Tape
+
+# The tape's source of what an incident was opened with; no system was asked for it.
+OPENING = "opening"
+_FACT = re.compile(r"\{([a-z_]+)\}")
+Check = Callable[..., Finding]
+
+
+def answered(check: Check, limits: Mapping[str, Any], scene: Scene, tape: Tape) -> Finding:
+    """What was found. Raises ParameterError for a bad limit, and NotRecordedError in a replay.
+
+    One check at a time may be asked over a tape: what it used and was warned of is told by it.
+    """
+    _refuse_bad_limits(check, limits)
+    tape.take_used()
+    tape.take_remarks()
+    try:
+        finding = check(scene, **limits)
+    except SourceError as error:
+        finding = _unknown(error)
+    except RunbookError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a check that fails must not take the others with it
+        finding = _failed(error)
+    used, warnings = tape.take_used(), tape.take_remarks()
+    if warnings:
+        finding = _with_warnings(finding, warnings)
+    asked = [entry.asked_at for entry in used if entry.source != OPENING]
+    return replace(
+        finding,
+        check=check.__name__,
+        question=_question(check, limits),
+        asked_at=max(asked, default=finding.asked_at),
+        since=finding.since if finding.status >= Status.WARNING else None,
+        is_replayable=not any(entry.is_cut for entry in used),
+    )
+
+
+def _question(check: Check, limits: Mapping[str, Any]) -> str:
+    """The first line of the check's docstring, with the limits that it names filled in."""
+    line = (check.__doc__ or check.__name__).strip().splitlines()[0]
+    return _FACT.sub(lambda found: str(limits.get(found[1], found[0])), line)
+
+
+def _refuse_bad_limits(check: Check, limits: Mapping[str, Any]) -> None:
+    # The first parameter is the scene.
+    known = dict(list(inspect.signature(check).parameters.items())[1:])
+    for name in limits:
+        if name not in known:
+            raise ParameterError(
+                f"{check.__name__} has no limit {name!r}", remedy=suggestion(name, sorted(known))
+            )
+        if isinstance(limits[name], float) and not math.isfinite(limits[name]):
+            # Nothing is beyond a limit that is no number: everything would be OK.
+            raise ParameterError(f"{check.__name__}: {name} is {limits[name]!r}", remedy="give a number")
+    missing = [name for name, one in known.items() if one.default is one.empty and name not in limits]
+    if missing:
+        raise ParameterError(f"{check.__name__} needs {missing[0]}=…", remedy="give it in the cell")
+
+
+def _unknown(error: SourceError) -> Finding:
+    where = f"{error.system} at {error.target}" if error.target else error.system
+    return unknown(
+        error.reason,
+        "{where}: {told}",
+        facts={"where": where, "told": error.message, "remedy": error.remedy},
+        source=error.system,
+    )
+
+
+def _with_warnings(finding: Finding, warnings: Sequence[str]) -> Finding:
+    """What a system warned of is said; an answer that it does not stand by cannot make anything OK."""
+    is_ok = finding.status is Status.OK
+    return replace(
+        finding,
+        status=Status.UNKNOWN if is_ok else finding.status,
+        reason=Reason.PARTIAL if is_ok else finding.reason,
+        template=finding.template + " The system warned: “{warnings}”",
+        facts={**finding.facts, "warnings": "; ".join(warnings)},
+    )
+
+
+def _failed(error: Exception) -> Finding:
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return unknown(
+        Reason.NONSENSE,
+        "The check itself failed, which is a defect of the runbook: {error} ({file}:{line})",
+        facts={
+            "error": f"{type(error).__name__}: {error}",
+            "file": Path(last.filename).name,
+            "line": last.lineno or 0,
+        },
+        source="runbooklib",
+    )

@@ -1,0 +1,220 @@
+"""The gate before actions: propose, approve, look again, perform, and write down what came of it.
+
+An approval is bound by HMAC to the digest of the plan that was shown, names a person, expires, and serves
+once. Its key is made with the gate and dies with it: it lies in no file, in no environment and in no
+kernel's memory. A process that a headless run has started can only propose.
+"""
+
+import hashlib
+import hmac
+import json
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from runbooklib import actionledger, capture, settings
+from runbooklib.actionledger import Book, Deed
+from runbooklib.descent import is_within_a_run
+from runbooklib.errors import ActionError, EvidenceError, RunbookError
+from runbooklib.plans import Plan
+from runbooklib.present import REMEDIES, Look, look
+from runbooklib.record import ACTION_MIME, Record
+from runbooklib.redact import Depth, Redactor
+from runbooklib.remedy import actions_of
+from runbooklib.window import seconds_of
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why an action is taken: the bundle whose run proposed it, and the cause that it is for."""
+
+    bundle: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """Somebody's yes to one plan. `until` is aware UTC, for people; what counts is `ends_at` (monotonic)."""
+
+    plan: str
+    by: str
+    until: datetime
+    ends_at: float
+    nonce: str
+    mac: str
+
+
+class Gate:
+    """One process's gate over the ledger in the folder of the evidence."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._key = secrets.token_bytes(32)
+        self._served: set[str] = set()
+
+    def approve(self, seen: Look, *, by: str, typed: str) -> Approval:
+        """The yes of a person who has seen the plan and typed its target's name. Raises ActionError."""
+        _refuse_runs()
+        if not by.strip():
+            raise ActionError("an approval names a person", remedy="give --by NAME")
+        if typed != seen.plan.target:
+            raise ActionError(
+                f"{typed[:80]!r} is not the target", remedy=f"type {seen.plan.target} to approve"
+            )
+        seconds = seconds_of(actions_of(seen.scene).approval)
+        until, ends_at = datetime.now(UTC) + timedelta(seconds=seconds), time.monotonic() + seconds
+        nonce = secrets.token_hex(16)
+        mac = self._mac(seen.plan.digest, by, ends_at, nonce)
+        return Approval(seen.plan.digest, by, until, ends_at, nonce, mac)
+
+    def _mac(self, plan: str, by: str, ends_at: float, nonce: str) -> str:
+        said = json.dumps([plan, by, ends_at, nonce]).encode()
+        return hmac.new(self._key, said, hashlib.sha256).hexdigest()
+
+    def perform(self, plan: Plan, approval: Approval, reason: Reason, *, without_capture: str = "") -> Deed:
+        """Do what was approved, once, if everything is still as it was seen.
+
+        `without_capture`: why it is done although what it destroys could not be saved. Raises ActionError;
+        what was refused and what failed is in the ledger then.
+        """
+        deed = _deed(plan, approval, reason)
+        try:
+            _refuse_runs()
+            self._refuse(plan, approval)
+            now = look(plan)
+            deed = replace(deed, evidence=self._captured(now, deed, without_capture).name)
+            self._intend(now, deed)
+        except RunbookError as error:
+            self.refused(deed, error)
+            raise
+        return self._do(now, deed)
+
+    def refused(self, deed: Deed, error: RunbookError) -> None:
+        """Write down that it was refused. Raises ActionError."""
+        told = Redactor(settings.environment_secrets()).text(str(error), Depth.SECRETS)
+        with _book(self._folder) as book:
+            book.append("refused", {**_line(deed), "told": told})
+
+    def _refuse(self, plan: Plan, approval: Approval) -> None:
+        """Raises ActionError for an approval that is not for this plan, or not any more."""
+        mac = self._mac(approval.plan, approval.by, approval.ends_at, approval.nonce)
+        if not hmac.compare_digest(mac, approval.mac):
+            raise ActionError("this approval was not given here", remedy="approve it again")
+        if approval.plan != plan.digest:
+            raise ActionError("the approval is for another plan", remedy="approve this one")
+        if time.monotonic() > approval.ends_at:
+            raise ActionError(
+                f"the approval expired at {approval.until:%H:%M:%S} UTC", remedy="look again, and approve"
+            )
+        if approval.nonce in self._served:
+            raise ActionError("the approval has been used", remedy="an approval serves once")
+        self._served.add(approval.nonce)
+
+    def _captured(self, now: Look, deed: Deed, without: str) -> Path:
+        """The bundle of what the action would destroy. Raises ActionError where it could not be read."""
+        parts = capture.capture(now.scene)
+        lost = capture.missing(parts, REMEDIES[now.plan.action].destroys, now.scene)
+        if lost and not without:
+            raise ActionError(
+                f"what this would destroy cannot be saved first: {lost[0]}",
+                remedy="mend that, or take it upon yourself: --without-capture REASON",
+            )
+        record = Record()
+        record.say(f"# Before an action\n\nWhat was known before `{now.plan.action}`.")
+        facts = {"action": deed.action, "target": deed.target, "approved by": deed.by, "why": deed.why}
+        facts |= {"changes": now.proposal.effect, "loses": now.proposal.loses, "undo": now.proposal.undo}
+        if lost:
+            facts["not saved"] = f"{'; '.join(lost)}. {deed.by}: {without}"
+        record.tell("The action", facts)
+        record.show("the plan", now.proposal.command, more={ACTION_MIME: now.plan.as_dict()})
+        record.keep(parts)
+        record.recording(now.tape.take_recorded())
+        kind = {"kind": "action", "alert": deed.alert, "deed": deed.id, "plan": deed.plan}
+        try:
+            return record.seal(self._folder, f"action-{deed.action}", deed.service, deed.at, kind)
+        except EvidenceError as error:
+            raise ActionError(f"what this would destroy cannot be kept: {error}") from None
+
+    def _intend(self, now: Look, deed: Deed) -> None:
+        """Write the intent, if the limits let it be. Raises ActionError."""
+        limits = actions_of(now.scene)
+        with _book(self._folder) as book:
+            if why := actionledger.stopped(self._folder):
+                raise ActionError(
+                    f"all actions are stopped: {why}",
+                    remedy=f"remove {actionledger.STOP_FILE} from the evidence when that is over",
+                )
+            told = actionledger.refusal(
+                book.deeds,
+                deed,
+                cooldown_seconds=seconds_of(limits.cooldown),
+                most_per_hour=limits.most_per_hour,
+            )
+            if told:
+                raise ActionError(told)
+            book.append("intent", _line(deed))
+
+    def _do(self, now: Look, deed: Deed) -> Deed:
+        try:
+            told = REMEDIES[now.plan.action].perform(now.scene, now.plan)
+        except RunbookError as error:
+            is_known = getattr(error, "is_outcome_known", True)
+            outcome = "failed" if is_known else actionledger.UNKNOWN
+            self._end(replace(deed, outcome=outcome, told=str(error)), now)
+            raise error if isinstance(error, ActionError) else ActionError(str(error)) from error
+        return self._end(replace(deed, outcome="done", told=told), now)
+
+    def _end(self, deed: Deed, now: Look) -> Deed:
+        deed = replace(deed, told=now.tape.redactor.text(deed.told, Depth.SECRETS))
+        with _book(self._folder) as book:
+            book.append("outcome", {"id": deed.id, "outcome": deed.outcome, "told": deed.told})
+        return deed
+
+
+def _refuse_runs() -> None:
+    if is_within_a_run():
+        raise ActionError(
+            "a headless run can only propose", remedy="approve it in a terminal: runbook approve BUNDLE"
+        )
+
+
+@contextmanager
+def _book(folder: Path) -> Iterator[Book]:
+    """The ledger, held. Raises ActionError where it cannot be written: then nothing may be done."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with actionledger.held(folder) as book:
+            yield book
+    except (OSError, ValueError) as error:
+        raise ActionError(
+            f"the ledger of actions cannot be written: {error}", remedy=f"see {folder}"
+        ) from None
+
+
+def _deed(plan: Plan, approval: Approval, reason: Reason) -> Deed:
+    return Deed(
+        id=secrets.token_hex(8),
+        at=datetime.now(UTC),
+        by=approval.by,
+        host="",
+        action=plan.action,
+        target=plan.target,
+        environment=plan.environment,
+        service=plan.service,
+        alert=plan.alert,
+        why=reason.cause,
+        plan=plan.digest,
+        evidence="",
+        nonce=approval.nonce,
+        proposed_in=reason.bundle,
+    )
+
+
+def _line(deed: Deed) -> dict[str, Any]:
+    texts = "id by action target environment service alert why plan evidence nonce proposed_in"
+    return {name: getattr(deed, name) for name in texts.split()}

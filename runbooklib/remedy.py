@@ -1,0 +1,118 @@
+"""A remedy: how it is worded for a person, on what exactly it would act, what it destroys, how it is done.
+
+`@remedy(…)` makes one of the function that words the proposal. Called with a scene, as `propose` does, it
+only looks. Whether it may act, and whether the target is still the one that was seen, is for the gate.
+"""
+
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import update_wrapper
+from typing import Any, TypeVar
+
+from runbooklib.errors import ActionError, NotConfiguredError, NotRecordedError, SourceError
+from runbooklib.plans import Plan, Proposal
+from runbooklib.scene import Scene
+from runbooklib.target import Actions
+
+System = TypeVar("System")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The target of an action as it is now: its name, and what tells it from what may take its place."""
+
+    target: str
+    identity: Mapping[str, Any]
+
+
+class Remedy:
+    """An action that can be approved. `destroys` names the systems whose state is lost by it.
+
+    `identify(scene, **parameters)` looks at the target; it raises ActionError where the action must never be
+    done. `perform(scene, plan)` does it, and says what was done; `is_same(then, now)` compares identities.
+    `instructs(scene, plan)`: what is to be done afterwards so that it lasts.
+    """
+
+    __name__: str
+
+    def __init__(
+        self,
+        word: Callable[..., Proposal],
+        *,
+        identify: Callable[..., Seen],
+        perform: Callable[[Scene, Plan], str],
+        destroys: frozenset[str],
+        is_same: Callable[[Mapping[str, Any], Mapping[str, Any]], bool],
+    ) -> None:
+        self._word, self._identify = word, identify
+        self.perform, self.destroys, self._is_same = perform, destroys, is_same
+        update_wrapper(self, word)
+
+    def __call__(self, scene: Scene, **parameters: Any) -> Proposal:
+        """The proposal; with a plan where the site lets actions act, and its target could be looked at."""
+        proposal = self._word(scene, **parameters)
+        if scene.target.environment.actions is None or not scene.window.is_live:
+            return proposal
+        try:
+            plan = self.plan(scene, parameters)
+        except NotRecordedError:
+            return proposal  # a recording of a version that did not look yet
+        except (SourceError, ActionError) as error:
+            return replace(proposal, blocked=str(error))
+        return replace(proposal, plan=plan)
+
+    def plan(self, scene: Scene, parameters: Mapping[str, Any]) -> Plan:
+        """The plan, by the target as it is now. Raises SourceError, ActionError."""
+        seen = self._identify(scene, **parameters)
+        return Plan(
+            action=self.__name__,
+            parameters=dict(parameters),
+            alert=scene.alert,
+            service=scene.target.service_name,
+            environment=scene.target.environment_name,
+            target=seen.target,
+            identity=seen.identity,
+        )
+
+    def has_changed(self, then: Plan, now: Plan) -> bool:
+        """Whether the target is another one than it was when the plan was made."""
+        return then.target != now.target or not self._is_same(then.identity, now.identity)
+
+
+def remedy(
+    *,
+    identify: Callable[..., Seen],
+    perform: Callable[[Scene, Plan], str],
+    destroys: tuple[str, ...] = (),
+    is_same: Callable[[Mapping[str, Any], Mapping[str, Any]], bool] = operator.eq,
+) -> Callable[[Callable[..., Proposal]], Remedy]:
+    """Make a Remedy of the function that words its proposal."""
+
+    def made(word: Callable[..., Proposal]) -> Remedy:
+        return Remedy(word, identify=identify, perform=perform, destroys=frozenset(destroys), is_same=is_same)
+
+    return made
+
+
+def actions_of(scene: Scene) -> Actions:
+    """What may be changed at this site. Raises NotConfiguredError."""
+    actions = scene.target.environment.actions
+    if actions is None:
+        raise NotConfiguredError(
+            "no action may be taken here",
+            system="actions",
+            remedy="add `actions` to the environment's file",
+        )
+    return actions
+
+
+def may_write(system: System | None, name: str) -> System:
+    """The system that actions may write to. Raises NotConfiguredError."""
+    if system is None:
+        raise NotConfiguredError(
+            "actions may not write to it",
+            system=name,
+            remedy=f"add actions.{name} to the environment's file",
+        )
+    return system
