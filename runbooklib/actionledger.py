@@ -60,6 +60,11 @@ class Book:
         self._file, self.lines, self._previous = file, lines, previous
 
     @property
+    def head(self) -> str:
+        """The hash of the last line."""
+        return self._previous
+
+    @property
     def deeds(self) -> list[Deed]:
         """What was done so far."""
         return deeds_of(self.lines)
@@ -117,6 +122,13 @@ def read(folder: Path) -> tuple[list[dict[str, Any]], str]:
     """The lines as far as the chain holds, and what is wrong with the next one. Raises OSError."""
     path = folder / FILE
     return journal.parse(path.read_bytes(), FILE) if path.exists() else ([], "")
+
+
+def head_of(folder: Path) -> str:
+    """The hash of the last whole line; empty where there is none. Raises OSError."""
+    path = folder / FILE
+    stored = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    return hashlib.sha256(stored[-1] + b"\n").hexdigest() if stored else ""
 
 
 def deeds_of(lines: Iterable[Mapping[str, Any]]) -> list[Deed]:

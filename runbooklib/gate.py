@@ -28,6 +28,8 @@ from runbooklib.redact import Depth, Redactor
 from runbooklib.remedy import actions_of
 from runbooklib.window import seconds_of
 
+_MOST_NAME = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Reason:
@@ -50,18 +52,26 @@ class Approval:
 
 
 class Gate:
-    """One process's gate over the ledger in the folder of the evidence."""
+    """One process's gate for what one person does for one reason; `folder` is that of the evidence.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    Whatever is refused here is in the ledger. Every method raises ActionError.
+    """
+
+    def __init__(self, folder: Path, by: str, reason: Reason) -> None:
+        if not by.strip():
+            raise ActionError("an approval names a person", remedy="give --by NAME")
+        self._folder, self._by, self._reason = folder, by.strip()[:_MOST_NAME], reason
         self._key = secrets.token_bytes(32)
         self._served: set[str] = set()
 
-    def approve(self, seen: Look, *, by: str, typed: str) -> Approval:
-        """The yes of a person who has seen the plan and typed its target's name. Raises ActionError."""
-        _refuse_runs()
-        if not by.strip():
-            raise ActionError("an approval names a person", remedy="give --by NAME")
+    def look(self, plan: Plan) -> Look:
+        """Look at the plan's target, for a person to see."""
+        with self._refusing(self._deed(plan)):
+            _refuse_runs()
+            return look(plan)
+
+    def approve(self, seen: Look, typed: str) -> Approval:
+        """The yes of the person who has seen the plan and typed its target's name."""
         if typed != seen.plan.target:
             raise ActionError(
                 f"{typed[:80]!r} is not the target", remedy=f"type {seen.plan.target} to approve"
@@ -69,40 +79,58 @@ class Gate:
         seconds = seconds_of(actions_of(seen.scene).approval)
         until, ends_at = datetime.now(UTC) + timedelta(seconds=seconds), time.monotonic() + seconds
         nonce = secrets.token_hex(16)
-        mac = self._mac(seen.plan.digest, by, ends_at, nonce)
-        return Approval(seen.plan.digest, by, until, ends_at, nonce, mac)
+        mac = self._mac(seen.plan.digest, ends_at, nonce)
+        return Approval(seen.plan.digest, self._by, until, ends_at, nonce, mac)
 
-    def _mac(self, plan: str, by: str, ends_at: float, nonce: str) -> str:
-        said = json.dumps([plan, by, ends_at, nonce]).encode()
+    def _mac(self, plan: str, ends_at: float, nonce: str) -> str:
+        said = json.dumps([plan, self._by, ends_at, nonce]).encode()
         return hmac.new(self._key, said, hashlib.sha256).hexdigest()
 
-    def perform(self, plan: Plan, approval: Approval, reason: Reason, *, without_capture: str = "") -> Deed:
+    def perform(self, plan: Plan, approval: Approval, *, without_capture: str = "") -> Deed:
         """Do what was approved, once, if everything is still as it was seen.
 
-        `without_capture`: why it is done although what it destroys could not be saved. Raises ActionError;
-        what was refused and what failed is in the ledger then.
+        `without_capture`: why it is done although what it destroys could not be saved.
         """
-        deed = _deed(plan, approval, reason)
-        try:
+        deed = replace(self._deed(plan), nonce=approval.nonce)
+        with self._refusing(deed):
             _refuse_runs()
             self._refuse(plan, approval)
             now = look(plan)
             deed = replace(deed, evidence=self._captured(now, deed, without_capture).name)
             self._intend(now, deed)
-        except RunbookError as error:
-            self.refused(deed, error)
-            raise
         return self._do(now, deed)
 
-    def refused(self, deed: Deed, error: RunbookError) -> None:
-        """Write down that it was refused. Raises ActionError."""
-        told = Redactor(settings.environment_secrets()).text(str(error), Depth.SECRETS)
-        with _book(self._folder) as book:
-            book.append("refused", {**_line(deed), "told": told})
+    def _deed(self, plan: Plan) -> Deed:
+        return Deed(
+            id=secrets.token_hex(8),
+            at=datetime.now(UTC),
+            by=self._by,
+            host="",
+            action=plan.action,
+            target=plan.target,
+            environment=plan.environment,
+            service=plan.service,
+            alert=plan.alert,
+            why=self._reason.cause,
+            plan=plan.digest,
+            evidence="",
+            proposed_in=self._reason.bundle,
+        )
+
+    @contextmanager
+    def _refusing(self, deed: Deed) -> Iterator[None]:
+        """What is refused in here is written down."""
+        try:
+            yield
+        except RunbookError as error:
+            told = Redactor(settings.environment_secrets()).text(str(error), Depth.SECRETS)
+            with _book(self._folder) as book:
+                book.append("refused", {**_line(deed), "told": told})
+            raise
 
     def _refuse(self, plan: Plan, approval: Approval) -> None:
         """Raises ActionError for an approval that is not for this plan, or not any more."""
-        mac = self._mac(approval.plan, approval.by, approval.ends_at, approval.nonce)
+        mac = self._mac(approval.plan, approval.ends_at, approval.nonce)
         if not hmac.compare_digest(mac, approval.mac):
             raise ActionError("this approval was not given here", remedy="approve it again")
         if approval.plan != plan.digest:
@@ -194,25 +222,6 @@ def _book(folder: Path) -> Iterator[Book]:
         raise ActionError(
             f"the ledger of actions cannot be written: {error}", remedy=f"see {folder}"
         ) from None
-
-
-def _deed(plan: Plan, approval: Approval, reason: Reason) -> Deed:
-    return Deed(
-        id=secrets.token_hex(8),
-        at=datetime.now(UTC),
-        by=approval.by,
-        host="",
-        action=plan.action,
-        target=plan.target,
-        environment=plan.environment,
-        service=plan.service,
-        alert=plan.alert,
-        why=reason.cause,
-        plan=plan.digest,
-        evidence="",
-        nonce=approval.nonce,
-        proposed_in=reason.bundle,
-    )
 
 
 def _line(deed: Deed) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from runbooklib import ledger, signature
+from runbooklib import actionledger, ledger, signature
 
 FILE = "manifest.json"
 VERSION = 1
@@ -131,6 +131,30 @@ def verify_folder(folder: Path) -> list[str]:
     for bundle in bundles(folder):
         is_link = bundle.is_symlink()
         wrong += [f"{bundle.name}: is a link"] if is_link else verify_bundle(bundle)
+    return [*wrong, *_against_actions(folder)]
+
+
+def _against_actions(folder: Path) -> list[str]:
+    """Whether the ledger of actions is whole, and knows of every bundle that speaks of one."""
+    try:
+        lines, broken = actionledger.read(folder)
+        deeds = {str(line.get("id")): line for line in lines}
+        captured = [str(line["evidence"]) for line in lines if line["kind"] == "intent"]
+    except (OSError, KeyError, TypeError) as error:
+        return [f"{actionledger.FILE}: was changed: it cannot be read ({error})"]
+    heads = {str(line["previous"]) for line in lines} | {actionledger.head_of(folder)}
+    wrong = [broken] if broken else []
+    wrong += [
+        f"{name}: is gone, and {actionledger.FILE} knows it"
+        for name in captured
+        if not (folder / Path(name).name).is_dir()
+    ]
+    for bundle in bundles(folder):
+        about = whole(bundle) or {}
+        if about.get("kind") == "action" and about.get("deed") not in deeds:
+            wrong.append(f"{actionledger.FILE}: the line of {bundle.name} is gone")
+        if about.get("actions_head") and about["actions_head"] not in heads:
+            wrong.append(f"{actionledger.FILE}: was changed: it is not what {bundle.name} saw")
     return wrong
 
 

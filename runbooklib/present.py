@@ -25,9 +25,10 @@ _SHOWN_CHARACTERS = 60
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A plan as it is now, what it would do, and by what it was looked at."""
+    """A plan, its target as it is now, what it would do, and by what it was looked at."""
 
     plan: Plan
+    now: Plan
     proposal: Proposal
     scene: Scene
     tape: Tape
@@ -38,10 +39,9 @@ def scene_of(alert: str, environment: str, service: str) -> tuple[Scene, Tape]:
     target = settings.read_target(environment, service)
     known = [*settings.secrets_of(target), *settings.operator_secrets_of(target)]
     tape = Tape(Redactor([*known, *settings.environment_secrets()]))
+    timing = target.timing
     window = Window.open(
-        opened_at=datetime.now(UTC),
-        lookback=target.timing.lookback,
-        scrape_interval=target.timing.scrape_interval,
+        opened_at=datetime.now(UTC), lookback=timing.lookback, scrape_interval=timing.scrape_interval
     )
     return Scene(alert, target, window, Sources(target, tape)).by_their_clock(), tape
 
@@ -66,7 +66,7 @@ def look(plan: Plan) -> Look:
             f"{plan.target} is not what it was when this was proposed: {_differences(plan, now)}",
             remedy="run the runbook again, and approve what it proposes then",
         )
-    return Look(now, proposal, scene, tape)
+    return Look(plan, now, proposal, scene, tape)
 
 
 def _differences(then: Plan, now: Plan) -> str:

@@ -31,7 +31,7 @@ class Remedy:
 
     `identify(scene, **parameters)` looks at the target; it raises ActionError where the action must never be
     done. `perform(scene, plan)` does it, and says what was done; `is_same(then, now)` compares identities.
-    `instructs(scene, plan)`: what is to be done afterwards so that it lasts.
+    What `mends` is followed by a look at whether it did.
     """
 
     __name__: str
@@ -44,9 +44,11 @@ class Remedy:
         perform: Callable[[Scene, Plan], str],
         destroys: frozenset[str],
         is_same: Callable[[Mapping[str, Any], Mapping[str, Any]], bool],
+        mends: bool,
     ) -> None:
         self._word, self._identify = word, identify
         self.perform, self.destroys, self._is_same = perform, destroys, is_same
+        self.mends = mends
         update_wrapper(self, word)
 
     def __call__(self, scene: Scene, **parameters: Any) -> Proposal:
@@ -86,11 +88,19 @@ def remedy(
     perform: Callable[[Scene, Plan], str],
     destroys: tuple[str, ...] = (),
     is_same: Callable[[Mapping[str, Any], Mapping[str, Any]], bool] = operator.eq,
+    mends: bool = True,
 ) -> Callable[[Callable[..., Proposal]], Remedy]:
     """Make a Remedy of the function that words its proposal."""
 
     def made(word: Callable[..., Proposal]) -> Remedy:
-        return Remedy(word, identify=identify, perform=perform, destroys=frozenset(destroys), is_same=is_same)
+        return Remedy(
+            word,
+            identify=identify,
+            perform=perform,
+            destroys=frozenset(destroys),
+            is_same=is_same,
+            mends=mends,
+        )
 
     return made
 

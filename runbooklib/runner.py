@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from runbooklib import settings, unfinished
+from runbooklib import manifest, settings, unfinished
 from runbooklib.account import Step, StepStatus
 from runbooklib.deadlines import Deadlines
 from runbooklib.errors import EvidenceError, SettingsError
@@ -69,7 +69,8 @@ def run(
     deadlines: Deadlines | None = None,
 ) -> Run:
     """Run the notebook headlessly and keep it as evidence in the bundle. Raises EvidenceError."""
-    about = {"kind": "run", "alert": runbook.alert, "parameters": dict(values)}
+    about: dict[str, Any] = {"kind": "run", "alert": runbook.alert, "parameters": dict(values)}
+    about["runbook_sha256"] = manifest.sha256(runbook.notebook)
     kernel = {EVIDENCE_VARIABLE: str(bundle.output.absolute())}
     return execute(
         runbook.notebook,

@@ -5,7 +5,7 @@ through the same tape.
 """
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 
 from runbooklib.clocks import LEAST_SECONDS, skew_by_docker, skew_by_http
@@ -21,7 +21,7 @@ from runbooklib.sources.prometheus import Prometheus
 from runbooklib.sources.web import Web
 from runbooklib.tape import DEADLINE_SECONDS, Tape, side_by_side
 from runbooklib.target import Service, Target, Timing
-from runbooklib.window import Window
+from runbooklib.window import Window, seconds_of
 
 
 class Sources:
@@ -205,6 +205,17 @@ class Scene:
             return self
         self.sources.compare_clocks(skew)
         return replace(self, window=self.window.by_clock(skew))
+
+    def anew(self, tape: Tape, *, at_least_seconds: float = 0.0) -> "Scene":
+        """The same place now, asked over another tape; its window is at least so long."""
+        lookback = max(seconds_of(self.timing.lookback), at_least_seconds)
+        window = Window.open(
+            opened_at=datetime.now(UTC),
+            lookback=f"{lookback:.0f}s",
+            scrape_interval=self.timing.scrape_interval,
+        )
+        sources = Sources(self.target, tape)
+        return replace(self, window=window, sources=sources).by_their_clock()
 
     def need_live(self, system: str) -> None:
         """Raises StaleError where the window lies in the past, and the system only knows the present."""

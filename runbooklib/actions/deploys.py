@@ -101,7 +101,7 @@ def _revert(scene: Scene, plan: Plan) -> str:
     return f"{branch} holds {made[:12]}, which takes {revision[:12]} back: look at it, push and deploy it"
 
 
-@remedy(identify=_revertible, perform=_revert)
+@remedy(identify=_revertible, perform=_revert, mends=False)
 def revert_commit(scene: Scene) -> Proposal:
     """Take the commit back in the repository."""
     last = scene.sources.git.last_deployment(scene.window.end)

@@ -96,7 +96,7 @@ def _id(answer: Any, about: dict[str, Any]) -> str:
     return str(found.get("silenceID", "?")) if isinstance(found, dict) else "?"
 
 
-@remedy(identify=_firing, perform=_silence)
+@remedy(identify=_firing, perform=_silence, mends=False)
 def silence_alert(scene: Scene, *, duration: str = "1h") -> Proposal:
     """Silence the alert for a time, while somebody works on it."""
     _seconds(duration)

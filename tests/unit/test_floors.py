@@ -40,7 +40,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("7, gable", "history record witness"),
     ("7, chimney", "engine"),
     ("8", "present runner scaffold seal session upload"),
-    ("8, upstairs", "batch gate recover replay"),
+    ("8, upstairs", "batch certificate gate recover replay"),
     ("9", "extension notebook webhook"),
     ("9, upstairs", "lint"),
     ("9, on top", "cli"),
