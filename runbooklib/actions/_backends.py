@@ -34,6 +34,10 @@ from pg_stat_activity a left join pg_roles r on r.oid = a.usesysid where a.pid =
 """
 
 
+# Of a session that a role may not see, it is told neither the kind nor the beginning.
+_HIDDEN = "select count(*) from pg_stat_activity where pid = any(%s) and backend_start is null"
+
+
 def why_not(scene: Scene, pid: int) -> str:
     """Why the session of that pid must never be ended, as the reading role sees it; empty where it may be.
 
@@ -74,9 +78,13 @@ def signal(scene: Scene, function: str, sessions: Sequence[Session], condition: 
     with closing(connection):
         try:
             rows = connection.execute(query.encode(), (pids, starts)).fetchall()
+            hidden = connection.execute(_HIDDEN, (pids,)).fetchone()
         except psycopg.Error as error:
             told = error.diag.message_primary or "the connection was lost"
             is_known = error.sqlstate is not None
             remedy = "grant the role pg_signal_backend" if error.sqlstate == "42501" else ""
             raise ActionError(told, **about, remedy=remedy, is_outcome_known=is_known) from None
+    if hidden and hidden[0]:
+        told = "the operator may not see these sessions"
+        raise ActionError(told, **about, remedy="grant its role pg_monitor and pg_signal_backend")
     return [int(pid) for pid, was_hit in rows if was_hit]

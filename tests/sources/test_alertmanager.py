@@ -1,5 +1,4 @@
 import json
-import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,46 +15,17 @@ from runbooklib.errors import (
 )
 from runbooklib.sources.alertmanager import Alertmanager
 from runbooklib.tape import Tape, pack, unpack
-from tests.sources.servers import page, program, running
+from tests.sources.alertmanagers import BEGUN, alert, own_alertmanager, post
+from tests.sources.servers import page, running
 from tests.sources.standin import Behaviour, answer, black_hole, closed_port, seconds_taken, standin
 
 STRANGE = 'quote " backslash \\ comma, {brace} = and\nline'
-BEGUN = datetime(2026, 1, 15, 3, 12, 0, 123_000, tzinfo=UTC)
-
-
-def post(url: str, body: Any) -> None:
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=5):
-        pass
-
-
-def alert(name: str, **labels: str) -> dict[str, Any]:
-    ends_at = datetime.now(UTC) + timedelta(hours=1)
-    told = {"alertname": name, **labels}
-    return {
-        "labels": told,
-        "annotations": {"summary": f"{name} fires"},
-        "startsAt": BEGUN.isoformat(),
-        "endsAt": ends_at.isoformat(),
-    }
 
 
 @pytest.fixture(scope="session")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("alertmanager")
-    (folder / "alertmanager.yml").write_text(
-        "route: {receiver: nobody}\n"
-        "receivers: [{name: nobody}]\n"
-        "inhibit_rules:\n"
-        "- source_matchers: ['severity=critical']\n"
-        "  target_matchers: ['severity=warning']\n"
-        "  equal: [component]\n"
-    )
-    port = closed_port()
-    url = f"http://127.0.0.1:{port}"
-    argv = [program("prometheus-alertmanager"), "--config.file=alertmanager.yml", "--storage.path=data"]
-    argv += [f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address=", "--log.level=warn"]
-    with running(argv, folder, lambda: bool(page(f"{url}/-/ready"))):
+    with own_alertmanager(folder) as url:
         post(
             f"{url}/api/v2/silences",
             {

@@ -1,0 +1,301 @@
+"""Actions on a real Docker engine, through the gate."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from runbooklib import actionledger, manifest
+from runbooklib.actionledger import Deed
+from runbooklib.errors import ActionError
+from runbooklib.gate import Approval
+from runbooklib.plans import Plan
+from tests.notebooks.running import ROOT
+from tests.sources.acting import Acting
+from tests.sources.dockerd import Engine, until_true
+
+MEBIBYTE = 1024 * 1024
+QUICK = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
+
+
+@pytest.fixture
+def container(engine: Engine) -> str:
+    name = engine.run(f"echo began; {QUICK}", mem_limit="64m", memswap_limit="64m")
+    until_true(lambda: b"began" in engine.client.containers.get(name).logs())
+    return name
+
+
+@pytest.fixture
+def site(url: str, container: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Acting:
+    docker = {"docker": {"url": url}}
+    return Acting(
+        tmp_path, monkeypatch, systems=docker, actions={**docker, "cooldown": "1s"}, containers=(container,)
+    )
+
+
+def state(engine: Engine, name: str) -> tuple[str, str]:
+    told = engine.client.api.inspect_container(name)
+    return told["Id"], told["State"]["StartedAt"]
+
+
+def test_a_restart_is_captured_performed_once_and_written_down(
+    engine: Engine, container: str, site: Acting
+) -> None:
+    before = state(engine, container)
+    deed = site.perform(site.plan("restart_container"))
+    now = state(engine, container)
+    assert now[0] == before[0]
+    assert now[1] > before[1]
+    assert (deed.outcome, deed.by, deed.why) == ("done", "Ada", "The process hangs")
+    assert site.deeds == [deed] or site.deeds[0].told == f"restarted {container}"
+    lines, _ = actionledger.read(site.folder)
+    assert [line["kind"] for line in lines] == ["intent", "outcome"]
+    assert "began" in (site.folder / deed.evidence / "notebook.ipynb").read_text()
+    assert manifest.verify_folder(site.folder) == []
+
+
+def test_a_memory_limit_is_raised_and_the_lasting_change_is_told(
+    engine: Engine, container: str, site: Acting
+) -> None:
+    deed = site.perform(site.plan("raise_memory_limit", factor=2.0))
+    assert engine.client.api.inspect_container(container)["HostConfig"]["Memory"] == 128 * MEBIBYTE
+    assert "deploy.resources.limits.memory: 128M" in deed.told
+
+
+@pytest.mark.row("F78")
+def test_a_container_that_was_made_anew_is_not_restarted(
+    engine: Engine, container: str, site: Acting
+) -> None:
+    plan = site.plan("restart_container")
+    gate = site.gate()
+    approval = gate.approve(gate.look(plan), container)
+    engine.remove(container)
+    engine.run(QUICK, container)
+    before = state(engine, container)
+    with pytest.raises(ActionError, match="is not what it was when this was proposed: id was"):
+        gate.perform(plan, approval)
+    assert state(engine, container) == before
+    assert site.outcomes == ["refused"]
+
+
+@pytest.mark.row("F78")
+def test_a_container_that_was_started_anew_meanwhile_is_not_restarted_again(
+    engine: Engine, container: str, site: Acting
+) -> None:
+    plan = site.plan("restart_container")
+    gate = site.gate()
+    approval = gate.approve(gate.look(plan), container)
+    engine.client.containers.get(container).restart(timeout=2)
+    before = state(engine, container)
+    with pytest.raises(ActionError, match="started_at was"):
+        gate.perform(plan, approval)
+    assert state(engine, container) == before
+
+
+@pytest.mark.row("H35")
+def test_a_container_that_the_service_does_not_name_is_refused_and_that_is_recorded(
+    engine: Engine, site: Acting
+) -> None:
+    victim = engine.run(QUICK)
+    before = state(engine, victim)
+    forged = Plan(
+        "restart_container",
+        {"container": victim},
+        "Small",
+        "backend",
+        "site",
+        victim,
+        {"id": before[0], "started_at": before[1]},
+    )
+    with pytest.raises(ActionError, match="is no container of backend"):
+        site.perform(forged)
+    assert state(engine, victim) == before
+    assert [(deed.outcome, deed.target) for deed in site.deeds] == [("refused", victim)]
+
+
+@pytest.mark.row("F79")
+@pytest.mark.parametrize(
+    "case", ["expired", "used twice", "for another plan", "given elsewhere", "stretched"]
+)
+def test_an_approval_serves_once_in_time_for_one_plan_at_one_gate(
+    engine: Engine, container: str, site: Acting, case: str
+) -> None:
+    site.write(cooldown="1s", approval="1s" if case in ("expired", "stretched") else "10m")
+    plan, gate = site.plan("restart_container"), site.gate()
+    approval: Approval = gate.approve(gate.look(plan), container)
+    wanted, plan_now = {
+        "expired": ("the approval expired", plan),
+        "used twice": ("has been used", plan),
+        "for another plan": ("for another plan", site.plan("raise_memory_limit")),
+        "given elsewhere": ("was not given here", plan),
+        "stretched": ("was not given here", plan),
+    }[case]
+    if case == "used twice":
+        gate.perform(plan, approval)
+        plan_now = plan
+    if case == "given elsewhere":
+        gate = site.gate()
+    if case == "stretched":
+        approval = replace(approval, ends_at=approval.ends_at + 600)
+    if case in ("expired", "stretched"):
+        time.sleep(1.1)
+    before = state(engine, container)
+    with pytest.raises(ActionError, match=wanted):
+        gate.perform(plan_now, approval)
+    assert state(engine, container) == before
+    assert site.outcomes[-1] == "refused"
+
+
+@pytest.mark.row("F30")
+def test_two_approvers_at_once_do_it_once(engine: Engine, container: str, site: Acting) -> None:
+    site.write(cooldown="15m")
+    plan = site.plan("restart_container")
+
+    def approve(name: str) -> str:
+        gate = site.gate(name)
+        approval = gate.approve(gate.look(plan), container)
+        try:
+            return gate.perform(plan, approval).outcome
+        except ActionError as error:
+            return str(error)
+
+    since = int(time.time())
+    with ThreadPoolExecutor(2) as pool:
+        told = list(pool.map(approve, ("Ada", "Bob")))
+    assert told.count("done") == 1, told
+    assert sorted(site.outcomes) == ["done", "refused"]
+    until_true(lambda: restarts(engine, container, since) == 1)
+
+
+def restarts(engine: Engine, container: str, since: int) -> int:
+    filters = {"container": container, "event": "restart"}
+    events = engine.client.events(since=since, until=int(time.time()) + 1, decode=True, filters=filters)
+    return len(list(events))
+
+
+def test_a_target_rests_after_an_action_and_an_hour_has_only_so_many(site: Acting) -> None:
+    site.write(cooldown="15m")
+    site.perform(site.plan("restart_container"))
+    with pytest.raises(ActionError, match="the cooldown is 900 s"):
+        site.perform(site.plan("raise_memory_limit"))
+    site.write(cooldown="1s", most_per_hour=1)
+    time.sleep(1.1)
+    with pytest.raises(ActionError, match="1 actions within an hour in site are enough"):
+        site.perform(site.plan("raise_memory_limit"))
+    assert site.outcomes == ["done", "refused", "refused"]
+    assert manifest.verify_folder(site.folder) == []
+
+
+def test_a_stop_file_stops_everything(engine: Engine, container: str, site: Acting) -> None:
+    (site.folder / actionledger.STOP_FILE).write_text("the release freeze\n")
+    before = state(engine, container)
+    with pytest.raises(ActionError, match="all actions are stopped: the release freeze"):
+        site.perform(site.plan("restart_container"))
+    assert state(engine, container) == before
+
+
+def test_what_cannot_be_saved_first_is_not_destroyed_unless_somebody_takes_it_upon_themselves(
+    engine: Engine, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = engine.run(QUICK, log_config={"Type": "none"})
+    docker = {"docker": {"url": url}}
+    actions = {**docker, "cooldown": "1s"}
+    site = Acting(tmp_path, monkeypatch, systems=docker, actions=actions, containers=(name,))
+    before = state(engine, name)
+    with pytest.raises(ActionError, match="cannot be saved first"):
+        site.perform(site.plan("restart_container"))
+    assert state(engine, name) == before
+    deed = site.perform(site.plan("restart_container"), without_capture="it has no log")
+    assert state(engine, name) != before
+    assert "Ada: it has no log" in (site.folder / deed.evidence / "notebook.html").read_text()
+
+
+def test_a_ledger_that_was_changed_lets_nothing_be_done(engine: Engine, container: str, site: Acting) -> None:
+    site.perform(site.plan("restart_container"))
+    book = site.folder / actionledger.FILE
+    book.write_text(book.read_text().replace('"by":"Ada"', '"by":"Eve"', 1))
+    assert any(actionledger.FILE in line for line in manifest.verify_folder(site.folder))
+    before = state(engine, container)
+    with pytest.raises(ActionError, match="was changed, or a line before it is missing"):
+        site.perform(site.plan("raise_memory_limit"))
+    assert state(engine, container) == before
+
+
+_PERFORM = """
+import sys
+from pathlib import Path
+from runbooklib.gate import Gate, Reason
+from runbooklib.plans import Plan
+import json
+plan = Plan.from_dict(json.loads(sys.argv[1]))
+gate = Gate(Path(sys.argv[2]), "Ada", Reason("b", "c"))
+gate.perform(plan, gate.approve(gate.look(plan), plan.target))
+"""
+
+
+def in_a_process(site: Acting, plan: Plan, *before: str) -> "subprocess.Popen[bytes]":
+    argv = [*before, sys.executable, "-c", _PERFORM, json.dumps(plan.as_dict()), str(site.folder)]
+    return subprocess.Popen(argv, cwd=ROOT, env={**os.environ}, stderr=subprocess.PIPE)
+
+
+@pytest.mark.row("F76")
+def test_of_an_action_whose_gate_was_killed_nobody_knows_the_outcome_and_it_is_not_repeated(
+    engine: Engine, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = engine.run("trap '' TERM; while :; do sleep 0.1; done")  # Docker waits ten seconds for it
+    docker = {"docker": {"url": url}}
+    site = Acting(
+        tmp_path, monkeypatch, systems=docker, actions={**docker, "cooldown": "1s"}, containers=(name,)
+    )
+    plan, since = site.plan("restart_container"), int(time.time())
+    with in_a_process(site, plan) as process:
+        until_true(lambda: any(deed.outcome == "unknown" for deed in _deeds(site)), 30)
+        time.sleep(0.5)  # it has been asked for by now
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=10)
+    until_true(lambda: restarts(engine, name, since) == 1, 30)
+    assert site.outcomes == ["unknown"]
+    with pytest.raises(ActionError, match="is not what it was"):
+        site.perform(plan)
+    assert manifest.verify_folder(site.folder) == []
+    time.sleep(1)
+    assert restarts(engine, name, since) == 1
+
+
+def _deeds(site: Acting) -> list[Deed]:
+    return site.deeds if (site.folder / actionledger.FILE).exists() else []
+
+
+@pytest.mark.row("F76")
+@pytest.mark.slow
+def test_wherever_its_gate_is_killed_nothing_is_done_without_an_intent_and_nothing_twice(
+    engine: Engine, container: str, site: Acting
+) -> None:
+    site.write(cooldown="1s", most_per_hour=1000)
+    for number in range(1, 60):
+        plan, since = site.plan("restart_container"), int(time.time())
+        done = restarts(engine, container, since)
+        inject = ("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync")
+        with in_a_process(site, plan, *inject, "-e", f"inject=fsync:signal=SIGKILL:when={number}") as process:
+            process.communicate(timeout=60)
+        begun = [deed for deed in _deeds(site) if deed.plan == plan.digest and deed.outcome != "refused"]
+        time.sleep(1.1)
+        now = restarts(engine, container, since) - done
+        assert now <= len(begun) <= 1
+        if begun and begun[0].outcome == "done":
+            break
+        assert not begun or begun[0].outcome == "unknown"
+        if begun:
+            with pytest.raises(ActionError):
+                site.perform(plan)
+        assert actionledger.read(site.folder)[1] == ""
+    else:
+        pytest.fail("it never came to its end")
+    assert number > 3

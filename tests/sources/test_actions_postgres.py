@@ -1,0 +1,210 @@
+"""Actions on a real PostgreSQL server, through the gate: sessions are ended by pid and beginning."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from runbooklib import manifest, present
+from runbooklib.actions import _backends
+from runbooklib.errors import ActionError
+from tests.sources.acting import Acting
+from tests.sources.postgresql import PASSWORD, Server, connections, own_server
+
+OPERATOR = "operator-pass-55d1"
+
+
+@pytest.fixture(scope="module")
+def busy() -> Iterator[Server]:
+    with own_server(slots=14, app_limit=8) as server:
+        server.do(
+            f"create role runbook_operator login password '{OPERATOR}' in role pg_signal_backend, pg_monitor"
+        )
+        server.do("create role copier login replication password 'copier-pass'")
+        yield server
+
+
+@pytest.fixture
+def site(busy: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Acting:
+    monkeypatch.setenv("READER_PASSWORD", PASSWORD)
+    monkeypatch.setenv("RUNBOOK_OPERATOR_PASSWORD", OPERATOR)
+    operator = {"dsn": busy.dsn("runbook_operator"), "password_env": "RUNBOOK_OPERATOR_PASSWORD"}
+    return Acting(
+        tmp_path,
+        monkeypatch,
+        systems={"postgres": {"dsn": busy.dsn(), "password_env": "READER_PASSWORD"}},
+        actions={"postgres": operator, "cooldown": "1s"},
+    )
+
+
+def is_alive(session: psycopg.Connection[tuple[object, ...]]) -> bool:
+    try:
+        session.execute("select 1")
+    except psycopg.Error:
+        return False
+    return True
+
+
+def began(server: Server, pid: int) -> str:
+    with server.connect() as connection:
+        [moment] = connection.execute(
+            "select backend_start from pg_stat_activity where pid = %s", (pid,)
+        ).fetchone() or [None]
+    return str(getattr(moment, "isoformat", lambda: "")())
+
+
+def test_sessions_idle_in_transaction_are_ended_and_only_those_that_were_seen(
+    busy: Server, site: Acting
+) -> None:
+    with connections(busy, 3) as (first, second, working), connections(busy, 1) as (late,):
+        for one in (first, second):
+            one.execute("select 1")
+        working.execute("select 1")
+        working.commit()
+        time.sleep(1.2)
+        plan = site.plan("terminate_idle_transactions", older_than="1s")
+        gate = site.gate()
+        approval = gate.approve(gate.look(plan), "postgres")
+        late.execute("select 1")
+        second.rollback()
+        time.sleep(1.2)
+        deed = gate.perform(plan, approval)
+        assert f"ended 1 sessions (pids {first.info.backend_pid}); 1 had ended, went on" in deed.told
+        assert [is_alive(one) for one in (first, second, working, late)] == [False, True, True, True]
+    captured = (site.folder / deed.evidence / "notebook.ipynb").read_text()
+    assert str(first.info.backend_pid) in captured
+    assert OPERATOR not in captured
+    assert manifest.verify_folder(site.folder) == []
+
+
+@pytest.mark.usefixtures("site")
+def test_where_nothing_is_idle_for_long_there_is_no_plan() -> None:
+    scene, _ = present.scene_of("Small", "site", "backend")
+    proposal = present.REMEDIES["terminate_idle_transactions"](scene, older_than="1h")
+    assert proposal.plan is None
+    assert proposal.blocked == "no session is idle in transaction for more than 1h"
+    assert proposal.command.startswith("psql -c")
+
+
+def test_one_session_is_ended_by_pid_and_beginning(busy: Server, site: Acting) -> None:
+    with connections(busy, 2) as (one, other):
+        pid = one.info.backend_pid
+        deed = site.perform(site.plan("end_session", pid=pid))
+        assert deed.told == f"ended the session with pid {pid}"
+        assert [is_alive(one), is_alive(other)] == [False, True]
+
+
+def test_a_query_is_cancelled_and_its_session_goes_on(busy: Server, site: Acting) -> None:
+    with connections(busy, 1) as (one,):
+        ended: list[str] = []
+
+        def sleep() -> None:
+            try:
+                one.execute("select pg_sleep(30)")
+            except psycopg.Error as error:
+                ended.append(error.sqlstate or "")
+                one.rollback()
+
+        thread = threading.Thread(target=sleep)
+        thread.start()
+        time.sleep(0.3)
+        deed = site.perform(site.plan("cancel_query", pid=one.info.backend_pid))
+        thread.join(10)
+        assert ended == ["57014"]
+        assert deed.told == f"cancelled the query of pid {one.info.backend_pid}"
+        assert is_alive(one)
+
+
+@contextlib.contextmanager
+def protected(server: Server, kind: str) -> Iterator[int]:
+    """The pid of a session that must never be ended."""
+    with contextlib.ExitStack() as stack:
+        where = f"host=127.0.0.1 port={server.port} dbname=postgres"
+        if kind == "autovacuum":
+            with server.connect() as connection:
+                found = connection.execute(
+                    "select pid from pg_stat_activity where backend_type = 'autovacuum launcher'"
+                ).fetchone()
+            assert found is not None
+            yield int(str(found[0]))
+            return
+        user, password, more = {
+            "superuser": ("postgres", "super", ""),
+            "walsender": ("copier", "copier-pass", " replication=true"),
+            "our own": ("runbook_operator", OPERATOR, " application_name=runbooklib"),
+        }[kind]
+        session = psycopg.connect(f"{where} user={user}{more}", password=password, autocommit=True)
+        stack.enter_context(contextlib.closing(session))
+        yield session.info.backend_pid
+        assert session.closed is False
+        assert not session.broken
+
+
+@pytest.mark.row("H32")
+@pytest.mark.parametrize("kind", ["superuser", "walsender", "autovacuum", "our own"])
+@pytest.mark.parametrize("action", ["end_session", "cancel_query"])
+def test_what_must_never_be_ended_is_refused(busy: Server, site: Acting, kind: str, action: str) -> None:
+    with protected(busy, kind) as pid:
+        with pytest.raises(ActionError, match="and is never ended"):
+            site.plan(action, pid=pid)
+        # A forged plan is refused too, and so is a signal by the statement itself.
+        with pytest.raises(ActionError, match="and is never ended"):
+            site.perform(site.forged(action, str(pid), pid=pid))
+        scene, _ = present.scene_of("Small", "site", "backend")
+        hit = _backends.signal(scene, "pg_terminate_backend", [(pid, began(busy, pid))])
+        assert hit == []
+        assert began(busy, pid)
+    assert site.outcomes == ["refused"]
+
+
+@pytest.mark.row("H32", "F78")
+def test_a_pid_that_is_another_session_by_now_is_left_alone(busy: Server, site: Acting) -> None:
+    with connections(busy, 1) as (one,):
+        pid = one.info.backend_pid
+        plan = site.plan("end_session", pid=pid)
+        [[_, start]] = plan.identity["sessions"]
+        older = start.replace("20", "19", 1)
+        recycled = replace(plan, identity={**plan.identity, "sessions": [[pid, older]]})
+        gate = site.gate()
+        with pytest.raises(ActionError, match="is not what it was"):
+            gate.look(recycled)
+        scene, _ = present.scene_of("Small", "site", "backend")
+        assert _backends.signal(scene, "pg_terminate_backend", [(pid, older)]) == []
+        assert is_alive(one)
+    with pytest.raises(ActionError, match="there is no session with pid"):
+        site.perform(plan)
+    assert site.outcomes == ["refused", "refused"]
+
+
+def test_without_the_right_to_signal_it_fails_and_says_what_to_grant(busy: Server, site: Acting) -> None:
+    site.write(postgres={"dsn": busy.dsn("nobody_special"), "password_env": "RUNBOOK_OPERATOR_NOBODY"})
+    with pytest.MonkeyPatch.context() as patch, connections(busy, 1) as (one,):
+        patch.setenv("RUNBOOK_OPERATOR_NOBODY", "nobody-pass")
+        with pytest.raises(ActionError, match=r"may not see these sessions \(grant its role pg_monitor"):
+            site.perform(site.plan("end_session", pid=one.info.backend_pid))
+        busy.do("grant pg_monitor to nobody_special")
+        try:
+            time.sleep(1.1)
+            with pytest.raises(ActionError, match=r"must be a member of .*grant the role pg_signal_backend"):
+                site.perform(site.plan("cancel_query", pid=one.info.backend_pid))
+        finally:
+            busy.do("revoke pg_monitor from nobody_special")
+        assert is_alive(one)
+    assert site.outcomes == ["failed", "failed"]
+
+
+def test_a_wrong_password_of_the_operator_is_told_and_not_shown(
+    busy: Server, site: Acting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNBOOK_OPERATOR_PASSWORD", "wrong-operator-password")
+    with connections(busy, 1) as (one,):
+        with pytest.raises(ActionError, match="the operator cannot connect") as caught:
+            site.perform(site.plan("end_session", pid=one.info.backend_pid))
+        assert "wrong-operator-password" not in str(caught.value)
+        assert is_alive(one)
+    assert site.outcomes == ["failed"]

@@ -1,0 +1,299 @@
+"""Actions on what a site has: a rollback script, settings, a clone, Alertmanager; through the gate."""
+
+import stat
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from runbooklib import manifest, present
+from runbooklib.errors import ActionError
+from runbooklib.sources.alertmanager import Alertmanager
+from runbooklib.tape import Tape
+from tests.sources.acting import Acting
+from tests.sources.alertmanagers import alert, own_alertmanager, post
+from tests.sources.test_git import Repository
+
+SCRIPT = '#!/bin/sh\necho "$@" >> "$(dirname "$0")/ran"\necho "deployed $1"\n'
+
+
+def script(path: Path, text: str = SCRIPT) -> Path:
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    repository = Repository(tmp_path / "clone")
+    now = datetime.now(UTC) - timedelta(minutes=30)
+    for number in (1, 2, 3):
+        repository.commit(f"release {number}", {b"a.txt": f"{number}\n".encode()}, at=now)
+        repository.deploy(number, at=now + timedelta(minutes=number))
+    return repository
+
+
+@pytest.fixture
+def site(repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Acting:
+    rollback = {"command": [str(script(tmp_path / "rollback.sh")), "{revision}", "; rm -rf $(pwd)"]}
+    return Acting(
+        tmp_path,
+        monkeypatch,
+        systems={"git": {"repository": str(repository.path)}},
+        actions={"rollback": rollback, "revert": True, "cooldown": "1s"},
+    )
+
+
+def ran(tmp_path: Path) -> list[str]:
+    path = tmp_path / "ran"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.mark.row("H47")
+def test_a_rollback_runs_the_script_once_with_words_and_no_shell(
+    repository: Repository, site: Acting, tmp_path: Path
+) -> None:
+    before = repository.git("rev-parse", "deploy/2^{commit}")
+    plan = site.plan("roll_back")
+    assert plan.target == before[:8]
+    deed = site.perform(plan)
+    assert deed.told == f"rolled back to {before[:12]}: deployed {before}"
+    assert ran(tmp_path) == [f"{before} ; rm -rf $(pwd)"]
+    assert manifest.verify_folder(site.folder) == []
+
+
+def test_a_rollback_goes_to_a_named_deployment(repository: Repository, site: Acting, tmp_path: Path) -> None:
+    first = repository.git("rev-parse", "deploy/1^{commit}")
+    site.perform(site.plan("roll_back", to="deploy/1"))
+    assert ran(tmp_path)[-1].startswith(first)
+    time.sleep(1.1)
+    with pytest.raises(ActionError, match="is what was deployed last"):
+        site.plan("roll_back", to="deploy/3")
+
+
+@pytest.mark.row("H47")
+@pytest.mark.parametrize(
+    "to", ["; rm -rf /", "$(id)", "--output=/x", "deploy/1 extra", "HEAD", "deploy/9", "-x"]
+)
+def test_what_is_no_deployment_is_never_rolled_back_to(site: Acting, tmp_path: Path, to: str) -> None:
+    with pytest.raises(ActionError, match="is no deployment"):
+        site.plan("roll_back", to=to)
+    with pytest.raises(ActionError, match="is no deployment"):
+        site.perform(site.forged("roll_back", to, to=to))
+    assert ran(tmp_path) == []
+    assert site.outcomes == ["refused"]
+
+
+@pytest.mark.row("H46")
+@pytest.mark.parametrize("when", ["before the look", "after the approval"])
+def test_a_script_that_was_changed_is_not_run(site: Acting, tmp_path: Path, when: str) -> None:
+    plan, gate = site.plan("roll_back"), site.gate()
+    if when == "after the approval":
+        approval = gate.approve(gate.look(plan), plan.target)
+    script(tmp_path / "rollback.sh", SCRIPT + "touch evil\n")
+    with pytest.raises(ActionError, match="is not what it was when this was proposed: files was"):
+        _ = gate.look(plan) if when == "before the look" else gate.perform(plan, approval)
+    assert ran(tmp_path) == []
+    assert site.outcomes == ["refused"]
+
+
+def test_a_deployment_that_came_meanwhile_is_not_taken_back(
+    repository: Repository, site: Acting, tmp_path: Path
+) -> None:
+    plan = site.plan("roll_back")
+    repository.commit("release 4", {b"a.txt": b"4\n"})
+    repository.deploy(4, at=datetime.now(UTC) - timedelta(minutes=1))
+    with pytest.raises(ActionError, match="is not what it was"):
+        site.perform(plan)
+    assert ran(tmp_path) == []
+
+
+def test_a_script_that_fails_is_told_by_its_last_line(site: Acting, tmp_path: Path) -> None:
+    script(tmp_path / "rollback.sh", "#!/bin/sh\necho 'no such image' >&2\nexit 3\n")
+    with pytest.raises(ActionError, match="ended with 3: no such image"):
+        site.perform(site.plan("roll_back"))
+    assert site.outcomes == ["failed"]
+
+
+def test_a_script_that_is_late_is_killed_and_nobody_knows_what_it_did(site: Acting, tmp_path: Path) -> None:
+    script(tmp_path / "rollback.sh", '#!/bin/sh\nsleep 60 & echo $! > "$(dirname "$0")/pid"; wait\n')
+    site.settings["actions"]["rollback"]["within"] = "1s"
+    site.write()
+    with pytest.raises(ActionError, match="did not end within 1 s"):
+        site.perform(site.plan("roll_back"))
+    assert site.outcomes == ["unknown"]
+    pid = int((tmp_path / "pid").read_text())
+    ends = time.monotonic() + 5
+    while _runs(pid):
+        assert time.monotonic() < ends
+        time.sleep(0.1)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_script_sees_no_secret_of_ours(
+    site: Acting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNBOOK_OPERATOR_TOKEN", "operator-token-canary")
+    script(tmp_path / "rollback.sh", "#!/bin/sh\nenv\n")
+    deed = site.perform(site.plan("roll_back"))
+    assert "PATH=" in deed.told
+    assert "canary" not in deed.told
+
+
+def test_a_commit_is_taken_back_on_a_branch_and_the_clone_stays_as_it_is(
+    repository: Repository, site: Acting
+) -> None:
+    before = [repository.git(*words.split()) for words in ("rev-parse HEAD", "status --porcelain", "branch")]
+    plan = site.plan("revert_commit")
+    deed = site.perform(plan)
+    branch = plan.identity["branch"]
+    assert branch in deed.told
+    assert repository.git("show", f"{branch}:a.txt") == "2"
+    assert repository.git("log", "-1", "--format=%s", branch) == 'Revert "release 3"'
+    repository.git("branch", "-D", branch)
+    assert before == [
+        repository.git(*words.split()) for words in ("rev-parse HEAD", "status --porcelain", "branch")
+    ]
+    assert repository.git("worktree", "list").count("\n") == 0
+
+
+def test_a_commit_that_cannot_be_taken_back_leaves_nothing(repository: Repository, site: Acting) -> None:
+    repository.commit("on top", {b"a.txt": b"changed again\n"})
+    with pytest.raises(ActionError, match="git revert said"):
+        site.perform(site.plan("revert_commit"))
+    assert "runbook/" not in repository.git("branch", "--all")
+    assert repository.git("worktree", "list").count("\n") == 0
+    assert site.outcomes == ["failed"]
+
+
+def test_a_clone_whose_configuration_runs_programs_is_left_to_a_person(
+    repository: Repository, site: Acting, tmp_path: Path
+) -> None:
+    repository.git("config", "filter.x.smudge", f"touch {tmp_path}/smudged")
+    repository.git("config", "core.hooksPath", str(tmp_path))
+    with pytest.raises(ActionError, match=r"configuration runs programs \(filter.x.smudge\)"):
+        site.perform(site.plan("revert_commit"))
+    assert not (tmp_path / "smudged").exists()
+
+
+@pytest.fixture
+def switched(site: Acting, tmp_path: Path) -> Path:
+    """An .env file that `use_fallback_mode` changes, and a command that makes the service anew."""
+    file = tmp_path / "service.env"
+    file.write_text("# the service\nAPI_KEY=sk-canary-0123456789abcdef\nFALLBACK_MODE=false\nexport A = b\n")
+    file.chmod(0o640)
+    then = [str(script(tmp_path / "up.sh")), "backend"]
+    site.write(
+        switches={
+            "use_fallback_mode": {
+                "file": str(file),
+                "set": {"FALLBACK_MODE": "true", "NEW": "1"},
+                "then": then,
+            }
+        }
+    )
+    return file
+
+
+def test_a_setting_is_switched_and_the_rest_of_its_file_stays(
+    site: Acting, switched: Path, tmp_path: Path
+) -> None:
+    scene, _ = present.scene_of("Small", "site", "backend")
+    proposal = present.REMEDIES["use_fallback_mode"](scene)
+    assert proposal.command.split("\n") == [
+        f"--- {switched}",
+        f"+++ {switched}",
+        "-FALLBACK_MODE=false",
+        "+FALLBACK_MODE=true",
+        "+NEW=1",
+        f"# then: {tmp_path}/up.sh backend",
+    ]
+    deed = site.perform(site.plan("use_fallback_mode"))
+    assert switched.read_text() == (
+        "# the service\nAPI_KEY=sk-canary-0123456789abcdef\nFALLBACK_MODE=true\nexport A = b\nNEW=1\n"
+    )
+    assert stat.S_IMODE(switched.stat().st_mode) == 0o640
+    assert deed.told == f"set FALLBACK_MODE, NEW in {switched}: deployed backend"
+    assert ran(tmp_path) == ["backend"]
+    kept = (site.folder / deed.evidence / "notebook.ipynb").read_text()
+    assert "canary" not in kept
+    assert [path.name for path in tmp_path.glob(".service*")] == []
+    time.sleep(1.1)
+    with pytest.raises(ActionError, match="says so already"):
+        site.plan("use_fallback_mode")
+
+
+def test_a_settings_file_that_was_changed_meanwhile_is_left_alone(
+    site: Acting, switched: Path, tmp_path: Path
+) -> None:
+    plan, gate = site.plan("use_fallback_mode"), site.gate()
+    approval = gate.approve(gate.look(plan), "service.env")
+    switched.write_text("FALLBACK_MODE=maybe\n")
+    with pytest.raises(ActionError, match="is not what it was"):
+        gate.perform(plan, approval)
+    assert switched.read_text() == "FALLBACK_MODE=maybe\n"
+    assert ran(tmp_path) == []
+
+
+@pytest.fixture
+def alertmanager(tmp_path: Path) -> Iterator[str]:
+    folder = tmp_path / "alertmanager"
+    folder.mkdir()
+    with own_alertmanager(folder) as url:
+        yield url
+
+
+def test_an_alert_is_silenced_for_a_time_for_its_own_service_only(
+    alertmanager: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = {"job": "backend", "service": "backend", "severity": "critical"}
+    mine = [alert("Small", **labels, endpoint=name) for name in ("/a", "/b")]
+    other = alert("Small", job="other", service="other", severity="critical")
+    post(f"{alertmanager}/api/v2/alerts", mine)
+    system = {"alertmanager": {"url": alertmanager}}
+    site = Acting(tmp_path, monkeypatch, systems=system, actions={**system, "cooldown": "1s"})
+    asked = Alertmanager(alertmanager, Tape())
+    for _ in range(50):
+        if len(asked.alerts("Small")) == 2:
+            break
+        time.sleep(0.1)
+        asked = Alertmanager(alertmanager, Tape())
+    deed = site.perform(site.plan("silence_alert", duration="30m"))
+    assert deed.told.startswith("silenced Small until ")
+    post(f"{alertmanager}/api/v2/alerts", [other])
+    time.sleep(0.5)
+    [silence] = Alertmanager(alertmanager, Tape()).silences()
+    assert silence.state == "active"
+    assert set(silence.matchers) == {'alertname="Small"', 'job="backend"', 'service="backend"'}
+    assert timedelta(minutes=29) < silence.ends_at - silence.starts_at <= timedelta(minutes=30)
+    assert site.deeds[0].plan[:12] in silence.comment
+    heard = {
+        one.labels["job"]: bool(one.silenced_by) for one in Alertmanager(alertmanager, Tape()).alerts("Small")
+    }
+    assert heard == {"backend": True, "other": False}
+
+
+def test_what_does_not_fire_is_not_silenced(
+    alertmanager: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = {"alertmanager": {"url": alertmanager}}
+    site = Acting(tmp_path, monkeypatch, systems=system, actions=system)
+    with pytest.raises(ActionError, match="is not firing"):
+        site.plan("silence_alert")
+
+
+def test_nothing_can_be_done_where_the_site_does_not_say_so(site: Acting) -> None:
+    del site.settings["actions"]["rollback"]
+    site.write()
+    scene, _ = present.scene_of("Small", "site", "backend")
+    proposal = present.REMEDIES["roll_back"](scene)
+    assert proposal.plan is None
+    assert "add actions.rollback to the environment's file" in proposal.blocked
