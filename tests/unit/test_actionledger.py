@@ -1,0 +1,142 @@
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from runbooklib import actionledger, ledger, manifest
+from runbooklib.actionledger import Deed
+
+AT = datetime(2026, 1, 15, 3, 0, tzinfo=UTC)
+TEXTS = dict.fromkeys(
+    ("by", "action", "target", "environment", "service", "alert", "why", "plan", "evidence", "nonce"), "x"
+)
+
+
+def line(name: str, **told: str) -> dict[str, str]:
+    return {"id": name, **TEXTS, "proposed_in": "", **told}
+
+
+def deed(name: str = "a", *, ago: float = 0.0, **told: str) -> Deed:
+    known = {**TEXTS, "host": "h", "outcome": "done", **told}
+    return Deed(id=name, at=AT - timedelta(seconds=ago), **known)  # type: ignore[arg-type]
+
+
+def test_an_intent_without_an_outcome_has_one_that_nobody_knows(tmp_path: Path) -> None:
+    with actionledger.held(tmp_path) as book:
+        book.append("intent", line("1", target="t"))
+        book.append("intent", line("2"))
+        book.append("outcome", {"id": "2", "outcome": "done", "told": "restarted"})
+        book.append("recovery", {"id": "2", "recovery": "RECOVERED", "after_seconds": 12.5})
+        book.append("refused", line("3", told="too soon"))
+    lines, wrong = actionledger.read(tmp_path)
+    first, second, third = actionledger.deeds_of(lines)
+    assert wrong == ""
+    assert (first.outcome, first.target, first.told) == ("unknown", "t", "")
+    assert (second.outcome, second.told, second.recovery) == ("done", "restarted", "RECOVERED")
+    assert second.recovered_after_seconds == 12.5
+    assert (third.outcome, third.told) == ("refused", "too soon")
+
+
+def test_the_chain_goes_on_where_it_ended_and_a_torn_line_is_taken_off(tmp_path: Path) -> None:
+    with actionledger.held(tmp_path) as book:
+        book.append("intent", line("1"))
+    path = tmp_path / actionledger.FILE
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"kind":"outc')
+    assert actionledger.read(tmp_path)[1] == ""
+    with actionledger.held(tmp_path) as book:
+        book.append("outcome", {"id": "1", "outcome": "failed", "told": "no"})
+    assert path.read_bytes().startswith(whole)
+    lines, wrong = actionledger.read(tmp_path)
+    assert (len(lines), wrong) == (2, "")
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("change", ["edit", "remove", "swap"])
+def test_a_line_that_was_changed_is_seen_and_nothing_is_added(tmp_path: Path, change: str) -> None:
+    with actionledger.held(tmp_path) as book:
+        for number in range(3):
+            book.append("intent", line(str(number)))
+    path = tmp_path / actionledger.FILE
+    lines = path.read_bytes().splitlines(keepends=True)
+    changed = {
+        "edit": [lines[0].replace(b'"by":"x"', b'"by":"y"'), *lines[1:]],
+        "remove": [lines[0], lines[2]],
+        "swap": [lines[1], lines[0], lines[2]],
+    }[change]
+    path.write_bytes(b"".join(changed))
+    assert "was changed, or a line before it is missing" in actionledger.read(tmp_path)[1]
+    with pytest.raises(ValueError, match="was changed"), actionledger.held(tmp_path):
+        pass
+    assert any(actionledger.FILE in told for told in manifest.verify_folder(tmp_path))
+
+
+def test_a_link_is_no_ledger(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    folder = tmp_path / "evidence"
+    folder.mkdir()
+    (folder / actionledger.FILE).symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic"), actionledger.held(folder):
+        pass
+    assert victim.read_text() == "precious"
+
+
+def refusal(*before: Deed, now: Deed | None = None, cooldown: float = 900.0, most: int = 6) -> str:
+    given = now or deed("now", plan="new")
+    return actionledger.refusal(before, given, cooldown_seconds=cooldown, most_per_hour=most)
+
+
+def test_the_first_deed_may_be_done() -> None:
+    assert refusal() == ""
+
+
+def test_a_target_rests_and_another_target_does_not_wait_for_it() -> None:
+    assert "the cooldown is 900 s" in refusal(deed(ago=899))
+    assert refusal(deed(ago=901)) == ""
+    assert refusal(deed(ago=10, target="other")) == ""
+    assert refusal(deed(ago=10, environment="other")) == ""
+
+
+def test_what_failed_and_what_nobody_knows_counts_and_what_was_refused_does_not() -> None:
+    assert refusal(deed(ago=10, outcome="failed"))
+    assert refusal(deed(ago=10, outcome="unknown"))
+    assert refusal(deed(ago=10, outcome="refused")) == ""
+
+
+def test_a_deed_by_a_clock_that_is_ahead_counts_too() -> None:
+    assert "by a clock ahead of ours" in refusal(deed(ago=-300))
+
+
+@pytest.mark.parametrize("outcome", ["done", "failed", "unknown"])
+def test_the_very_plan_is_never_acted_upon_twice_however_long_ago(outcome: str) -> None:
+    told = refusal(deed(ago=10**6, plan="new", outcome=outcome))
+    assert "this very plan was acted upon" in told
+    assert ("nobody knows" in told) is (outcome == "unknown")
+
+
+def test_an_hour_has_only_so_many_whatever_the_targets() -> None:
+    others = [deed(str(n), ago=60.0 * n + 1, target=f"t{n}") for n in range(6)]
+    assert "6 actions within an hour" in refusal(*others)
+    assert refusal(*others, most=7) == ""
+    assert refusal(*others[:-1], replace(others[-1], at=AT - timedelta(seconds=3601))) == ""
+
+
+def test_a_stop_file_says_why(tmp_path: Path) -> None:
+    assert actionledger.stopped(tmp_path) == ""
+    (tmp_path / actionledger.STOP_FILE).touch()
+    assert actionledger.stopped(tmp_path) == "no reason is given"
+    (tmp_path / actionledger.STOP_FILE).write_text("audit\n")
+    assert actionledger.stopped(tmp_path) == "audit"
+
+
+def test_a_bundle_of_an_action_without_its_line_is_missed(tmp_path: Path) -> None:
+    bundle = tmp_path / "20260115T030000Z-action"
+    bundle.mkdir()
+    about = {"kind": "action", "deed": "gone", "bundle": bundle.name, "ended_at": AT.isoformat()}
+    text = json.dumps(manifest.describe(bundle, about, None))
+    (bundle / manifest.FILE).write_text(text)
+    ledger.append(tmp_path, bundle.name, manifest.sha256(bundle / manifest.FILE), AT)
+    assert manifest.verify_folder(tmp_path) == [f"{actionledger.FILE}: the line of {bundle.name} is gone"]
