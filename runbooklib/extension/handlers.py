@@ -137,7 +137,11 @@ class Evidence(Page):
     @authorized("read")  # type: ignore[untyped-decorator]
     async def get(self, bundle: str) -> None:
         """The page; 404 for what the ledger does not know."""
-        content = await self.in_time(_evidence, bundle)
+        try:
+            content = await self.in_time(_evidence, bundle)
+        except RunbookError as error:
+            self.refuse(_status(error), error.message, error.remedy)
+            return
         if content is None:
             self.refuse(404, "There is no evidence of that name.")
             return
@@ -151,10 +155,9 @@ def _prepared(query: str, root: Path) -> str:
 
 def _evidence(bundle: str) -> bytes | None:
     try:
-        path = runs.page_of(runs.folder(), bundle)
-        return path.read_bytes() if path else None
-    except (RunbookError, OSError):
-        return None
+        return runs.page_of(runs.folder(), bundle)
+    except OSError as error:
+        raise EvidenceError(f"the evidence cannot be read: {error.strerror}") from None
 
 
 def _status(error: RunbookError) -> int:

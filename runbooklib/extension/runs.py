@@ -1,5 +1,6 @@
 """The runs that the evidence knows of: the newest, and the one that belongs to an alert."""
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -9,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from runbooklib import folders, ledger, manifest, settings
+from runbooklib.errors import EvidenceError
 from runbooklib.evidence import PAGE, VERDICT
 from runbooklib.findings import Status
 from runbooklib.history import EVIDENCE_VARIABLE, MOST_BUNDLES
+from runbooklib.ledger import Line
 
 # A run that was started by the alert follows it closely; one of the next firing does not.
 _BEFORE, _AFTER = timedelta(minutes=1), timedelta(hours=1)
@@ -45,9 +48,9 @@ def recent(evidence: Path, most: int) -> tuple[list[Run], list[str]]:
     found, wrong = [], []
     lines, broken = ledger.read(evidence)
     for line in reversed(lines[-most:]):
-        run = _run(evidence, line.bundle)
+        run = _run(evidence, line)
         if run is None:
-            wrong.append(f"{line.bundle[:120]} cannot be read: `runbook verify {evidence.name}`")
+            wrong.append(f"{line.bundle[:120]} is not as it was sealed: `runbook verify {evidence.name}`")
         else:
             found.append(run)
     return found, [*broken[-3:], *wrong]
@@ -65,35 +68,39 @@ def headless(evidence: Path, alert: str, service: str, environment: str, starts_
     return None
 
 
-def page_of(evidence: Path, bundle: str) -> Path | None:
-    """The page of a bundle that the ledger knows, or None."""
+def page_of(evidence: Path, bundle: str) -> bytes | None:
+    """The page of a bundle that the ledger knows, or None. Raises EvidenceError where it was changed."""
     try:
         path = evidence / folders.checked(bundle)
     except ValueError:
         return None
-    is_known = any(line.bundle == bundle for line in ledger.read(evidence)[0])
-    is_plain = not path.is_symlink() and not (path / PAGE).is_symlink() and (path / PAGE).is_file()
-    return path / PAGE if is_known and is_plain else None
+    if not any(line.bundle == bundle for line in ledger.read(evidence)[0]):
+        return None
+    wrong = ["it is a link"] if path.is_symlink() else manifest.verify_bundle(path)
+    if wrong:
+        raise EvidenceError(f"this evidence is not as it was sealed: {wrong[0]}", remedy="runbook verify")
+    return (path / PAGE).read_bytes()
 
 
 def _newest(evidence: Path) -> Iterator[Run]:
     lines, _ = ledger.read(evidence)
     for line in reversed(lines[-MOST_BUNDLES:]):
-        run = _run(evidence, line.bundle)
+        run = _run(evidence, line)
         if run is not None:
             yield run
 
 
-def _run(evidence: Path, bundle: str) -> Run | None:
-    """What a bundle says of itself; None where it cannot be read."""
+def _run(evidence: Path, line: Line) -> Run | None:
+    """What a bundle says of itself; None where it cannot be read, or says another thing than was sealed."""
     try:
-        path = evidence / folders.checked(bundle)
-        about = _read(path / manifest.FILE)
-        verdict = _read(path / VERDICT) if (path / VERDICT).exists() else {}
+        path = evidence / folders.checked(line.bundle)
+        about = _read(path / manifest.FILE, line.manifest_sha256)
+        sealed = about["files"].get(VERDICT)
+        verdict = _read(path / VERDICT, sealed["sha256"]) if sealed else {}
         parameters = about.get("parameters") or {}
         ends = verdict["window"]["end"] if verdict else about["ended_at"]
         return Run(
-            bundle=bundle,
+            bundle=line.bundle,
             kind=str(about.get("kind", "")),
             alert=str(about.get("alert", "")),
             service=str(verdict.get("service") or parameters.get("service", "")),
@@ -107,8 +114,9 @@ def _run(evidence: Path, bundle: str) -> Run | None:
         return None
 
 
-def _read(path: Path) -> dict[str, Any]:
-    found = json.loads(path.read_bytes())
-    if not isinstance(found, dict):
-        raise TypeError("not a mapping")
+def _read(path: Path, digest: str) -> dict[str, Any]:
+    content = path.read_bytes()
+    found = json.loads(content)
+    if not isinstance(found, dict) or hashlib.sha256(content).hexdigest() != digest:
+        raise ValueError("not what was sealed")
     return found

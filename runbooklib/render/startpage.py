@@ -115,12 +115,12 @@ def start_page(board: Board) -> str:
 
 
 def refusal(told: str, remedy: str, home: str) -> str:
-    """The page that says why a link was refused, and what to do; `home` is the start page's address."""
+    """The page that says why something is not opened, and what to do; `home` is the start page's address."""
     body = (
-        f"<main><h1>This runbook cannot be opened</h1><p>{text(told)}</p><p>{text(remedy)}</p>"
+        f"<main><h1>This cannot be opened</h1><p>{text(told)}</p><p>{text(remedy)}</p>"
         f'<p><a href="{text(home)}">All runbooks, and what fires now</a></p></main>'
     )
-    return _shell("This runbook cannot be opened", body, 0)
+    return _shell("This cannot be opened", body, 0)
 
 
 def _shell(title: str, body: str, refresh: int) -> str:
