@@ -18,8 +18,8 @@ import requests
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "a-token-that-no-link-holds"
-ENABLED = "--ServerApp.jpserver_extensions={'runbooklib': True}"
-QUIET = ("--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate")
+# What an installation puts into etc/jupyter; an editable one that is older has none of it.
+INSTALLED = {"JUPYTER_CONFIG_PATH": str(ROOT / "jupyter-config")}
 
 
 @dataclass(frozen=True)
@@ -82,14 +82,14 @@ def serving(
     own = root.parent / "jupyter-home"
     own.mkdir(exist_ok=True)
     argv = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
-    argv += ["--ServerApp.port_retries=0", f"--IdentityProvider.token={token}", ENABLED, *QUIET]
+    argv += ["--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"]
     argv += [f"--ServerApp.root_dir={root}", f"--ServerApp.base_url={base_url}", *options]
     log = root.parent / "jupyterlab.log"
     paths = {"HOME": str(own), "JUPYTER_CONFIG_DIR": str(own), "PYTHONPATH": str(ROOT)}
     with log.open("wb") as sink:
         server = subprocess.Popen(
             argv,
-            env={**os.environ, **paths, **environment},
+            env={**os.environ, **INSTALLED, **paths, **environment},
             cwd=root,
             stdout=sink,
             stderr=subprocess.STDOUT,

@@ -38,7 +38,7 @@ groups:
         labels: {severity: critical, team: shop}
         annotations:
           summary: "The shop is down"
-          runbook_url: "https://j.example/runbooks/open?alertname=ShopDown&service={{ $labels.job | urlquery }}"
+          runbook_url: "https://j.example/runbooks/open?alertname=ShopDown&x={{ $labels.job }}"
 """
 ROUTING = """\
 route:
