@@ -40,15 +40,9 @@ def rule_urls(
     write: Annotated[bool, typer.Option(help="Put the links into the file.")] = False,
 ) -> None:
     """Print the link that opens each alert's notebook, or write it into the rules as `runbook_url`."""
-    from runbooklib import settings
-    from runbooklib.errors import suggestion
     from runbooklib.extension import ruleurls
 
-    if environment and environment not in settings.environments():
-        raise InputError(
-            f"there is no environment {environment[:80]!r}",
-            remedy=suggestion(environment, settings.environments()),
-        )
+    _refuse_unknown(environment)
     found = ruleurls.linked(rules, server, environment)
     for alert in found.without:
         print(f"runbook: {one_line(alert)} has no runbook, and gets no link", file=sys.stderr)
@@ -85,6 +79,7 @@ def open_lab(
 
     home = settings.home().absolute()
     os.environ[settings.HOME_VARIABLE] = str(home)
+    _refuse_unknown(environment)
     if environment:
         os.environ[ENVIRONMENT_VARIABLE] = environment
     page = _page(alert, environment, service, starts_at, home)
@@ -93,6 +88,17 @@ def open_lab(
     sys.stdout.flush()
     argv = [sys.executable, "-m", "jupyterlab", *_options(home, page, port), *(jupyter or [])]
     os.execv(sys.executable, argv if browser else [*argv, "--no-browser"])  # noqa: S606 - no shell is wanted
+
+
+def _refuse_unknown(environment: str) -> None:
+    from runbooklib import settings
+    from runbooklib.errors import suggestion
+
+    known = settings.environments()
+    if environment and environment not in known:
+        raise InputError(
+            f"there is no environment {environment[:80]!r}", remedy=suggestion(environment, known)
+        )
 
 
 def _page(alert: str, environment: str, service: str, starts_at: str, home: Path) -> str:

@@ -97,7 +97,7 @@ def serving(
         )
     served = Served(f"http://127.0.0.1:{port}{base_url.rstrip('/')}", root, log, environment)
     try:
-        _wait(f"{served.address}/api", server, log)
+        waited_for(f"{served.address}/api", server, log)
         yield served
     finally:
         os.killpg(server.pid, signal.SIGTERM)
@@ -108,7 +108,8 @@ def serving(
             server.wait(5)
 
 
-def _wait(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+def waited_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until the server answers there."""
     deadline = time.monotonic() + 60
     while True:
         assert server.poll() is None, log.read_text()[-3000:]
