@@ -11,7 +11,7 @@ from datetime import datetime
 
 from runbooklib.findings import Status
 from runbooklib.render import sentences
-from runbooklib.render.html import text
+from runbooklib.render.html import text, unformulated
 
 _CSS = """
 :root { color-scheme: light dark; --ink: #1f2328; --faint: #59636e; --line: #d1d9e0; --ground: #fff;
@@ -158,12 +158,12 @@ def _firing(board: Board) -> str:
 
 
 def _alert(one: Firing) -> str:
-    name = text(one.alert or "(no name)")
+    name = _cell(one.alert or "(no name)")
     opened = f'<a class="open" href="{text(one.link)}">{name}</a>' if one.link else f"{name} (no runbook)"
     quiet = f'<div class="about">{text(one.quiet)}</div>' if one.quiet else ""
     return (
         f'<tr><td class="name">{opened}{quiet}</td><td class="time">{_time(one.since)}</td>'
-        f'<td>{text(one.says)}</td><td class="about">{text(one.labels)}</td></tr>'
+        f'<td>{_cell(one.says)}</td><td class="about">{_cell(one.labels)}</td></tr>'
     )
 
 
@@ -179,8 +179,8 @@ def _not_checked(told: Sequence[str]) -> str:
 
 def _runbooks(board: Board) -> str:
     rows = "".join(
-        f'<tr><td class="name"><a href="{text(one.link)}">{text(one.alert)}</a></td>'
-        f"<td>{text(one.title)}</td></tr>"
+        f'<tr><td class="name"><a href="{text(one.link)}">{_cell(one.alert)}</a></td>'
+        f"<td>{_cell(one.title)}</td></tr>"
         for one in board.runbooks
     )
     found = _table(("Alert", "Runbook"), rows) if rows else "<p>None of that name.</p>"
@@ -201,17 +201,22 @@ def _runs(runs: Sequence[Ran]) -> str:
 
 
 def _ran(one: Ran) -> str:
-    name = f'<a href="{text(one.link)}">{text(one.alert)}</a>' if one.link else text(one.alert)
+    name = f'<a href="{text(one.link)}">{_cell(one.alert)}</a>' if one.link else _cell(one.alert)
     where = f'<div class="about">{text(one.environment)}</div>' if one.environment else ""
     return (
         f'<tr><td class="time">{_time(one.at)}</td><td>{_badge(one.status)}</td><td class="name">{name}</td>'
-        f"<td>{text(one.service)}{where}</td><td>{text(one.headline)}</td></tr>"
+        f"<td>{_cell(one.service)}{where}</td><td>{_cell(one.headline)}</td></tr>"
     )
 
 
 def _table(heads: Sequence[str], rows: str) -> str:
     head = "".join(f'<th scope="col">{text(name)}</th>' for name in heads)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _cell(told: str) -> str:
+    """Text of a table that somebody may paste into a spreadsheet."""
+    return unformulated(text(told))
 
 
 def _badge(status: str) -> str:

@@ -4,18 +4,22 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect
 
+from runbooklib.render import startpage
+from tests.browser.hostile import HOSTILE, Opened, listening
 from tests.extension.conftest import Told, alertmanager, answering, served
 from tests.extension.serving import TOKEN, Served
 from tests.extension.test_open import began
 from tests.notebooks.running import ROOT
 
 __all__ = ["alertmanager", "answering", "served"]  # fixtures
+AT = datetime(2026, 1, 15, tzinfo=UTC)
 # With UPDATE_SCREENSHOTS=1 the picture in docs/ is made anew.
 PICTURE = ROOT / "docs" / "startpage.png"
 
@@ -122,3 +126,44 @@ def test_a_link_that_is_refused_says_why_on_a_page_without_errors(served: Served
     by_keyboard(page, "All runbooks, and what fires now")
     expect(page.get_by_role("heading", name="All runbooks")).to_be_visible()
     assert not list(Path(served.root / "incidents").glob("*HighErorRate*"))
+
+
+def boards(line: str) -> dict[str, str]:
+    """The start page with a line in every place of it, and the page that refuses."""
+    board = startpage.Board(
+        at=AT,
+        environment=line,
+        environments=[(line, "/x"), ("other " + line, f"/x?{line}")],
+        firing=[
+            startpage.Firing(line, line, line, AT, line, "/x"),
+            startpage.Firing(line, "", "", None, "", ""),
+        ],
+        runbooks=[startpage.Listed(line, line, f"/x?{line}")],
+        searched=line,
+        runs=[startpage.Ran(AT, line, line, line, line, line, f"/x?{line}")],
+        not_checked=[line],
+        refresh=0,
+        toggle=f"/x?{line}",
+    )
+    return {"start": startpage.start_page(board), "refusal": startpage.refusal(line, line, "/x")}
+
+
+def test_a_hostile_line_is_text_in_every_place_of_the_pages(browser: Browser, tmp_path: Path) -> None:
+    with listening() as (beacon, heard):
+        line = " ".join(HOSTILE).format(beacon=beacon)
+        for name, whole in boards(line).items():
+            # There is no policy in a file: the escaping alone must do.
+            (tmp_path / f"{name}.html").write_text(whole)
+            opened = Opened(browser, tmp_path / f"{name}.html")
+            assert (opened.pwned, heard) == (None, []), name
+            assert opened.elements("script, iframe, svg, img, object, embed, base, link, body style") == 0
+            assert opened.elements("form, button") == (2 if name == "start" else 0)
+            seen = opened.page.evaluate("document.body.textContent")
+            assert "<script>window.__pwned=1;alert(1)" in seen
+            assert not [c for c in seen if not c.isprintable() and c not in "\n\t"]
+
+
+def test_a_cell_of_the_start_page_is_no_formula_for_a_spreadsheet() -> None:
+    whole = boards("=HYPERLINK(1)")["start"]
+    assert not re.findall(r"<td[^>]*>(?:<[^>]*>)*=", whole)
+    assert whole.count(">'=HYPERLINK(1)") == 9

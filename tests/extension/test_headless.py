@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from runbooklib import manifest
+from runbooklib.report import VERDICT_MIME
 from tests.extension.serving import Served, links_in
 from tests.extension.test_open import led_to
 from tests.extension.test_start import page, sections
-from tests.notebooks.running import notebook
+from tests.notebooks.running import command, errors, notebook, outputs
 
 
 def ended(bundle: Path) -> datetime:
@@ -103,3 +104,18 @@ def test_a_run_whose_evidence_was_changed_is_not_shown(served: Served, bundle: P
         path = led_to(served, served.open(link_of(bundle, seconds=23)))
     assert path.name == "HighErrorRate.ipynb"
     assert led_to(served, served.open(link_of(bundle, seconds=23))).name == f"{bundle.name}.ipynb"
+
+
+def test_the_prepared_notebook_runs_as_it_is_from_its_own_folder(served: Served, bundle: Path) -> None:
+    link = link_of(bundle, seconds=7200)  # so that no headless run is shown in its place
+    path = led_to(served, served.open(link))
+    environment = {**served.environment, "RUNBOOK_HOME": str(served.root)}
+    ended = command(["papermill", str(path), str(path), "--cwd", str(path.parent)], environment)
+    assert ended.code == 0, ended.err
+    (verdict, *_) = [
+        output["data"][VERDICT_MIME]
+        for output in outputs(notebook(path))
+        if VERDICT_MIME in output.get("data", {})
+    ]
+    assert (verdict["environment"], verdict["service"]) == ("site", "backend")
+    assert errors(notebook(path)) == []
