@@ -14,10 +14,6 @@ if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
 
 
-def _jupyter_server_extension_points() -> list[dict[str, str]]:
-    return [{"module": "runbooklib.extension"}]
-
-
 def _load_jupyter_server_extension(app: "ServerApp") -> None:
     """Add the pages. Where the runbooks are is found once, so that pages and kernels find the same."""
     from concurrent.futures import ThreadPoolExecutor

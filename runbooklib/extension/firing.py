@@ -1,7 +1,6 @@
 """Which alerts fire now, by the Alertmanager of an environment; asked anew each time, within a deadline."""
 
 import os
-import re
 from collections.abc import Mapping
 
 from runbooklib import runbooks, settings
@@ -15,11 +14,10 @@ from runbooklib.tape import Tape
 ENVIRONMENT_VARIABLE = "RUNBOOK_ENVIRONMENT"
 # Somebody waits for the page.
 DEADLINE_SECONDS = 3.0
-_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
-def alerts(environment: str, name: str = "", labels: Mapping[str, str] | None = None) -> tuple[Alert, ...]:
-    """The alerts that it holds, silenced and inhibited ones too; those of that name and with these labels.
+def alerts(environment: str, name: str = "") -> tuple[Alert, ...]:
+    """The alerts that it holds, silenced and inhibited ones too; only those of that name, where given.
 
     Raises SourceError where it gave no answer, and InputError where it could not be asked.
     """
@@ -32,8 +30,19 @@ def alerts(environment: str, name: str = "", labels: Mapping[str, str] | None = 
         )
     target = settings.read_target(environment, known[0])
     tape = Tape(Redactor(environment_secrets()))
-    wanted = {label: value for label, value in (labels or {}).items() if _LABEL.fullmatch(label)}
-    return Sources(target, tape, deadline_seconds=DEADLINE_SECONDS).alertmanager.alerts(name, wanted)
+    return Sources(target, tape, deadline_seconds=DEADLINE_SECONDS).alertmanager.alerts(name)
+
+
+def meant(environment: str, name: str, labels: Mapping[str, str]) -> tuple[Alert, ...]:
+    """The alerts of that name that no label contradicts: one that counts all services together has none.
+
+    Raises like `alerts`.
+    """
+    return tuple(
+        alert
+        for alert in alerts(environment, name)
+        if all(alert.labels.get(label, value) == value for label, value in labels.items())
+    )
 
 
 def usual_environment() -> str:

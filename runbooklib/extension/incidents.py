@@ -103,7 +103,7 @@ def _begun(incident: Incident, link: Link, root: Path, now: datetime) -> Inciden
 def _since(incident: Incident, link: Link) -> datetime | None:
     """Since when it fires; None where it does not, or where nobody can say."""
     try:
-        found = firing.alerts(incident.environment, link.alert, link.labels)
+        found = firing.meant(incident.environment, link.alert, link.labels)
     except (SourceError, InputError):
         return None
     began = [alert.starts_at for alert in found if alert.starts_at]
@@ -144,7 +144,7 @@ def _window(incident: Incident, link: Link, now: datetime) -> dict[str, Value]:
 
 def _fires(incident: Incident, link: Link) -> bool | None:
     try:
-        return bool(firing.alerts(incident.environment, link.alert, link.labels))
+        return bool(firing.meant(incident.environment, link.alert, link.labels))
     except (SourceError, InputError):
         return None
 

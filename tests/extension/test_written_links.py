@@ -2,9 +2,12 @@
 
 import json
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote_plus, urlsplit
 
+from runbooklib.extension import link
+from runbooklib.extension.link import Link
 from tests.extension.conftest import Told
 from tests.extension.serving import Served
 from tests.extension.test_open import began, injected, led_to, stamp
@@ -66,3 +69,23 @@ def test_a_written_link_leads_to_the_notebook_with_the_labels_of_the_alert(
         path = led_to(served, served.open(urlsplit(url).query))
         assert path.parent.name == f"{stamp(at)}-ComponentUnhealthy-shop"
         assert injected(path).get("component", "") == component
+
+
+def test_the_template_for_alertmanager_in_the_documentation_makes_a_link_with_the_beginning(
+    tmp_path: Path,
+) -> None:
+    text = (ROOT / "docs" / "jupyterlab.md").read_text("utf-8")
+    (template,) = (line.strip() for line in text.splitlines() if line.startswith("    {{ range"))
+    alert = {
+        "labels": {"alertname": "A"},
+        "annotations": {"runbook_url": "https://j.example/runbooks/open?alertname=A"},
+        "startsAt": "2026-01-15T11:12:00.123+08:00",
+    }
+    data, nothing = tmp_path / "data.json", tmp_path / "none.tmpl"
+    data.write_text(json.dumps({"receiver": "x", "status": "firing", "alerts": [alert]}))
+    nothing.touch()
+    argv = [program("amtool"), "template", "render", f"--template.glob={nothing}"]
+    argv += [f"--template.data={data}", f"--template.text={template}"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    told = link.read(urlsplit(done.stdout.strip()).query, datetime.now(UTC))
+    assert told == Link("A", starts_at=datetime(2026, 1, 15, 3, 12, tzinfo=UTC))
