@@ -2,13 +2,13 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install servers demo recordings lab lab-down check test survive lock clean
+.PHONY: help install servers demo recordings lab lab-jupyter lab-down check test survive lock clean
 
 python := .venv/bin/python
 stamp := .venv/.installed
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(stamp) ## create .venv with the locked dependencies and this package
 
@@ -26,6 +26,9 @@ demo: install ## replay a recorded incident (real servers, real fault); needs no
 
 lab: install servers ## start the lab: real servers on loopback ports, with traffic
 	$(python) -m lab up
+
+lab-jupyter: lab ## start the lab, and JupyterLab on the start page (JUPYTER=--allow-root: an option of Jupyter's)
+	.venv/bin/runbook lab -e lab $(addprefix --jupyter=,$(JUPYTER))
 
 recordings: install servers ## record the incidents under recordings/ again, from the lab (about 6 minutes)
 	$(python) -m lab.incidents

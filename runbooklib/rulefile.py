@@ -41,7 +41,15 @@ class AlertRule:
 
 def read_rules(path: Path) -> tuple[AlertRule, ...]:
     """The alerting rules of a file, in its order. Raises SettingsError with file and line."""
-    documents = _documents(_text(path), path)
+    return tuple(rule for rule, _ in placed_rules(read_text(path), path))
+
+
+def placed_rules(text: str, path: Path) -> tuple[tuple[AlertRule, yaml.MappingNode], ...]:
+    """The alerting rules of a file's text, each with its node, which knows where in the text it stands.
+
+    Raises SettingsError with file and line.
+    """
+    documents = _documents(text, path)
     groups = [group for document in documents for group in _groups(document, path)]
     if documents and not groups and not any(_is_of_groups(document) for document in documents):
         raise SettingsError(f"{path}:1: has no `groups`", remedy="name a Prometheus rule file")
@@ -49,10 +57,11 @@ def read_rules(path: Path) -> tuple[AlertRule, ...]:
     rules = list(islice(_rules(groups, path), MOST_RULES + 1))
     if len(rules) > MOST_RULES:
         raise SettingsError(f"{path} has more than {MOST_RULES:,} rules", remedy="split it")
-    return tuple(_rule(told, group, path) for told, group in rules if "alert" in told)
+    return tuple((_rule(told, group, path), node) for told, group, node in rules if "alert" in told)
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """The file's text, without a mark of its byte order. Raises SettingsError."""
     try:
         with path.open("rb") as file:
             raw = file.read(MOST_BYTES + 1)
@@ -108,12 +117,16 @@ def _is_of_groups(document: yaml.Node) -> bool:
     return isinstance(document, yaml.MappingNode) and any(key.value == "groups" for key, _ in document.value)
 
 
-def _rules(groups: list[yaml.Node], path: Path) -> Iterator[tuple[dict[str, yaml.Node], str]]:
-    """Each rule's fields, and the name of its group."""
+def _rules(
+    groups: list[yaml.Node], path: Path
+) -> Iterator[tuple[dict[str, yaml.Node], str, yaml.MappingNode]]:
+    """Each rule's fields, the name of its group, and its node."""
     for group in groups:
         fields = _fields(group, path)
         for rule in _items(fields.get("rules"), path):
-            yield _fields(rule, path), _scalar(fields.get("name"))
+            told = _fields(rule, path)
+            if isinstance(rule, yaml.MappingNode):
+                yield told, _scalar(fields.get("name")), rule
 
 
 def _rule(told: Mapping[str, yaml.Node], group: str, path: Path) -> AlertRule:

@@ -3,10 +3,11 @@
 import math
 import re
 from collections.abc import Iterator
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from runbooklib import expression
 from runbooklib.errors import ParameterError
+from runbooklib.extension import link
 from runbooklib.lint import queries
 from runbooklib.lint.material import Material, Notebook, PlacedRule
 from runbooklib.lint.message import Message, Needs, Rule, Severity
@@ -42,7 +43,7 @@ NO_URL = Rule(
 WRONG_URL = Rule(
     "runbook-url-wrong",
     Severity.ERROR,
-    "The link ends with the name of the alert that it stands at.",
+    "The link names the alert that it stands at: at its end, or as `runbook urls` writes it.",
     "A link to a page that is not served, or to another alert's, leads whoever is paged astray.",
     bad="runbook_url: https://runbooks.example/DiscFull",
     good="runbook_url: https://runbooks.example/DiskFull",
@@ -89,10 +90,19 @@ def _link(placed: PlacedRule) -> Iterator[Message]:
         text = f"{placed.rule.alert} has no annotation `runbook_url`"
         yield NO_URL.at(placed.file, placed.line(), text)
         return
-    last = unquote(urlsplit(url).path).rstrip("/").rpartition("/")[2]
-    if last != placed.rule.alert:
-        text = f"{placed.rule.alert} links to {last or 'nothing'!r}: the link should end with its own name"
+    named = _alert_of(url)
+    if named != placed.rule.alert:
+        text = f"{placed.rule.alert} links to {named or 'nothing'!r}: the link should name it"
         yield WRONG_URL.at(placed.file, placed.line("annotations", "runbook_url"), text)
+
+
+def _alert_of(url: str) -> str:
+    """The alert that a link names: as `runbook urls` writes it, else by the end of its path."""
+    parts = urlsplit(url)
+    path = unquote(parts.path).rstrip("/")
+    if path.endswith(f"/{link.OPEN}"):
+        return dict(parse_qsl(parts.query)).get(link.ALERT, "")
+    return path.rpartition("/")[2]
 
 
 def _limits(material: Material, notebook: Notebook, alert: str) -> Iterator[Message]:

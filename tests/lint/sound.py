@@ -38,7 +38,7 @@ groups:
         labels: {severity: critical, team: shop}
         annotations:
           summary: "The shop is down"
-          runbook_url: https://runbooks.example/ShopDown
+          runbook_url: "https://j.example/runbooks/open?alertname=ShopDown&x={{ $labels.job }}"
 """
 ROUTING = """\
 route:

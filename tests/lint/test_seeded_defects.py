@@ -250,6 +250,12 @@ DEFECTS: dict[str, tuple[Defect, str, str, str]] = {
         "rules.yml",
         "runbook_url",
     ),
+    "a link opens another alert's": (
+        edit("rules.yml", "open?alertname=ShopDown", "open?alertname=ShopSlow"),
+        "runbook-url-wrong",
+        "rules.yml",
+        "runbook_url",
+    ),
     "a limit of another number": (
         cell("ShopErrors", "parameters", lambda source: source.replace("float = 0.05", "float = 0.1")),
         "threshold-differs",

@@ -48,7 +48,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("roof: the public API", ""),
 )
 # Packages that are one noun in several files: their modules may import each other.
-ONE_NOUN = {"cli", "lint", "render"}
+ONE_NOUN = {"cli", "extension", "lint", "render"}
 LAST_WITHOUT_NOTEBOOK = 11  # index of floor 5: nothing below floor 6 knows IPython
 
 

@@ -1,0 +1,32 @@
+"""The Jupyter server's extension: one click from the alert to its notebook, and a start page.
+
+Installing the package enables it. `GET runbooks/open?alertname=…` prepares the incident's notebook, without
+running it, and goes there; `GET runbooks` shows what fires, all runbooks and recent evidence.
+"""
+
+import os
+from typing import TYPE_CHECKING
+
+from runbooklib import settings
+from runbooklib.errors import RunbookError
+
+if TYPE_CHECKING:
+    from jupyter_server.serverapp import ServerApp
+
+
+def _load_jupyter_server_extension(app: "ServerApp") -> None:
+    """Add the pages. Where the runbooks are is found once, so that pages and kernels find the same."""
+    from concurrent.futures import ThreadPoolExecutor
+    from pathlib import Path
+
+    from runbooklib.extension import handlers, link
+
+    root = Path(app.root_dir)
+    try:
+        os.environ.setdefault(settings.HOME_VARIABLE, str(settings.home().absolute()))
+    except RunbookError as error:
+        app.log.warning("runbooklib: %s", error)  # each page says so too
+    threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="runbooks")
+    routes = handlers.routes(app.base_url, root, threads)
+    app.web_app.add_handlers(".*$", routes)  # type: ignore[no-untyped-call]
+    app.log.info("runbooklib: the start page is %s%s", app.base_url, link.PAGE)

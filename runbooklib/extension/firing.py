@@ -1,0 +1,57 @@
+"""Which alerts fire now, by the Alertmanager of an environment; asked anew each time, within a deadline."""
+
+import os
+from collections.abc import Mapping
+
+from runbooklib import runbooks, settings
+from runbooklib.alerts import Alert
+from runbooklib.errors import NotConfiguredError
+from runbooklib.redact import Redactor
+from runbooklib.scene import Sources
+from runbooklib.settings import environment_secrets
+from runbooklib.tape import Tape
+
+ENVIRONMENT_VARIABLE = "RUNBOOK_ENVIRONMENT"
+# Somebody waits for the page.
+DEADLINE_SECONDS = 3.0
+
+
+def alerts(environment: str, name: str = "") -> tuple[Alert, ...]:
+    """The alerts that it holds, silenced and inhibited ones too; only those of that name, where given.
+
+    Raises SourceError where it gave no answer, and InputError where it could not be asked.
+    """
+    known = settings.services(environment)
+    if not known:
+        raise NotConfiguredError(
+            f"the environment {environment!r} has no service",
+            system="alertmanager",
+            remedy=f"there are: {', '.join(settings.environments()) or 'none'}",
+        )
+    target = settings.read_target(environment, known[0])
+    tape = Tape(Redactor(environment_secrets()))
+    return Sources(target, tape, deadline_seconds=DEADLINE_SECONDS).alertmanager.alerts(name)
+
+
+def meant(environment: str, name: str, labels: Mapping[str, str]) -> tuple[Alert, ...]:
+    """The alerts of that name that no label contradicts: one that counts all services together has none.
+
+    Raises like `alerts`.
+    """
+    return tuple(
+        alert
+        for alert in alerts(environment, name)
+        if all(alert.labels.get(label, value) == value for label, value in labels.items())
+    )
+
+
+def usual_environment() -> str:
+    """The environment where nobody names one: RUNBOOK_ENVIRONMENT, else what the runbooks say themselves."""
+    named = os.environ.get(ENVIRONMENT_VARIABLE, "")
+    if named:
+        return named
+    for alert in runbooks.alerts():
+        declared = runbooks.find(alert).declared.get("environment")
+        if declared and declared.default:
+            return str(declared.default)
+    return ""

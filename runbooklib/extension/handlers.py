@@ -1,0 +1,177 @@
+"""The pages of the extension. What takes time, or waits for a system, runs in a thread with a deadline."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from jupyter_server.auth.decorator import authorized
+from jupyter_server.base.handlers import JupyterHandler
+from tornado import web
+
+from runbooklib.errors import (
+    EvidenceError,
+    MissingSecretError,
+    RunbookError,
+    SettingsError,
+    UnknownAlertError,
+)
+from runbooklib.extension import board, incidents, link, runs
+from runbooklib.redact import Depth, Redactor
+from runbooklib.render import startpage
+from runbooklib.settings import environment_secrets
+
+T = TypeVar("T")
+_DEADLINE_SECONDS = 20.0
+_EVIDENCE_POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'self'; sandbox allow-popups allow-popups-to-escape-sandbox"
+)
+
+
+class Page(JupyterHandler):
+    """A page for whoever is logged in; others are led through the login page and back, query and all."""
+
+    auth_resource = "contents"
+    policy = startpage.POLICY
+
+    def initialize(self, root: Path, threads: ThreadPoolExecutor) -> None:
+        """`root` is the folder that JupyterLab shows; `threads` do what takes time."""
+        self.root = root
+        self.threads = threads
+
+    @property
+    def content_security_policy(self) -> str:
+        """Nothing runs, and nothing is loaded."""
+        return self.policy
+
+    def set_default_headers(self) -> None:
+        """Pages are never kept by anybody, and tell nobody where they were left for."""
+        super().set_default_headers()
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("Referrer-Policy", "same-origin")
+        self.set_header("Content-Type", "text/html; charset=UTF-8")
+
+    async def prepare(self) -> None:  # type: ignore[override] # as in jupyter_server itself
+        """The login page takes a colon in the address that it leads back to for the end of a scheme."""
+        path, mark, query = (self.request.uri or "").partition("?")
+        self.request.uri = path + mark + query.replace(":", "%3A")
+        ready = super().prepare()
+        if ready is not None:
+            await ready
+
+    async def in_time(self, function: Callable[..., T], *arguments: Any) -> T:
+        """What the function returns, run in a thread. Raises HTTPError when it takes too long."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await asyncio.wait_for(
+                loop.run_in_executor(self.threads, function, *arguments), _DEADLINE_SECONDS
+            )
+        except TimeoutError:
+            raise web.HTTPError(504, "this took longer than %d seconds", _DEADLINE_SECONDS) from None
+
+    def refuse(self, status: int, told: str, remedy: str = "") -> None:
+        """A page that says why not."""
+        redactor = Redactor(environment_secrets())
+        told, remedy = (redactor.text(one, Depth.SECRETS) for one in (told, remedy))
+        self.set_status(status)
+        self.finish(startpage.refusal(told, remedy, f"{self.base_url}{link.PAGE}"))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Tornado's and Jupyter's own errors, on a page of ours: theirs has scripts."""
+        error = (kwargs.get("exc_info") or (None, None))[1]
+        message = getattr(error, "log_message", "") or ""
+        args = getattr(error, "args", ())
+        try:
+            told = message % args if args else message
+        except (TypeError, ValueError):
+            told = message
+        self.refuse(status_code, told or "The server failed; its log says why.")
+
+
+class Start(Page):
+    """`GET runbooks`: what fires, all runbooks, recent evidence."""
+
+    @web.authenticated
+    @authorized("read")  # type: ignore[untyped-decorator]
+    async def get(self) -> None:
+        """The page."""
+        try:
+            told = link.pairs(self.request.query)
+        except RunbookError as error:
+            self.refuse(400, error.message, error.remedy)
+            return
+        found = await self.in_time(board.gathered, self.base_url, told, datetime.now(UTC))
+        self.finish(startpage.start_page(found))
+
+
+class Open(Page):
+    """`GET runbooks/open?alertname=…`: prepare the incident's notebook, and go there."""
+
+    @web.authenticated
+    @authorized("write")  # type: ignore[untyped-decorator]
+    async def get(self) -> None:
+        """The way to the notebook, or why there is none."""
+        # A picture or a frame of another site's page is no click of anybody.
+        if self.request.headers.get("Sec-Fetch-Dest", "document") not in ("document", "empty"):
+            self.refuse(403, "A runbook is opened in a window of its own.", "Click the link.")
+            return
+        try:
+            path = await self.in_time(_prepared, self.request.query, self.root)
+        except RunbookError as error:
+            self.log.warning("runbooks/open: %s", type(error).__name__)
+            self.refuse(_status(error), error.message, error.remedy)
+            return
+        self.redirect(f"{self.base_url}lab/tree/{quote(path)}")
+
+
+class Evidence(Page):
+    """`GET runbooks/evidence/<bundle>`: the page of a bundle, as it was sealed."""
+
+    policy = _EVIDENCE_POLICY
+
+    @web.authenticated
+    @authorized("read")  # type: ignore[untyped-decorator]
+    async def get(self, bundle: str) -> None:
+        """The page; 404 for what the ledger does not know."""
+        try:
+            content = await self.in_time(_evidence, bundle)
+        except RunbookError as error:
+            self.refuse(_status(error), error.message, error.remedy)
+            return
+        if content is None:
+            self.refuse(404, "There is no evidence of that name.")
+            return
+        self.finish(content)
+
+
+def _prepared(query: str, root: Path) -> str:
+    now = datetime.now(UTC)
+    return incidents.prepare(link.read(query, now), root, now)
+
+
+def _evidence(bundle: str) -> bytes | None:
+    try:
+        return runs.page_of(runs.folder(), bundle)
+    except OSError as error:
+        raise EvidenceError(f"the evidence cannot be read: {error.strerror}") from None
+
+
+def _status(error: RunbookError) -> int:
+    if isinstance(error, UnknownAlertError):
+        return 404
+    # What the site's own files lack, or its disk, is no fault of the link.
+    return 500 if isinstance(error, SettingsError | MissingSecretError | EvidenceError) else 400
+
+
+def routes(base_url: str, root: Path, threads: ThreadPoolExecutor) -> list[Any]:
+    """The extension's addresses, below the server's own."""
+    shared = {"root": root, "threads": threads}
+    return [
+        (f"{base_url}{link.PAGE}/?", Start, shared),
+        (f"{base_url}{link.OPEN}", Open, shared),
+        (rf"{base_url}{link.PAGE}/evidence/([^/]+)", Evidence, shared),
+    ]

@@ -1,0 +1,122 @@
+"""The runs that the evidence knows of: the newest, and the one that belongs to an alert."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from runbooklib import folders, ledger, manifest, settings
+from runbooklib.errors import EvidenceError
+from runbooklib.evidence import PAGE, VERDICT
+from runbooklib.findings import Status
+from runbooklib.history import EVIDENCE_VARIABLE, MOST_BUNDLES
+from runbooklib.ledger import Line
+
+# A run that was started by the alert follows it closely; one of the next firing does not.
+_BEFORE, _AFTER = timedelta(minutes=1), timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One bundle. `status` is a Status's name, or FAILED where there is no verdict; `at` is the window's end.
+
+    `kind` is run, replay or seal; `is_finished` is false where the run was cut short.
+    """
+
+    bundle: str
+    kind: str
+    alert: str
+    service: str
+    environment: str
+    status: str
+    headline: str
+    at: datetime
+    is_finished: bool
+
+
+def folder() -> Path:
+    """Where the evidence lies: RUNBOOK_EVIDENCE, else evidence/ of the home. Raises SettingsError."""
+    return Path(os.environ.get(EVIDENCE_VARIABLE) or settings.home() / "evidence")
+
+
+def recent(evidence: Path, most: int) -> tuple[list[Run], list[str]]:
+    """The newest runs, the newest first, and what could not be read."""
+    found, wrong = [], []
+    lines, broken = ledger.read(evidence)
+    for line in reversed(lines[-most:]):
+        run = _run(evidence, line)
+        if run is None:
+            wrong.append(f"{line.bundle[:120]} is not as it was sealed: `runbook verify {evidence.name}`")
+        else:
+            found.append(run)
+    return found, [*broken[-3:], *wrong]
+
+
+def headless(evidence: Path, alert: str, service: str, environment: str, starts_at: datetime) -> Path | None:
+    """The bundle of the newest finished, whole run of this alert that looked at it soon after it began."""
+    for run in _newest(evidence):
+        is_its = (run.alert, run.service, run.environment) == (alert, service, environment)
+        is_then = starts_at - _BEFORE <= run.at <= starts_at + _AFTER
+        if run.kind == "run" and run.is_finished and is_its and is_then and run.status in Status.__members__:
+            bundle = evidence / run.bundle
+            if not manifest.verify_bundle(bundle):
+                return bundle
+    return None
+
+
+def page_of(evidence: Path, bundle: str) -> bytes | None:
+    """The page of a bundle that the ledger knows, or None. Raises EvidenceError where it was changed."""
+    try:
+        path = evidence / folders.checked(bundle)
+    except ValueError:
+        return None
+    if not any(line.bundle == bundle for line in ledger.read(evidence)[0]):
+        return None
+    wrong = ["it is a link"] if path.is_symlink() else manifest.verify_bundle(path)
+    if wrong:
+        raise EvidenceError(f"this evidence is not as it was sealed: {wrong[0]}", remedy="runbook verify")
+    return (path / PAGE).read_bytes()
+
+
+def _newest(evidence: Path) -> Iterator[Run]:
+    lines, _ = ledger.read(evidence)
+    for line in reversed(lines[-MOST_BUNDLES:]):
+        run = _run(evidence, line)
+        if run is not None:
+            yield run
+
+
+def _run(evidence: Path, line: Line) -> Run | None:
+    """What a bundle says of itself; None where it cannot be read, or says another thing than was sealed."""
+    try:
+        path = evidence / folders.checked(line.bundle)
+        about = _read(path / manifest.FILE, line.manifest_sha256)
+        sealed = about["files"].get(VERDICT)
+        verdict = _read(path / VERDICT, sealed["sha256"]) if sealed else {}
+        parameters = about.get("parameters") or {}
+        ends = verdict["window"]["end"] if verdict else about["ended_at"]
+        return Run(
+            bundle=line.bundle,
+            kind=str(about.get("kind", "")),
+            alert=str(about.get("alert", "")),
+            service=str(verdict.get("service") or parameters.get("service", "")),
+            environment=str(verdict.get("environment") or parameters.get("environment", "")),
+            status=str(verdict.get("status", "FAILED")),
+            headline=str(verdict.get("headline") or about.get("failure", "")),
+            at=datetime.fromisoformat(ends).astimezone(UTC),
+            is_finished=not about.get("failure"),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _read(path: Path, digest: str) -> dict[str, Any]:
+    content = path.read_bytes()
+    found = json.loads(content)
+    if not isinstance(found, dict) or hashlib.sha256(content).hexdigest() != digest:
+        raise ValueError("not what was sealed")
+    return found

@@ -1,0 +1,125 @@
+"""A real JupyterLab server with the extension, in a folder of its own; and a site that it asks."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+
+ROOT = Path(__file__).parents[2]
+TOKEN = "a-token-that-no-link-holds"
+# What an installation puts into etc/jupyter; an editable one that is older has none of it.
+INSTALLED = {"JUPYTER_CONFIG_PATH": str(ROOT / "jupyter-config")}
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running server: its address with the base URL, the folder that it shows, what it was started with."""
+
+    address: str
+    root: Path
+    log: Path
+    environment: Mapping[str, str]
+
+    def open(self, query: str, *, session: requests.Session | None = None) -> requests.Response:
+        """Click a link; where it leads to is not followed."""
+        url = f"{self.address}/runbooks/open?{query}"
+        return (session or logged_in(self)).get(url, allow_redirects=False, timeout=60)
+
+    def incidents(self) -> list[str]:
+        """Every file of every incident."""
+        folder = self.root / "incidents"
+        return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def logged_in(served: Served, token: str = TOKEN) -> requests.Session:
+    """A browser that went through the login page."""
+    session = requests.Session()
+    session.get(f"{served.address}/login", timeout=30)
+    told = {"password": token, "_xsrf": session.cookies.get("_xsrf", "")}
+    answer = session.post(f"{served.address}/login", told, allow_redirects=False, timeout=30)
+    assert answer.status_code == 302, answer.text
+    return session
+
+
+def home(folder: Path) -> Path:
+    """A folder with this repository's runbooks and parameters."""
+    for name in ("notebooks", "parameters"):
+        shutil.copytree(ROOT / name, folder / name)
+    return folder
+
+
+def environment_file(folder: Path, alertmanager: str, *services: str) -> None:
+    """An environment `site` that has nothing but an Alertmanager."""
+    folder.mkdir(parents=True, exist_ok=True)
+    told = {
+        "title": "Site",
+        "systems": {"alertmanager": {"url": alertmanager}},
+        "timing": {"lookback": "10m", "lead": "5m"},
+        "services": {name: {"title": name, "labels": {"job": name}} for name in services},
+    }
+    (folder / "site.yaml").write_text(json.dumps(told))
+
+
+@contextmanager
+def serving(
+    root: Path, environment: Mapping[str, str], *options: str, token: str = TOKEN, base_url: str = "/"
+) -> Iterator[Served]:
+    """The server, until the end of the block; stopped by pid, its kernels too."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    own = root.parent / "jupyter-home"
+    own.mkdir(exist_ok=True)
+    argv = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
+    argv += ["--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"]
+    argv += [f"--ServerApp.root_dir={root}", f"--ServerApp.base_url={base_url}", *options]
+    log = root.parent / "jupyterlab.log"
+    paths = {"HOME": str(own), "JUPYTER_CONFIG_DIR": str(own), "PYTHONPATH": str(ROOT)}
+    with log.open("wb") as sink:
+        server = subprocess.Popen(
+            argv,
+            env={**os.environ, **INSTALLED, **paths, **environment},
+            cwd=root,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    served = Served(f"http://127.0.0.1:{port}{base_url.rstrip('/')}", root, log, environment)
+    try:
+        waited_for(f"{served.address}/api", server, log)
+        yield served
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        try:
+            server.wait(15)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait(5)
+
+
+def waited_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until the server answers there."""
+    deadline = time.monotonic() + 60
+    while True:
+        assert server.poll() is None, log.read_text()[-3000:]
+        with suppress(requests.RequestException):
+            requests.get(url, timeout=2)
+            return
+        assert time.monotonic() < deadline, log.read_text()[-3000:]
+        time.sleep(0.2)
+
+
+def links_in(page: str) -> list[str]:
+    """The addresses of all links of a page."""
+    return [one.replace("&amp;", "&") for one in re.findall(r'href="([^"]*)"', page)]
