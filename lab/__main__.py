@@ -33,6 +33,9 @@ def parse() -> argparse.Namespace:
     down.add_argument("--wipe", action="store_true", help="remove the state too")
     past = verbs.add_parser("backfill", parents=[common], help="give Prometheus past hours")
     past.add_argument("hours", metavar="HOURS", type=float)
+    earlier = verbs.add_parser("deploy", parents=[common], help="deploy an earlier revision again")
+    earlier.add_argument("revision", metavar="REVISION")
+    verbs.add_parser("redeploy", parents=[common], help="make the backend's container anew")
     verbs.add_parser("rules", parents=[common], help="write lab/rules.yml again from its template")
     return parser.parse_args()
 
@@ -75,6 +78,11 @@ def perform(arguments: argparse.Namespace, lab: Lab) -> None:
         case "backfill":
             lab.backfill(arguments.hours)
             tell(f"{arguments.hours:g} past hours added in {time.monotonic() - started:.1f} s")
+        case "deploy":
+            tell(f"deployed {lab.deploy(arguments.revision)[:12]}")
+        case "redeploy":
+            lab.redeploy()
+            tell("the backend's container was made anew")
         case "down":
             lab.down(wipe=arguments.wipe)
         case "rules":

@@ -151,9 +151,13 @@ def commit_bad_release(layout: Layout) -> str:
     return deploy(layout, BAD_SUBJECT, BAD_VERSION, datetime.now(UTC).replace(microsecond=0))
 
 
-def roll_back(layout: Layout) -> None:
-    """Deploy the original again; the bad release stays in the history, as after a real incident."""
-    revision = original(layout)
+def roll_back(layout: Layout, revision: str = "") -> str:
+    """Deploy that revision again, or the original; what came after it stays in the history."""
+    revision = text(
+        layout, "rev-parse", "--verify", "--end-of-options", f"{revision or original(layout)}^{{commit}}"
+    )
+    left = version(layout, "HEAD")
     git(layout, "reset", "--quiet", "--hard", revision)
     now = datetime.now(UTC).replace(microsecond=0)
-    tag(layout, f"Deploy {version(layout, revision)}: roll back {BAD_VERSION}", now)
+    tag(layout, f"Deploy {version(layout, revision)}: roll back {left}", now)
+    return revision

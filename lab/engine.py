@@ -163,6 +163,14 @@ def run(layout: Layout, revision: str) -> None:
         container.start()
 
 
+def restart(layout: Layout) -> None:
+    """Start the container again."""
+    with connect(layout) as client:
+        found = container(client, layout)
+        if found is not None:
+            found.restart(timeout=3)
+
+
 def enlarge(layout: Layout) -> None:
     """Give the running container so much memory that it can pass the alert's 2 GiB and not be killed."""
     with connect(layout) as client:
@@ -178,7 +186,17 @@ def container_environment(layout: Layout) -> dict[str, str]:
         "DATABASE_URL": f"postgresql+psycopg://helloagents@{HOST}:{layout.postgres_port}/helloagents",
         "AI_PROVIDER_URL": f"http://{PROVIDER_NAME}:{layout.provider_port}",
         "NAMESERVER": f"{HOST}:{layout.nameserver_port}",
+        **settings(layout),
     }
+
+
+def settings(layout: Layout) -> dict[str, str]:
+    """What the operator's file says."""
+    try:
+        lines = layout.settings.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return {}
+    return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
 
 
 def container(client: docker.DockerClient, layout: Layout) -> Container | None:

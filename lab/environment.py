@@ -1,9 +1,13 @@
 """The environment file that tells runbooks where the lab is; for the default lab it is the committed one."""
 
+import shlex
+import sys
 from pathlib import Path
 
 from lab.layout import HOST, PROVIDER_NAME, Layout
+from lab.processes import REPOSITORY
 
+SETTINGS = "# What an operator may switch.\nFALLBACK_MODE=false\n"
 TEMPLATE = """\
 title: "Lab on this machine"
 drill: true
@@ -14,6 +18,16 @@ systems:
   postgres: {{dsn: "{dsn}"}}
   dns: {{nameservers: ["{nameserver}"]}}
   git: {{repository: "{deployments}", deployment_tags: "deploy/*"}}
+actions:
+  docker: {{url: "{docker}"}}
+  postgres: {{dsn: "{operator}"}}
+  alertmanager: {{url: "{alertmanager}"}}
+  rollback: {{command: ["{rollback}", "{{revision}}"]}}
+  revert: true
+  switches:
+    use_fallback_mode: {{file: "{settings}", set: {{FALLBACK_MODE: "true"}}, then: ["{redeploy}"]}}
+  cooldown: "20s"
+  most_per_hour: 60
 timing: {{rate_window: "15s", lookback: "5m", lead: "20s", scrape_interval: "1s"}}
 services:
   backend:
@@ -51,6 +65,10 @@ def render(layout: Layout) -> str:
         docker=layout.docker_url,
         dsn=layout.dsn("runbook_reader"),
         nameserver=f"{HOST}:{layout.nameserver_port}",
+        operator=layout.dsn("runbook_operator"),
+        rollback=layout.rollback,
+        redeploy=layout.redeploy,
+        settings=layout.settings,
         deployments=layout.deployments,
         backend=layout.backend_url,
         container=layout.container,
@@ -64,3 +82,23 @@ def write(layout: Layout) -> Path:
     path.parent.mkdir(exist_ok=True)
     path.write_text(render(layout), encoding="utf-8")
     return path
+
+
+def write_programs(layout: Layout) -> None:
+    """The operator's own programs, which actions may run, and the settings that they use."""
+    for path, verb in ((layout.rollback, 'deploy "$1"'), (layout.redeploy, "redeploy")):
+        place = f"--state {shlex.quote(str(layout.state))} --base-port {layout.base_port}"
+        program = (
+            f"cd {shlex.quote(str(REPOSITORY))} && exec {shlex.quote(sys.executable)} -m lab {verb} {place}"
+        )
+        path.write_text(f"#!/bin/sh\n{program}\n", encoding="utf-8")
+        path.chmod(0o755)
+    if not layout.settings.exists():
+        write_settings(layout)
+
+
+def write_settings(layout: Layout) -> bool:
+    """The backend's settings as they are at first; whether they had been others."""
+    was = layout.settings.read_text(encoding="utf-8") if layout.settings.exists() else SETTINGS
+    layout.settings.write_text(SETTINGS, encoding="utf-8")
+    return was != SETTINGS

@@ -35,6 +35,12 @@ def original_container(layout: Layout) -> None:
     engine.run(layout, deployments.original(layout))
 
 
+def hoard_connections(layout: Layout) -> None:
+    """A report takes all connections that are free; those of the backend's pool when it is started again."""
+    processes.start(layout, servers.hoarder(layout))
+    engine.restart(layout)
+
+
 def start_database(layout: Layout) -> None:
     """Start PostgreSQL again."""
     processes.start(layout, postgres.server(layout))
@@ -51,6 +57,11 @@ FAULTS: dict[str, Fault] = {
         fires=("HighSandboxErrorRate", "MediumErrorRate"),
         switches=(("sandbox_memory_mib", 400),),
     ),
+    "cache-too-large": Fault(
+        "a cache of 150 MiB does not fit into the memory limit: the kernel kills the backend again and again",
+        fires=("HighErrorRate", "MediumErrorRate"),
+        switches=(("memory_leak_mib_per_second", 15.0), ("memory_leak_at_most_mib", 150.0)),
+    ),
     "crash-loop": Fault(
         "the backend ends with code 1 at each start",
         fires=("ServiceDown",),
@@ -60,6 +71,12 @@ FAULTS: dict[str, Fault] = {
         "the backend forgets to end its transactions until no connection is left",
         fires=("HighDatabaseConnections", "ComponentUnhealthy", "HighErrorRate", "MediumErrorRate"),
         switches=(("leak_transactions", True),),
+    ),
+    "connections-hoarded": Fault(
+        "a report holds every connection of the backend's role in an idle transaction, since its last restart",
+        fires=("ComponentUnhealthy", "HighErrorRate", "MediumErrorRate"),
+        begin=hoard_connections,
+        end=lambda layout: ignore(processes.stop(layout, "hoarder")),
     ),
     "lock-chain": Fault(
         "a report locks the agents and stays idle in transaction, others wait behind it",
@@ -95,7 +112,7 @@ FAULTS: dict[str, Fault] = {
         "a release with a bug in two endpoints is deployed",
         fires=("HighErrorRate", "MediumErrorRate"),
         begin=deploy_bad_release,
-        end=deployments.roll_back,
+        end=lambda layout: ignore(deployments.roll_back(layout)),
     ),
     "error-burst": Fault(
         "a fifth of the user requests fail at random",

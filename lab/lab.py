@@ -79,6 +79,20 @@ class Lab:
                     found.begin(self.layout)
                 faults.switch(self.layout, [*names, fault])
 
+    def deploy(self, revision: str) -> str:
+        """Put an earlier revision in the place of what runs, as a rollback does."""
+        with self._alone():
+            self._must_be_up()
+            revision = deployments.roll_back(self.layout, revision)
+            engine.run(self.layout, revision)
+            return revision
+
+    def redeploy(self) -> None:
+        """Make the backend's container anew, with the settings of now."""
+        with self._alone():
+            self._must_be_up()
+            engine.run(self.layout, deployments.current(self.layout))
+
     def heal(self) -> None:
         """End all faults and wait until everything is green again."""
         with self._alone():
@@ -90,7 +104,8 @@ class Lab:
                 end = faults.FAULTS[name].end
                 if end:
                     end(self.layout)
-            self._restore_container()
+            changed = environment.write_settings(self.layout)
+            self._restore_container(anew=changed)
             self._wait_until_green()
 
     def status(self) -> Status:
@@ -148,6 +163,7 @@ class Lab:
     def _start_all(self, *, fresh: bool) -> None:
         layout = self.layout
         environment.write(layout)
+        environment.write_programs(layout)
         deployments.prepare(layout)
         if fresh:  # a lab that nobody stopped, but the machine did, starts sound too
             faults.forget(layout)
@@ -234,12 +250,12 @@ class Lab:
             return "running" if engine.answers(self.layout.docker_socket) else "stopped"
         return "stopped" if processes.running(self.layout, name) is None else "running"
 
-    def _restore_container(self) -> None:
+    def _restore_container(self, *, anew: bool = False) -> None:
         """A container that crashed or that runs another version is replaced; a sound one is left alone."""
         layout = self.layout
         state, revision = engine.state(layout), deployments.original(layout)
         sound = state.get("status") == "running" and state.get("restarts") == "0"
-        if not sound or state.get("revision") != revision:
+        if anew or not sound or state.get("revision") != revision:
             engine.run(layout, revision)
 
     def _wait_until_green(self) -> None:
@@ -283,6 +299,7 @@ SERVERS = ("prometheus", "alertmanager", "postgres", "docker", "ai-provider", "n
 STOP_ORDER = (
     "traffic",
     "nightly-report",
+    "hoarder",
     "prometheus",
     "alertmanager",
     "ai-provider",

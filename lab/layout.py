@@ -88,6 +88,21 @@ class Layout:
         return self.state / "faults"
 
     @property
+    def settings(self) -> Path:
+        """What the backend is told beside addresses, as an operator sets it."""
+        return self.state / "backend.env"
+
+    @property
+    def rollback(self) -> Path:
+        """The program that deploys an earlier revision."""
+        return self.state / "rollback.sh"
+
+    @property
+    def redeploy(self) -> Path:
+        """The program that makes the backend's container anew."""
+        return self.state / "redeploy.sh"
+
+    @property
     def logs(self) -> Path:
         """One log file a server."""
         return self.state / "logs"

@@ -1,15 +1,18 @@
-"""A nightly report that forgot to commit, an external program: `python -m lab.reports DSN`.
+"""Reports that forget to commit, an external program: `python -m lab.reports DSN [--hoard]`.
 
 The first session locks the agents and then sits idle in its transaction; a second waits for it, and whoever
-writes an agent afterwards waits behind both.
+writes an agent afterwards waits behind both. One that hoards takes every connection that its role may have,
+and holds each in a transaction; it does not come back for those that are taken from it.
 """
 
 import argparse
 import threading
+import time
 
 import psycopg
 
 LOCK = "UPDATE agents SET used_at = now()"
+HOARD_SECONDS = 15.0
 WAITERS = ("nightly-report-worker",)
 
 
@@ -19,11 +22,30 @@ def wait_behind(dsn: str, application: str) -> None:
         connection.execute("LOCK TABLE agents IN ACCESS EXCLUSIVE MODE")
 
 
+def hoard(dsn: str) -> list[psycopg.Connection[tuple[object, ...]]]:
+    """Take connections for so long as others still use some; the backend's come and go."""
+    held: list[psycopg.Connection[tuple[object, ...]]] = []
+    ends = time.monotonic() + HOARD_SECONDS
+    while time.monotonic() < ends:
+        try:
+            held.append(psycopg.connect(dsn, application_name="monthly-report"))
+            held[-1].execute("SELECT count(*) FROM agents")
+        except psycopg.OperationalError:
+            time.sleep(0.1)
+    return held
+
+
 def main() -> None:
     """Hold the lock until stopped."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dsn")
-    dsn = parser.parse_args().dsn
+    parser.add_argument("--hoard", action="store_true")
+    given = parser.parse_args()
+    dsn = given.dsn
+    if given.hoard:
+        held = hoard(dsn)
+        threading.Event().wait()
+        held.clear()
     root = psycopg.connect(dsn, application_name="nightly-report")
     root.execute(LOCK)
     for application in WAITERS:

@@ -8,6 +8,7 @@ from lab import processes, web
 from lab.layout import Layout
 from lab.processes import Server
 
+MOST_FREE = 40  # connections that the backend leaves to others, at the least
 SLOW = ("--slow-every", "5", "--slow-seconds", "17")
 
 
@@ -37,6 +38,20 @@ def reports(layout: Layout) -> Server:
     """The external program that forgets to commit."""
     argv = (sys.executable, "-m", "lab.reports", layout.dsn("helloagents"))
     return Server("nightly-report", argv, lambda: report_waits(layout))
+
+
+def hoarder(layout: Layout) -> Server:
+    """The external program that keeps every connection that it can get."""
+    argv = (sys.executable, "-m", "lab.reports", layout.dsn("helloagents"), "--hoard")
+    return Server("hoarder", argv, lambda: hoards(layout))
+
+
+def hoards(layout: Layout) -> bool:
+    """True when it holds most of them."""
+    with psycopg.connect(layout.dsn("runbook_reader")) as connection:
+        question = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'monthly-report'"
+        row = connection.execute(question).fetchone()
+    return row is not None and row[0] >= MOST_FREE
 
 
 def report_waits(layout: Layout) -> bool:

@@ -15,6 +15,10 @@ from .faults import Faults
 from .metrics import AI_DURATION, AI_ERRORS, AI_REQUESTS, AI_TOKENS
 
 LOOKUP_SECONDS = 2.0
+FALLBACK: dict[str, Any] = {
+    "choices": [{"message": {"content": "The assistant is not available at the moment."}}],
+    "usage": {"total_tokens": 0},
+}
 
 
 class ProviderError(Exception):
@@ -34,9 +38,12 @@ class Provider:
     port: int
     resolver: dns.resolver.Resolver
     faults: Faults
+    is_off: bool = False
 
     def chat(self, message: str) -> dict[str, Any]:
-        """Ask for one completion; count tokens, time and failure by kind."""
+        """Ask for one completion; count tokens, time and failure by kind; or give the fallback's."""
+        if self.is_off:
+            return FALLBACK
         started = time.perf_counter()
         try:
             answer = self._ask(message)
@@ -96,4 +103,4 @@ def open_provider(config: Config, faults: Faults) -> Provider:
     resolver.nameservers = [config.nameserver]
     resolver.port = config.nameserver_port
     url = urlsplit(config.ai_provider_url)
-    return Provider(url.hostname or "", url.port or 80, resolver, faults)
+    return Provider(url.hostname or "", url.port or 80, resolver, faults, is_off=config.fallback_mode)

@@ -16,6 +16,7 @@ class Config:
     nameserver_port: int
     version: str
     faults: Path
+    fallback_mode: bool
 
     @classmethod
     def from_environment(cls) -> "Config":
@@ -28,5 +29,6 @@ class Config:
             nameserver=nameserver,
             nameserver_port=int(nameserver_port or "53"),
             version=Path("VERSION").read_text(encoding="utf-8").strip(),
+            fallback_mode=os.environ.get("FALLBACK_MODE", "") == "true",
             faults=Path(os.environ.get("FAULTS_FILE", "/faults/faults.json")),
         )

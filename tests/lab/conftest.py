@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from lab import Lab, LabError, engine, postgres, processes
 
+REST_SECONDS = 20.0
 PROGRAMS = {
     "prometheus": "prometheus",
     "promtool": "prometheus",
@@ -45,3 +47,11 @@ def lab() -> Iterator[Lab]:
         yield lab
     finally:
         lab.down(wipe=True)
+
+
+@pytest.fixture
+def healed(lab: Lab) -> Lab:
+    lab.heal()
+    # A fault that begins within a rate window of the last one's end is, rightly, the same incident.
+    time.sleep(REST_SECONDS)
+    return lab

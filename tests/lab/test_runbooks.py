@@ -19,7 +19,6 @@ from lab import Lab, faults, processes, web
 from tests.notebooks.running import BIN, Ended, command, errors, notebook
 
 FIRING_SECONDS = 75.0
-REST_SECONDS = 20.0
 HIGH_ERROR_RATE_CAUSES = [
     "container-crash",
     "database-connections",
@@ -81,14 +80,6 @@ def environment(lab: Lab) -> dict[str, str]:
 def run(lab: Lab, output: Path, alert: str, *more: str) -> Ended:
     argv = ["runbook", "run", alert, "-e", "lab", "--output", str(output), "--json", *more]
     return command(argv, environment(lab))
-
-
-@pytest.fixture
-def healed(lab: Lab) -> Lab:
-    lab.heal()
-    # A fault that begins within a rate window of the last one's end is, rightly, the same incident.
-    time.sleep(REST_SECONDS)
-    return lab
 
 
 def wait_until_firing(lab: Lab, alerts: Sequence[str]) -> None:
