@@ -73,7 +73,7 @@ FAULTS: dict[str, Fault] = {
         switches=(("leak_transactions", True),),
     ),
     "connections-hoarded": Fault(
-        "a report holds every connection of the backend's role in an idle transaction, since its last restart",
+        "a report holds every connection of the backend's role, each idle in a transaction",
         fires=("ComponentUnhealthy", "HighErrorRate", "MediumErrorRate"),
         begin=hoard_connections,
         end=lambda layout: ignore(processes.stop(layout, "hoarder")),
