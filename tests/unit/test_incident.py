@@ -14,6 +14,7 @@ from runbooklib.plans import Proposal
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Entry, Tape
 from runbooklib.target import Environment, Target
+from runbooklib.timeline import Event
 from runbooklib.window import Window
 
 NOW = datetime(2026, 1, 15, 3, 12, tzinfo=UTC)
@@ -24,6 +25,7 @@ class Listener:
 
     def __init__(self) -> None:
         self.told: list[Finding] = []
+        self.events: list[Event] = []
 
     def opened(self, incident: Incident, entries: Sequence[Entry]) -> None: ...
 
@@ -38,6 +40,11 @@ class Listener:
         self, incident: Incident, title: str, findings: Sequence[Finding], entries: Sequence[Entry]
     ) -> None:
         self.told += findings
+
+    def chronicled(self, incident: Incident, title: str, events: Sequence[Event]) -> None:
+        self.events = list(events)
+
+    def controlled(self, incident: Incident) -> None: ...
 
 
 def opened(tape: Tape | None = None) -> tuple[Incident, Listener]:
