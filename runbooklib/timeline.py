@@ -90,7 +90,13 @@ def _deployments(scene: Scene) -> list[Event]:
 
 def _restarts(scene: Scene) -> list[Event]:
     window, name = scene.window, scene.container
-    told = scene.sources.docker.events(name, window.start, window.end)
+    events, since = scene.sources.docker.events, window.start
+    try:
+        told = events(name, since, window.end)
+    except NotRecordedError:
+        # As the checks ask it: older recordings hold that.
+        since = scene.suspect_since
+        told = events(name, since, window.end)
     kinds = (
         (told.starts, "starts", "started"),
         (told.deaths, "dies by itself", "died"),
@@ -101,9 +107,9 @@ def _restarts(scene: Scene) -> list[Event]:
         for frame, what, mark in kinds
         for at in frame["at"]
     ]
-    if told.complete_since is not None and told.complete_since > window.start:
-        since = f"{told.complete_since:%Y-%m-%d %H:%M:%S} UTC"
-        text = f"not known: what happened to {name} before {since}. The engine no longer keeps it"
+    since = max(since, told.complete_since or since)
+    if since > window.start:
+        text = f"not known: what happened to {name} before {since:%Y-%m-%d %H:%M:%S} UTC"
         found.append(Event(None, text, "docker"))
     return found
 

@@ -13,7 +13,7 @@ from datetime import datetime
 
 import pandas as pd
 
-from runbooklib import charts
+from runbooklib import charts, readings
 from runbooklib.findings import Finding, Status, Verdict, Weighed
 from runbooklib.plans import Proposal
 from runbooklib.render import sentences
@@ -81,10 +81,15 @@ def finding_card(
 
 
 def _chart(finding: Finding, marks: Sequence[tuple[datetime, str]]) -> str:
-    data = base64.b64encode(charts.png(finding, [*marks, *finding.marks])).decode()
+    marks = [*marks, *finding.marks]
+    data = base64.b64encode(charts.png(finding, marks)).decode()
+    happened = readings.marked(finding, marks)
+    rows = pd.DataFrame([{"marked at": sentences.time(at), "": word} for at, word in happened])
     return (
-        f'<img src="data:image/png;base64,{data}" alt="{text(charts.alt_text(finding))}" '
-        'style="max-width:100%;margin-top:6px;border-radius:4px">'
+        f'<img src="data:image/png;base64,{data}" alt="{text(readings.alt_text(finding, marks))}" '
+        'style="max-width:100%;margin-top:6px;border-radius:4px;background:#fff">'
+        f'<details><summary style="cursor:pointer;{_FAINT};font-size:12px">numbers</summary>'
+        f"{table(readings.numbers(finding))}{table(rows, most=_MOST_LISTED) if happened else ''}</details>"
     )
 
 

@@ -22,7 +22,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     (
         "1",
         "alerts dockerengine http logs manifest notebookfile parameters pgsession "
-        "promdata rulefile series tape target",
+        "promdata readings rulefile series tape target",
     ),
     ("1, upstairs", "settings"),
     ("1, on top", "clocks containerevents logtail promsession queries runbooks"),
