@@ -59,7 +59,6 @@ class Incident:
 
     def _open(self, scene: Scene) -> None:
         self.scene = scene.by_their_clock()
-        self._happened: tuple[Event, ...] | None = None
         # What was known when a question was first asked: asked again, it is to be the same question.
         self._known: dict[str, tuple[datetime | None, bool]] = {}
 
@@ -273,9 +272,8 @@ class Incident:
         return (*told, *(((onset, "it began"),) if onset else ()))
 
     def _events(self) -> tuple[Event, ...]:
-        if self._happened is None:
-            self._happened = timeline.happened(self.scene, self.tape, self._evidence)
-        return self._happened
+        # Kept by the tape and not here: a cell that is run again records what it uses.
+        return timeline.happened(self.scene, self.tape, self._evidence)
 
     def _section(self, title: str, asked: Sequence[tuple[Check, dict[str, Any]]]) -> None:
         self._take(("section", title), partial(self._conclude, title, asked))
@@ -293,7 +291,6 @@ class Incident:
         except SourceError as error:
             title = (action.__doc__ or action.__name__).strip().splitlines()[0]
             proposal = Proposal(title, command="", effect=f"Cannot be proposed: {error}")
-        self._audience.proposed(self, proposal, self.tape.take_recorded())
         return proposal
 
 
@@ -336,9 +333,11 @@ class CauseLedger:
         )
 
     def _propose(self, name: str, action: Action, parameters: Mapping[str, Any]) -> Proposal:
-        proposal = self._incident._propose(action, parameters)
+        incident = self._incident
+        proposal = incident._propose(action, parameters)
         if proposal.command:
             self._proposals[name] = proposal
+        incident._audience.proposed(incident, proposal, incident.tape.take_recorded())
         return proposal
 
 

@@ -34,7 +34,7 @@ def promql(scene: Scene, query: str, *, instant: bool) -> pd.DataFrame:
 def logs(scene: Scene, *, since: str, until: str, matching: str, container: str) -> pd.DataFrame:
     """The log's entries of that time that match. `attrs` say what of it was not read."""
     end = _moment(until, scene.window.end) if until else scene.window.end
-    start = _moment(since, end) if since else scene.window.start
+    start = _moment(since, scene.window.end) if since else scene.window.start
     if start >= end:
         raise ParameterError(f"since {start:%H:%M:%S} is not before until {end:%H:%M:%S}", remedy="swap them")
     try:
