@@ -28,7 +28,7 @@ from runbooklib.window import seconds_of
 
 NOW, AT, AROUND = "now", "at", "around the alert's start"
 _SPANS = ("5m", "15m", "30m", "1h", "3h", "6h", "24h")
-_EVERY = (("off", 0), ("15 s", 15), ("30 s", 30), ("1 min", 60), ("5 min", 300))
+_EVERY = (("off", 0), ("10 s", 10), ("30 s", 30), ("1 min", 60), ("5 min", 300))
 _SEAL_SECONDS = 120
 
 

@@ -33,6 +33,7 @@ class Told:
     """The words that come from outside, and the share of requests that fails since four minutes ago."""
 
     failing_share: float = 0.3
+    is_firing: bool = True
     title: str = "Site's backend"
     metric: str = "up"
     endpoint: str = "/api/v1/agents"
@@ -187,10 +188,9 @@ def _answer(site: Site, path: str, params: Mapping[str, str]) -> Any:
             }
             return {"status": "success", "data": {"groups": [{"name": "site", "rules": [rule]}]}}
         case "/api/v2/alerts":
-            own = _alert(site, "HighErrorRate", told.annotation)
-            return (
-                [own] if "filter" in params else [own, _alert(site, told.other_alert, told.other_annotation)]
-            )
+            own = [_alert(site, "HighErrorRate", told.annotation)] if told.is_firing else []
+            other = _alert(site, told.other_alert, told.other_annotation)
+            return own if "filter" in params else [*own, other]
         case "/health":
             return {"status": told.health, "components": {"ai_service": {"status": "healthy"}}}
         case "/list":
