@@ -111,7 +111,7 @@ class Bar:
         self.again = ipywidgets.Button(description="Look again", layout=narrow)
         self.every = ipywidgets.Dropdown(options=_EVERY, value=0, layout=narrow)
         self.sealing = ipywidgets.Button(description="Seal evidence", layout=narrow)
-        self.says = ipywidgets.HTML(value=self._answer(""))
+        self.says = ipywidgets.HTML(value=_said(""))
         self.widget = self._laid_out(ipywidgets)
         for asked in (self.service, self.mode, self.at, self.span):
             asked.observe(self._changed, names="value")
@@ -157,7 +157,9 @@ class Bar:
         except RunbookError as error:
             self._say(str(error))
             return False
-        self._say(f"looked at {time(datetime.now(UTC))}, {monotonic() - started:.1f} s")
+        verdict, took = self._incident.verdict, monotonic() - started
+        looked = f"Looked at {time(datetime.now(UTC))} ({took:.1f} s)"
+        self._say(f"{looked}: {verdict.status.name}, {headline(verdict)}")
         return True
 
     def _began(self) -> datetime | None:
@@ -233,9 +235,8 @@ class Bar:
         return str(bundle), ledger.head_of(bundle)
 
     def _say(self, told: str) -> None:
-        self.says.value = self._answer(told)
+        self.says.value = _said(told)
 
-    def _answer(self, told: str) -> str:
-        verdict = self._incident.verdict
-        parts = [f"{verdict.status.name}: {headline(verdict)}", told]
-        return f'<div role="status">{" · ".join(text(part) for part in parts if part)}</div>'
+
+def _said(told: str) -> str:
+    return f'<div role="status">{text(told)}</div>'

@@ -44,7 +44,8 @@ def logs(scene: Scene, *, since: str, until: str, matching: str, container: str)
     told = scene.sources.docker.logs(container or scene.container, start, end)
     texts = zip(told.frame["text"], told.frame["line"], strict=True)
     frame = told.frame.loc[[bool(pattern.search(text) or pattern.search(line)) for text, line in texts]]
-    frame = frame.reset_index(drop=True)
+    first = ["at", "level", "line", "exception", "path", "status_code"]
+    frame = frame[[*first, *(name for name in frame.columns if name not in first)]].reset_index(drop=True)
     frame.attrs |= {"quiet_lines": told.quiet_lines, "is_cut": told.is_cut or told.ends_early_at is not None}
     frame.attrs["reads_since"] = told.reads_since.isoformat()
     return frame

@@ -85,7 +85,7 @@ def _kept(notebook: Mapping[str, Any]) -> Iterator[Kept]:
         cause = str(told.get("cause", ""))
         try:
             finding = Finding.from_dict(told)
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             continue  # of another version: its question is answered from the record when its cell is run
         if not cause or cause in titles:
             yield Kept(cause, titles.get(cause, ""), str(told["name"]), finding)

@@ -93,7 +93,7 @@ def test_looking_again_redraws_what_the_cells_show(opened: Opened) -> None:
     site = opened.site
     told, site.told = site.told, replace(site.told, failing_share=0.0, health="healthy")
     press(opened, "Look again")
-    expect(says(opened)).to_contain_text("looked at")
+    expect(says(opened)).to_contain_text("Looked at")
     expect(answer(opened)).to_contain_text("symptom is not there")
     site.told = told
     press(opened, "Look again")
@@ -104,7 +104,7 @@ def test_another_window_is_asked_for_and_shown(opened: Opened) -> None:
     page = opened.page
     before = len(opened.site.asked)
     page.locator(".jupyter-widgets select").nth(2).select_option("30m")
-    expect(says(opened)).to_contain_text("looked at")
+    expect(says(opened)).to_contain_text("Looked at")
     start, end = re.findall(r"\d\d:\d\d:\d\d UTC", answer(opened).inner_text())[:2]
     minutes = [int(one[:2]) * 60 + int(one[3:5]) for one in (start, end)]
     assert (minutes[1] - minutes[0]) % 1440 in (29, 30, 31)
@@ -137,7 +137,7 @@ def test_sealing_asks_to_save_first_then_makes_a_whole_bundle(opened: Opened, tm
 def test_it_refreshes_while_the_alert_fires_and_stops_when_it_does_not(opened: Opened) -> None:
     every = opened.page.locator(".jupyter-widgets select").nth(3)
     every.select_option("10 s")
-    expect(says(opened)).to_contain_text("looked at")
+    expect(says(opened)).to_contain_text("Looked at")
     opened.site.told = replace(opened.site.told, is_firing=False)
     expect(says(opened)).to_contain_text("The alert fires no more: refreshing has ended.", timeout=20_000)
     expect(every.locator("option:checked")).to_have_text("off")
