@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import subprocess
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
@@ -18,6 +17,7 @@ from runbooklib import ledger, resumption, settings
 from runbooklib.descent import is_within_a_run
 from runbooklib.errors import EvidenceError, InputError, ParameterError, RunbookError, SourceError
 from runbooklib.evidence import read_notebook, verdict_of
+from runbooklib.history import evidence_folder
 from runbooklib.incident import Incident
 from runbooklib.render.html import text
 from runbooklib.render.sentences import headline, time
@@ -50,14 +50,14 @@ def can_click() -> bool:
     return resumption.own_notebook() is not None and not is_within_a_run()
 
 
-def show(incident: Incident, look_again: LookAgain, evidence: Callable[[], Path | None]) -> None:
+def show(incident: Incident, look_again: LookAgain) -> None:
     """Show the bar in the cell's output, or the line."""
     from IPython.display import display
 
     shown: dict[str, Any] = {}
     if can_click():
         with contextlib.suppress(ImportError):  # without ipywidgets the line says all
-            shown = dict(Bar(incident, look_again, evidence).widget._repr_mimebundle_())
+            shown = dict(Bar(incident, look_again).widget._repr_mimebundle_())
     display({**shown, "text/plain": line(incident.scene)}, raw=True)
 
 
@@ -84,12 +84,10 @@ def span_of(mode: str, at: str, span: str, began: datetime | None, now: datetime
 class Bar:
     """The bar of one incident."""
 
-    def __init__(
-        self, incident: Incident, look_again: LookAgain, evidence: Callable[[], Path | None]
-    ) -> None:
+    def __init__(self, incident: Incident, look_again: LookAgain) -> None:
         import ipywidgets
 
-        self._incident, self._look_again, self._evidence = incident, look_again, evidence
+        self._incident, self._look_again = incident, look_again
         self._task: asyncio.Task[None] | None = None
         scene = incident.scene
         known = settings.services(scene.target.environment_name) or [scene.target.service_name]
@@ -214,7 +212,7 @@ class Bar:
 
     def _sealed(self) -> tuple[str, str]:
         """(the bundle, the ledger's head). Raises InputError, EvidenceError."""
-        notebook, folder = resumption.own_notebook(), self._evidence()
+        notebook, folder = resumption.own_notebook(), evidence_folder()
         if notebook is None or not notebook.is_file() or folder is None:
             raise InputError("this notebook's file is not known", remedy="runbook seal NOTEBOOK")
         now = canonical(verdict_as_dict(self._incident.verdict, self._incident.scene))
