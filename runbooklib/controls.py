@@ -90,7 +90,9 @@ class Bar:
         self._incident, self._look_again = incident, look_again
         self._task: asyncio.Task[None] | None = None
         scene = incident.scene
-        known = settings.services(scene.target.environment_name) or [scene.target.service_name]
+        known = [scene.target.service_name]
+        with contextlib.suppress(RunbookError):  # a replay needs no settings
+            known = list(dict.fromkeys([*known, *settings.services(scene.target.environment_name)]))
         narrow = ipywidgets.Layout(width="auto")
         self.service = ipywidgets.Dropdown(options=known, value=scene.target.service_name, layout=narrow)
         self.mode = ipywidgets.Dropdown(

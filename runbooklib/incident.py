@@ -145,8 +145,11 @@ class Incident:
         for ledger in self._causes.values():
             ledger.clear()
         self.steps.is_again = True
-        self._begin()
-        self.steps.take_all_again()
+        try:
+            self._begin()
+            self.steps.take_all_again()
+        finally:
+            self.steps.is_again = False
 
     def cause(self, id: str, title: str) -> "CauseLedger":  # noqa: A002 - it is the cause's id
         """The ledger of one possible cause, by an id in kebab-case that stays the same for ever."""
