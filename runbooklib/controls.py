@@ -102,7 +102,7 @@ class Bar:
             value="" if scene.window.ends_now else scene.window.end.isoformat(),
             placeholder="2026-01-15T03:12:00Z",
             continuous_update=False,
-            layout=ipywidgets.Layout(width="15em"),
+            layout=ipywidgets.Layout(width="19em"),
         )
         own = f"{scene.window.span_seconds:.0f}s"
         self.span = ipywidgets.Dropdown(
@@ -120,20 +120,17 @@ class Bar:
         self.sealing.on_click(lambda _: self.seal())
 
     def _laid_out(self, widgets: Any) -> Any:
-        """The bar in lines, each field with its name."""
-
-        def named(name: str, field: Any) -> Any:
-            return widgets.HBox([widgets.Label(name), field])
-
-        fields = [
-            named("Service", self.service),
-            named("Window ends", self.mode),
-            named("time", self.at),
-            named("looks back, or ±", self.span),
-            self.again,
-            named("Refresh while it fires", self.every),
-            self.sealing,
-        ]
+        """The bar in lines. A description is a label in HTML, which a screen reader tells with the field."""
+        named = {
+            self.service: "Service",
+            self.mode: "Window ends",
+            self.at: "time",
+            self.span: "looks back, or ±",
+            self.every: "Refresh while it fires",
+        }
+        for field, name in named.items():
+            field.description, field.style.description_width = name, "initial"
+        fields = [self.service, self.mode, self.at, self.span, self.again, self.every, self.sealing]
         wrapped = widgets.Layout(flex_flow="row wrap", grid_gap="4px 12px")
         return widgets.VBox([widgets.HBox(fields, layout=wrapped), self.says])
 

@@ -17,6 +17,8 @@ from tests.notebooks.site import Site, running_site, with_cells
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 NOTEBOOK = "notebooks/HighErrorRate.ipynb"
+# With UPDATE_SCREENSHOTS=1 the picture in docs/ is made anew.
+PICTURE = ROOT / "docs" / "controls.png"
 
 
 @dataclass
@@ -83,10 +85,13 @@ def test_the_bar_is_under_the_answer(opened: Opened) -> None:
     expect(answer(opened)).to_contain_text("CRITICAL")
     for name in ("Look again", "Seal evidence"):
         expect(opened.page.get_by_role("button", name=name)).to_be_visible()
-    for theme in ("light", "dark"):
-        if folder := os.environ.get("SCREENSHOTS"):
-            opened.page.emulate_media(color_scheme=theme)
-            opened.page.screenshot(path=f"{folder}/controls-{theme}.png")
+    if os.environ.get("UPDATE_SCREENSHOTS") == "1":
+        opened.page.get_by_role("button", name="Seal evidence").scroll_into_view_if_needed()
+        opened.page.mouse.move(700, 500)
+        opened.page.mouse.wheel(0, 250)
+        opened.page.wait_for_timeout(500)
+        opened.page.screenshot(path=PICTURE)
+        opened.page.keyboard.press("Control+Home")
 
 
 def test_looking_again_redraws_what_the_cells_show(opened: Opened) -> None:
@@ -103,7 +108,7 @@ def test_looking_again_redraws_what_the_cells_show(opened: Opened) -> None:
 def test_another_window_is_asked_for_and_shown(opened: Opened) -> None:
     page = opened.page
     before = len(opened.site.asked)
-    page.locator(".jupyter-widgets select").nth(2).select_option("30m")
+    page.get_by_label("looks back, or ±").select_option("30m")
     expect(says(opened)).to_contain_text("Looked at")
     start, end = re.findall(r"\d\d:\d\d:\d\d UTC", answer(opened).inner_text())[:2]
     minutes = [int(one[:2]) * 60 + int(one[3:5]) for one in (start, end)]
@@ -135,7 +140,7 @@ def test_sealing_asks_to_save_first_then_makes_a_whole_bundle(opened: Opened, tm
 
 
 def test_it_refreshes_while_the_alert_fires_and_stops_when_it_does_not(opened: Opened) -> None:
-    every = opened.page.locator(".jupyter-widgets select").nth(3)
+    every = opened.page.get_by_label("Refresh while it fires")
     every.select_option("10 s")
     expect(says(opened)).to_contain_text("Looked at")
     opened.site.told = replace(opened.site.told, is_firing=False)
