@@ -1,36 +1,43 @@
 """A finding's series as a picture: against its limit, with what happened marked.
 
-Colours are those of Okabe and Ito, which people with any colour vision can tell apart. Times are UTC.
+Colours are those of Okabe and Ito, which people with any colour vision can tell apart, and each line has a
+style of its own as well. The ground is white in every theme: dark letters on a dark page could not be read.
+Times are UTC.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import wraps
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
 
 from runbooklib.findings import Finding
+from runbooklib.readings import MOST_LINES, Mark, label, number, scale, within
 from runbooklib.redact import Redactor
-from runbooklib.visibly import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from pandas import DataFrame
+    from matplotlib.backends.backend_agg import RendererAgg
+    from matplotlib.figure import Figure
 
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
-_LIMIT = "#B3261E"
-_INK = "#30343B"
-_MOST_LINES = 6
-_LONGEST_LABEL = 80
-_UNITS = {
-    "ratio": (100.0, "%"),
-    "seconds": (1.0, "s"),
-    "bytes": (1 / 1048576, "MiB"),
-    "per second": (1.0, "/s"),
-}
+_LINES = (
+    ("#0072B2", "-"),
+    ("#E69F00", "--"),
+    ("#009E73", "-."),
+    ("#CC79A7", ":"),
+    ("#56B4E9", (0, (6, 1, 1, 1, 1, 1))),
+    ("#000000", (0, (2, 2))),
+)
+_LIMIT = "#D55E00"
+_GROUND, _INK, _FAINT = "#FFFFFF", "#30343B", "#5B6068"
+_WIDTH_INCHES, _HEIGHT_INCHES, _DPI = 8.6, 2.7, 110
+_ROW_PIXELS, _MOST_ROWS, _AT_ONCE_PIXELS = 14, 5, 6
 
 
-def png(finding: Finding, marks: Sequence[tuple[datetime, str]] = ()) -> bytes:
+def png(finding: Finding, marks: Sequence[Mark] = ()) -> bytes:
     """The chart of the finding's series; `marks` are moments (aware UTC) with a word each.
 
     Raises ValueError for a finding without series.
@@ -41,33 +48,180 @@ def png(finding: Finding, marks: Sequence[tuple[datetime, str]] = ()) -> bytes:
 
     # A dollar sign is a dollar sign: what a system calls its series is no mathematics.
     with rc_context({"text.parse_math": False, "text.usetex": False}):
-        return _drawn(finding, finding.series.iloc[:, :_MOST_LINES], marks)
+        return _drawn(finding, finding.series.iloc[:, :MOST_LINES], marks)
 
 
-def _drawn(finding: Finding, frame: "DataFrame", marks: Sequence[tuple[datetime, str]]) -> bytes:
+def _drawn(finding: Finding, frame: pd.DataFrame, marks: Sequence[Mark]) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    scale, unit = _UNITS.get(finding.unit, (1.0, finding.unit))
-    figure = Figure(figsize=(8.6, 2.5), dpi=110, layout="constrained", facecolor="white")
+    factor, word, unit = scale(finding)
+    figure = Figure(
+        figsize=(_WIDTH_INCHES, _HEIGHT_INCHES), dpi=_DPI, layout="constrained", facecolor=_GROUND
+    )
     axes = figure.subplots()
-    for colour, name in zip(_COLOURS, frame.columns, strict=False):
-        axes.plot(frame.index, frame[name] * scale, color=colour, linewidth=1.8, label=_label(str(name)))
+    for (colour, style), name in zip(_LINES, frame.columns, strict=False):
+        _line(axes, frame[name] * factor, colour, style)
     if finding.limit is not None:
-        axes.axhline(finding.limit * scale, color=_LIMIT, linestyle="--", linewidth=1.2, label="limit")
-    _mark(axes, [m for m in marks if frame.index[0] <= m[0] <= frame.index[-1]])
-    _dress(axes, _label(unit))
+        _limit(axes, finding.limit * factor, unit)
+    _dress(axes, label(word), frame)
+    figure.legend(
+        loc="outside lower left", ncols=2, frameon=False, fontsize=8, labelcolor=_INK, handlelength=3.5
+    )
+    _mark(figure, axes, FigureCanvasAgg(figure).get_renderer(), within(frame, marks))
     picture = io.BytesIO()
-    FigureCanvasAgg(figure)
     figure.savefig(picture, format="png", metadata={"Software": None})
     return picture.getvalue()
 
 
-def _label(told: str) -> str:
-    """A name as one short line; one that begins with an underscore would be left out of the legend."""
-    line = " ".join(visible(told).split())
-    short = line if len(line) <= _LONGEST_LABEL else f"{line[: _LONGEST_LABEL - 1]}…"
-    return f" {short}" if short.startswith("_") else short
+def _line(axes: "Axes", column: "pd.Series[float]", colour: str, style: Any) -> None:
+    axes.plot(
+        column.index, column, color=colour, linestyle=style, linewidth=1.8, label=label(str(column.name))
+    )
+    known = column.notna()
+    # A sample between two gaps is no line; it is there all the same.
+    alone = column[known & ~known.shift(fill_value=False) & ~known.shift(-1, fill_value=False)]
+    axes.plot(alone.index, alone, color=colour, linestyle="none", marker="o", markersize=3)
+
+
+def _limit(axes: "Axes", limit: float, unit: str) -> None:
+    axes.axhline(limit, color=_LIMIT, linestyle=(0, (8, 3)), linewidth=1.3)
+    axes.annotate(
+        f"limit {number(limit)} {unit}".rstrip(),
+        xy=(1.0, limit),
+        xycoords=("axes fraction", "data"),
+        xytext=(-3, 2),
+        textcoords="offset points",
+        ha="right",
+        va="bottom",
+        fontsize=8,
+        color="#9A4400",
+        bbox={"facecolor": _GROUND, "edgecolor": "none", "alpha": 0.8, "pad": 0.8},
+    )
+
+
+def _mark(figure: "Figure", axes: "Axes", renderer: "RendererAgg", marks: Sequence[Mark]) -> None:
+    """A line at each mark, and its word in a strip above the axes, where nothing else is drawn."""
+    if not marks:
+        return
+    for moment, _ in marks:
+        axes.axvline(moment, color=_FAINT, linestyle=(0, (1, 2)), linewidth=1.1)  # type: ignore[arg-type]
+    figure.draw_without_rendering()
+    placed = _placed(axes, renderer, marks)
+    rows = 1 + max((one.row for one in placed), default=-1)
+    height = _HEIGHT_INCHES + (rows * _ROW_PIXELS + 4) / _DPI
+    figure.set_figheight(height)
+    figure.set_layout_engine("constrained", rect=(0, 0, 1, _HEIGHT_INCHES / height))
+    for one in placed:
+        up = 3 + one.row * _ROW_PIXELS * 72 / _DPI
+        told = axes.annotate(
+            one.word,
+            xy=(one.at, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(-3 if one.is_left else 3, up),
+            textcoords="offset points",
+            ha="right" if one.is_left else "left",
+            va="bottom",
+            fontsize=8,
+            color=_INK,
+            annotation_clip=False,
+        )
+        leader = axes.annotate(
+            "",
+            xy=(one.at, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, up + 9),
+            textcoords="offset points",
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": _FAINT, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0},
+        )
+        told.set_in_layout(False)
+        leader.set_in_layout(False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A word above the axes: its moment and where that is, from where to where it goes, and its row."""
+
+    at: datetime
+    x: float
+    word: str
+    is_left: bool
+    begins: float
+    ends: float
+    row: int = 0
+
+    def is_in_the_way_of(self, other: "_Place") -> bool:
+        """Whether one word would stand on the other, or the line up to one go through the other."""
+        if self.row == other.row:
+            return self.begins < other.ends and other.begins < self.ends
+        high, low = (self, other) if self.row > other.row else (other, self)
+        return low.begins < high.x < low.ends
+
+
+def _placed(axes: "Axes", renderer: "RendererAgg", marks: Sequence[Mark]) -> list[_Place]:
+    """The words, in rows: so that none stands on another, and no line up to one goes through another."""
+    from matplotlib.dates import date2num
+    from matplotlib.font_manager import FontProperties
+
+    font, area = FontProperties(size=8), axes.get_window_extent()
+
+    def width(word: str) -> float:
+        return float(renderer.get_text_width_height_descent(word, font, ismath=False)[0]) + 10
+
+    def across(moment: datetime) -> float:
+        return float(axes.transData.transform((date2num(moment), 0))[0])
+
+    def place(named: Mark, *, is_left: bool) -> _Place:
+        x, word = across(named[0]), label(named[1])
+        begins = x - width(word) if is_left else x
+        return _Place(named[0], x, word, is_left, begins, begins + width(word))
+
+    named = _gathered(marks, across, width)
+    # From some moment on the words stand left of their lines; from which on leaves the fewest out?
+    ways = []
+    for split in range(len(named), -1, -1):
+        wanted = [place(one, is_left=number >= split) for number, one in enumerate(named)]
+        ways.append(_in_rows([one for one in wanted if one.begins >= 0 and one.ends <= area.x1]))
+    return max(ways, key=len)
+
+
+def _in_rows(wanted: Sequence[_Place]) -> list[_Place]:
+    """Those for which there is room, each in the lowest row that has it.
+
+    Where there is none the line stands alone; the table under the chart names it.
+    """
+    lefts, rights = [one for one in wanted if one.is_left], [one for one in wanted if not one.is_left]
+    placed: list[_Place] = []
+    # In this order the line up to a word goes past those that were placed before it.
+    for one in (*lefts, *reversed(rights)):
+        tried = [replace(one, row=row) for row in range(_MOST_ROWS)]
+        free = [one for one in tried if not any(one.is_in_the_way_of(other) for other in placed)]
+        placed += free[:1]
+    return placed
+
+
+def _gathered(
+    marks: Sequence[Mark], across: Callable[[datetime], float], width: Callable[[str], float]
+) -> list[Mark]:
+    """The moments to be named: what happens at once has one name, and what happens often a number."""
+    at_once: list[tuple[datetime, list[str]]] = []
+    for moment, word in marks:
+        if at_once and across(moment) - across(at_once[-1][0]) < _AT_ONCE_PIXELS:
+            at_once[-1][1].append(word)
+        else:
+            at_once.append((moment, [word]))
+    found: dict[str, list[tuple[datetime, datetime, int]]] = {}
+    for moment, words in at_once:
+        told = ", ".join(dict.fromkeys(words))
+        same = found.setdefault(told, [])
+        if same and across(moment) - across(same[-1][1]) < width(told) + 20:
+            first, _, count = same.pop()
+            same.append((first, moment, count + 1))
+        else:
+            same.append((moment, moment, 1))
+    named = [(one, told, count) for told, same in found.items() for one, _, count in same]
+    return sorted((at, told if count == 1 else f"{told} ×{count}") for at, told, count in named)
 
 
 def draw_without_secrets(redactor: Redactor) -> None:
@@ -86,49 +240,24 @@ def draw_without_secrets(redactor: Redactor) -> None:
     Text.set_text = set_text  # type: ignore[method-assign] # there is no hook; every text passes here
 
 
-def _mark(axes: "Axes", marks: Sequence[tuple[datetime, str]]) -> None:
-    for row, (moment, word) in enumerate(sorted(marks)):
-        axes.axvline(moment, color=_INK, linestyle=":", linewidth=1.2)  # type: ignore[arg-type]
-        axes.annotate(
-            _label(word),
-            xy=(moment, 1.0),
-            xycoords=("data", "axes fraction"),
-            xytext=(4, -4 - 12 * (row % 3)),
-            textcoords="offset points",
-            va="top",
-            fontsize=8,
-            color=_INK,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1},
-        )
-
-
-def _dress(axes: "Axes", unit: str) -> None:
+def _dress(axes: "Axes", unit: str, frame: pd.DataFrame) -> None:
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     locator = AutoDateLocator(tz=UTC, minticks=4, maxticks=9)
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC))
-    axes.set_ylim(bottom=0)
-    axes.margins(x=0.01, y=0.25)
-    axes.set_ylabel(unit, color=_INK)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC, show_offset=False))
+    axes.margins(x=0.01, y=0.12)
+    if axes.get_ylim()[0] > 0 or not (frame < 0).any(axis=None):
+        axes.set_ylim(bottom=0)
+    axes.set_xlabel(" to ".join(dict.fromkeys(_days(frame))) + ", UTC", color=_INK, fontsize=8)
+    axes.set_ylabel(unit, color=_INK, fontsize=9)
     axes.grid(axis="y", color="#E3E5E8", linewidth=0.8)
     axes.tick_params(colors=_INK, labelsize=8)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
         axes.spines[side].set_color("#B9BDC4")
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8, labelcolor=_INK)
 
 
-def alt_text(finding: Finding) -> str:
-    """What the picture shows, in words, for a reader who cannot see it."""
-    if finding.series is None:
-        return ""
-    scale, unit = _UNITS.get(finding.unit, (1.0, finding.unit))
-    lines = []
-    for name in finding.series.columns[:_MOST_LINES]:
-        known = finding.series[name].dropna()
-        if len(known):
-            lowest, highest = float(known.min()) * scale, float(known.max()) * scale
-            lines.append(f"{name} between {lowest:.3g} and {highest:.3g} {unit}")
-    return "; ".join(lines)
+def _days(frame: pd.DataFrame) -> list[str]:
+    return [f"{moment:%Y-%m-%d}" for moment in (frame.index[0], frame.index[-1])]

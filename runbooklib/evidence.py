@@ -85,7 +85,15 @@ def outputs(notebook: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def verdict_of(notebook: Mapping[str, Any]) -> dict[str, Any] | None:
     """The verdict that the notebook's first output ended with, or None where there is none."""
     verdicts = [data[VERDICT_MIME] for data in outputs(notebook) if VERDICT_MIME in data]
-    return dict(verdicts[0]) if verdicts else None
+    return _as_it_was(dict(verdicts[0])) if verdicts else None
+
+
+def _as_it_was(verdict: dict[str, Any]) -> dict[str, Any]:
+    """JupyterLab saves 15.0 as 15; a verdict is to be the same byte by byte, whoever saved its notebook."""
+    window = verdict.get("window")
+    if isinstance(window, dict) and isinstance(window.get("step_seconds"), int):
+        verdict["window"] = {**window, "step_seconds": float(window["step_seconds"])}
+    return verdict
 
 
 def verdict_in(bundle: Path) -> dict[str, Any] | None:

@@ -102,11 +102,43 @@ class Finding:
             "limit": self.limit,
             "unit": self.unit,
             "since": _plain(self.since),
+            "blur_seconds": self.blur_seconds,
             "source": self.source,
             "query": self.query,
             "asked_at": _plain(self.asked_at),
             "is_replayable": self.is_replayable,
         }
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> Finding:
+        """The reverse of `as_dict`, as far as that goes: no series, no rows. Raises KeyError, ValueError."""
+        texts = ("check", "question", "template", "unit", "source", "query")
+        named: dict[str, Any] = {name: str(told[name]) for name in texts}
+        return cls(
+            status=Status[told["status"]],
+            reason=Reason(told["reason"]) if told["reason"] else None,
+            facts={str(name): _fact(value) for name, value in told["facts"].items()},
+            measured=told["measured"],
+            limit=told["limit"],
+            since=_moment(told["since"]),
+            asked_at=_moment(told["asked_at"]),
+            is_replayable=bool(told["is_replayable"]),
+            blur_seconds=float(told["blur_seconds"]),
+            **named,
+        )
+
+
+def _moment(told: str | None) -> datetime | None:
+    return datetime.fromisoformat(told) if told else None
+
+
+def _fact(value: Fact) -> Fact:
+    """A moment is told as its text."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return value
+    return moment if moment is not None and moment.isoformat() == value and moment.tzinfo else value
 
 
 def _plain(value: Fact) -> str | int | float | None:

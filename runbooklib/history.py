@@ -1,13 +1,16 @@
 """When a runbook was last used, and last drilled: read from the evidence of its runs."""
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runbooklib import ledger, manifest
+from runbooklib.errors import SettingsError
 from runbooklib.evidence import VERDICT
+from runbooklib.settings import home
 
 # The folder of the evidence, where a run keeps it elsewhere than in evidence/ of the home.
 EVIDENCE_VARIABLE = "RUNBOOK_EVIDENCE"
@@ -24,6 +27,15 @@ class Uses:
 
     last_used: str = ""
     last_drilled: str = ""
+
+
+def evidence_folder() -> Path | None:
+    """Where evidence is kept; None where there is no home."""
+    named = os.environ.get(EVIDENCE_VARIABLE)
+    try:
+        return Path(named) if named else home() / "evidence"
+    except SettingsError:
+        return None
 
 
 def uses_of(alert: str, evidence: Path) -> Uses:

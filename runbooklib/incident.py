@@ -8,60 +8,65 @@ UNKNOWN finding and never an exception: one dead source must not take the other 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Protocol
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
 
 import pandas as pd
 
-from runbooklib import briefing
+from runbooklib import briefing, questions, timeline
 from runbooklib.answers import Check, answered
+from runbooklib.audience import Audience, Kept
 from runbooklib.checks import alerting, dependencies, escalation, latency, slo, traffic
 from runbooklib.errors import SourceError
 from runbooklib.findings import Cause, Finding, Status, Verdict, judge, onset_of
 from runbooklib.plans import Proposal
 from runbooklib.scene import Scene, Sources
+from runbooklib.steps import Step, Steps
 from runbooklib.tape import Entry, Tape
+from runbooklib.timeline import Event
 from runbooklib.window import seconds_of
 
 Action = Callable[..., Proposal]
-
-
-class Audience(Protocol):
-    """Who is shown what happens: a notebook's cell, or nobody."""
-
-    def opened(self, incident: "Incident", entries: Sequence[Entry]) -> None:
-        """The ledger is open and empty."""
-
-    def found(self, incident: "Incident", finding: Finding, entries: Sequence[Entry]) -> None:
-        """A question was answered."""
-
-    def proposed(self, incident: "Incident", proposal: Proposal, entries: Sequence[Entry]) -> None:
-        """A remedy may be shown."""
-
-    def listed(self, incident: "Incident", title: str, rows: pd.DataFrame) -> None:
-        """Something that the site's settings say."""
-
-    def concluded(
-        self, incident: "Incident", title: str, findings: Sequence[Finding], entries: Sequence[Entry]
-    ) -> None:
-        """A section of several findings has been answered at once."""
+T = TypeVar("T")
 
 
 class Incident:
     """One incident. Made by `open_incident`; `prometheus`, `docker`, … are for questions of your own."""
 
     def __init__(
-        self, scene: Scene, tape: Tape, audience: Audience, *, uses: Mapping[str, str] | None = None
+        self,
+        scene: Scene,
+        tape: Tape,
+        audience: "Audience[Incident]",
+        *,
+        uses: Mapping[str, str] | None = None,
+        evidence: Path | None = None,
+        kept: Sequence[Kept] = (),
     ) -> None:
-        self.scene = scene.by_their_clock()
+        self.steps = Steps()
         self._uses = uses or {}
-        self._tape = tape
+        self._evidence = evidence
+        self.tape = tape
         self._audience = audience
         self._symptoms: dict[str, Finding] = {}
         self._causes: dict[str, CauseLedger] = {}
-        self._marks: tuple[tuple[datetime, str], ...] | None = None
-        audience.opened(self, tape.take_recorded())
-        if self.scene.window.skew_seconds:
-            audience.listed(self, "", briefing.clock(self.scene))
+        self._own: dict[str, Entry] = {}
+        self._open(scene)
+        for one in kept:
+            self._restore(one)
+        self._begin()
+
+    def _open(self, scene: Scene) -> None:
+        self.scene = scene.by_their_clock()
+        # What was known when a question was first asked: asked again, it is to be the same question.
+        self._known: dict[str, tuple[datetime | None, bool]] = {}
+
+    def _begin(self) -> None:
+        self._audience.opened(self, self.tape.take_recorded())
+        if self.scene.window.skew_seconds and not self.steps.is_again:
+            self._audience.listed(self, "", briefing.clock(self.scene))
+        self.tape.take_used()
 
     def __repr__(self) -> str:
         return f"Incident({self.scene.alert}, {self.scene.target.service_name}, {self.verdict.status.name})"
@@ -90,44 +95,149 @@ class Incident:
 
     def check(self, check: Check, **limits: Any) -> Finding:
         """Ask a question about the symptom and keep what was found. Raises ParameterError for a bad limit."""
-        finding = self._answer(check, limits)
-        self._symptoms[_name(check, limits)] = finding
+        name = _name(check, limits)
+        return self._take(("", name), partial(self._check, name, check, limits))
+
+    def _check(self, name: str, check: Check, limits: Mapping[str, Any]) -> Finding:
+        onset, is_disturbed = self._known.setdefault(name, (self.scene.onset, self.scene.is_disturbed))
+        finding = self._answer(check, limits, onset=onset, is_disturbed=is_disturbed)
+        self._keep(name, finding)
+        self._audience.found(self, finding, self.tape.take_recorded())
+        return finding
+
+    def _keep(self, name: str, finding: Finding) -> None:
+        self._symptoms[name] = finding
         if self.scene.onset is None:
             # That another alert fires measures nothing here, so it disturbs nothing either.
             disturbed = any(f.status >= Status.WARNING and f.measured is not None for f in self.findings)
             self.scene = replace(self.scene, onset=onset_of(self.findings), is_disturbed=disturbed)
-        self._audience.found(self, finding, self._tape.take_recorded())
-        return finding
+
+    def _restore(self, one: Kept) -> None:
+        """Take up a finding of the run that this one goes on with."""
+        if one.cause:
+            self.cause(one.cause, one.title)._signs[one.name] = one.finding
+        else:
+            self._known[one.name] = (self.scene.onset, self.scene.is_disturbed)
+            self._keep(one.name, one.finding)
+
+    def _take(self, step: Step, act: Callable[[], T]) -> T:
+        self._notice()
+        try:
+            return self.steps.take(step, act)
+        finally:
+            self.tape.take_used()
+
+    def _notice(self) -> list[Entry]:
+        """What was asked since the last step is somebody's own question."""
+        used = self.tape.take_used()
+        self._own |= {entry.key: entry for entry in used}
+        return used
+
+    def ask_again(self, scene: Scene) -> None:
+        """Ask of another scene all that was asked so far, in the same order; what it shows is redrawn.
+
+        The answers of before count no longer. Raises the first RunbookError, when all has been asked.
+        """
+        self.steps.need_open()
+        self._notice()
+        self._open(scene)
+        self._symptoms.clear()
+        for ledger in self._causes.values():
+            ledger.clear()
+        self.steps.is_again = True
+        try:
+            self._begin()
+            self.steps.take_all_again()
+        finally:
+            self.steps.is_again = False
 
     def cause(self, id: str, title: str) -> "CauseLedger":  # noqa: A002 - it is the cause's id
         """The ledger of one possible cause, by an id in kebab-case that stays the same for ever."""
         return self._causes.setdefault(id, CauseLedger(self, id, title))
 
+    def sql(self, query: str, params: Sequence[Any] = ()) -> pd.DataFrame:
+        """The rows of your own read-only query: `incident.sql("select … where state = %s", ["active"])`.
+
+        At most 10,000 rows (then `attrs["is_cut"]`). Recorded as evidence. Raises ParameterError for anything
+        but a question, and a SourceError where the database does not answer it.
+        """
+        self.steps.need_open()
+        return questions.sql(self.scene, query, params)
+
+    def query(self, promql: str, *, instant: bool = False) -> pd.DataFrame:
+        """The series of your own PromQL on this window, a column each; `instant`: a row each, at its end.
+
+        Recorded as evidence. Raises a SourceError where Prometheus does not answer it.
+        """
+        self.steps.need_open()
+        return questions.promql(self.scene, promql, instant=instant)
+
+    def logs(
+        self, *, since: str = "", until: str = "", matching: str = "", container: str = ""
+    ) -> pd.DataFrame:
+        """The service's log entries: at, level, line, exception, text and more, a row each, by time.
+
+        `since` and `until` are times ("2026-01-15T03:12:00Z"), or how long before the window's end ("15m");
+        empty: the window. `matching` is a regular expression. Ordinary requests and lines of level info are
+        left out: `attrs["quiet_lines"]` counts them; `attrs["is_cut"]`: more is missing. Recorded, too.
+        """
+        self.steps.need_open()
+        bounds = {"since": since, "until": until, "matching": matching, "container": container}
+        return questions.logs(self.scene, **bounds)
+
+    def note(self, text: str) -> None:
+        """Note what you saw, did or decided: it is kept with who and when, and stands in the timeline."""
+        self.steps.need_open()
+        self._notice()
+        questions.note(self.tape, text)
+        self._audience.chronicled(self, "Noted", [e for e in map(questions.told, self._notice()) if e])
+
+    def timeline(self) -> None:
+        """Show by time: alert, deployments, restarts, actions, findings, your own questions and notes."""
+        self._take(("show", "timeline"), self._timeline)
+
+    def _timeline(self) -> None:
+        signs = [sign for ledger in self._causes.values() for sign in ledger.cause.signs]
+        began = [Event(f.since, f, f.source) for f in (*self.findings, *signs) if f.since]
+        own = [event for event in map(questions.told, self._own.values()) if event]
+        self._audience.chronicled(self, "Timeline", timeline.ordered([*self._events(), *began, *own]))
+
+    def controls(self) -> None:
+        """Show a bar to look again, at another time or service, to refresh, and to seal the evidence.
+
+        Where nothing can be clicked it is a line of text.
+        """
+        self.steps.need_open()
+        self._audience.controlled(self)
+
     def basics(self) -> None:
         """Show what this is about: alert, service, window, who keeps the runbook."""
-        self._audience.listed(self, "", briefing.basics(self.scene))
+        self._list("basics", "", briefing.basics)
 
     def contacts(self) -> None:
         """Show whom to call."""
-        self._audience.listed(self, "Contacts", briefing.contacts(self.scene))
+        self._list("contacts", "Contacts", briefing.contacts)
 
     def links(self) -> None:
         """Show the site's links, with this window filled in."""
-        self._audience.listed(self, "Links for this window", briefing.links(self.scene))
+        self._list("links", "Links for this window", briefing.links)
 
     def history(self) -> None:
         """Show the past incidents of this alert."""
-        self._audience.listed(self, "Past incidents", briefing.history(self.scene))
+        self._list("history", "Past incidents", briefing.history)
 
     def upkeep(self) -> None:
         """Show who keeps this runbook, when it is to be reviewed, and when it was last used and drilled."""
-        self._audience.listed(self, "", briefing.upkeep(self.scene, self._uses))
+        self._list("upkeep", "", lambda scene: briefing.upkeep(scene, self._uses))
+
+    def _list(self, name: str, title: str, rows: Callable[[Scene], pd.DataFrame]) -> None:
+        self._take(("show", name), lambda: self._audience.listed(self, title, rows(self.scene)))
 
     def objectives(self) -> None:
         """Judge what was promised: how much of each error budget is left. They are no part of the verdict."""
         promises = self.scene.target.environment.objectives
         if not promises:
-            self._audience.listed(self, "Objectives", pd.DataFrame())
+            self._list("objectives", "Objectives", lambda _: pd.DataFrame())
             return
         asked: list[tuple[Check, dict[str, Any]]] = [
             (slo.error_budget, {"promise": one.name, "of": one.of, "success": one.success, "over": one.over})
@@ -159,23 +269,24 @@ class Incident:
         self._section("Recovery", asked)
 
     def marks(self) -> tuple[tuple[datetime, str], ...]:
-        """What a chart should mark: the onset and the deployments in the window."""
-        if self._marks is None:
-            try:
-                window = self.scene.window
-                found = self.scene.sources.git.deployments(window.start, window.end)
-                self._marks = tuple((one.at, f"deployed {one.short}") for one in found)
-            except SourceError:
-                self._marks = ()  # a chart without marks is still a chart; `deployments` says what is wrong
+        """What a chart should mark: alert, deployments, restarts and actions in the window, and the onset."""
         onset = self.scene.onset
-        return (*self._marks, *(((onset, "it began"),) if onset else ()))
+        told = [(event.at, event.mark) for event in self._events() if event.at and event.mark]
+        return (*told, *(((onset, "it began"),) if onset else ()))
+
+    def _events(self) -> tuple[Event, ...]:
+        # Kept by the tape and not here: a cell that is run again records what it uses.
+        return timeline.happened(self.scene, self.tape, self._evidence)
 
     def _section(self, title: str, asked: Sequence[tuple[Check, dict[str, Any]]]) -> None:
-        findings = [self._answer(check, limits) for check, limits in asked]
-        self._audience.concluded(self, title, findings, self._tape.take_recorded())
+        self._take(("section", title), partial(self._conclude, title, asked))
 
-    def _answer(self, check: Check, limits: Mapping[str, Any]) -> Finding:
-        return answered(check, limits, self.scene, self._tape)
+    def _conclude(self, title: str, asked: Sequence[tuple[Check, dict[str, Any]]]) -> None:
+        findings = [self._answer(check, limits) for check, limits in asked]
+        self._audience.concluded(self, title, findings, self.tape.take_recorded())
+
+    def _answer(self, check: Check, limits: Mapping[str, Any], **known: Any) -> Finding:
+        return answered(check, limits, replace(self.scene, **known), self.tape)
 
     def _propose(self, action: Action, parameters: Mapping[str, Any]) -> Proposal:
         try:
@@ -183,7 +294,6 @@ class Incident:
         except SourceError as error:
             title = (action.__doc__ or action.__name__).strip().splitlines()[0]
             proposal = Proposal(title, command="", effect=f"Cannot be proposed: {error}")
-        self._audience.proposed(self, proposal, self._tape.take_recorded())
         return proposal
 
 
@@ -202,19 +312,35 @@ class CauseLedger:
         """The cause as it stands."""
         return Cause(self._id, self._title, tuple(self._signs.values()), tuple(self._proposals.values()))
 
+    def clear(self) -> None:
+        """Forget what was found; the steps are about to be taken again."""
+        self._signs.clear()
+        self._proposals.clear()
+
     def check(self, check: Check, **limits: Any) -> Finding:
         """Ask a question that speaks for or against this cause."""
+        name = _name(check, limits)
+        return self._incident._take((self._id, name), partial(self._check, name, check, limits))
+
+    def _check(self, name: str, check: Check, limits: Mapping[str, Any]) -> Finding:
         incident = self._incident
-        finding = incident._answer(check, limits)
-        self._signs[_name(check, limits)] = finding
-        incident._audience.found(incident, finding, incident._tape.take_recorded())
+        finding = self._signs[name] = incident._answer(check, limits)
+        incident._audience.found(incident, finding, incident.tape.take_recorded())
         return finding
 
     def propose(self, action: Action, **parameters: Any) -> Proposal:
         """Show what could be done about it. Nothing is done."""
-        proposal = self._incident._propose(action, parameters)
+        name = _name(action, parameters)
+        return self._incident._take(
+            (self._id, f"propose {name}"), partial(self._propose, name, action, parameters)
+        )
+
+    def _propose(self, name: str, action: Action, parameters: Mapping[str, Any]) -> Proposal:
+        incident = self._incident
+        proposal = incident._propose(action, parameters)
         if proposal.command:
-            self._proposals[_name(action, parameters)] = proposal
+            self._proposals[name] = proposal
+        incident._audience.proposed(incident, proposal, incident.tape.take_recorded())
         return proposal
 
 

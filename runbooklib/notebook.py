@@ -1,7 +1,10 @@
 """Every name that a notebook uses: `from runbooklib.notebook import *` gives exactly those in `__all__`.
 
-They are not in `runbooklib` itself, so that the command line starts without loading pandas.
+They are not in `runbooklib` itself, so that the command line starts without loading pandas. `incident` is the
+one that is open; before there is one, it says so when it is asked something.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from runbooklib.actions.containers import raise_memory_limit, read_log, restart_container
 from runbooklib.actions.database import terminate_idle_transactions
@@ -106,7 +109,18 @@ from runbooklib.checks.traffic import (
     steady_counters,
     traffic_surge,
 )
-from runbooklib.session import open_incident
+from runbooklib.incident import Incident
+from runbooklib.session import current, open_incident
+
+if TYPE_CHECKING:
+    incident: Incident
+
+
+def __getattr__(name: str) -> Any:
+    if name == "incident":
+        return current()
+    raise AttributeError(f"runbooklib.notebook has no {name}")
+
 
 __all__ = [
     "DATABASE_UNREACHABLE",
@@ -157,6 +171,7 @@ __all__ = [
     "health_page",
     "health_page_contradicted",
     "idle_transactions",
+    "incident",
     "key_functions",
     "list_sandboxes",
     "lock_waits",

@@ -114,6 +114,7 @@ def _cells(rules: Sequence[AlertRule], environment: str, service: str) -> Iterat
     yield _markdown("title", f"# {rule.alert}: {summary}\n\n{_LOOKS}")
     yield _code("parameters", _parameters(rules, environment, service), tags=["parameters"])
     yield _code("open", _OPEN.replace("ALERT", rule.alert))
+    yield _code("controls", "incident.controls()")
     yield from _section("basics", "## Basics", "incident.basics()")
     yield _markdown("alert", _alert(rules))
     yield from _section(

@@ -12,41 +12,43 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from runbooklib import charts, parameters
+from runbooklib import parameters, questions, resumption
 from runbooklib.answers import OPENING
-from runbooklib.errors import NotRecordedError, ParameterError
+from runbooklib.errors import InputError, NotRecordedError, ParameterError
 from runbooklib.evidence import read_recording
-from runbooklib.findings import Finding
-from runbooklib.history import EVIDENCE_VARIABLE, uses_of
-from runbooklib.incident import Incident, overall
-from runbooklib.plans import Proposal
+from runbooklib.history import evidence_folder, uses_of
+from runbooklib.incident import Incident
 from runbooklib.redact import Redactor
-from runbooklib.render import html
-from runbooklib.render.sentences import headline, sentence, told
-from runbooklib.report import FINDING_MIME, RECORDING_MIME, VERDICT_MIME, verdict_as_dict
+from runbooklib.resumption import Resumption
 from runbooklib.scene import Scene, Sources
+from runbooklib.screens import NotebookScreen, TextScreen
 from runbooklib.settings import environment_secrets, home, read_target, secrets_of
-from runbooklib.tape import Entry, Tape, pack
+from runbooklib.tape import Tape
 from runbooklib.target import Target
 from runbooklib.window import Window
 
 REPLAY_VARIABLE = "RUNBOOK_REPLAY"
-_VERDICT_DISPLAY = "runbook-verdict"
 # Papermill's own mark at the top of the cell that it injects.
 _INJECTED = "# Parameters\n"
 
 
 def open_incident(
-    alert: str, *, environment: str, service: str, at: str = "", lookback: str = "", replay: str = ""
+    alert: str,
+    *,
+    environment: str,
+    service: str,
+    at: str = "",
+    lookback: str = "",
+    replay: str = "",
+    resume: str = "",
 ) -> Incident:
     """The incident of this alert for the service in the environment.
 
     `at` is the end of the window (ISO 8601 with offset; empty: now), `lookback` its length (empty: the
     environment's). `replay` is a bundle or an executed notebook: its recording answers in the place of the
-    systems, and the other parameters are those of then. Raises ParameterError, SettingsError and
-    MissingSecretError before anything is asked.
+    systems, and the other parameters are those of then. `resume` is such a run that is to go on: "this" is
+    the notebook that runs, as it was last saved. What was answered then is not asked again, what was not is
+    asked live. Raises ParameterError, SettingsError and MissingSecretError before anything is asked.
     """
     for name, value in {
         "environment": environment,
@@ -58,21 +60,76 @@ def open_incident(
             raise ParameterError(f"{name} must be text, and {value!r} is not", remedy="put it in quotes")
     shell = _shell()
     if shell is not None:
+        is_first = _close_former()
         _refuse_unknown_parameters(shell.user_ns.get("In", []))
     replayed = replay or os.environ.get(REPLAY_VARIABLE, "")
-    tape = _recorded(replayed) if replayed else _live(read_target(environment, service))
-    asked = {"alert": alert}
-    opening = tape.ask(
-        OPENING, asked, lambda: _opening(alert, environment, service, at, lookback), is_ours=True
+    resumed = resumption.read(resume, alert) if resume and not replayed else None
+    place = resumed.place if resumed else (environment, service)
+    tape = _recorded(replayed) if replayed else _live(read_target(*place), resumed)
+    opening = tape.ask(OPENING, {"alert": alert}, lambda: _opening(alert, *place, at, lookback), is_ours=True)
+    # What is asked live is asked of the systems as they are set up now.
+    target = read_target(*place) if resumed else Target.model_validate(opening["target"])
+    scene = Scene(alert, target, Window.from_dict(opening["window"]), Sources(target, tape))
+    audience = NotebookScreen(shell, tape, look_again) if shell else TextScreen()
+    kept = resumed.kept if resumed else ()
+    incident = Incident(
+        scene, tape, audience, uses=opening.get("uses", {}), evidence=evidence_folder(), kept=kept
     )
-    target, window = Target.model_validate(opening["target"]), Window.from_dict(opening["window"])
-    scene = Scene(alert=alert, target=target, window=window, sources=Sources(target, tape))
-    audience = _NotebookAudience(shell, tape) if shell else _TextAudience()
-    return Incident(scene, tape, audience, uses=opening.get("uses", {}))
+    if isinstance(audience, NotebookScreen):
+        _OPEN.append((incident, audience))
+        if is_first and not replayed:
+            audience.offer(resumed, resumption.offered(alert))
+    return incident
 
 
-def _live(target: Target) -> Tape:
-    return Tape(Redactor([*secrets_of(target), *environment_secrets()]))
+# The incident of this notebook, and who shows it.
+_OPEN: list[tuple[Incident, NotebookScreen]] = []
+
+
+class NotOpened:
+    """Stands for the incident until one is open, and says so whatever it is asked."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise InputError("no incident is open", remedy="run the cell with open_incident(…) first")
+
+
+def current() -> Incident | NotOpened:
+    """The incident that this notebook has open."""
+    return _OPEN[-1][0] if _OPEN else NotOpened()
+
+
+def _close_former() -> bool:
+    """What was opened before shows nothing any more; whether there was nothing."""
+    is_first = not _OPEN
+    while _OPEN:
+        incident, audience = _OPEN.pop()
+        incident.steps.end()
+        audience.close()
+    return is_first
+
+
+def look_again(incident: Incident, *, service: str, at: str, lookback: str) -> None:
+    """Ask all that the incident asked again: now, or `at` a time, of that service.
+
+    What the notebook shows is redrawn. Raises ParameterError for what cannot be meant, before anything is
+    asked, and in a replay.
+    """
+    scene, tape = incident.scene, incident.tape
+    if tape.is_replay:
+        raise ParameterError("this is a replay: no system is asked", remedy="open the incident without it")
+    alert = scene.alert
+    opening = _opening(alert, scene.target.environment_name, service, at, lookback)
+    tape.forget(keeping={questions.NOTE})
+    opening = tape.ask(OPENING, {"alert": alert}, lambda: opening, is_ours=True)
+    target = Target.model_validate(opening["target"])
+    incident.ask_again(Scene(alert, target, Window.from_dict(opening["window"]), Sources(target, tape)))
+
+
+def _live(target: Target, resumed: Resumption | None) -> Tape:
+    secrets = [*secrets_of(target), *environment_secrets()]
+    return Tape(Redactor(secrets), resumed=resumed.entries if resumed else ())
 
 
 def _recorded(path: str) -> Tape:
@@ -95,7 +152,7 @@ def _opening(alert: str, environment: str, service: str, at: str, lookback: str)
         lookback=lookback or target.timing.lookback,
         scrape_interval=target.timing.scrape_interval,
     )
-    uses = uses_of(alert, Path(os.environ.get(EVIDENCE_VARIABLE) or home() / "evidence"))
+    uses = uses_of(alert, evidence_folder() or home() / "evidence")
     return {"target": target.model_dump(mode="json"), "window": window.as_dict(), "uses": asdict(uses)}
 
 
@@ -115,123 +172,3 @@ def _refuse_unknown_parameters(executed: Sequence[str]) -> None:
         return
     known = parameters.declared(executed[injected[0] - 1])
     parameters.refuse_unknown(known, parameters.assigned(executed[injected[-1]]), "parameters")
-
-
-class _NotebookAudience:
-    """Shows everything in the notebook's outputs, and keeps the ledger and the recording there."""
-
-    def __init__(self, shell: Any, tape: Tape) -> None:
-        self._tape = tape
-        self._opening: Sequence[Entry] = ()
-        # A check's finding has been shown when its cell ends: as the cell's last value it is silent.
-        for shown in (Finding, Proposal):
-            shell.display_formatter.ipython_display_formatter.for_type(shown, lambda _: None)
-        shell.events.register("post_run_cell", self._keep_own_questions)
-        charts.draw_without_secrets(Redactor(environment_secrets()) if tape.is_replay else tape.redactor)
-
-    def _keep_own_questions(self, _: Any) -> None:
-        """What the engineer asked by hand in a cell is evidence too, and lies in that cell's output."""
-        entries = self._tape.take_recorded()
-        if entries:
-            _publish({"text/plain": f"recorded: {len(entries)}", RECORDING_MIME: pack(entries)})
-
-    def opened(self, incident: Incident, entries: Sequence[Entry]) -> None:
-        self._opening = entries
-        self._verdict(incident, is_update=False)
-
-    def found(self, incident: Incident, finding: Finding, entries: Sequence[Entry]) -> None:
-        has_chart = finding.series is not None
-        marks = incident.marks() if has_chart else ()
-        late = [*entries, *self._tape.take_recorded()]
-        self._show(
-            f"{finding.status.name}  {finding.question}  {sentence(finding)}",
-            html.finding_card(finding, marks),
-            late,
-            {FINDING_MIME: {**finding.as_dict(), "says": sentence(finding)}},
-        )
-        self._verdict(incident)
-
-    def proposed(self, incident: Incident, proposal: Proposal, entries: Sequence[Entry]) -> None:
-        plain = f"{proposal.title}\n    {proposal.command}\n    {proposal.effect}"
-        if proposal.plan:
-            plan = proposal.plan
-            plain += f"\n    To do it: runbook approve EVIDENCE {plan.action} (plan {plan.fingerprint})"
-        self._show(plain, html.proposal_lines([proposal]), entries)
-        self._verdict(incident)
-
-    def listed(self, incident: Incident, title: str, rows: pd.DataFrame) -> None:
-        del incident
-        plain = f"{title}\n{rows.to_string(index=False)}" if len(rows) else f"{title}: none known"
-        self._show(plain, html.listing(title, rows), ())
-
-    def concluded(
-        self, incident: Incident, title: str, findings: Sequence[Finding], entries: Sequence[Entry]
-    ) -> None:
-        status = overall(findings)
-        lines = [f"  {f.status.name}  {f.question}  {sentence(f)}" for f in findings]
-        self._show(
-            "\n".join([f"{title}: {status.name}", *lines]),
-            html.section_card(title, status, findings),
-            entries,
-        )
-        self._verdict(incident)
-
-    def _verdict(self, incident: Incident, *, is_update: bool = True) -> None:
-        verdict = incident.verdict
-        data = {
-            "text/plain": f"{verdict.status.name}  {headline(verdict)}",
-            "text/html": html.verdict_card(verdict, about(incident.scene), is_replay=self._tape.is_replay),
-            VERDICT_MIME: verdict_as_dict(verdict, incident.scene),
-            RECORDING_MIME: pack(self._opening),
-        }
-        _publish(data, display_id=_VERDICT_DISPLAY, is_update=is_update)
-
-    def _show(
-        self, plain: str, fragment: str, entries: Sequence[Entry], more: dict[str, Any] | None = None
-    ) -> None:
-        data = {"text/plain": plain, "text/html": fragment, **(more or {})}
-        if entries:
-            data[RECORDING_MIME] = pack(entries)
-        _publish(data)
-
-
-def _publish(data: dict[str, Any], *, display_id: str | None = None, is_update: bool = False) -> None:
-    from IPython.display import display, update_display
-
-    if is_update:
-        update_display(data, display_id=display_id, raw=True)
-    else:
-        display(data, raw=True, display_id=display_id)
-
-
-def about(scene: Scene) -> str:
-    """Which alert, service, environment and window this is, in one line."""
-    window = f"{told(scene.window.start)} to {told(scene.window.end)}"
-    return f"{scene.alert} · {scene.service.title} · {scene.target.environment.title} · {window}"
-
-
-class _TextAudience:
-    """Writes a line for each finding; for plain Python, where there is no notebook."""
-
-    def opened(self, incident: Incident, entries: Sequence[Entry]) -> None:
-        del entries
-        print(about(incident.scene))
-
-    def found(self, incident: Incident, finding: Finding, entries: Sequence[Entry]) -> None:
-        del incident, entries
-        print(f"{finding.status.name:8}  {finding.question}  {sentence(finding)}")
-
-    def proposed(self, incident: Incident, proposal: Proposal, entries: Sequence[Entry]) -> None:
-        del incident, entries
-        print(f"          {proposal.title}: {proposal.command}")
-
-    def listed(self, incident: Incident, title: str, rows: pd.DataFrame) -> None:
-        del incident
-        print(title, rows.to_string(index=False), sep="\n")
-
-    def concluded(
-        self, incident: Incident, title: str, findings: Sequence[Finding], entries: Sequence[Entry]
-    ) -> None:
-        print(f"{overall(findings).name:8}  {title}")
-        for finding in findings:
-            self.found(incident, finding, entries)

@@ -9,7 +9,7 @@ import base64
 import json
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -67,15 +67,27 @@ def _key(source: str, request: dict[str, Any]) -> str:
 
 
 class Tape:
-    """Records every answer of a live run, or plays a recording back."""
+    """Records every answer of a live run, or plays a recording back.
 
-    def __init__(self, redactor: Redactor | None = None, *, recording: Iterable[Entry] | None = None) -> None:
+    With `resumed`, the recording of a run that is to go on, what was answered then is not asked again; other
+    questions are asked live, and so are those that had no answer.
+    """
+
+    def __init__(
+        self,
+        redactor: Redactor | None = None,
+        *,
+        recording: Iterable[Entry] | None = None,
+        resumed: Iterable[Entry] = (),
+    ) -> None:
         self.redactor = redactor or Redactor()
         self.is_replay = recording is not None
-        self._answered: dict[str, Entry] = {entry.key: entry for entry in recording or ()}
+        # Of a question that was asked again, the newest answer counts, wherever in the notebook it lies.
+        known = [*(recording or ()), *(one for one in resumed if one.error is None and not one.is_cut)]
+        self._answered: dict[str, Entry] = {one.key: one for one in sorted(known, key=_asked_at)}
         self._recorded: list[Entry] = []
         self._used: list[Entry] = []
-        self._played: set[str] = set()
+        self._noted: set[str] = set()
         self._remarks: list[str] = []
         self._dead: dict[tuple[str, str], SourceError] = {}
         self._lock = threading.Lock()
@@ -128,10 +140,10 @@ class Tape:
     def _note_use(self, entry: Entry) -> None:
         with self._lock:
             self._used.append(entry)
-            # A replay's own evidence must be replayable too: it records again what it played.
-            if self.is_replay and entry.key not in self._played:
-                self._played.add(entry.key)
-                self._recorded.append(entry)
+            # A replay's own evidence must be replayable too: it records again what it plays.
+            if entry.key not in self._noted:
+                self._noted.add(entry.key)
+                self._recorded.append(replace(entry, answer=None) if entry.is_cut else entry)
 
     def _ask(
         self,
@@ -155,7 +167,6 @@ class Tape:
         entry = Entry(source, request, asked_at, monotonic() - begun, answer, error, is_cut)
         with self._lock:
             self._answered[entry.key] = entry
-            self._recorded.append(replace(entry, answer=None) if is_cut else entry)
         return entry
 
     def _refuse_the_dead(self, source: str, target: str) -> None:
@@ -187,11 +198,25 @@ class Tape:
             taken, self._remarks = list(dict.fromkeys(self._remarks)), []
         return taken
 
-    def forget(self) -> None:
-        """From now on questions are asked again, and dead systems get another chance."""
+    def forget(self, *, keeping: Container[str] = ()) -> None:
+        """From now on questions are asked again, and dead systems get another chance.
+
+        `keeping`: sources of which the answers stay.
+        """
         if not self.is_replay:
-            self._answered.clear()
+            kept = {key: one for key, one in self._answered.items() if one.source in keeping}
+            self._answered = kept
             self._dead.clear()
+            self.record_again()
+
+    def record_again(self) -> None:
+        """From now on answers are recorded once more: the output that they lay in is gone."""
+        with self._lock:
+            self._noted.clear()
+
+
+def _asked_at(entry: Entry) -> datetime:
+    return entry.asked_at
 
 
 def side_by_side(calls: Sequence[Callable[[], T]]) -> list[T]:

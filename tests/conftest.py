@@ -25,7 +25,7 @@ SERVERS = {
     ),
     "postgresql": (
         ["postgres", "/usr/lib/postgresql/*/bin/postgres"],
-        "tests/lab, tests/sources/test_postgres.py",
+        "tests/lab, tests/sources/test_own_questions.py, tests/sources/test_postgres.py",
     ),
     "dockerd": (
         ["dockerd"],

@@ -13,7 +13,7 @@ from datetime import datetime
 
 import pandas as pd
 
-from runbooklib import charts
+from runbooklib import charts, readings
 from runbooklib.findings import Finding, Status, Verdict, Weighed
 from runbooklib.plans import Proposal
 from runbooklib.render import sentences
@@ -33,6 +33,7 @@ _FONT = "font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:14p
 _LINE = "border:1px solid var(--jp-border-color2,#d1d9e0)"
 _MONO = "font-family:var(--jp-code-font-family,ui-monospace,monospace);font-size:12.5px"
 _MOST_ROWS = 10
+_MOST_LISTED = 200
 # A number with its unit, or a rest of none: what begins with a sign and is no formula.
 _QUANTITY = re.compile(
     r"\s*[+-](?:[\d.,]+(?:e[+-]?\d+)?\s?[%\w]{0,8}(?:/s)?|inf(?:inity)?|-*)\s*", re.IGNORECASE
@@ -63,14 +64,16 @@ def badge(status: Status) -> str:
     return f'<span style="{style}">{_SIGNS[status]} {status.name}</span>'
 
 
-def finding_card(finding: Finding, marks: Sequence[tuple[datetime, str]] = ()) -> str:
-    """One finding: what it says, its table and chart, and how it was asked."""
+def finding_card(
+    finding: Finding, marks: Sequence[tuple[datetime, str]] = (), *, is_resumed: bool = False
+) -> str:
+    """One finding: what it says, its table and chart, and how it was asked; `is_resumed`: before this run."""
     inner = [f"<div>{badge(finding.status)} <span>{text(sentence(finding))}</span></div>"]
     if finding.rows is not None and len(finding.rows):
         inner.append(table(finding.rows))
     if finding.series is not None and not finding.series.dropna(how="all").empty:
         inner.append(_chart(finding, marks))
-    inner.append(_how(finding))
+    inner.append(_how(finding, is_resumed=is_resumed))
     style = (
         f"border-left:4px solid {_COLOURS[finding.status]};padding:4px 0 4px 12px;margin:4px 0;{_FONT};{_INK}"
     )
@@ -78,19 +81,25 @@ def finding_card(finding: Finding, marks: Sequence[tuple[datetime, str]] = ()) -
 
 
 def _chart(finding: Finding, marks: Sequence[tuple[datetime, str]]) -> str:
-    data = base64.b64encode(charts.png(finding, [*marks, *finding.marks])).decode()
+    marks = [*marks, *finding.marks]
+    data = base64.b64encode(charts.png(finding, marks)).decode()
+    happened = readings.marked(finding, marks)
+    rows = pd.DataFrame([{"marked at": sentences.time(at), "": word} for at, word in happened])
     return (
-        f'<img src="data:image/png;base64,{data}" alt="{text(charts.alt_text(finding))}" '
-        'style="max-width:100%;margin-top:6px;border-radius:4px">'
+        f'<img src="data:image/png;base64,{data}" alt="{text(readings.alt_text(finding, marks))}" '
+        'style="max-width:100%;margin-top:6px;border-radius:4px;background:#fff">'
+        f'<details><summary style="cursor:pointer;{_FAINT};font-size:12px">numbers</summary>'
+        f"{table(readings.numbers(finding))}{table(rows, most=_MOST_LISTED) if happened else ''}</details>"
     )
 
 
-def _how(finding: Finding) -> str:
+def _how(finding: Finding, *, is_resumed: bool) -> str:
     parts = [text(finding.source)] if finding.source else []
     if finding.since:
         parts.append(f"since {sentences.time(finding.since)}")
     if finding.asked_at:
-        parts.append(f"asked {sentences.time(finding.asked_at)}")
+        resumed = ", and resumed since" if is_resumed else ""
+        parts.append(f"asked {sentences.time(finding.asked_at)}{resumed}")
     if not finding.is_replayable:
         parts.append("the answer was too large to record: this cannot be replayed")
     line = " · ".join(parts)
@@ -105,7 +114,7 @@ def _how(finding: Finding) -> str:
     return f'{hint}<div style="{_FAINT};font-size:12px">{line}{query}</div>'
 
 
-def table(frame: pd.DataFrame) -> str:
+def table(frame: pd.DataFrame, *, most: int = _MOST_ROWS) -> str:
     """A small table; columns are formatted by the unit in their names (share, seconds, bytes, per second)."""
     cell = f"padding:2px 12px 2px 0;text-align:left;vertical-align:top;{_INK}"
     head = "".join(
@@ -116,11 +125,11 @@ def table(frame: pd.DataFrame) -> str:
         "<tr style='background:none'>"
         + "".join(f'<td style="{cell}">{_cell(str(c), row[c])}</td>' for c in frame.columns)
         + "</tr>"
-        for _, row in frame.head(_MOST_ROWS).iterrows()
+        for _, row in frame.head(most).iterrows()
     )
     more = (
-        f'<div style="{_FAINT};font-size:12px">and {len(frame) - _MOST_ROWS} more</div>'
-        if len(frame) > _MOST_ROWS
+        f'<div style="{_FAINT};font-size:12px">and {len(frame) - most} more</div>'
+        if len(frame) > most
         else ""
     )
     style = "border-collapse:collapse;margin:6px 0;font-size:13px;border:none"
@@ -130,7 +139,7 @@ def table(frame: pd.DataFrame) -> str:
 def listing(title: str, frame: pd.DataFrame) -> str:
     """A titled table of what the site's settings say; an empty one says so."""
     heading = f"<b>{text(title)}</b>" if title else ""
-    inner = table(frame) if len(frame) else f' <span style="{_FAINT}">none known</span>'
+    inner = table(frame, most=_MOST_LISTED) if len(frame) else f' <span style="{_FAINT}">none known</span>'
     return f'<div style="{_FONT};{_INK}">{heading}{inner}</div>'
 
 

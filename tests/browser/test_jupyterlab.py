@@ -51,7 +51,7 @@ def test_run_all_in_jupyterlab_answers_at_the_top_and_leaves_no_error(lab_page: 
     lab_page.get_by_role("menuitem", name="Run", exact=True).click()
     lab_page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     # Whichever comes: the last cell has run, or one has failed and the others did not.
-    lab_page.locator(".jp-InputPrompt", has_text="[26]").wait_for(state="attached")
+    lab_page.locator(".jp-InputPrompt", has_text="[27]").wait_for(state="attached")
     lab_page.keyboard.press("Escape")
     lab_page.keyboard.press("Control+Home")
     top = lab_page.locator("div[role='status']", has_text="CRITICAL").first

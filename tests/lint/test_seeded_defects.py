@@ -183,6 +183,12 @@ DEFECTS: dict[str, tuple[Defect, str, str, str]] = {
         "restart()",
     ),
     "a check that is not there": (asks("incident.check(eror_rate)"), "unknown-name", SLOW, "eror_rate"),
+    "a check before the incident is open": (
+        cell("ShopSlow", "open", lambda source: source.replace("\n\n", "\n\nincident.check(scraped)\n", 1)),
+        "unknown-name",
+        SLOW,
+        "incident.check(scraped)",
+    ),
     "a method that is not there": (asks("incident.chekc(scraped)"), "unknown-name", SLOW, "chekc"),
     "a limit that is not there": (
         asks("incident.check(response_time, over=1)"),

@@ -33,6 +33,7 @@ class Told:
     """The words that come from outside, and the share of requests that fails since four minutes ago."""
 
     failing_share: float = 0.3
+    is_firing: bool = True
     title: str = "Site's backend"
     metric: str = "up"
     endpoint: str = "/api/v1/agents"
@@ -187,10 +188,9 @@ def _answer(site: Site, path: str, params: Mapping[str, str]) -> Any:
             }
             return {"status": "success", "data": {"groups": [{"name": "site", "rules": [rule]}]}}
         case "/api/v2/alerts":
-            own = _alert(site, "HighErrorRate", told.annotation)
-            return (
-                [own] if "filter" in params else [own, _alert(site, told.other_alert, told.other_annotation)]
-            )
+            own = [_alert(site, "HighErrorRate", told.annotation)] if told.is_firing else []
+            other = _alert(site, told.other_alert, told.other_annotation)
+            return own if "filter" in params else [*own, other]
         case "/health":
             return {"status": told.health, "components": {"ai_service": {"status": "healthy"}}}
         case "/list":
@@ -242,7 +242,11 @@ def _series(site: Site, query: str) -> list[tuple[dict[str, str], float, float]]
     share, by = site.told.failing_share, _BY.search(query)
     labels = by[1].split(",") if by else []
     known = {"method": "GET", "instance": "10.0.0.1:8000", "status_code": "503"}
-    known |= {"__name__": site.told.metric, "endpoint": site.told.endpoint, "error_type": site.told.error_type}
+    known |= {
+        "__name__": site.told.metric,
+        "endpoint": site.told.endpoint,
+        "error_type": site.told.error_type,
+    }
     own = {label: known[label] for label in labels if label in known}
     sound = {
         label: {"endpoint": "/sound", "instance": "10.0.0.2:8000"}.get(label, known[label]) for label in own
@@ -253,7 +257,7 @@ def _series(site: Site, query: str) -> list[tuple[dict[str, str], float, float]]
     if query.startswith("group by(le)"):
         return [({"le": bound}, 1.0, 1.0) for bound in ("0.1", "0.25", "0.5", "1", "+Inf")]
     if query.startswith("ALERTS"):
-        return [({"alertname": "HighErrorRate"}, 0.0, 1.0)] if share else []
+        return [({"alertname": "HighErrorRate", "alertstate": "firing"}, 0.0, 1.0)] if share else []
     for word, before, since in (
         ("resets(", 0.0, 0.0),
         ("count_over_time(", 2400.0, 2400.0),

@@ -322,7 +322,12 @@ def test_a_secret_that_is_torn_broken_or_cut_short_is_gone(sealed: Sealed) -> No
     assert "between" in said
     assert said.count(tag(DATABASE)) >= 6
     told = "\n".join(strings(cell["outputs"]))
-    for form in (SESSION[:20], SESSION[-20:], DATABASE[9:], base64.b64encode(DATABASE.encode()).decode()[:12]):
+    for form in (
+        SESSION[:20],
+        SESSION[-20:],
+        DATABASE[9:],
+        base64.b64encode(DATABASE.encode()).decode()[:12],
+    ):
         assert form not in told
     shown = [output["data"]["text/html"] for output in cell["outputs"] if "data" in output]
     assert [fragment for fragment in shown if f"{tag(SESSION)}..." in fragment]

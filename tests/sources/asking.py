@@ -26,6 +26,8 @@ class _Archive:
     def __init__(self) -> None:
         self.entries: list[Entry] = []
 
+    def chronicled(self, *args: Any) -> None: ...
+    def controlled(self, *args: Any) -> None: ...
     def opened(self, incident: Incident, entries: Sequence[Entry]) -> None:
         self.entries += entries
 

@@ -217,3 +217,37 @@ def test_a_finding_as_dict_is_json_and_cannot_be_changed() -> None:
 def test_what_rests_on_nan_is_not_ok(about: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="NaN"):
         Finding(status=Status.OK, template="Sound.", **about)
+
+
+def test_a_finding_of_a_saved_notebook_is_the_finding_again() -> None:
+    moment = datetime(2026, 1, 15, 3, 12, 7, 250, tzinfo=UTC)
+    whole = Finding(
+        status=Status.WARNING,
+        template="{at:time} {share:percent} {word}",
+        facts={"at": moment, "share": 0.5, "word": "2026-01-15", "none": None, "count": 3},
+        check="error_rate",
+        question="Why?",
+        measured=0.5,
+        limit=0.1,
+        unit="ratio",
+        since=moment,
+        blur_seconds=300.0,
+        source="prometheus",
+        query="up",
+        asked_at=moment,
+        is_replayable=False,
+    )
+    missing = unknown(Reason.NO_DATA, "nothing")
+    for finding in (whole, missing):
+        assert Finding.from_dict(json.loads(json.dumps(finding.as_dict()))) == finding
+
+
+@pytest.mark.parametrize(
+    "change", [{"status": "FINE"}, {"reason": "mood"}, {"since": "soon"}, {"facts": None}]
+)
+def test_what_is_no_finding_is_not_taken_for_one(change: dict[str, object]) -> None:
+    told = Finding(status=Status.OK, template="x").as_dict()
+    with pytest.raises((KeyError, ValueError, TypeError, AttributeError)):
+        Finding.from_dict({**told, **change})
+    with pytest.raises(KeyError):
+        Finding.from_dict({name: value for name, value in told.items() if name != "facts"})

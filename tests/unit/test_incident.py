@@ -2,18 +2,22 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from runbooklib.errors import NotRecordedError, ParameterError, Reason, UnreachableError
+from runbooklib import actionledger
+from runbooklib.audience import Kept
+from runbooklib.errors import NotRecordedError, ParameterError, Reason, SourceError, UnreachableError
 from runbooklib.findings import Finding, Rank, Status
 from runbooklib.incident import Incident
 from runbooklib.plans import Proposal
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Entry, Tape
 from runbooklib.target import Environment, Target
+from runbooklib.timeline import Event
 from runbooklib.window import Window
 
 NOW = datetime(2026, 1, 15, 3, 12, tzinfo=UTC)
@@ -24,6 +28,7 @@ class Listener:
 
     def __init__(self) -> None:
         self.told: list[Finding] = []
+        self.events: list[Event] = []
 
     def opened(self, incident: Incident, entries: Sequence[Entry]) -> None: ...
 
@@ -39,15 +44,20 @@ class Listener:
     ) -> None:
         self.told += findings
 
+    def chronicled(self, incident: Incident, title: str, events: Sequence[Event]) -> None:
+        self.events = list(events)
 
-def opened(tape: Tape | None = None) -> tuple[Incident, Listener]:
+    def controlled(self, incident: Incident) -> None: ...
+
+
+def opened(tape: Tape | None = None, *, evidence: Path | None = None) -> tuple[Incident, Listener]:
     site = Environment.model_validate(
         {"title": "Site", "systems": {}, "services": {"backend": {"title": "Backend", "labels": {}}}}
     )
     target = Target(environment_name="site", service_name="backend", environment=site)
     tape, listener = tape or Tape(), Listener()
     scene = Scene("Alert", target, Window.open(opened_at=NOW), Sources(target, tape))
-    return Incident(scene, tape, listener), listener
+    return Incident(scene, tape, listener, evidence=evidence), listener
 
 
 def sound(scene: Scene, *, above: float = 1.0) -> Finding:
@@ -180,3 +190,90 @@ def test_sections_are_no_part_of_the_verdict() -> None:
     incident.recovery()
     assert {finding.status for finding in listener.told[1:]} == {Status.UNKNOWN}
     assert incident.verdict.status is Status.OK
+
+
+def test_asking_again_of_another_scene_replaces_every_finding_and_the_onset() -> None:
+    def failing(scene: Scene) -> Finding:
+        """Does it fail?"""
+        is_late = scene.window.end > NOW
+        status = Status.OK if is_late else Status.CRITICAL
+        return Finding(status=status, template="x", since=None if is_late else scene.window.start)
+
+    incident, listener = opened()
+    incident.check(failing)
+    incident.cause("a-cause", "A cause").check(failing)
+    scene = incident.scene
+    assert scene.onset is not None
+    later = Window.open(opened_at=NOW + timedelta(hours=1))
+    incident.ask_again(Scene("Alert", scene.target, later, scene.sources))
+    assert incident.scene.onset is None
+    assert incident.verdict.status is Status.OK
+    assert [finding.status.name for finding in listener.told] == ["CRITICAL", "CRITICAL", "OK", "OK"]
+    assert len(incident.findings) == 1
+
+
+def test_a_symptom_asked_again_is_asked_with_what_was_known_when_it_was_first_asked() -> None:
+    seen: list[datetime | None] = []
+
+    def looks(scene: Scene) -> Finding:
+        seen.append(scene.onset)
+        return Finding(status=Status.OK, template="x")
+
+    incident, _ = opened()
+    incident.check(looks)
+    incident.check(broken)
+    incident.check(looks)
+    incident.cause("a-cause", "A cause").check(looks)
+    assert seen == [None, None, incident.scene.onset]
+    assert incident.scene.onset is not None
+
+
+def test_what_a_run_had_found_is_there_when_it_goes_on() -> None:
+    first, _ = opened()
+    first.check(sound)
+    first.check(broken)
+    first.cause("a-cause", "A cause").check(broken)
+    [one, two], [sign] = first.findings, first.verdict.causes[0].cause.signs
+    kept = [Kept("", "", "sound()", one), Kept("", "", "broken()", two)]
+    kept.append(Kept("a-cause", "A cause", "broken()", sign))
+    scene, tape = first.scene, Tape()
+    on = Incident(
+        Scene("Alert", scene.target, scene.window, Sources(scene.target, tape)), tape, Listener(), kept=kept
+    )
+    assert on.verdict == first.verdict
+    assert on.scene.onset == first.scene.onset
+    on.check(broken)
+    assert len(on.findings) == 2
+
+
+def test_the_timeline_tells_in_order_what_began_was_noted_and_could_not_be_asked() -> None:
+    incident, listener = opened()
+    incident.check(broken)
+    incident.note("saw it")
+    incident.note("saw it")
+    with pytest.raises(SourceError):
+        incident.sql("select 1")
+    incident.timeline()
+    told = listener.events
+    assert [event.source for event in told if event.at] == ["one", "note"]
+    missing = [str(event.what) for event in told if event.at is None]
+    for what in ("when the alert began", "deployments", "restarts"):
+        assert any(one.startswith(f"not known: {what}") for one in missing), missing
+
+
+def test_actions_of_this_service_are_in_the_timeline(tmp_path: Path) -> None:
+    incident, listener = opened(evidence=tmp_path)
+    about = {"by": "kim", "action": "restart_container", "target": "backend", "alert": "Alert"}
+    about |= dict.fromkeys(("why", "plan", "evidence"), "")
+    with actionledger.held(tmp_path) as book:
+        for number, place in enumerate([("site", "backend"), ("site", "other"), ("elsewhere", "backend")]):
+            line = {"id": str(number), "environment": place[0], "service": place[1], **about}
+            book.append("intent", {**line, "nonce": "", "proposed_in": ""})
+            book.append("outcome", {"id": str(number), "outcome": "done", "told": ""})
+    now = Window.open(opened_at=datetime.now(UTC) + timedelta(seconds=2))
+    scene = incident.scene
+    incident.ask_again(Scene("Alert", scene.target, now, scene.sources))
+    incident.timeline()
+    [deed] = [event for event in listener.events if event.source == "actions"]
+    assert (deed.what, deed.mark) == ("kim: restart_container on backend (done)", "restart_container")
+    assert "restart_container" in [word for _, word in incident.marks()]

@@ -15,7 +15,7 @@ container_memory container_state cpu_per_request cpu_usage database_answers data
 dead_rows dependencies_reachable deployments descriptor_growth descriptor_limit descriptor_usage
 descriptors_besides_requests error_rate errors_since_deployment failing_endpoints
 failing_instances failing_languages firing_alert full_scans gauge_ever_set health_page
-health_page_contradicted idle_transactions key_functions list_sandboxes lock_waits log_lines
+health_page_contradicted idle_transactions incident key_functions list_sandboxes lock_waits log_lines
 long_queries look_at_dependency look_at_targets memory_growth memory_per_request memory_usage
 new_exceptions open_incident out_of_memory pool_as_told process_restarts query_load query_time
 raise_memory_limit read_log related_alerts request_rate requests_in_progress resident_memory
@@ -26,8 +26,8 @@ status_codes steady_counters terminate_idle_transactions tokens_by_model tokens_
 traffic_surge use_backup_provider use_fallback_mode
 """
 METHODS = (
-    "basics cause check contacts escalation findings history links marks objectives prometheus recovery "
-    "sources upkeep verdict"
+    "ask_again basics cause check contacts controls escalation findings history links logs marks note "
+    "objectives prometheus query recovery sources sql timeline upkeep verdict"
 )
 
 
@@ -42,8 +42,8 @@ def test_an_incident_has_exactly_these_methods() -> None:
 
 def test_open_incident_takes_these_parameters() -> None:
     parameters = inspect.signature(session.open_incident).parameters
-    assert list(parameters) == ["alert", "environment", "service", "at", "lookback", "replay"]
-    assert [p.kind for p in parameters.values()][1:] == [inspect.Parameter.KEYWORD_ONLY] * 5
+    assert list(parameters) == ["alert", "environment", "service", "at", "lookback", "replay", "resume"]
+    assert [p.kind for p in parameters.values()][1:] == [inspect.Parameter.KEYWORD_ONLY] * 6
 
 
 def test_every_check_takes_a_scene_and_named_limits_and_asks_a_question() -> None:

@@ -223,3 +223,64 @@ def test_a_recording_that_cannot_be_read_says_so(broken: dict[str, Any]) -> None
     recording = {} if not broken else pack([]) | broken
     with pytest.raises(EvidenceError, match="recording"):
         unpack(recording)
+
+
+def test_a_run_that_goes_on_asks_only_what_it_has_no_answer_to_and_records_all_of_it_again() -> None:
+    before = Tape()
+    before.ask("s", {"q": 1}, lambda: "then")
+    with pytest.raises(UnreachableError):
+        before.ask("s", {"q": 2}, Counted(error=UnreachableError("refuses")))
+    on = Tape(resumed=unpack(pack(before.take_recorded())))
+    assert on.ask("s", {"q": 1}, never) == "then"
+    assert on.ask("s", {"q": 2}, lambda: "now") == "now"
+    assert on.ask("s", {"q": 3}, lambda: "new") == "new"
+    assert [(one.request["q"], one.answer) for one in on.take_recorded()] == [
+        (1, "then"),
+        (2, "now"),
+        (3, "new"),
+    ]
+    assert not on.is_replay
+
+
+def test_an_answer_that_was_too_large_to_record_is_asked_for_again_when_a_run_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tape, "MOST_RECORDED_BYTES", 10)
+    before = Tape()
+    before.ask("s", {"q": 1}, lambda: "x" * 20)
+    on = Tape(resumed=before.take_recorded())
+    assert on.ask("s", {"q": 1}, lambda: "y") == "y"
+
+
+def test_what_a_cell_used_is_recorded_again_when_the_cell_is_run_again() -> None:
+    live, call = Tape(), Counted("x")
+    live.ask("s", {"q": 1}, call)
+    [first] = live.take_recorded()
+    live.ask("s", {"q": 1}, call)
+    assert live.take_recorded() == []
+    live.record_again()
+    live.ask("s", {"q": 1}, call)
+    live.ask("s", {"q": 1}, call)
+    assert live.take_recorded() == [first]
+    assert call.calls == 1
+
+
+def test_of_two_answers_to_one_question_the_newest_is_replayed_wherever_it_lies() -> None:
+    live = Tape()
+    live.ask("s", {"q": 1}, lambda: "old")
+    old = live.take_recorded()
+    live.forget()
+    live.ask("s", {"q": 1}, lambda: "new")
+    new = live.take_recorded()
+    for recording in ([*old, *new], [*new, *old]):
+        assert Tape(recording=recording).ask("s", {"q": 1}, never) == "new"
+
+
+def test_forgetting_can_keep_what_no_system_said() -> None:
+    live, call = Tape(), Counted("x")
+    live.ask("note", {"q": 1}, call)
+    live.ask("s", {"q": 1}, call)
+    live.forget(keeping={"note"})
+    live.ask("note", {"q": 1}, call)
+    live.ask("s", {"q": 1}, call)
+    assert call.calls == 3

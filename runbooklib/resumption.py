@@ -1,0 +1,91 @@
+"""A run that goes on after its kernel is gone: the answers and findings that its notebook still holds."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from runbooklib.answers import OPENING
+from runbooklib.audience import Kept
+from runbooklib.errors import InputError, RunbookError
+from runbooklib.evidence import outputs, read_notebook, recording_of, verdict_of
+from runbooklib.findings import Finding
+from runbooklib.report import FINDING_MIME
+from runbooklib.tape import Entry
+
+# The word for the notebook that runs, as it was last saved.
+THIS = "this"
+# Jupyter's server tells its kernels by this which notebook they run.
+_SESSION_VARIABLE = "JPY_SESSION_NAME"
+
+
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """What was recorded, the findings so far, and when the first and the last answer were had (aware UTC)."""
+
+    entries: list[Entry]
+    kept: list[Kept]
+    begins: datetime
+    ends: datetime
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """The environment and the service that it was about."""
+        target = next(entry for entry in self.entries if entry.source == OPENING).answer["target"]
+        return str(target["environment_name"]), str(target["service_name"])
+
+
+def own_notebook() -> Path | None:
+    """The file of the notebook that runs here in JupyterLab; None elsewhere."""
+    named = os.environ.get(_SESSION_VARIABLE, "")
+    return Path(named) if named.endswith(".ipynb") else None
+
+
+def read(path: str, alert: str) -> Resumption:
+    """What an executed notebook or a bundle holds of the alert. Raises InputError."""
+    file = own_notebook() if path == THIS else Path(path)
+    if file is None:
+        raise InputError("nobody says which notebook this is", remedy="give its path: resume=PATH")
+    found = found_in(read_notebook(file), alert)
+    if found is None:
+        raise InputError(
+            f"{file.name} holds no recording of {alert}",
+            remedy="resume the notebook in which it was run, as it was saved",
+        )
+    return found
+
+
+def offered(alert: str) -> Resumption | None:
+    """What the notebook that runs here was saved with, if there is something to go on with."""
+    file = own_notebook()
+    try:
+        return found_in(read_notebook(file), alert) if file and file.is_file() else None
+    except RunbookError:
+        return None  # an offer, and no more: nothing is lost without it
+
+
+def found_in(notebook: Mapping[str, Any], alert: str) -> Resumption | None:
+    """What the notebook holds of the alert; None where that is nothing."""
+    entries = recording_of(notebook)
+    if not any(e.source == OPENING and e.request == {"alert": alert} for e in entries):
+        return None
+    times = [entry.asked_at for entry in entries]
+    return Resumption(entries, list(_kept(notebook)), min(times), max(times))
+
+
+def _kept(notebook: Mapping[str, Any]) -> Iterator[Kept]:
+    """The findings, in the order of their cells, by what they were kept as."""
+    titles = {str(one["id"]): str(one["title"]) for one in (verdict_of(notebook) or {}).get("causes", ())}
+    for data in outputs(notebook):
+        told = data.get(FINDING_MIME)
+        if not isinstance(told, dict) or not told.get("name"):
+            continue
+        cause = str(told.get("cause", ""))
+        try:
+            finding = Finding.from_dict(told)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            continue  # of another version: its question is answered from the record when its cell is run
+        if not cause or cause in titles:
+            yield Kept(cause, titles.get(cause, ""), str(told["name"]), finding)

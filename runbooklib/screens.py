@@ -1,0 +1,218 @@
+"""What an incident shows: in a notebook's outputs, where it also keeps ledger and recording, or as text."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import pandas as pd
+
+from runbooklib import charts, controls
+from runbooklib.findings import Finding
+from runbooklib.incident import Incident, overall
+from runbooklib.plans import Proposal
+from runbooklib.redact import Redactor
+from runbooklib.render import html
+from runbooklib.render.chronicle import chronicle
+from runbooklib.render.sentences import headline, sentence, told
+from runbooklib.report import FINDING_MIME, RECORDING_MIME, VERDICT_MIME, verdict_as_dict
+from runbooklib.resumption import Resumption
+from runbooklib.scene import Scene
+from runbooklib.settings import environment_secrets
+from runbooklib.steps import Step
+from runbooklib.tape import Entry, Tape, pack
+from runbooklib.timeline import Event
+
+_VERDICT_DISPLAY = "runbook-verdict"
+
+
+class NotebookScreen:
+    """Shows everything in the notebook's outputs, and keeps the ledger and the recording there."""
+
+    def __init__(self, shell: Any, tape: Tape, look_again: Callable[..., None]) -> None:
+        self._tape = tape
+        self._look_again = look_again
+        self._opening: Sequence[Entry] = ()
+        self._began_at = datetime.now(UTC)
+        # Where each step has shown something, by the display's id; which cells have been run.
+        self._places: dict[Step, list[str]] = {}
+        self._cells: set[str] = set()
+        # A check's finding has been shown when its cell ends: as the cell's last value it is silent.
+        for shown in (Finding, Proposal):
+            shell.display_formatter.ipython_display_formatter.for_type(shown, lambda _: None)
+        self._events = shell.events
+        self._events.register("pre_run_cell", self._note_cell)
+        self._events.register("post_run_cell", self._keep_own_questions)
+        charts.draw_without_secrets(Redactor(environment_secrets()) if tape.is_replay else tape.redactor)
+
+    def close(self) -> None:
+        """Another incident is shown from now on."""
+        self._events.unregister("pre_run_cell", self._note_cell)
+        self._events.unregister("post_run_cell", self._keep_own_questions)
+
+    def _note_cell(self, info: Any) -> None:
+        """A cell that is run again loses its outputs, and what was recorded in them."""
+        cell = str(getattr(info, "cell_id", None) or info.raw_cell)
+        if cell in self._cells:
+            self._tape.record_again()
+        self._cells.add(cell)
+
+    def _keep_own_questions(self, _: Any) -> None:
+        """What the engineer asked by hand in a cell is evidence too, and lies in that cell's output."""
+        entries = self._tape.take_recorded()
+        if entries:
+            _publish({"text/plain": f"recorded: {len(entries)}", RECORDING_MIME: pack(entries)})
+
+    def offer(self, resumed: Resumption | None, saved: Resumption | None) -> None:
+        """Say what this run goes on with, or could go on with."""
+        found = resumed or saved
+        if found is None:
+            return
+        of = f"{len(found.entries)} answers of {told(found.begins)} to {told(found.ends)}"
+        line = f"Resumed with {of}. What was not answered then is asked now."
+        if resumed is None:
+            line = f'This notebook was saved with {of}. To go on with them: open_incident(…, resume="this")'
+        _publish({"text/plain": line})
+
+    def opened(self, incident: Incident, entries: Sequence[Entry]) -> None:
+        """Show the verdict, which is drawn anew by each finding."""
+        self._opening = entries
+        self._verdict(incident, is_update=incident.steps.is_again)
+
+    def found(self, incident: Incident, finding: Finding, entries: Sequence[Entry]) -> None:
+        """Show a finding with its chart, and keep its recording."""
+        has_chart = finding.series is not None
+        marks = incident.marks() if has_chart else ()
+        late = [*entries, *self._tape.take_recorded()]
+        cause, name = incident.steps.now
+        is_resumed = finding.asked_at is not None and finding.asked_at < self._began_at
+        self._show(
+            incident,
+            f"{finding.status.name}  {finding.question}  {sentence(finding)}",
+            html.finding_card(finding, marks, is_resumed=is_resumed and not self._tape.is_replay),
+            late,
+            {FINDING_MIME: {**finding.as_dict(), "says": sentence(finding), "cause": cause, "name": name}},
+        )
+        self._verdict(incident)
+
+    def proposed(self, incident: Incident, proposal: Proposal, entries: Sequence[Entry]) -> None:
+        """Show a remedy."""
+        plain = f"{proposal.title}\n    {proposal.command}\n    {proposal.effect}"
+        if proposal.plan:
+            plan = proposal.plan
+            plain += f"\n    To do it: runbook approve EVIDENCE {plan.action} (plan {plan.fingerprint})"
+        self._show(incident, plain, html.proposal_lines([proposal]), entries)
+        self._verdict(incident)
+
+    def listed(self, incident: Incident, title: str, rows: pd.DataFrame) -> None:
+        """Show a table."""
+        plain = f"{title}\n{rows.to_string(index=False)}" if len(rows) else f"{title}: none known"
+        self._show(incident, plain, html.listing(title, rows), self._tape.take_recorded())
+
+    def chronicled(self, incident: Incident, title: str, events: Sequence[Event]) -> None:
+        """Show events."""
+        self.listed(incident, title, chronicle(events))
+
+    def controlled(self, incident: Incident) -> None:
+        """Show the bar of controls."""
+        controls.show(incident, partial(self._look_again, incident))
+
+    def concluded(
+        self, incident: Incident, title: str, findings: Sequence[Finding], entries: Sequence[Entry]
+    ) -> None:
+        """Show a section."""
+        status = overall(findings)
+        lines = [f"  {f.status.name}  {f.question}  {sentence(f)}" for f in findings]
+        self._show(
+            incident,
+            "\n".join([f"{title}: {status.name}", *lines]),
+            html.section_card(title, status, findings),
+            entries,
+        )
+        self._verdict(incident)
+
+    def _verdict(self, incident: Incident, *, is_update: bool = True) -> None:
+        verdict = incident.verdict
+        data = {
+            "text/plain": f"{verdict.status.name}  {headline(verdict)}",
+            "text/html": html.verdict_card(verdict, about(incident.scene), is_replay=self._tape.is_replay),
+            VERDICT_MIME: verdict_as_dict(verdict, incident.scene),
+            RECORDING_MIME: pack(self._opening),
+        }
+        _publish(data, display_id=_VERDICT_DISPLAY, is_update=is_update)
+
+    def _show(
+        self,
+        incident: Incident,
+        plain: str,
+        fragment: str,
+        entries: Sequence[Entry],
+        more: dict[str, Any] | None = None,
+    ) -> None:
+        data = {"text/plain": plain, "text/html": fragment, **(more or {})}
+        if entries:
+            data[RECORDING_MIME] = pack(entries)
+        places = self._places.setdefault(incident.steps.now, [])
+        if incident.steps.is_again:
+            for place in places:
+                _publish(data, display_id=place, is_update=True)
+            return
+        # Of a kernel that is gone the front end may still know the names.
+        places.append(f"runbook-{uuid4().hex}")
+        _publish(data, display_id=places[-1])
+
+
+def _publish(data: dict[str, Any], *, display_id: str | None = None, is_update: bool = False) -> None:
+    from IPython.display import display, update_display
+
+    if is_update:
+        update_display(data, display_id=display_id, raw=True)
+    else:
+        display(data, raw=True, display_id=display_id)
+
+
+def about(scene: Scene) -> str:
+    """Which alert, service, environment and window this is, in one line."""
+    window = f"{told(scene.window.start)} to {told(scene.window.end)}"
+    return f"{scene.alert} · {scene.service.title} · {scene.target.environment.title} · {window}"
+
+
+class TextScreen:
+    """Writes a line for each finding; for plain Python, where there is no notebook."""
+
+    def opened(self, incident: Incident, entries: Sequence[Entry]) -> None:
+        """Say what this is about."""
+        del entries
+        print(about(incident.scene))
+
+    def found(self, incident: Incident, finding: Finding, entries: Sequence[Entry]) -> None:
+        """A line."""
+        del incident, entries
+        print(f"{finding.status.name:8}  {finding.question}  {sentence(finding)}")
+
+    def proposed(self, incident: Incident, proposal: Proposal, entries: Sequence[Entry]) -> None:
+        """A line."""
+        del incident, entries
+        print(f"          {proposal.title}: {proposal.command}")
+
+    def listed(self, incident: Incident, title: str, rows: pd.DataFrame) -> None:
+        """A table."""
+        del incident
+        print(title, rows.to_string(index=False), sep="\n")
+
+    def chronicled(self, incident: Incident, title: str, events: Sequence[Event]) -> None:
+        """A table."""
+        self.listed(incident, title, chronicle(events))
+
+    def controlled(self, incident: Incident) -> None:
+        """A line."""
+        print(controls.line(incident.scene))
+
+    def concluded(
+        self, incident: Incident, title: str, findings: Sequence[Finding], entries: Sequence[Entry]
+    ) -> None:
+        """A line for the section, and one for each finding."""
+        print(f"{overall(findings).name:8}  {title}")
+        for finding in findings:
+            self.found(incident, finding, entries)

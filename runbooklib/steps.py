@@ -1,0 +1,61 @@
+"""What a notebook has done so far, step by step: each once by its name, and all of them again if wanted."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from runbooklib.errors import InputError, RunbookError
+
+# The cause that it is for (empty: none), and what is done.
+Step = tuple[str, str]
+T = TypeVar("T")
+
+
+class Steps:
+    """The steps in the order in which each was first taken.
+
+    `now` is the one that is being taken, ("", "") between them.
+    `is_again`: all of them are being taken again, so that what they show replaces what they had shown.
+    """
+
+    def __init__(self) -> None:
+        self._taken: dict[Step, Callable[[], object]] = {}
+        self._is_over = False
+        self.now: Step = ("", "")
+        self.is_again = False
+
+    def take(self, step: Step, act: Callable[[], T]) -> T:
+        """Take a step. Raises InputError where these steps are over."""
+        self.need_open()
+        self._taken[step] = act
+        before, self.now = self.now, step
+        try:
+            return act()
+        finally:
+            self.now = before
+
+    def take_all_again(self) -> None:
+        """Take each step again; where one raises a RunbookError the others are taken all the same."""
+        failure: RunbookError | None = None
+        self.is_again = True
+        try:
+            for step, act in list(self._taken.items()):
+                try:
+                    self.take(step, act)
+                except RunbookError as error:
+                    failure = failure or error
+        finally:
+            self.is_again = False
+        if failure is not None:
+            raise failure
+
+    def end(self) -> None:
+        """From now on no step can be taken."""
+        self._is_over = True
+
+    def need_open(self) -> None:
+        """Raises InputError where these steps are over."""
+        if self._is_over:
+            raise InputError(
+                "this belongs to an incident that is closed, because one was opened after it",
+                remedy="run the cells from the one that opens the incident on, in their order",
+            )

@@ -1,0 +1,148 @@
+"""What happened, and when: the alert, deployments, restarts and actions, asked at once and side by side.
+
+Charts mark it, and the timeline lists it with what was found, asked and noted. What cannot be asked is named,
+and takes nothing else with it.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from runbooklib import actionledger, promql
+from runbooklib.errors import NonsenseError, NotRecordedError, SourceError
+from runbooklib.findings import Finding
+from runbooklib.scene import Scene
+from runbooklib.series import began
+from runbooklib.tape import Tape, side_by_side
+
+# The word by which charts mark it.
+FIRES = "alert fires"
+_ACTIONS = "actions"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened `at` a moment (aware UTC); None: it is not known, and `what` says why.
+
+    `what` is a finding where its sentence is to be told. `mark` is the word by which charts mark it; empty
+    where they do not.
+    """
+
+    at: datetime | None
+    what: str | Finding
+    source: str
+    mark: str = ""
+
+
+def happened(scene: Scene, tape: Tape, evidence: Path | None = None) -> tuple[Event, ...]:
+    """What happened in the scene's window; actions are read from the ledger in the folder `evidence`."""
+    calls: list[Callable[[], list[Event]]] = [
+        partial(_tried, "when the alert began", "prometheus", partial(_alert, scene)),
+        partial(_tried, "deployments", "git", partial(_deployments, scene)),
+        partial(_tried, "restarts", "docker", partial(_restarts, scene)),
+        partial(_tried, "actions", _ACTIONS, partial(_actions, scene, tape, evidence)),
+    ]
+    return tuple(event for events in side_by_side(calls) for event in events)
+
+
+def ordered(events: Iterable[Event]) -> list[Event]:
+    """By time; at the end what is not known."""
+    told = list(events)
+    known = [(event.at, place) for place, event in enumerate(told) if event.at is not None]
+    return [*(told[place] for _, place in sorted(known)), *(event for event in told if event.at is None)]
+
+
+def _tried(what: str, source: str, ask: Callable[[], list[Event]]) -> list[Event]:
+    try:
+        return ask()
+    except SourceError as error:
+        return [Event(None, f"not known: {what}. {error}", error.system or source)]
+    except NotRecordedError:
+        # Recordings that are older than this question stay good: it decides nothing.
+        return [Event(None, f"not known: {what}. It was not asked when this was recorded", source)]
+
+
+def _alert(scene: Scene) -> list[Event]:
+    """When the alert began to fire. The same question as that of `alert_rule`."""
+    selector = promql.selector("ALERTS", {"alertname": scene.alert})
+    states = scene.sources.prometheus.range(selector, scene.window)
+    firing = [name for name in states.columns if 'alertstate="firing"' in str(name)]
+    if not firing:
+        return []
+    # ALERTS has no sample while the alert does not fire: here a gap means just that.
+    active = states[firing].max(axis=1).fillna(0.0)
+    at = began(active, above=0.5, bridging_seconds=2 * scene.window.step_seconds)
+    if at is None:
+        return [Event(None, f"{scene.alert} was firing before the window began", "prometheus")]
+    return [Event(at, f"{scene.alert} fires", "prometheus", FIRES)]
+
+
+def _deployments(scene: Scene) -> list[Event]:
+    found = scene.sources.git.deployments(scene.window.start, scene.window.end)
+    return [
+        Event(one.at, f"{one.short} “{one.subject}” is deployed", "git", f"deployed {one.short}")
+        for one in found
+    ]
+
+
+def _restarts(scene: Scene) -> list[Event]:
+    window, name = scene.window, scene.container
+    events, since = scene.sources.docker.events, window.start
+    try:
+        told = events(name, since, window.end)
+    except NotRecordedError:
+        # As the checks ask it: older recordings hold that.
+        since = scene.suspect_since
+        told = events(name, since, window.end)
+    kinds = (
+        (told.starts, "starts", "started"),
+        (told.deaths, "dies by itself", "died"),
+        (told.ooms, "is out of memory", "out of memory"),
+    )
+    found = [
+        Event(at.to_pydatetime(), f"{name} {what}", "docker", mark)
+        for frame, what, mark in kinds
+        for at in frame["at"]
+    ]
+    since = max(since, told.complete_since or since)
+    if since > window.start:
+        text = f"not known: what happened to {name} before {since:%Y-%m-%d %H:%M:%S} UTC"
+        found.append(Event(None, text, "docker"))
+    return found
+
+
+def _actions(scene: Scene, tape: Tape, evidence: Path | None) -> list[Event]:
+    """What was done about it, from the start of the window until it was opened."""
+    window = scene.window
+    span = {"since": window.start.isoformat(), "until": window.opened_at.isoformat()}
+    told = tape.ask(_ACTIONS, {"question": "deeds", **span}, partial(_deeds, scene, evidence), is_ours=True)
+    return [
+        Event(
+            datetime.fromisoformat(one["at"]),
+            f"{one['by']}: {one['action']} on {one['target']} ({one['outcome']})",
+            _ACTIONS,
+            "" if one["outcome"] == "refused" else one["action"],
+        )
+        for one in told
+    ]
+
+
+def _deeds(scene: Scene, evidence: Path | None) -> list[dict[str, Any]]:
+    if evidence is None:
+        return []
+    try:
+        lines, wrong = actionledger.read(evidence)
+        deeds = actionledger.deeds_of(lines)
+    except (OSError, ValueError) as error:
+        raise NonsenseError(f"the ledger of actions cannot be read: {error}", system=_ACTIONS) from None
+    if wrong:
+        raise NonsenseError(wrong, system=_ACTIONS, remedy="see `runbook actions`")
+    window, target = scene.window, scene.target
+    place = (target.environment_name, target.service_name)
+    own = [one for one in deeds if (one.environment, one.service) == place]
+    within = [one for one in own if window.start <= one.at <= window.opened_at]
+    names = ("by", "action", "target", "outcome")
+    return [{"at": one.at.isoformat(), **{name: getattr(one, name) for name in names}} for one in within]

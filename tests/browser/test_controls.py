@@ -1,0 +1,157 @@
+"""The bar of controls in a real JupyterLab: look again, another window, refresh, seal."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from tests.browser.jupyter import jupyterlab
+from tests.notebooks.running import ROOT, command
+from tests.notebooks.site import Site, running_site, with_cells
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+NOTEBOOK = "notebooks/HighErrorRate.ipynb"
+# With UPDATE_SCREENSHOTS=1 the picture in docs/ is made anew.
+PICTURE = ROOT / "docs" / "controls.png"
+
+
+@dataclass
+class Opened:
+    """The notebook in JupyterLab, all of its cells run; what its page asked for and complained of."""
+
+    page: Page
+    site: Site
+    root: Path
+    asked: list[str]
+    errors: list[str]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Site, Path]]:
+    root = tmp_path_factory.mktemp("controls") / "root"
+    for folder in ("notebooks", "parameters"):
+        shutil.copytree(ROOT / folder, root / folder)
+    path = root / NOTEBOOK
+    if "incident.controls()" not in path.read_text():
+        with_cells(path, "incident.controls()", after="open")
+    path.write_text(path.read_text().replace('\\"helloagents\\"', '\\"site\\"'))
+    with running_site(tmp_path_factory.mktemp("site")) as site:
+        environment = {**site.environment, "RUNBOOK_HOME": str(root)}
+        with jupyterlab(root, environment) as address:
+            yield address, site, root
+
+
+@pytest.fixture(scope="module")
+def opened(lab: tuple[str, Site, Path], browser: Browser) -> Iterator[Opened]:
+    address, site, root = lab
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    page.set_default_timeout(60_000)
+    found = Opened(page, site, root, [], [])
+    page.on("request", lambda request: found.asked.append(request.url))
+    page.on("console", lambda told: found.errors.append(told.text) if told.type == "error" else None)
+    page.goto(f"{address}/lab/tree/{NOTEBOOK}")
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell")
+    expect(page.get_by_role("button", name="Python 3 (ipykernel) | Idle")).to_be_visible()
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    page.locator(".jp-InputPrompt", has_text="[27]").wait_for(state="attached")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+Home")
+    yield found
+    page.close()
+
+
+def answer(opened: Opened) -> Locator:
+    """The verdict at the top."""
+    return opened.page.locator(".jp-RenderedHTMLCommon > div[role='status']").first
+
+
+def says(opened: Opened) -> Locator:
+    """The line under the bar."""
+    return opened.page.locator(".jupyter-widgets div[role='status']")
+
+
+def press(opened: Opened, name: str) -> None:
+    opened.page.get_by_role("button", name=name).click()
+
+
+def test_the_bar_is_under_the_answer(opened: Opened) -> None:
+    expect(answer(opened)).to_contain_text("CRITICAL")
+    for name in ("Look again", "Seal evidence"):
+        expect(opened.page.get_by_role("button", name=name)).to_be_visible()
+    if os.environ.get("UPDATE_SCREENSHOTS") == "1":
+        opened.page.get_by_role("button", name="Seal evidence").scroll_into_view_if_needed()
+        opened.page.mouse.move(700, 500)
+        opened.page.mouse.wheel(0, 250)
+        opened.page.wait_for_timeout(500)
+        opened.page.screenshot(path=PICTURE)
+        opened.page.keyboard.press("Control+Home")
+
+
+def test_looking_again_redraws_what_the_cells_show(opened: Opened) -> None:
+    site = opened.site
+    told, site.told = site.told, replace(site.told, failing_share=0.0, health="healthy")
+    press(opened, "Look again")
+    expect(says(opened)).to_contain_text("Looked at")
+    expect(answer(opened)).to_contain_text("symptom is not there")
+    site.told = told
+    press(opened, "Look again")
+    expect(answer(opened)).to_contain_text("30 % of requests fail")
+
+
+def test_another_window_is_asked_for_and_shown(opened: Opened) -> None:
+    page = opened.page
+    before = len(opened.site.asked)
+    page.get_by_label("looks back, or ±").select_option("30m")
+    expect(says(opened)).to_contain_text("Looked at")
+    start, end = re.findall(r"\d\d:\d\d:\d\d UTC", answer(opened).inner_text())[:2]
+    minutes = [int(one[:2]) * 60 + int(one[3:5]) for one in (start, end)]
+    assert (minutes[1] - minutes[0]) % 1440 in (29, 30, 31)
+    assert len(opened.site.asked) > before
+
+
+def test_sealing_asks_to_save_first_then_makes_a_whole_bundle(opened: Opened, tmp_path: Path) -> None:
+    page = opened.page
+    press(opened, "Seal evidence")
+    expect(says(opened)).to_contain_text("save it (Ctrl+S), then seal")
+    page.keyboard.press("Control+s")
+    page.wait_for_timeout(1500)
+    press(opened, "Seal evidence")
+    expect(says(opened)).to_contain_text("Sealed: ")
+    head = re.search(r"head ([0-9a-f]{64})", says(opened).inner_text())
+    assert head
+    evidence = opened.root / "evidence"
+    verified = command(["runbook", "verify", str(evidence), "--head", head[1]])
+    assert verified.code == 0, verified.err
+    [bundle] = [path for path in evidence.iterdir() if path.is_dir()]
+    sealed = json.loads((bundle / "notebook.ipynb").read_text())
+    outputs = [output for cell in sealed["cells"] for output in cell.get("outputs", ())]
+    assert not [output for output in outputs if WIDGET in output.get("data", {})]
+    assert "widgets" not in sealed["metadata"]
+    assert "In JupyterLab this is a bar to click." in (bundle / "notebook.html").read_text()
+    ended = command(["runbook", "replay", str(bundle), "--output", str(tmp_path)])
+    assert "The verdict is the recorded one, to the byte." in ended.out, ended.out + ended.err
+
+
+def test_it_refreshes_while_the_alert_fires_and_stops_when_it_does_not(opened: Opened) -> None:
+    every = opened.page.get_by_label("Refresh while it fires")
+    every.select_option("10 s")
+    expect(says(opened)).to_contain_text("Looked at")
+    opened.site.told = replace(opened.site.told, is_firing=False)
+    expect(says(opened)).to_contain_text("The alert fires no more: refreshing has ended.", timeout=20_000)
+    expect(every.locator("option:checked")).to_have_text("off")
+    ended = len(opened.site.asked)
+    opened.page.wait_for_timeout(11_000)
+    assert len(opened.site.asked) == ended
+
+
+def test_nothing_was_asked_of_another_machine_and_the_console_is_quiet(opened: Opened) -> None:
+    hosts = {url.split("/")[2].split(":")[0] for url in opened.asked if url.startswith(("http", "ws"))}
+    assert hosts <= {"127.0.0.1"}
+    assert opened.errors == []
