@@ -1,6 +1,7 @@
 """Remedies for a container."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from runbooklib.actions import _engine
@@ -12,7 +13,7 @@ from runbooklib.scene import Scene
 
 MEBIBYTE = 1_048_576
 _MOST_TIMES = 8.0
-_NOT_RUNNING = "not running"
+_SETTLED_SECONDS = 10.0
 
 
 def read_log(scene: Scene) -> Proposal:
@@ -38,18 +39,31 @@ def _name(scene: Scene, container: str) -> str:
 
 
 def _running(scene: Scene, *, container: str = "") -> Seen:
-    """The container by id and by when it was started; one that does not run has no beginning to lose."""
+    """The container by id and by when it was started."""
     may_write(actions_of(scene).docker, "docker")
     found = scene.sources.docker.container(_name(scene, container))
-    started = found.started_at.isoformat() if found.is_running and found.started_at else _NOT_RUNNING
-    return Seen(found.name, {"id": found.id, "started_at": started})
+    began = found.started_at if found.is_running else None
+    return Seen(
+        found.name,
+        {"id": found.id, "started_at": _settled(began, found.restart_count, scene.window.opened_at)},
+    )
+
+
+def _settled(began: datetime | None, restarts: int, now: datetime) -> str:
+    """When a container was started that runs; one that crashes again and again has no beginning to lose.
+
+    Docker too takes it for a crash loop when a container that it started again ends within ten seconds.
+    """
+    if began is None or (restarts and (now - began).total_seconds() < _SETTLED_SECONDS):
+        return "not up for long"
+    return began.isoformat()
 
 
 def _restart(scene: Scene, plan: Plan) -> str:
     def is_still(told: dict[str, Any]) -> bool:
         state = told["State"]
         started = moment_or_none(state["StartedAt"]) if state["Running"] else None
-        began = started.isoformat() if started else _NOT_RUNNING
+        began = _settled(started, int(told["RestartCount"]), datetime.now(UTC))
         return bool((told["Id"], began) == (plan.identity["id"], plan.identity["started_at"]))
 
     _engine.write(scene, plan.target, is_still, lambda client, name: client.restart(name, timeout=10))

@@ -99,6 +99,19 @@ def test_a_container_that_was_started_anew_meanwhile_is_not_restarted_again(
     assert state(engine, container) == before
 
 
+def test_a_container_that_crashes_again_and_again_is_the_same_one_between_two_crashes(
+    engine: Engine, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = engine.run("sleep 0.3; exit 1", restart_policy={"Name": "always"})
+    until_true(lambda: engine.client.api.inspect_container(name)["RestartCount"] >= 2)
+    docker = {"docker": {"url": url}}
+    actions = {**docker, "cooldown": "1s"}
+    site = Acting(tmp_path, monkeypatch, systems=docker, actions=actions, containers=(name,))
+    plan, crashes = site.plan("restart_container"), engine.client.api.inspect_container(name)["RestartCount"]
+    until_true(lambda: engine.client.api.inspect_container(name)["RestartCount"] > crashes)
+    assert site.perform(plan).outcome == "done"
+
+
 @pytest.mark.row("H35")
 def test_a_container_that_the_service_does_not_name_is_refused_and_that_is_recorded(
     engine: Engine, site: Acting
