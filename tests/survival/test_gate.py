@@ -1,0 +1,194 @@
+"""Who may not pass the gate: cells, changed runbooks and evidence, replays, whoever types another name."""
+
+import json
+import os
+import pty
+import select
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from runbooklib import actionledger, manifest
+from tests.notebooks import small
+from tests.notebooks.running import BIN, Ended, command
+from tests.sources.acting import Acting
+from tests.sources.dockerd import Engine, engine, until_true, url
+
+__all__ = ["engine", "url"]
+QUICK = "echo began; trap 'exit 0' TERM; while :; do sleep 0.1; done"
+PROPOSE = 'hang = incident.cause("hang", "The process hangs")\nhang.propose(restart_container)'
+
+
+@pytest.fixture
+def container(engine: Engine) -> str:
+    name = engine.run(QUICK)
+    until_true(lambda: b"began" in engine.client.containers.get(name).logs())
+    return name
+
+
+@pytest.fixture
+def site(url: str, container: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Acting:
+    docker = {"docker": {"url": url}}
+    actions = {**docker, "cooldown": "1s"}
+    site = Acting(tmp_path, monkeypatch, systems=docker, actions=actions, containers=(container,))
+    small.write(site.home, "Small", PROPOSE)
+    return site
+
+
+def run(site: Acting, alert: str = "Small") -> Path:
+    """The bundle of a run."""
+    before = set(manifest.bundles(site.folder))
+    argv = ["runbook", "run", alert, "-e", "site", "--output", str(site.folder)]
+    ended = command(argv, site.environment)
+    (bundle,) = set(manifest.bundles(site.folder)) - before
+    assert ended.code == 2, ended.err  # nothing was checked: it is about what it proposes
+    return bundle
+
+
+def fingerprint(bundle: Path) -> str:
+    [one] = json.loads((bundle / "verdict.json").read_bytes())["actions"]
+    return str(one["fingerprint"])
+
+
+def approve(site: Acting, bundle: Path, *more: str) -> Ended:
+    argv = ["runbook", "approve", str(bundle), "restart_container", "--by", "Ada", "--no-wait", *more]
+    return command(argv, site.environment)
+
+
+def started(engine: Engine, name: str) -> str:
+    return str(engine.client.api.inspect_container(name)["State"]["StartedAt"])
+
+
+def test_with_the_plans_fingerprint_nobody_is_asked(engine: Engine, container: str, site: Acting) -> None:
+    bundle, before = run(site), started(engine, container)
+    wrong = approve(site, bundle, "--yes", "0" * 12)
+    assert (wrong.code, "is not this plan's fingerprint" in wrong.err) == (5, True)
+    untold = approve(site, bundle)
+    assert (untold.code, "an approval is typed in a terminal" in untold.err) == (3, True)
+    assert started(engine, container) == before
+    done = approve(site, bundle, "--yes", fingerprint(bundle))
+    assert (done.code, f"Done: restarted {container}" in done.out) == (0, True), done.err
+    assert started(engine, container) != before
+    again = approve(site, bundle, "--yes", fingerprint(bundle))
+    assert (again.code, "is not what it was when this was proposed" in again.err) == (5, True)
+    assert manifest.verify_folder(site.folder) == []
+    listed = command(["runbook", "actions", "--output", str(site.folder)], site.environment).out
+    assert f"done     restart_container on {container}  by Ada@" in listed
+    assert "refused  restart_container" in listed
+
+
+@pytest.mark.parametrize("typed", ["", "yes", "the name"])
+def test_in_a_terminal_the_targets_name_is_typed(
+    engine: Engine, container: str, site: Acting, typed: str
+) -> None:
+    bundle, before = run(site), started(engine, container)
+    code, told = in_a_terminal(site, bundle, container if typed == "the name" else typed)
+    assert f"Type {container} to do it" in told
+    for fact in ("docker restart", "Requests fail until it is up again", "The process hangs", "undo"):
+        assert fact in told
+    if typed == "the name":
+        assert (code, started(engine, container) != before) == (0, True), told
+    else:
+        assert (code, started(engine, container)) == (5, before), told
+        assert f"type {container} to approve" in told
+
+
+def in_a_terminal(site: Acting, bundle: Path, typed: str) -> tuple[int, str]:
+    """Exit code, and what stood on the screen."""
+    ours, theirs = pty.openpty()
+    argv = [str(BIN / "runbook"), "approve", str(bundle), "restart_container", "--no-wait"]
+    environment = {**os.environ, **site.environment}
+    shown = b""
+    with subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        ends, is_typed = time.monotonic() + 60, False
+        while time.monotonic() < ends:
+            if select.select([ours], [], [], 0.2)[0]:
+                try:
+                    shown += os.read(ours, 4096)
+                except OSError:
+                    break
+            if b"to do it" in shown and not is_typed:
+                os.write(ours, typed.encode() + b"\n")
+                is_typed = True
+        process.wait(10)
+    os.close(ours)
+    return process.returncode, " ".join(shown.decode().split())
+
+
+@pytest.mark.row("H75")
+def test_what_a_runbook_proposed_that_was_changed_since_is_not_done(
+    engine: Engine, container: str, site: Acting
+) -> None:
+    bundle, before = run(site), started(engine, container)
+    notebook = site.home / "notebooks" / "Small.ipynb"
+    notebook.write_text(notebook.read_text().replace("The process hangs", "The process is fine"))
+    ended = approve(site, bundle, "--yes", fingerprint(bundle))
+    assert (ended.code, "Small.ipynb was changed since this run" in ended.err) == (5, True)
+    assert started(engine, container) == before
+
+
+def test_evidence_that_was_changed_is_no_reason_to_act(engine: Engine, container: str, site: Acting) -> None:
+    bundle, before = run(site), started(engine, container)
+    verdict = bundle / "verdict.json"
+    verdict.write_text(verdict.read_text().replace("The process hangs", "All is lost"))
+    ended = approve(site, bundle, "--yes", fingerprint(bundle))
+    assert (ended.code, "this evidence was changed" in ended.err) == (5, True)
+    assert started(engine, container) == before
+
+
+def test_a_replay_never_acts(engine: Engine, container: str, site: Acting) -> None:
+    bundle, before = run(site), started(engine, container)
+    output = ["--output", str(site.folder)]
+    assert command(["runbook", "replay", str(bundle), *output], site.environment).code == 2
+    (replayed,) = [one for one in manifest.bundles(site.folder) if "replay" in one.name]
+    ended = approve(site, replayed, "--yes", fingerprint(bundle))
+    assert (ended.code, "a replay never acts" in ended.err) == (5, True)
+    assert started(engine, container) == before
+
+
+_APPROVES = """
+import json, os, subprocess, time
+argv = json.loads({argv!r})
+clean = {{"PATH": os.environ["PATH"], "HOME": "/", **json.loads({environment!r})}}
+told = subprocess.run(argv, env=clean, capture_output=True, text=True)
+print("code", told.returncode, told.stderr)
+# Once more, cut loose: in a session of its own, by a child whose parent is gone.
+loose = "import os, subprocess, sys, json\\n" \
+    "if os.fork(): os._exit(0)\\n" \
+    "os.setsid()\\n" \
+    "told = subprocess.run(json.loads(sys.argv[1]), capture_output=True, text=True)\\n" \
+    "open(sys.argv[2], 'w').write(f'code {{told.returncode}} {{told.stderr}}')\\n"
+import sys
+subprocess.run([sys.executable, "-c", loose, json.dumps(argv), {said!r}], env=clean, check=True)
+while not os.path.exists({said!r}) or not os.path.getsize({said!r}):
+    time.sleep(0.1)
+print("loose", open({said!r}).read())
+names = [name for name in os.environ if name.startswith("RUNBOOK_OPERATOR_") or "APPROV" in name]
+print("secrets", names, "operator-canary" in open(f"/proc/{{os.getpid()}}/environ").read())
+"""
+
+
+@pytest.mark.row("H80")
+def test_a_cell_cannot_approve_what_its_runbook_proposes(
+    engine: Engine, container: str, site: Acting, tmp_path: Path
+) -> None:
+    bundle, before = run(site), started(engine, container)
+    argv = [str(BIN / "runbook"), "approve", str(bundle), "restart_container"]
+    argv += ["--yes", fingerprint(bundle), "--no-wait"]
+    cell = _APPROVES.format(
+        argv=json.dumps(argv), environment=json.dumps(site.environment), said=str(tmp_path / "said")
+    )
+    small.write(site.home, "Evil", PROPOSE, cell)
+    site.environment["RUNBOOK_OPERATOR_PASSWORD"] = "operator-canary"
+    evil = run(site, "Evil")
+    printed = (evil / "notebook.ipynb").read_text()
+    assert printed.count("a headless run can only propose") == 2
+    assert "code 5" in printed
+    assert "secrets [] False" in printed
+    assert "operator-canary" not in printed
+    assert started(engine, container) == before
+    lines, _ = actionledger.read(site.folder)
+    assert [line["kind"] for line in lines] == ["refused", "refused"]
