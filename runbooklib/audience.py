@@ -44,6 +44,9 @@ class Audience(Protocol[Told]):
     ) -> None:
         """A section of several findings has been answered at once."""
 
+    def watched(self, incident: Told, findings: Sequence[Finding], share: float) -> None:
+        """Recovery was looked at once more; `share` (0–1) of the time that it must hold is over."""
+
     def chronicled(self, incident: Told, title: str, events: Sequence[Event]) -> None:
         """What happened, by time."""
 

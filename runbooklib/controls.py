@@ -1,7 +1,8 @@
 """A bar to look again with: service, window, refresh while the alert fires, seal. Widgets of ipywidgets.
 
 It is shown where somebody can click: in a notebook of a Jupyter server, and not within a headless run.
-Elsewhere it is one line of text, which is also all that evidence keeps of it. Nothing here changes a system.
+Elsewhere it is one line of text, which is also all that evidence keeps of it. Nothing here changes a system:
+for that, `approvals` goes to the gate.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from time import monotonic
 from typing import Any, Protocol
 
 from runbooklib import ledger, resumption, settings
+from runbooklib.approvals import Panel
 from runbooklib.descent import is_within_a_run
 from runbooklib.errors import EvidenceError, InputError, ParameterError, RunbookError, SourceError
 from runbooklib.evidence import read_notebook, verdict_of
@@ -112,6 +114,7 @@ class Bar:
         self.every = ipywidgets.Dropdown(options=_EVERY, value=0, layout=narrow)
         self.sealing = ipywidgets.Button(description="Seal evidence", layout=narrow)
         self.says = ipywidgets.HTML(value=_said(""))
+        self.acting = Panel(incident, lambda: Path(self._sealed()[0]), self.look)
         self.widget = self._laid_out(ipywidgets)
         for asked in (self.service, self.mode, self.at, self.span):
             asked.observe(self._changed, names="value")
@@ -132,7 +135,7 @@ class Bar:
             field.description, field.style.description_width = name, "initial"
         fields = [self.service, self.mode, self.at, self.span, self.again, self.every, self.sealing]
         wrapped = widgets.Layout(flex_flow="row wrap", grid_gap="4px 12px")
-        return widgets.VBox([widgets.HBox(fields, layout=wrapped), self.says])
+        return widgets.VBox([widgets.HBox(fields, layout=wrapped), self.says, self.acting.widget])
 
     def _changed(self, change: Any) -> None:
         """Whoever chooses `at` has still to say when."""

@@ -18,9 +18,10 @@ from runbooklib import briefing, questions, timeline
 from runbooklib.answers import Check, answered
 from runbooklib.audience import Audience, Kept
 from runbooklib.checks import alerting, dependencies, escalation, latency, slo, traffic
-from runbooklib.errors import SourceError
+from runbooklib.errors import ParameterError, SourceError
 from runbooklib.findings import Cause, Finding, Status, Verdict, judge, onset_of
 from runbooklib.plans import Proposal
+from runbooklib.recovery import Certificate, Sample, Wait, watch
 from runbooklib.scene import Scene, Sources
 from runbooklib.steps import Step, Steps
 from runbooklib.tape import Entry, Tape
@@ -254,11 +255,21 @@ class Incident:
         ]
         self._section("Escalation", asked)
 
-    def recovery(self, *, failed_below: float = 0.01, wait_below_seconds: float = 0.5) -> None:
+    def recovery(
+        self,
+        *,
+        failed_below: float = 0.01,
+        wait_below_seconds: float = 0.5,
+        held: str = "",
+        within: str = "",
+    ) -> Certificate | None:
         """Judge whether it is over: health page, error rate, P95, alert, key functions.
 
-        They are no part of the verdict. `failed_below` is a ratio 0–1.
+        They are no part of the verdict. `failed_below` is a ratio 0–1. With `held`, like "5m", this waits
+        until all of it has held for so long, at most `within` (ten minutes more), and gives the certificate.
         """
+        if held:
+            return self._certify(held, within, failed_below, wait_below_seconds)
         asked: list[tuple[Check, dict[str, Any]]] = [
             (dependencies.health_page, {}),
             (traffic.error_rate, {"above": failed_below}),
@@ -267,6 +278,26 @@ class Incident:
             (dependencies.key_functions, {}),
         ]
         self._section("Recovery", asked)
+        return None
+
+    def _certify(self, held: str, within: str, failed_below: float, wait_below_seconds: float) -> Certificate:
+        """Look again and again, over tapes of their own. Raises ParameterError in a replay."""
+        if self.tape.is_replay:
+            raise ParameterError("a replay cannot wait for anything", remedy="leave out held=…")
+        wait = Wait.of(self.scene, held, within)
+
+        def look() -> tuple[Scene, Tape]:
+            own = Tape(self.tape.redactor)
+            return self.scene.anew(own, at_least_seconds=wait.hold_seconds * 1.5), own
+
+        def show(sample: Sample, held_seconds: float) -> None:
+            self._audience.watched(self, sample.findings, held_seconds / max(wait.hold_seconds, 1.0))
+
+        found = watch(
+            look, wait, failed_below=failed_below, wait_below_seconds=wait_below_seconds, on_sample=show
+        )
+        self._audience.concluded(self, f"{found.outcome}: {found.says}", found.findings, ())
+        return found
 
     def marks(self) -> tuple[tuple[datetime, str], ...]:
         """What a chart should mark: alert, deployments, restarts and actions in the window, and the onset."""

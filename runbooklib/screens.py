@@ -24,7 +24,7 @@ from runbooklib.steps import Step
 from runbooklib.tape import Entry, Tape, pack
 from runbooklib.timeline import Event
 
-_VERDICT_DISPLAY = "runbook-verdict"
+_VERDICT_DISPLAY, _WATCH_DISPLAY = "runbook-verdict", "runbook-watch"
 
 
 class NotebookScreen:
@@ -35,6 +35,7 @@ class NotebookScreen:
         self._look_again = look_again
         self._opening: Sequence[Entry] = ()
         self._began_at = datetime.now(UTC)
+        self._is_watching = False
         # Where each step has shown something, by the display's id; which cells have been run.
         self._places: dict[Step, list[str]] = {}
         self._cells: set[str] = set()
@@ -118,10 +119,19 @@ class NotebookScreen:
         """Show the bar of controls."""
         controls.show(incident, partial(self._look_again, incident))
 
+    def watched(self, incident: Incident, findings: Sequence[Finding], share: float) -> None:
+        """A bar that grows, and what does not hold."""
+        del incident
+        told = _watched(findings, share)
+        data = {"text/plain": told, "text/html": f'<div role="status">{html.text(told)}</div>'}
+        _publish(data, display_id=_WATCH_DISPLAY, is_update=self._is_watching)
+        self._is_watching = True
+
     def concluded(
         self, incident: Incident, title: str, findings: Sequence[Finding], entries: Sequence[Entry]
     ) -> None:
         """Show a section."""
+        self._is_watching = False
         status = overall(findings)
         lines = [f"  {f.status.name}  {f.question}  {sentence(f)}" for f in findings]
         self._show(
@@ -178,6 +188,12 @@ def about(scene: Scene) -> str:
     return f"{scene.alert} · {scene.service.title} · {scene.target.environment.title} · {window}"
 
 
+def _watched(findings: Sequence[Finding], share: float) -> str:
+    done = round(20 * min(share, 1.0))
+    bad = ", ".join(f"{one.check} {one.status.name}" for one in findings if one.status)
+    return f"{'█' * done}{'░' * (20 - done)} {bad or 'everything holds'}"
+
+
 class TextScreen:
     """Writes a line for each finding; for plain Python, where there is no notebook."""
 
@@ -208,6 +224,11 @@ class TextScreen:
     def controlled(self, incident: Incident) -> None:
         """A line."""
         print(controls.line(incident.scene))
+
+    def watched(self, incident: Incident, findings: Sequence[Finding], share: float) -> None:
+        """A line for each look."""
+        del incident
+        print(_watched(findings, share))
 
     def concluded(
         self, incident: Incident, title: str, findings: Sequence[Finding], entries: Sequence[Entry]

@@ -98,10 +98,12 @@ def _offered(bundle: Path) -> list[dict[str, Any]]:
     verdict = evidence.verdict_in(bundle)
     if about.get("kind") == "replay":
         raise ActionError("a replay never acts", remedy="run the runbook now, and approve what it proposes")
-    if about.get("kind") != "run" or verdict is None:
+    if about.get("kind") not in ("run", "seal") or verdict is None:
         raise InputError(f"{bundle} is no evidence of a run", remedy="name one that `runbook run` wrote")
     runbook = runbooks.find(str(verdict["alert"]))
-    if about.get("runbook_sha256") != manifest.sha256(runbook.notebook):
+    # A notebook that a person ran cell by cell is their own: what they add to it changes no plan.
+    is_runs = about["kind"] == "run"
+    if is_runs and about.get("runbook_sha256") != manifest.sha256(runbook.notebook):
         raise ActionError(
             f"the runbook {runbook.notebook.name} was changed since this run", remedy="run it again"
         )

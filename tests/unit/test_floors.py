@@ -37,7 +37,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("7", "pdf report"),
     ("7, upstairs", "account cleaning kernels"),
     ("7, on top", "client evidence unfinished"),
-    ("7, gable", "history record resumption witness"),
+    ("7, gable", "approvals history record resumption witness"),
     ("7, chimney", "controls engine"),
     ("8", "present runner scaffold screens seal upload"),
     ("8, upstairs", "batch certificate gate recover session"),

@@ -39,6 +39,8 @@ class Listener:
 
     def listed(self, incident: Incident, title: str, rows: pd.DataFrame) -> None: ...
 
+    def watched(self, incident: Incident, findings: Sequence[Finding], share: float) -> None: ...
+
     def concluded(
         self, incident: Incident, title: str, findings: Sequence[Finding], entries: Sequence[Entry]
     ) -> None:

@@ -1,0 +1,118 @@
+"""Approving a proposed action in the notebook: see it, type its target's name, do it. Widgets of ipywidgets.
+
+The gate stands in a process of its own, with a key of its own: the notebook is sealed first, then
+`runbook approve` is started on that evidence, as in a terminal. This kernel never performs anything.
+"""
+
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from runbooklib.errors import RunbookError
+from runbooklib.incident import Incident
+from runbooklib.plans import Proposal
+from runbooklib.render.html import proposal_lines, text
+
+_SECONDS = 900
+_NONE = "This notebook has proposed nothing that can be approved."
+
+
+def offered(incident: Incident) -> dict[str, Proposal]:
+    """What can be approved by now, strongest cause first: as it is chosen from -> the proposal."""
+    found: dict[str, Proposal] = {}
+    for weighed in incident.verdict.causes:
+        for one in weighed.cause.proposals:
+            if one.plan is not None:
+                name = f"{one.plan.action} on {one.plan.target} ({one.plan.fingerprint})"
+                found.setdefault(name, one)
+    return found
+
+
+class Panel:
+    """The panel of one incident. `seal` gives the notebook's bundle, and raises RunbookError."""
+
+    def __init__(self, incident: Incident, seal: Callable[[], Path], look: Callable[[], object]) -> None:
+        import ipywidgets
+
+        self._incident, self._seal, self._look = incident, seal, look
+        self._offered: Mapping[str, Proposal] = {}
+        hidden = ipywidgets.Layout(display="none")
+        self.open = ipywidgets.Button(description="Act …", layout=ipywidgets.Layout(width="auto"))
+        self.choice = ipywidgets.Dropdown(options=(), description="Action")
+        self.preview = ipywidgets.HTML()
+        self.by = ipywidgets.Text(description="Your name", continuous_update=True)
+        self.typed = ipywidgets.Text(description="Type the target", continuous_update=True)
+        self.do = ipywidgets.Button(description="Do it", button_style="danger", disabled=True)
+        self.says = ipywidgets.HTML(value='<div role="status"></div>')
+        for field in (self.choice, self.by, self.typed):
+            field.style.description_width = "initial"
+        fields = ipywidgets.HBox([self.by, self.typed, self.do])
+        self.inner = ipywidgets.VBox([self.choice, self.preview, fields], layout=hidden)
+        self.widget = ipywidgets.VBox([self.open, self.inner, self.says])
+        self.open.on_click(lambda _: self._opened())
+        self.choice.observe(lambda _: self._chosen(), names="value")
+        for field in (self.by, self.typed):
+            field.observe(lambda _: self._allow(), names="value")
+        self.do.on_click(lambda _: self.perform())
+
+    @property
+    def _proposal(self) -> Proposal | None:
+        return self._offered.get(self.choice.value or "")
+
+    def _opened(self) -> None:
+        """Show what can be approved now, or close the panel."""
+        is_open = self.inner.layout.display == "none"
+        self._offered = offered(self._incident) if is_open else {}
+        self.choice.options = tuple(self._offered)
+        self.inner.layout.display = None if self._offered else "none"
+        self._say(_NONE if is_open and not self._offered else "")
+        self._chosen()
+
+    def _chosen(self) -> None:
+        proposal = self._proposal
+        self.preview.value = proposal_lines([proposal]) if proposal else ""
+        self.typed.value = ""
+        self.typed.placeholder = proposal.plan.target if proposal and proposal.plan else ""
+        self._allow()
+
+    def _allow(self) -> None:
+        """The button works once a person has a name, and the target's name stands there."""
+        plan = self._proposal.plan if self._proposal else None
+        self.do.disabled = not (plan and self.by.value.strip() and self.typed.value == plan.target)
+
+    def perform(self) -> None:
+        """Seal what led to it, then let the gate do it, and look again."""
+        plan = self._proposal.plan if self._proposal else None
+        if plan is None or self.do.disabled:
+            return
+        self.do.disabled = True
+        self._say("Sealing, then looking again, then doing it …")
+        try:
+            bundle = self._seal()
+        except RunbookError as error:
+            self._say(str(error))
+            self._allow()
+            return
+        self.typed.value = ""
+        words = ["approve", str(bundle), plan.fingerprint, "--yes", plan.fingerprint, "--no-wait"]
+        self._say(_told([sys.executable, "-m", "runbooklib", *words, "--by", self.by.value.strip()]))
+        self._look()
+
+    def _say(self, told: str) -> None:
+        self.says.value = f'<div role="status">{text(told)}</div>'
+
+
+def _told(argv: list[str]) -> str:
+    """What the gate said last: what was done, or why not."""
+    try:
+        ended = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"The gate did not answer: {error}. See `runbook actions`."
+    done = [line for line in ended.stdout.splitlines() if line.startswith("Done: ")]
+    if ended.returncode == 0 and done:
+        return f"{done[-1]}. Prove that it helped: incident.recovery(held=…), or runbook recover-check."
+    last = (ended.stderr.strip().splitlines() or ["nothing was said"])[-1]
+    return last.removeprefix("runbook: ")
