@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runbooklib.errors import RunbookError
 from runbooklib.incident import Incident
-from runbooklib.plans import Proposal
+from runbooklib.plans import Plan, Proposal
 from runbooklib.render.html import proposal_lines, text
 
 _SECONDS = 900
@@ -83,8 +83,9 @@ class Panel:
 
     def perform(self) -> None:
         """Seal what led to it, then let the gate do it, and look again."""
-        plan = self._proposal.plan if self._proposal else None
+        plan = self._as_proposed_now()
         if plan is None or self.do.disabled:
+            self._say("The notebook does not propose this any more: close this, and open it again.")
             return
         self.do.disabled = True
         self._say("Sealing, then looking again, then doing it …")
@@ -99,8 +100,20 @@ class Panel:
         self._say(_told([sys.executable, "-m", "runbooklib", *words, "--by", self.by.value.strip()]))
         self._look()
 
+    def _as_proposed_now(self) -> Plan | None:
+        """The chosen plan as the notebook proposes it now, which may have looked again meanwhile."""
+        chosen = self._proposal.plan if self._proposal else None
+        plans = [one.plan for one in offered(self._incident).values()]
+        same = [one for one in plans if one and chosen and _what(one) == _what(chosen)]
+        return same[0] if same else None
+
     def _say(self, told: str) -> None:
         self.says.value = f'<div role="status">{text(told)}</div>'
+
+
+def _what(plan: Plan) -> tuple[object, ...]:
+    """What a person approves: everything but when it was looked at."""
+    return plan.action, dict(plan.parameters), plan.target, dict(plan.identity)
 
 
 def _told(argv: list[str]) -> str:

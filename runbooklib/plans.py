@@ -21,7 +21,8 @@ class Plan:
 
     `action` is the name of the function that proposed it, `target` what a person types to approve it;
     `identity` is what tells the target from any other: a container's id and when it started, a session's pid
-    and when it began, a script's SHA-256.
+    and when it began, a script's SHA-256. `seen_at` (ISO 8601) is when it was looked at: what was tried once
+    and is proposed anew is another plan.
     """
 
     action: str
@@ -31,6 +32,7 @@ class Plan:
     environment: str
     target: str
     identity: Mapping[str, Any] = field(default_factory=dict)
+    seen_at: str = ""
 
     @property
     def digest(self) -> str:
@@ -54,7 +56,7 @@ class Plan:
             given = {name: told[name] for name in cls.__slots__}
         except (KeyError, TypeError) as error:
             raise ValueError(f"it is no plan: {error}") from None
-        texts = ("action", "alert", "service", "environment", "target")
+        texts = ("action", "alert", "service", "environment", "target", "seen_at")
         if not all(isinstance(given[name], str) for name in texts):
             raise ValueError("it is no plan: its names must be texts")
         if not all(isinstance(given[name], dict) for name in ("parameters", "identity")):

@@ -75,6 +75,7 @@ class Remedy:
             environment=scene.target.environment_name,
             target=seen.target,
             identity=seen.identity,
+            seen_at=scene.window.opened_at.isoformat(),
         )
 
     def has_changed(self, then: Plan, now: Plan) -> bool:
