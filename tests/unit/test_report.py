@@ -11,7 +11,7 @@ import pytest
 
 from runbooklib.errors import Reason
 from runbooklib.findings import Cause, Finding, Rank, Status, Verdict, judge, unknown
-from runbooklib.plans import Proposal
+from runbooklib.plans import Plan, Proposal
 from runbooklib.report import VERSION, canonical, verdict_as_dict
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Tape
@@ -62,7 +62,8 @@ def judged() -> Verdict:
         finding(Status.OK, "sound"),
         finding(Status.UNKNOWN, "missing"),
     )
-    remedy = Proposal("Restart it", "docker restart x", "It starts again.", "Its memory.")
+    plan = Plan("restart_container", {}, "A", "backend", "lab", "x", {"id": "1"})
+    remedy = Proposal("Restart it", "docker restart x", "It starts again.", "Its memory.", plan=plan)
     symptoms = [
         finding(Status.CRITICAL, "error_rate", NOON - timedelta(minutes=30)),
         finding(Status.OK, "traffic"),
@@ -110,6 +111,15 @@ def test_each_field_is_documented_with_its_type_and_each_documented_one_is_there
     assert seen == set(tables)
 
 
+def test_what_can_be_approved_holds_its_plan_and_a_text_holds_none(told: dict[str, Any]) -> None:
+    [action] = told["actions"]
+    assert (action["cause"], action["undo"], action["action"]) == ("It crashed", "", "restart_container")
+    assert Plan.from_dict(action["plan"]).fingerprint == action["fingerprint"]
+    text = Proposal("Wait", "", "Nothing.")
+    without = judge([finding(Status.CRITICAL, "x")], [Cause("c", "C", (), (text,))])
+    assert "actions" not in verdict_as_dict(without, scene())
+
+
 def test_the_documented_version_is_the_one_that_is_written(told: dict[str, Any]) -> None:
     assert told["version"] == VERSION
     assert f"`version` is **{VERSION}**" in DOCUMENT.read_text()
@@ -131,7 +141,7 @@ def test_what_speaks_for_against_and_after_is_told_apart(told: dict[str, Any]) -
 
 def test_without_anything_asked_it_is_unknown_and_still_has_every_field() -> None:
     told = verdict_as_dict(judge([], []), scene())
-    assert told.keys() == documented()["The verdict"].keys()
+    assert told.keys() == documented()["The verdict"].keys() - {"actions"}
     assert (told["status"], told["onset"], told["causes"], told["next"]) == ("UNKNOWN", None, [], [])
 
 
