@@ -38,7 +38,8 @@ class Panel:
         self._incident, self._seal, self._look = incident, seal, look
         self._offered: Mapping[str, Proposal] = {}
         hidden = ipywidgets.Layout(display="none")
-        self.open = ipywidgets.Button(description="Act …", layout=ipywidgets.Layout(width="auto"))
+        narrow = ipywidgets.Layout(width="auto", align_self="flex-start")
+        self.open = ipywidgets.Button(description="Act …", layout=narrow)
         self.choice = ipywidgets.Dropdown(options=(), description="Action")
         self.preview = ipywidgets.HTML()
         self.by = ipywidgets.Text(description="Your name", continuous_update=True)

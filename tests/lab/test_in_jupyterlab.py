@@ -74,7 +74,6 @@ class Screen:
 def screen(browser: Browser) -> Iterator[Screen]:
     found = Screen(browser)
     yield found
-    found.page.screenshot(path="/tmp/last.png")
     found.context.close()
 
 
