@@ -24,7 +24,7 @@ from runbooklib.steps import Step
 from runbooklib.tape import Entry, Tape, pack
 from runbooklib.timeline import Event
 
-_VERDICT_DISPLAY, _WATCH_DISPLAY = "runbook-verdict", "runbook-watch"
+_VERDICT_DISPLAY = "runbook-verdict"
 
 
 class NotebookScreen:
@@ -124,13 +124,16 @@ class NotebookScreen:
         del incident
         told = _watched(findings, share)
         data = {"text/plain": told, "text/html": f'<div role="status">{html.text(told)}</div>'}
-        _publish(data, display_id=_WATCH_DISPLAY, is_update=self._is_watching)
+        _clear()
+        _publish(data)
         self._is_watching = True
 
     def concluded(
         self, incident: Incident, title: str, findings: Sequence[Finding], entries: Sequence[Entry]
     ) -> None:
-        """Show a section."""
+        """Show a section, in the place of the bar that grew until then."""
+        if self._is_watching:
+            _clear()
         self._is_watching = False
         status = overall(findings)
         lines = [f"  {f.status.name}  {f.question}  {sentence(f)}" for f in findings]
@@ -180,6 +183,13 @@ def _publish(data: dict[str, Any], *, display_id: str | None = None, is_update: 
         update_display(data, display_id=display_id, raw=True)
     else:
         display(data, raw=True, display_id=display_id)
+
+
+def _clear() -> None:
+    """What the cell has shown so far goes when it shows something else."""
+    from IPython.display import clear_output
+
+    clear_output(wait=True)
 
 
 def about(scene: Scene) -> str:
