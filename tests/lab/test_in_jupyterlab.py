@@ -12,6 +12,7 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from lab import Lab
 from runbooklib import manifest
@@ -77,6 +78,17 @@ def screen(browser: Browser) -> Iterator[Screen]:
     found.context.close()
 
 
+def come_up(page: Page) -> None:
+    """Wait for the kernel. JupyterLab at times never hears of a second one: then reload, as one does."""
+    idle = page.get_by_role("button", name="Python 3 (ipykernel) | Idle")
+    page.wait_for_timeout(1000)  # until then the status bar may tell of the notebook before
+    try:
+        idle.wait_for(timeout=15_000)
+    except PlaywrightTimeout:
+        page.reload()
+        idle.wait_for()
+
+
 def until(screen: Screen, pattern: str, within: float = 60.0) -> None:
     """Wait until the answer at the top says so."""
     ends = time.monotonic() + within
@@ -130,8 +142,7 @@ def test_from_the_alerts_link_to_the_sealed_evidence(healed: Lab, tmp_path: Path
         clicked = time.monotonic()
         screen.notebook.get_by_role("link", name="Run again").click()
         page.wait_for_url(lambda url: url.endswith(f"/{ALERT}.ipynb"))
-        page.wait_for_timeout(1000)  # until then the status bar may tell of the notebook before
-        expect(page.get_by_role("button", name="Python 3 (ipykernel) | Idle")).to_be_visible()
+        come_up(page)
         screen.notebook.locator(".jp-CodeCell").first.wait_for()
         seconds["to the prepared notebook with its kernel"] = time.monotonic() - clicked
         page.get_by_role("menuitem", name="Run", exact=True).click()
