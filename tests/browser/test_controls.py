@@ -74,7 +74,7 @@ def answer(opened: Opened) -> Locator:
 
 def says(opened: Opened) -> Locator:
     """The line under the bar."""
-    return opened.page.locator(".jupyter-widgets div[role='status']")
+    return opened.page.locator(".jupyter-widgets div[role='status']").first
 
 
 def press(opened: Opened, name: str) -> None:
