@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from runbooklib import manifest, pdf, runbooks
+from runbooklib import folders, manifest, pdf, runbooks
 from runbooklib.errors import EvidenceError, InputError, ParameterError, suggestion
 from runbooklib.render import overview
 from runbooklib.render.overview import FAILED, Row
@@ -219,16 +219,10 @@ def write_index(output: Path, outcomes: Sequence[Outcome]) -> Path:
     earlier = [path.name for path in reversed(manifest.bundles(output)) if path.name not in ours]
     environments = sorted({one.planned.environment for one in outcomes})
     text = overview.index_page(rows, earlier, ", ".join(environments), datetime.now(UTC))
-    path, work = output / INDEX, output / f".{INDEX}.{os.getpid()}"
+    path = output / INDEX
     try:
-        with work.open("x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        work.chmod(0o600)
-        work.replace(path)
+        folders.replace(path, text.encode("utf-8", "surrogatepass"))
     except OSError as error:
-        work.unlink(missing_ok=True)
         raise EvidenceError(
             f"{path} could not be written: {error.strerror}; the bundles are whole", remedy="make room"
         ) from None

@@ -6,7 +6,6 @@ outputs cannot grow without bound; a save is atomic and holds no secret that is 
 
 import json
 import os
-import secrets
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,12 +15,11 @@ from typing import Any, BinaryIO
 from papermill.engines import NBClientEngine, NotebookExecutionManager
 from traitlets.config import Config
 
-from runbooklib import signature
+from runbooklib import folders, signature
 from runbooklib.account import StepStatus, marked
 from runbooklib.cleaning import cleaned
 from runbooklib.client import Client
 from runbooklib.deadlines import Deadlines
-from runbooklib.folders import write_new
 from runbooklib.kernels import KeptKernelManager, Watch, ipc_in
 from runbooklib.redact import Redactor
 from runbooklib.settings import environment_secrets
@@ -186,12 +184,5 @@ def _last_line(log: BinaryIO) -> str:
 
 
 def _save(path: Path, notebook: Mapping[str, Any]) -> None:
-    """Temporary file, sync, rename: a kill or a full disk leaves the last whole one."""
-    work = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
-    try:
-        write_new(work, text.encode("utf-8", "surrogatepass"))
-        work.replace(path)
-    except OSError:
-        work.unlink(missing_ok=True)
-        raise
+    folders.replace(path, text.encode("utf-8", "surrogatepass"))

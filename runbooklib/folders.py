@@ -60,6 +60,23 @@ def write_new(path: Path, content: bytes, mode: int = 0o600) -> None:
         os.fsync(file.fileno())
 
 
+def replace(path: Path, content: bytes, mode: int = 0o600, owner: tuple[int, int] | None = None) -> None:
+    """Put a file in the place of one that may be there: a kill or a full disk leaves the old one.
+
+    `owner` is (uid, gid). Raises OSError.
+    """
+    work = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}")
+    try:
+        write_new(work, content, mode)
+        if owner is not None and owner != (os.geteuid(), os.getegid()):
+            os.chown(work, *owner)
+        work.replace(path)
+    except OSError:
+        with suppress(OSError):
+            work.unlink()
+        raise
+
+
 def _is_link(name: str, held: int) -> bool:
     try:
         return stat.S_ISLNK(os.stat(name, dir_fd=held, follow_symlinks=False).st_mode)

@@ -6,7 +6,6 @@ that comments and layout stay, and only if nothing but the links is different af
 """
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -15,10 +14,9 @@ from urllib.parse import quote, quote_plus, urlsplit
 
 import yaml
 
-from runbooklib import runbooks
+from runbooklib import folders, runbooks
 from runbooklib.errors import InputError, SettingsError
 from runbooklib.extension.link import ALERT, ENVIRONMENT, OPEN, settable
-from runbooklib.folders import write_new
 from runbooklib.rulefile import AlertRule, placed_rules, read_text
 
 ANNOTATION = "runbook_url"
@@ -103,9 +101,7 @@ def write(path: Path, found: Linked) -> None:
     try:
         former = path.read_bytes()
         mark = _BYTE_ORDER if former.startswith(_BYTE_ORDER) else b""
-        work = path.with_name(f".{path.name}.{os.getpid()}.new")
-        write_new(work, mark + found.text.encode("utf-8"), path.stat().st_mode & 0o777)
-        work.replace(path.resolve())
+        folders.replace(path.resolve(), mark + found.text.encode("utf-8"), path.stat().st_mode & 0o777)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}", remedy="see its folder") from None
 
