@@ -39,7 +39,7 @@ def describe(
         "version": VERSION,
         **about,
         "files": {path.name: {"sha256": sha256(path), "bytes": path.stat().st_size} for path in files},
-        "who": _user(),
+        "who": user(),
         "host": socket.gethostname(),
         "python": platform.python_version(),
         "tools": {name: metadata.version(name) for name in _TOOLS},
@@ -47,7 +47,8 @@ def describe(
     }
 
 
-def _user() -> str:
+def user() -> str:
+    """The name of this process's user."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

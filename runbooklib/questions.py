@@ -1,6 +1,5 @@
 """An engineer's own questions: SQL, PromQL and log lines as frames, and notes. Recorded like a check's."""
 
-import getpass
 import json
 import re
 from collections.abc import Sequence
@@ -9,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from runbooklib import manifest
 from runbooklib.errors import ParameterError
 from runbooklib.scene import Scene
 from runbooklib.tape import Entry, Tape
@@ -62,14 +62,7 @@ def note(tape: Tape, text: str) -> None:
     """Record what somebody noted, with who and when; the same words are one note. Raises ParameterError."""
     if not isinstance(text, str) or not text.strip():
         raise ParameterError("a note needs words", remedy='write it like incident.note("what you saw")')
-    tape.ask(NOTE, {"text": text.strip()}, lambda: {"who": _user(), "text": text.strip()})
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"  # a container whose user id has no name
+    tape.ask(NOTE, {"text": text.strip()}, lambda: {"who": manifest.user(), "text": text.strip()})
 
 
 def told(entry: Entry) -> Event | None:

@@ -16,7 +16,7 @@ from runbooklib.errors import (
     suggestion,
 )
 from runbooklib.plaintext import quoted
-from runbooklib.target import Environment, Target
+from runbooklib.target import OPERATOR_PREFIX, Environment, Target
 from runbooklib.yamlfile import read_mapping
 
 HOME_VARIABLE = "RUNBOOK_HOME"
@@ -156,11 +156,15 @@ def operator_secrets_of(target: Target) -> list[str]:
 
 def environment_secrets() -> list[str]:
     """What is secret in this process's environment: by the variable's name, or as the password of a DSN."""
-    named = [value for name, value in os.environ.items() if _SECRET_NAME.search(name)]
+    named = [value for name, value in os.environ.items() if _is_secret(name)]
     within = [
         word for value in os.environ.values() for pair in _SECRET_WITHIN.findall(value) for word in pair
     ]
     return sorted({secret for secret in (*named, *within) if len(secret) >= 6})
+
+
+def _is_secret(variable: str) -> bool:
+    return variable.startswith(OPERATOR_PREFIX) or _SECRET_NAME.search(variable) is not None
 
 
 def configured(system: System | None, name: str) -> System:

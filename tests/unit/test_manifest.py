@@ -53,7 +53,7 @@ def test_a_user_id_without_a_name_is_unknown(folder: Path) -> None:
         for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
             os.environ.pop(name, None)
         os.setuid(54321)
-        os.write(writer, manifest._user().encode())
+        os.write(writer, manifest.user().encode())
         os._exit(0)
     os.waitpid(child, 0)
     os.close(writer)

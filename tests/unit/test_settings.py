@@ -8,6 +8,7 @@ from runbooklib.settings import (
     ENVIRONMENTS_VARIABLE,
     HOME_VARIABLE,
     configured,
+    environment_secrets,
     environments,
     home,
     read_target,
@@ -222,3 +223,8 @@ def test_settings_cannot_be_changed() -> None:
     found = validated(Environment, minimal(), "e")
     with pytest.raises(ValueError, match="frozen"):
         found.title = "other"
+
+
+def test_what_may_write_is_secret_whatever_its_variable_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNBOOK_OPERATOR_PG", "operator-canary")
+    assert "operator-canary" in environment_secrets()
