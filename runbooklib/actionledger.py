@@ -13,7 +13,7 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from runbooklib import journal
 FILE = "actions.jsonl"
 STOP_FILE = "STOP-ACTIONS"
 UNKNOWN = "unknown"
+# What was done longer ago is not taken for what helped.
+_MAY_HELP = timedelta(hours=6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,22 @@ def deeds_of(lines: Iterable[Mapping[str, Any]]) -> list[Deed]:
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{FILE} holds a line that is none of ours: {error}") from None
     return list(found.values())
+
+
+def last_of(folder: Path, environment: str, service: str, alert: str) -> Deed | None:
+    """The newest deed on this service for this alert that may have helped; None for none of the last hours.
+
+    Raises OSError, ValueError.
+    """
+    lines, _ = read(folder)
+    place = (environment, service, alert)
+    done = [
+        deed
+        for deed in deeds_of(lines)
+        if (deed.environment, deed.service, deed.alert) == place and deed.outcome in ("done", UNKNOWN)
+    ]
+    is_recent = done and datetime.now(UTC) - done[-1].at < _MAY_HELP
+    return done[-1] if is_recent else None
 
 
 def _begun(name: str, line: Mapping[str, Any]) -> Deed:

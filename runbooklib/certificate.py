@@ -1,6 +1,5 @@
 """The recovery certificate as evidence: a bundle, and a line in the ledger of actions for what helped."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +13,6 @@ from runbooklib.render.sentences import sentence
 from runbooklib.scene import Scene
 
 MIME = "application/vnd.runbook.certificate+json"
-# An older action is not taken for what helped.
-_MOST_SECONDS = 6 * 3600.0
-
-
-def last_deed(folder: Path, scene: Scene) -> Deed | None:
-    """The newest action on this service for this alert, as far as the ledger knows one of the last hours."""
-    lines, _ = actionledger.read(folder)
-    now, place = datetime.now(UTC), (scene.target.environment_name, scene.target.service_name, scene.alert)
-    done = [
-        deed
-        for deed in actionledger.deeds_of(lines)
-        if (deed.environment, deed.service, deed.alert) == place and deed.outcome in ("done", "unknown")
-    ]
-    return done[-1] if done and (now - done[-1].at).total_seconds() < _MOST_SECONDS else None
 
 
 def as_dict(found: Certificate, scene: Scene, deed: Deed | None) -> dict[str, Any]:
@@ -89,6 +74,7 @@ def seal(found: Certificate, scene: Scene, deed: Deed | None, folder: Path) -> P
     record.show("the certificate", f"{found.outcome}: {found.says}", more={MIME: told})
     head = _enter(found, deed, folder) if deed is not None else ""
     about = {"kind": "recovery", "alert": scene.alert, "outcome": found.outcome.value, "actions_head": head}
+    about["headline"] = f"{found.outcome}: {found.says}"
     service, at = scene.target.service_name, found.samples[-1].at
     return record.seal(folder, f"recovery-{scene.alert}", service, at, about)
 

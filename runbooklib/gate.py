@@ -25,7 +25,7 @@ from runbooklib.plans import Plan
 from runbooklib.present import REMEDIES, Look, look
 from runbooklib.record import ACTION_MIME, Record
 from runbooklib.redact import Depth, Redactor
-from runbooklib.remedy import actions_of
+from runbooklib.remedy import Act, actions_of
 from runbooklib.window import seconds_of
 
 _MOST_NAME = 100
@@ -163,6 +163,7 @@ class Gate:
         record.keep(parts)
         record.recording(now.tape.take_recorded())
         kind = {"kind": "action", "alert": deed.alert, "deed": deed.id, "plan": deed.plan}
+        kind["headline"] = f"{deed.action} on {deed.target}, approved by {deed.by}"
         try:
             return record.seal(self._folder, f"action-{deed.action}", deed.service, deed.at, kind)
         except EvidenceError as error:
@@ -189,7 +190,9 @@ class Gate:
 
     def _do(self, now: Look, deed: Deed) -> Deed:
         try:
-            told = REMEDIES[now.plan.action].perform(now.scene, now.plan)
+            told = REMEDIES[now.plan.action].perform(
+                Act(now.scene, now.plan, deed.by, deed.proposed_in or deed.evidence)
+            )
         except RunbookError as error:
             is_known = getattr(error, "is_outcome_known", True)
             outcome = "failed" if is_known else actionledger.UNKNOWN
@@ -199,8 +202,12 @@ class Gate:
 
     def _end(self, deed: Deed, now: Look) -> Deed:
         deed = replace(deed, told=now.tape.redactor.text(deed.told, Depth.SECRETS))
-        with _book(self._folder) as book:
-            book.append("outcome", {"id": deed.id, "outcome": deed.outcome, "told": deed.told})
+        try:
+            with _book(self._folder) as book:
+                book.append("outcome", {"id": deed.id, "outcome": deed.outcome, "told": deed.told})
+        except ActionError as error:
+            told = f"{deed.outcome}: {deed.told}; but that could not be written down: {error.message}"
+            raise ActionError(told, remedy=error.remedy) from None
         return deed
 
 

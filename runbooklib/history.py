@@ -29,11 +29,15 @@ class Uses:
     last_drilled: str = ""
 
 
+def evidence_place() -> Path:
+    """Where evidence is kept: RUNBOOK_EVIDENCE, else evidence/ of the home. Raises SettingsError."""
+    return Path(os.environ.get(EVIDENCE_VARIABLE) or home() / "evidence")
+
+
 def evidence_folder() -> Path | None:
-    """Where evidence is kept; None where there is no home."""
-    named = os.environ.get(EVIDENCE_VARIABLE)
+    """The same; None where there is no home."""
     try:
-        return Path(named) if named else home() / "evidence"
+        return evidence_place()
     except SettingsError:
         return None
 

@@ -14,21 +14,19 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from runbooklib import briefing, questions, timeline
+from runbooklib import briefing, promises, questions, timeline
 from runbooklib.answers import Check, answered
 from runbooklib.audience import Audience, Kept
-from runbooklib.checks import alerting, dependencies, escalation, latency, slo, traffic
+from runbooklib.causeledger import Action, Asker, CauseLedger, named
 from runbooklib.errors import ParameterError, SourceError
-from runbooklib.findings import Cause, Finding, Status, Verdict, judge, onset_of
+from runbooklib.findings import Finding, Status, Verdict, judge, onset_of
 from runbooklib.plans import Proposal
-from runbooklib.recovery import Certificate, Sample, Wait, watch
+from runbooklib.recovery import FAILED_BELOW, WAIT_BELOW_SECONDS, Certificate, Sample, Wait, conditions, prove
 from runbooklib.scene import Scene, Sources
 from runbooklib.steps import Step, Steps
 from runbooklib.tape import Entry, Tape
 from runbooklib.timeline import Event
-from runbooklib.window import seconds_of
 
-Action = Callable[..., Proposal]
 T = TypeVar("T")
 
 
@@ -52,6 +50,7 @@ class Incident:
         self._audience = audience
         self._symptoms: dict[str, Finding] = {}
         self._causes: dict[str, CauseLedger] = {}
+        self._asker = Asker(self._take, self._answer, self._propose, self._found, self._proposed)
         self._own: dict[str, Entry] = {}
         self._open(scene)
         for one in kept:
@@ -96,14 +95,14 @@ class Incident:
 
     def check(self, check: Check, **limits: Any) -> Finding:
         """Ask a question about the symptom and keep what was found. Raises ParameterError for a bad limit."""
-        name = _name(check, limits)
+        name = named(check, limits)
         return self._take(("", name), partial(self._check, name, check, limits))
 
     def _check(self, name: str, check: Check, limits: Mapping[str, Any]) -> Finding:
         onset, is_disturbed = self._known.setdefault(name, (self.scene.onset, self.scene.is_disturbed))
         finding = self._answer(check, limits, onset=onset, is_disturbed=is_disturbed)
         self._keep(name, finding)
-        self._audience.found(self, finding, self.tape.take_recorded())
+        self._found(finding)
         return finding
 
     def _keep(self, name: str, finding: Finding) -> None:
@@ -116,7 +115,7 @@ class Incident:
     def _restore(self, one: Kept) -> None:
         """Take up a finding of the run that this one goes on with."""
         if one.cause:
-            self.cause(one.cause, one.title)._signs[one.name] = one.finding
+            self.cause(one.cause, one.title).restore(one.name, one.finding)
         else:
             self._known[one.name] = (self.scene.onset, self.scene.is_disturbed)
             self._keep(one.name, one.finding)
@@ -152,9 +151,15 @@ class Incident:
         finally:
             self.steps.is_again = False
 
-    def cause(self, id: str, title: str) -> "CauseLedger":  # noqa: A002 - it is the cause's id
+    def cause(self, id: str, title: str) -> CauseLedger:  # noqa: A002 - it is the cause's id
         """The ledger of one possible cause, by an id in kebab-case that stays the same for ever."""
-        return self._causes.setdefault(id, CauseLedger(self, id, title))
+        return self._causes.setdefault(id, CauseLedger(id, title, self._asker))
+
+    def _found(self, finding: Finding) -> None:
+        self._audience.found(self, finding, self.tape.take_recorded())
+
+    def _proposed(self, proposal: Proposal) -> None:
+        self._audience.proposed(self, proposal, self.tape.take_recorded())
 
     def sql(self, query: str, params: Sequence[Any] = ()) -> pd.DataFrame:
         """The rows of your own read-only query: `incident.sql("select … where state = %s", ["active"])`.
@@ -236,30 +241,21 @@ class Incident:
 
     def objectives(self) -> None:
         """Judge what was promised: how much of each error budget is left. They are no part of the verdict."""
-        promises = self.scene.target.environment.objectives
-        if not promises:
+        asked = promises.objectives(self.scene)
+        if asked:
+            self._section("Objectives", asked)
+        else:
             self._list("objectives", "Objectives", lambda _: pd.DataFrame())
-            return
-        asked: list[tuple[Check, dict[str, Any]]] = [
-            (slo.error_budget, {"promise": one.name, "of": one.of, "success": one.success, "over": one.over})
-            for one in promises
-        ]
-        self._section("Objectives", asked)
 
     def escalation(self) -> None:
         """Judge the rules by which someone else is called. They are no part of the verdict."""
-        rules = self.scene.target.environment.escalation
-        asked: list[tuple[Check, dict[str, Any]]] = [
-            (escalation.lasting, {"longer_than_seconds": seconds_of(rules.lasting)}),
-            (escalation.affected_users, {"above": rules.affected_users}),
-        ]
-        self._section("Escalation", asked)
+        self._section("Escalation", promises.escalations(self.scene))
 
     def recovery(
         self,
         *,
-        failed_below: float = 0.01,
-        wait_below_seconds: float = 0.5,
+        failed_below: float = FAILED_BELOW,
+        wait_below_seconds: float = WAIT_BELOW_SECONDS,
         held: str = "",
         within: str = "",
     ) -> Certificate | None:
@@ -270,14 +266,8 @@ class Incident:
         """
         if held:
             return self._certify(held, within, failed_below, wait_below_seconds)
-        asked: list[tuple[Check, dict[str, Any]]] = [
-            (dependencies.health_page, {}),
-            (traffic.error_rate, {"above": failed_below}),
-            (latency.response_time, {"above": wait_below_seconds}),
-            (alerting.firing_alert, {}),
-            (dependencies.key_functions, {}),
-        ]
-        self._section("Recovery", asked)
+        limits = {"failed_below": failed_below, "wait_below_seconds": wait_below_seconds}
+        self._section("Recovery", conditions(**limits))
         return None
 
     def _certify(self, held: str, within: str, failed_below: float, wait_below_seconds: float) -> Certificate:
@@ -286,17 +276,13 @@ class Incident:
             raise ParameterError("a replay cannot wait for anything", remedy="leave out held=…")
         wait = Wait.of(self.scene, held, within)
 
-        def look() -> tuple[Scene, Tape]:
-            own = Tape(self.tape.redactor)
-            return self.scene.anew(own, at_least_seconds=wait.hold_seconds * 1.5), own
-
         def show(sample: Sample, held_seconds: float) -> None:
-            self._audience.watched(self, sample.findings, held_seconds / max(wait.hold_seconds, 1.0))
+            self._audience.watched(self, sample.findings, held_seconds / wait.hold_seconds)
 
-        found = watch(
-            look, wait, failed_below=failed_below, wait_below_seconds=wait_below_seconds, on_sample=show
-        )
-        self._audience.concluded(self, f"{found.outcome}: {found.says}", found.findings, ())
+        limits = {"failed_below": failed_below, "wait_below_seconds": wait_below_seconds}
+        found, deed = prove(self.scene, self.tape.redactor, self._evidence, wait, on_sample=show, **limits)
+        after = f" It was looked at after {deed.action} on {deed.target} by {deed.by}." if deed else ""
+        self._audience.concluded(self, f"{found.outcome}: {found.says}{after}", found.findings, ())
         return found
 
     def marks(self) -> tuple[tuple[datetime, str], ...]:
@@ -309,10 +295,10 @@ class Incident:
         # Kept by the tape and not here: a cell that is run again records what it uses.
         return timeline.happened(self.scene, self.tape, self._evidence)
 
-    def _section(self, title: str, asked: Sequence[tuple[Check, dict[str, Any]]]) -> None:
+    def _section(self, title: str, asked: Sequence[tuple[Check, Mapping[str, Any]]]) -> None:
         self._take(("section", title), partial(self._conclude, title, asked))
 
-    def _conclude(self, title: str, asked: Sequence[tuple[Check, dict[str, Any]]]) -> None:
+    def _conclude(self, title: str, asked: Sequence[tuple[Check, Mapping[str, Any]]]) -> None:
         findings = [self._answer(check, limits) for check, limits in asked]
         self._audience.concluded(self, title, findings, self.tape.take_recorded())
 
@@ -326,58 +312,6 @@ class Incident:
             title = (action.__doc__ or action.__name__).strip().splitlines()[0]
             proposal = Proposal(title, command="", effect=f"Cannot be proposed: {error}")
         return proposal
-
-
-class CauseLedger:
-    """The signs of one possible cause, and the remedies proposed for it."""
-
-    def __init__(self, incident: Incident, id: str, title: str) -> None:  # noqa: A002 - it is the cause's id
-        self._incident = incident
-        self._id = id
-        self._title = title
-        self._signs: dict[str, Finding] = {}
-        self._proposals: dict[str, Proposal] = {}
-
-    @property
-    def cause(self) -> Cause:
-        """The cause as it stands."""
-        return Cause(self._id, self._title, tuple(self._signs.values()), tuple(self._proposals.values()))
-
-    def clear(self) -> None:
-        """Forget what was found; the steps are about to be taken again."""
-        self._signs.clear()
-        self._proposals.clear()
-
-    def check(self, check: Check, **limits: Any) -> Finding:
-        """Ask a question that speaks for or against this cause."""
-        name = _name(check, limits)
-        return self._incident._take((self._id, name), partial(self._check, name, check, limits))
-
-    def _check(self, name: str, check: Check, limits: Mapping[str, Any]) -> Finding:
-        incident = self._incident
-        finding = self._signs[name] = incident._answer(check, limits)
-        incident._audience.found(incident, finding, incident.tape.take_recorded())
-        return finding
-
-    def propose(self, action: Action, **parameters: Any) -> Proposal:
-        """Show what could be done about it. Nothing is done."""
-        name = _name(action, parameters)
-        return self._incident._take(
-            (self._id, f"propose {name}"), partial(self._propose, name, action, parameters)
-        )
-
-    def _propose(self, name: str, action: Action, parameters: Mapping[str, Any]) -> Proposal:
-        incident = self._incident
-        proposal = incident._propose(action, parameters)
-        if proposal.command:
-            self._proposals[name] = proposal
-        incident._audience.proposed(incident, proposal, incident.tape.take_recorded())
-        return proposal
-
-
-def _name(asked: Callable[..., Any], limits: Mapping[str, Any]) -> str:
-    given = ", ".join(f"{name}={value!r}" for name, value in sorted(limits.items()))
-    return f"{asked.__name__}({given})"
 
 
 def overall(findings: Sequence[Finding]) -> Status:

@@ -52,6 +52,7 @@ def look(plan: Plan) -> Look:
     if remedy is None:
         told = f"there is no action {plan.action[:80]!r}"
         raise ActionError(told, remedy=suggestion(plan.action, sorted(REMEDIES)))
+    remedy.refuse_misfit(plan.parameters)
     scene, tape = scene_of(plan.alert, plan.environment, plan.service)
     try:
         actions_of(scene)
@@ -59,8 +60,6 @@ def look(plan: Plan) -> Look:
         proposal = replace(remedy(scene, **plan.parameters), plan=now, blocked="")
     except SourceError as error:
         raise ActionError(f"the target cannot be looked at: {error}") from None
-    except TypeError:
-        raise ActionError(f"{plan.action} does not take these parameters") from None
     if remedy.has_changed(plan, now):
         raise ActionError(
             f"{plan.target} is not what it was when this was proposed: {_differences(plan, now)}",

@@ -13,17 +13,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from runbooklib import actionledger
+from runbooklib.actionledger import Deed
 from runbooklib.answers import Check, answered
 from runbooklib.checks import alerting, dependencies, latency, traffic
+from runbooklib.errors import EvidenceError, ParameterError
 from runbooklib.findings import Finding, Status
+from runbooklib.redact import Redactor
 from runbooklib.scene import Scene
 from runbooklib.tape import Tape, side_by_side
 from runbooklib.window import seconds_of
 
+# Of requests, and of a P95 in seconds: what the template calls recovered.
+FAILED_BELOW, WAIT_BELOW_SECONDS = 0.01, 0.5
 Condition = tuple[Check, Mapping[str, Any]]
 # A scene that ends now, and a tape of its own for it.
 Look = Callable[[], tuple[Scene, Tape]]
@@ -96,7 +103,7 @@ class Certificate:
         return found
 
 
-def conditions(scene: Scene, *, failed_below: float, wait_below_seconds: float) -> list[Condition]:
+def conditions(*, failed_below: float, wait_below_seconds: float) -> list[Condition]:
     """What must hold: health page, share of failed requests, P95, rule, alert, key functions.
 
     The share and P95 need traffic, or they are UNKNOWN; so is a rule whose series are gone.
@@ -108,7 +115,7 @@ def conditions(scene: Scene, *, failed_below: float, wait_below_seconds: float) 
         (alerting.firing_alert, {}),
         (dependencies.health_page, {}),
     ]
-    return [*asked, (dependencies.key_functions, {})] if scene.service.key_functions else asked
+    return [*asked, (dependencies.key_functions, {})]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +131,10 @@ class Wait:
         """By durations; without `within`, ten minutes more than must be held. Raises ParameterError."""
         hold = seconds_of(held)
         every = max(seconds_of(scene.timing.scrape_interval), 2.0)
+        if hold < 2 * every:
+            raise ParameterError(
+                f"{held} is no time to prove anything in", remedy=f"hold it for {2 * every:g} s or more"
+            )
         return cls(hold, seconds_of(within) if within else hold + 600.0, every)
 
 
@@ -132,8 +143,8 @@ def watch(
     wait: Wait,
     *,
     since: datetime | None = None,
-    failed_below: float = 0.01,
-    wait_below_seconds: float = 0.5,
+    failed_below: float = FAILED_BELOW,
+    wait_below_seconds: float = WAIT_BELOW_SECONDS,
     on_sample: OnSample | None = None,
 ) -> Certificate:
     """Look until everything has held long enough, or the time is over.
@@ -142,9 +153,10 @@ def watch(
     """
     begun, since = time.monotonic(), since or datetime.now(UTC)
     samples: list[Sample] = []
+    limits = {"failed_below": failed_below, "wait_below_seconds": wait_below_seconds}
     while True:
         next_at = time.monotonic() + wait.every_seconds
-        samples.append(_looked(look, failed_below, wait_below_seconds))
+        samples.append(_looked(look, limits))
         held = held_seconds(samples)
         if on_sample is not None:
             on_sample(samples[-1], held)
@@ -154,16 +166,51 @@ def watch(
         time.sleep(max(next_at - time.monotonic(), 0.0))
 
 
-def _looked(look: Look, failed_below: float, wait_below_seconds: float) -> Sample:
+def _looked(look: Look, limits: Mapping[str, float]) -> Sample:
     """All conditions now, side by side, each with a scene and a tape of its own."""
-    scene, _ = look()
-    asked = conditions(scene, failed_below=failed_below, wait_below_seconds=wait_below_seconds)
 
-    def ask(check: Check, limits: Mapping[str, Any]) -> Finding:
-        return answered(check, limits, *look())
+    def ask(check: Check, given: Mapping[str, Any]) -> Finding:
+        return answered(check, given, *look())
 
-    findings = side_by_side([partial(ask, check, limits) for check, limits in asked])
+    findings = side_by_side([partial(ask, check, given) for check, given in conditions(**limits)])
     return Sample(datetime.now(UTC), time.monotonic(), tuple(findings))
+
+
+def prove(
+    scene: Scene,
+    redactor: Redactor,
+    evidence: Path | None,
+    wait: Wait,
+    *,
+    on_sample: OnSample | None = None,
+    failed_below: float = FAILED_BELOW,
+    wait_below_seconds: float = WAIT_BELOW_SECONDS,
+) -> tuple[Certificate, Deed | None]:
+    """Watch that place from now on, over new tapes; and the last deed there, which may have helped.
+
+    `evidence` is the folder with the ledger of actions. Raises EvidenceError where that cannot be read.
+    """
+    where = (scene.target.environment_name, scene.target.service_name, scene.alert)
+    try:
+        deed = actionledger.last_of(evidence, *where) if evidence else None
+    except (OSError, ValueError) as error:
+        raise EvidenceError(
+            f"the ledger of actions cannot be read: {error}", remedy="see `runbook verify`"
+        ) from None
+
+    def look() -> tuple[Scene, Tape]:
+        own = Tape(redactor)
+        return scene.anew(own, at_least_seconds=wait.hold_seconds * 1.5), own
+
+    found = watch(
+        look,
+        wait,
+        since=deed.at if deed else None,
+        failed_below=failed_below,
+        wait_below_seconds=wait_below_seconds,
+        on_sample=on_sample,
+    )
+    return found, deed
 
 
 def held_seconds(samples: Sequence[Sample]) -> float:

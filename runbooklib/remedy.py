@@ -4,6 +4,7 @@
 only looks. Whether it may act, and whether the target is still the one that was seen, is for the gate.
 """
 
+import inspect
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -26,11 +27,21 @@ class Seen:
     identity: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Act:
+    """A plan that is performed: where, what, by whom, and the evidence that led to it."""
+
+    scene: Scene
+    plan: Plan
+    by: str
+    evidence: str
+
+
 class Remedy:
     """An action that can be approved. `destroys` names the systems whose state is lost by it.
 
     `identify(scene, **parameters)` looks at the target; it raises ActionError where the action must never be
-    done. `perform(scene, plan)` does it, and says what was done; `is_same(then, now)` compares identities.
+    done. `perform(act)` does it, and says what was done; `is_same(then, now)` compares identities.
     What `mends` is followed by a look at whether it did.
     """
 
@@ -41,7 +52,7 @@ class Remedy:
         word: Callable[..., Proposal],
         *,
         identify: Callable[..., Seen],
-        perform: Callable[[Scene, Plan], str],
+        perform: Callable[[Act], str],
         destroys: frozenset[str],
         is_same: Callable[[Mapping[str, Any], Mapping[str, Any]], bool],
         mends: bool,
@@ -79,14 +90,24 @@ class Remedy:
         )
 
     def has_changed(self, then: Plan, now: Plan) -> bool:
-        """Whether the target is another one than it was when the plan was made."""
-        return then.target != now.target or not self._is_same(then.identity, now.identity)
+        """Whether the target is another one than when the plan was made, or cannot be compared."""
+        try:
+            return then.target != now.target or not self._is_same(then.identity, now.identity)
+        except (KeyError, TypeError, ValueError):
+            return True
+
+    def refuse_misfit(self, parameters: Mapping[str, Any]) -> None:
+        """Raises ActionError for parameters that the action does not have: a plan may come from anybody."""
+        try:
+            inspect.signature(self._identify).bind(None, **parameters)
+        except TypeError as error:
+            raise ActionError(f"{self.__name__} does not take these parameters: {error}") from None
 
 
 def remedy(
     *,
     identify: Callable[..., Seen],
-    perform: Callable[[Scene, Plan], str],
+    perform: Callable[[Act], str],
     destroys: tuple[str, ...] = (),
     is_same: Callable[[Mapping[str, Any], Mapping[str, Any]], bool] = operator.eq,
     mends: bool = True,

@@ -4,9 +4,11 @@ import hashlib
 import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from runbooklib.errors import ActionError
 from runbooklib.scene import Scene
@@ -14,12 +16,17 @@ from runbooklib.sources.files import read
 
 SYSTEM = "script"
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "DOCKER_HOST", "TZ")
-_LAST_CHARACTERS = 2_000
+_LAST_BYTES = 2_000
 
 
 def files_in(command: Sequence[str]) -> list[str]:
-    """The words of a command that are files of this machine: what of it can be exchanged."""
-    return sorted({word for word in command if word.startswith(("/", "./", "../")) and Path(word).is_file()})
+    """The words of a command that are files of this machine: what of it can be exchanged.
+
+    A relative one is meant from the program's folder, where it is run.
+    """
+    place = Path(command[0]).parent
+    named = {place / word for word in command if word.startswith(("/", "./", "../"))}
+    return sorted(str(path) for path in named if path.is_file())
 
 
 def digests(scene: Scene, command: Sequence[str]) -> dict[str, str]:
@@ -42,20 +49,22 @@ def run(command: Sequence[str], seen: Mapping[str, str], seconds: float) -> str:
         if hashlib.sha256(read(Path(path))).hexdigest() != digest:
             raise ActionError("was changed since it was looked at", system=SYSTEM, target=path)
     environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    try:
-        process = subprocess.Popen(
-            list(command),
-            cwd=Path(command[0]).parent,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise ActionError(f"cannot be run: {error.strerror}", system=SYSTEM, target=command[0]) from None
-    with process:
-        told = _told(process, command[0], seconds)
+    with tempfile.TemporaryFile() as printed:  # a file, so that no flood of it fills our memory
+        try:
+            process = subprocess.Popen(
+                list(command),
+                cwd=Path(command[0]).parent,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ActionError(f"cannot be run: {error.strerror}", system=SYSTEM, target=command[0]) from None
+        with process:
+            _wait(process, command[0], seconds)
+        told = _last(printed)
     if process.returncode:
         raise ActionError(
             f"ended with {process.returncode}: {_last_line(told)}", system=SYSTEM, target=command[0]
@@ -63,9 +72,9 @@ def run(command: Sequence[str], seen: Mapping[str, str], seconds: float) -> str:
     return told
 
 
-def _told(process: "subprocess.Popen[bytes]", name: str, seconds: float) -> str:
+def _wait(process: "subprocess.Popen[bytes]", name: str, seconds: float) -> None:
     try:
-        out, _ = process.communicate(timeout=seconds)
+        process.wait(seconds)
     except BaseException as error:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -78,7 +87,12 @@ def _told(process: "subprocess.Popen[bytes]", name: str, seconds: float) -> str:
             remedy="see what it had done",
             is_outcome_known=False,
         ) from None
-    return out[-_LAST_CHARACTERS:].decode("utf-8", "backslashreplace").strip()
+
+
+def _last(printed: IO[bytes]) -> str:
+    size = printed.seek(0, os.SEEK_END)
+    printed.seek(max(size - _LAST_BYTES, 0))
+    return printed.read().decode("utf-8", "backslashreplace").strip()
 
 
 def _last_line(told: str) -> str:

@@ -17,26 +17,30 @@ _SAFE = {
     "commit.gpgSign": "false",
     "protocol.allow": "never",
     "safe.directory": "*",
-    "user.name": "runbooklib",
     "user.email": "runbooklib@localhost.invalid",
     "gc.auto": "0",
 }
 
 
-def revert(repository: str, revision: str, branch: str) -> str:
-    """The new commit on the new branch. Raises ActionError, and then the repository is as it was."""
+def revert(repository: str, revision: str, branch: str, *, by: str) -> str:
+    """The new commit, by that person, on the new branch. Raises ActionError; then all is as it was."""
     _refuse_programs(repository)
     folder = tempfile.mkdtemp(prefix="runbook-revert-")
     place = str(Path(folder) / "work")
     try:
         _git(repository, "worktree", "add", "--quiet", "--detach", place, "HEAD")
-        _git(place, "revert", "--no-edit", "--end-of-options", revision)
+        _git(place, "revert", "--no-edit", "--end-of-options", revision, by=_plain(by))
         made = _git(place, "rev-parse", "--verify", "HEAD")
         _git(repository, "branch", "--no-track", branch, made)
         return made
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         _git(repository, "worktree", "prune")
+
+
+def _plain(name: str) -> str:
+    """A name as git has it: without what would end it."""
+    return "".join(c for c in name if c.isprintable() and c not in "<>") or "runbooklib"
 
 
 def _refuse_programs(repository: str) -> None:
@@ -52,12 +56,12 @@ def _refuse_programs(repository: str) -> None:
         )
 
 
-def _git(place: str, *words: str, may_fail: bool = False) -> str:
+def _git(place: str, *words: str, may_fail: bool = False, by: str = "runbooklib") -> str:
     git = shutil.which("git")
     if git is None:
         raise ActionError("the program git is not installed", system=SYSTEM, remedy="install git")
     argv = [git, "--no-pager"]
-    argv += [part for name, value in _SAFE.items() for part in ("-c", f"{name}={value}")]
+    argv += [part for name, value in {**_SAFE, "user.name": by}.items() for part in ("-c", f"{name}={value}")]
     environment = {"PATH": os.defpath, "HOME": "/nonexistent", "LC_ALL": "C.UTF-8"}
     environment |= {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0"}
     try:

@@ -7,8 +7,8 @@ from typing import Any
 from runbooklib.actions import _engine
 from runbooklib.dockerengine import moment_or_none
 from runbooklib.errors import ActionError, ParameterError, suggestion
-from runbooklib.plans import Plan, Proposal
-from runbooklib.remedy import Seen, actions_of, may_write, remedy
+from runbooklib.plans import Proposal
+from runbooklib.remedy import Act, Seen, actions_of, may_write, remedy
 from runbooklib.scene import Scene
 
 MEBIBYTE = 1_048_576
@@ -59,7 +59,9 @@ def _settled(began: datetime | None, restarts: int, now: datetime) -> str:
     return began.isoformat()
 
 
-def _restart(scene: Scene, plan: Plan) -> str:
+def _restart(act: Act) -> str:
+    scene, plan = act.scene, act.plan
+
     def is_still(told: dict[str, Any]) -> bool:
         state = told["State"]
         started = moment_or_none(state["StartedAt"]) if state["Running"] else None
@@ -103,7 +105,8 @@ def _raised(limit_bytes: int, factor: float) -> int:
     return int(limit_bytes * factor) // MEBIBYTE * MEBIBYTE
 
 
-def _raise(scene: Scene, plan: Plan) -> str:
+def _raise(act: Act) -> str:
+    scene, plan = act.scene, act.plan
     then: Mapping[str, Any] = plan.identity
     more = int(then["to_bytes"])
 

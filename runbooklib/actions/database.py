@@ -5,8 +5,8 @@ from typing import Any
 
 from runbooklib.actions import _backends
 from runbooklib.errors import ActionError, ParameterError, SourceError
-from runbooklib.plans import Plan, Proposal
-from runbooklib.remedy import Seen, actions_of, may_write, remedy
+from runbooklib.plans import Proposal
+from runbooklib.remedy import Act, Seen, actions_of, may_write, remedy
 from runbooklib.scene import Scene
 from runbooklib.window import moment_of, seconds_of
 
@@ -43,9 +43,9 @@ def _sessions(identity: Mapping[str, Any]) -> set[tuple[int, str]]:
     return {(int(pid), str(start)) for pid, start in identity["sessions"]}
 
 
-def _end_idle(scene: Scene, plan: Plan) -> str:
-    wanted = sorted(_sessions(plan.identity))
-    ended = _backends.signal(scene, "pg_terminate_backend", wanted, _IDLE)
+def _end_idle(act: Act) -> str:
+    wanted = sorted(_sessions(act.plan.identity))
+    ended = _backends.signal(act.scene, "pg_terminate_backend", wanted, _IDLE)
     if not ended:
         raise ActionError("none of these sessions is still idle in transaction", remedy="look again")
     left = len(wanted) - len(ended)
@@ -94,23 +94,23 @@ def _is_the_session(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     return _sessions(then) == _sessions(now)
 
 
-def _signal_one(scene: Scene, plan: Plan, function: str, done: str) -> str:
-    [(pid, began)] = _sessions(plan.identity)
-    if not _backends.signal(scene, function, [(pid, began)]):
+def _signal_one(act: Act, function: str, done: str) -> str:
+    [(pid, began)] = _sessions(act.plan.identity)
+    if not _backends.signal(act.scene, function, [(pid, began)]):
         try:
-            why = _backends.why_not(scene, pid)
+            why = _backends.why_not(act.scene, pid)
         except (ActionError, SourceError) as error:
             why = error.message
         raise ActionError(why or f"pid {pid} is another session by now", remedy="look again")
     return f"{done} pid {pid}"
 
 
-def _end(scene: Scene, plan: Plan) -> str:
-    return _signal_one(scene, plan, "pg_terminate_backend", "ended the session with")
+def _end(act: Act) -> str:
+    return _signal_one(act, "pg_terminate_backend", "ended the session with")
 
 
-def _cancel(scene: Scene, plan: Plan) -> str:
-    return _signal_one(scene, plan, "pg_cancel_backend", "cancelled the query of")
+def _cancel(act: Act) -> str:
+    return _signal_one(act, "pg_cancel_backend", "cancelled the query of")
 
 
 @remedy(identify=_one, perform=_end, destroys=("postgres",), is_same=_is_the_session)

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 from runbooklib.actions import _programs, _settingsfile
 from runbooklib.errors import ActionError, NotConfiguredError, SourceError
-from runbooklib.plans import Plan, Proposal
-from runbooklib.remedy import Seen, actions_of, may_write, remedy
+from runbooklib.plans import Proposal
+from runbooklib.remedy import Act, Seen, actions_of, may_write, remedy
 from runbooklib.scene import Scene
 from runbooklib.window import seconds_of
 
@@ -35,7 +35,8 @@ def _switchable(scene: Scene, action: str) -> Seen:
     return Seen(Path(switch.file).name, identity | {"then": list(switch.then), "files": files})
 
 
-def _switch(scene: Scene, plan: Plan) -> str:
+def _switch(act: Act) -> str:
+    scene, plan = act.scene, act.plan
     switch = may_write(actions_of(scene).switches.get(plan.action), f"switches.{plan.action}")
     seen = plan.identity
     if (switch.file, dict(switch.set), list(switch.then)) != (seen["file"], seen["set"], seen["then"]):

@@ -6,8 +6,8 @@ from typing import Any
 
 from runbooklib.actions import _programs, _worktree
 from runbooklib.errors import ActionError, NoDataError, NotConfiguredError
-from runbooklib.plans import Plan, Proposal
-from runbooklib.remedy import Seen, actions_of, may_write, remedy
+from runbooklib.plans import Proposal
+from runbooklib.remedy import Act, Seen, actions_of, may_write, remedy
 from runbooklib.scene import Scene
 from runbooklib.settings import configured
 from runbooklib.sources.git import Deployment
@@ -54,7 +54,8 @@ def _rollback(scene: Scene, *, to: str = "") -> Seen:
     return Seen(revision[:8], identity)
 
 
-def _roll_back(scene: Scene, plan: Plan) -> str:
+def _roll_back(act: Act) -> str:
+    scene, plan = act.scene, act.plan
     script = may_write(actions_of(scene).rollback, "rollback")
     command, revision = list(plan.identity["command"]), str(plan.identity["to"])
     if command != _command(scene, revision):
@@ -94,10 +95,11 @@ def _revertible(scene: Scene) -> Seen:
     return Seen(last.short, {"revision": last.revision, "branch": f"runbook/revert-{last.short}"})
 
 
-def _revert(scene: Scene, plan: Plan) -> str:
-    repository = configured(scene.target.systems.git, "git").repository
+def _revert(act: Act) -> str:
+    plan = act.plan
+    repository = configured(act.scene.target.systems.git, "git").repository
     revision, branch = str(plan.identity["revision"]), str(plan.identity["branch"])
-    made = _worktree.revert(repository, revision, branch)
+    made = _worktree.revert(repository, revision, branch, by=act.by)
     return f"{branch} holds {made[:12]}, which takes {revision[:12]} back: look at it, push and deploy it"
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from runbooklib.alerts import Alert
 from runbooklib.errors import ActionError, ParameterError, SourceError
 from runbooklib.http import fetch, target_of
-from runbooklib.plans import Plan, Proposal
-from runbooklib.remedy import Seen, actions_of, may_write, remedy
+from runbooklib.plans import Proposal
+from runbooklib.remedy import Act, Seen, actions_of, may_write, remedy
 from runbooklib.scene import Scene
 from runbooklib.settings import configured, secret
 from runbooklib.window import seconds_of
@@ -60,7 +60,8 @@ def _firing(scene: Scene, *, duration: str = "1h") -> Seen:
     return Seen(scene.alert, {"matchers": _matchers(scene, alerts), "since": began})
 
 
-def _silence(scene: Scene, plan: Plan) -> str:
+def _silence(act: Act) -> str:
+    scene, plan = act.scene, act.plan
     system = may_write(actions_of(scene).alertmanager, _SYSTEM)
     about: dict[str, Any] = {"system": _SYSTEM, "target": target_of(system.url)}
     token, now = secret(system.token_env), datetime.now(UTC)
@@ -69,7 +70,7 @@ def _silence(scene: Scene, plan: Plan) -> str:
         {"name": name, "value": value, "isRegex": False, "isEqual": True}
         for name, value in plan.identity["matchers"].items()
     ]
-    comment = f"runbook {scene.alert}, plan {plan.fingerprint}; see `runbook actions`"
+    comment = f"incident {act.evidence}, plan {plan.fingerprint}; see `runbook actions`"
     told = {"startsAt": now.isoformat(), "endsAt": ends.isoformat(), "matchers": matchers}
     headers = {"Content-Type": "application/json"}
     try:
@@ -78,7 +79,7 @@ def _silence(scene: Scene, plan: Plan) -> str:
             f"{system.url.rstrip('/')}/api/v2/silences",
             **about,
             headers=headers | ({"Authorization": f"Bearer {token}"} if token else {}),
-            content=json.dumps({**told, "createdBy": "runbooklib", "comment": comment}).encode(),
+            content=json.dumps({**told, "createdBy": act.by, "comment": comment}).encode(),
             deadline_seconds=_DEADLINE_SECONDS,
         )
     except SourceError as error:

@@ -11,11 +11,23 @@ from typing import Any
 
 import typer
 
-from runbooklib.cli import actions, batch, evidence, jupyter, lint, run, upkeep, upload
+from runbooklib.cli import actions, batch, evidence, jupyter, lint, recovery, run, upkeep, upload
 from runbooklib.cli.doors import ACTION_FAILED, BAD_INPUT, RUN_FAILED, app, one_line
 from runbooklib.errors import ActionError, InputError, RunbookError
 
-__all__ = ["actions", "app", "batch", "evidence", "jupyter", "lint", "main", "run", "upkeep", "upload"]
+__all__ = [
+    "actions",
+    "app",
+    "batch",
+    "evidence",
+    "jupyter",
+    "lint",
+    "main",
+    "recovery",
+    "run",
+    "upkeep",
+    "upload",
+]
 
 # Typer carries a click of its own in some versions and uses click's in others; this is its class in both.
 _UsageError: Any = typer.BadParameter.__base__

@@ -3,7 +3,7 @@
 from datetime import datetime
 from urllib.parse import quote, urlencode
 
-from runbooklib import runbooks, settings
+from runbooklib import history, runbooks, settings
 from runbooklib.alerts import Alert
 from runbooklib.errors import RunbookError, suggestion
 from runbooklib.extension import firing, link, runs
@@ -114,7 +114,7 @@ def _listed(base_url: str, environment: str, wrong: list[str]) -> list[Listed]:
 
 def _runs(base_url: str, wrong: list[str]) -> list[Ran]:
     try:
-        found, unread = runs.recent(runs.folder(), _MOST_RUNS)
+        found, unread = runs.recent(history.evidence_place(), _MOST_RUNS)
     except (RunbookError, OSError) as error:
         wrong.append(f"The evidence cannot be read: {error}")
         return []

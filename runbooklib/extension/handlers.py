@@ -12,6 +12,7 @@ from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import JupyterHandler
 from tornado import web
 
+from runbooklib import history
 from runbooklib.errors import (
     EvidenceError,
     MissingSecretError,
@@ -155,7 +156,7 @@ def _prepared(query: str, root: Path) -> str:
 
 def _evidence(bundle: str) -> bytes | None:
     try:
-        return runs.page_of(runs.folder(), bundle)
+        return runs.page_of(history.evidence_place(), bundle)
     except OSError as error:
         raise EvidenceError(f"the evidence cannot be read: {error.strerror}") from None
 

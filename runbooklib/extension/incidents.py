@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from runbooklib import folders, notebookfile, runbooks, settings
+from runbooklib import folders, history, notebookfile, runbooks, settings
 from runbooklib.errors import EvidenceError, InputError, SettingsError, SourceError
 from runbooklib.evidence import read_notebook
 from runbooklib.extension import firing, runs
@@ -241,7 +241,7 @@ def _copied(incident: Incident, root: Path, folder: str, name: str) -> str | Non
     if there:
         return there[0]
     about = incident.runbook.alert, incident.service, incident.environment
-    bundle = runs.headless(runs.folder(), *about, incident.starts_at)
+    bundle = runs.headless(history.evidence_place(), *about, incident.starts_at)
     if bundle is None:
         return None
     copy = f"{bundle.name}.ipynb"

@@ -2,29 +2,32 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from runbooklib import folders, ledger, manifest, settings
+from runbooklib import folders, ledger, manifest
 from runbooklib.errors import EvidenceError
 from runbooklib.evidence import PAGE, VERDICT
 from runbooklib.findings import Status
-from runbooklib.history import EVIDENCE_VARIABLE, MOST_BUNDLES
+from runbooklib.history import MOST_BUNDLES
 from runbooklib.ledger import Line
 
 # A run that was started by the alert follows it closely; one of the next firing does not.
 _BEFORE, _AFTER = timedelta(minutes=1), timedelta(hours=1)
 
 
+# What is no run has no verdict: it is what was known before an action, or whether it is over.
+_NO_VERDICT = {"action": "ACTION", "recovery": "RECOVERY"}
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One bundle. `status` is a Status's name, or FAILED where there is no verdict; `at` is the window's end.
+    """One bundle. `status` is a Status's name, else what its kind comes to; `at` is the window's end.
 
-    `kind` is run, replay or seal; `is_finished` is false where the run was cut short.
+    `kind` is run, replay, seal, action or recovery; `is_finished` is false where the run was cut short.
     """
 
     bundle: str
@@ -36,11 +39,6 @@ class Run:
     headline: str
     at: datetime
     is_finished: bool
-
-
-def folder() -> Path:
-    """Where the evidence lies: RUNBOOK_EVIDENCE, else evidence/ of the home. Raises SettingsError."""
-    return Path(os.environ.get(EVIDENCE_VARIABLE) or settings.home() / "evidence")
 
 
 def recent(evidence: Path, most: int) -> tuple[list[Run], list[str]]:
@@ -105,8 +103,8 @@ def _run(evidence: Path, line: Line) -> Run | None:
             alert=str(about.get("alert", "")),
             service=str(verdict.get("service") or parameters.get("service", "")),
             environment=str(verdict.get("environment") or parameters.get("environment", "")),
-            status=str(verdict.get("status", "FAILED")),
-            headline=str(verdict.get("headline") or about.get("failure", "")),
+            status=str(verdict.get("status") or _NO_VERDICT.get(about.get("kind", ""), "FAILED")),
+            headline=str(verdict.get("headline") or about.get("failure") or about.get("headline", "")),
             at=datetime.fromisoformat(ends).astimezone(UTC),
             is_finished=not about.get("failure"),
         )

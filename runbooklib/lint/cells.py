@@ -10,8 +10,9 @@ from typing import Any
 
 from runbooklib import notebook as notebooks
 from runbooklib import notebookfile, parameters
+from runbooklib.causeledger import CauseLedger
 from runbooklib.errors import ParameterError
-from runbooklib.incident import CauseLedger, Incident
+from runbooklib.incident import Incident
 from runbooklib.lint.material import Cell, Material, Notebook
 from runbooklib.lint.message import Message, Rule, Severity
 

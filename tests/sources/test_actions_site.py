@@ -3,6 +3,7 @@
 import stat
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from runbooklib import manifest, present
 from runbooklib.errors import ActionError
 from runbooklib.sources.alertmanager import Alertmanager
 from runbooklib.tape import Tape
-from tests.sources.acting import Acting
+from tests.sources.acting import WHY, Acting
 from tests.sources.alertmanagers import alert, own_alertmanager, post
 from tests.sources.test_git import Repository
 
@@ -138,6 +139,56 @@ def _runs(pid: int) -> bool:
         return False
 
 
+def test_what_a_script_floods_us_with_is_kept_by_its_end(site: Acting, tmp_path: Path) -> None:
+    script(
+        tmp_path / "rollback.sh", "#!/bin/sh\nhead -c 100000000 /dev/zero | tr '\\0' x\necho; echo the end\n"
+    )
+    deed = site.perform(site.plan("roll_back"))
+    assert deed.told.endswith("the end")
+    assert len(deed.told) < 3_000
+
+
+def test_a_relative_file_of_the_command_is_meant_from_the_programs_folder(
+    site: Acting, tmp_path: Path
+) -> None:
+    (tmp_path / "list.txt").write_text("one\n")
+    command = site.settings["actions"]["rollback"]["command"]
+    site.settings["actions"]["rollback"]["command"] = [*command[:2], "./list.txt"]
+    site.write()
+    plan = site.plan("roll_back")
+    assert str(tmp_path / "list.txt") in plan.identity["files"]
+    (tmp_path / "list.txt").write_text("two\n")
+    with pytest.raises(ActionError, match="is not what it was"):
+        site.perform(plan)
+    assert ran(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"parameters": {"nonsense": 1}},
+        {"identity": {}},
+        {"identity": {"from": None, "to": 7}},
+        {"action": "os.system"},
+    ],
+)
+def test_a_plan_that_is_none_of_ours_is_refused_in_a_sentence(
+    site: Acting, tmp_path: Path, change: dict[str, object]
+) -> None:
+    plan = replace(site.plan("roll_back"), **change)  # type: ignore[arg-type]
+    with pytest.raises(ActionError):
+        site.perform(plan)
+    assert ran(tmp_path) == []
+    assert site.outcomes == ["refused"]
+
+
+def test_what_was_done_is_told_though_it_cannot_be_written_down(site: Acting, tmp_path: Path) -> None:
+    book = site.folder / "actions.jsonl"
+    script(tmp_path / "rollback.sh", f"#!/bin/sh\nmv {book} {book}.gone; mkdir {book}\necho ran\n")
+    with pytest.raises(ActionError, match=r"done: rolled back .* ran; but that could not be written down"):
+        site.perform(site.plan("roll_back"))
+
+
 def test_a_script_sees_no_secret_of_ours(
     site: Acting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,7 +208,7 @@ def test_a_commit_is_taken_back_on_a_branch_and_the_clone_stays_as_it_is(
     branch = plan.identity["branch"]
     assert branch in deed.told
     assert repository.git("show", f"{branch}:a.txt") == "2"
-    assert repository.git("log", "-1", "--format=%s", branch) == 'Revert "release 3"'
+    assert repository.git("log", "-1", "--format=%an %s", branch) == 'Ada Revert "release 3"'
     repository.git("branch", "-D", branch)
     assert before == [
         repository.git(*words.split()) for words in ("rev-parse HEAD", "status --porcelain", "branch")
@@ -275,6 +326,8 @@ def test_an_alert_is_silenced_for_a_time_for_its_own_service_only(
     assert set(silence.matchers) == {'alertname="Small"', 'job="backend"', 'service="backend"'}
     assert timedelta(minutes=29) < silence.ends_at - silence.starts_at <= timedelta(minutes=30)
     assert site.deeds[0].plan[:12] in silence.comment
+    assert WHY.bundle in silence.comment
+    assert silence.created_by == "Ada"
     heard = {
         one.labels["job"]: bool(one.silenced_by) for one in Alertmanager(alertmanager, Tape()).alerts("Small")
     }

@@ -139,6 +139,22 @@ def test_evidence_that_was_changed_is_no_reason_to_act(engine: Engine, container
     assert started(engine, container) == before
 
 
+@pytest.mark.parametrize("told", ['[{"plan": 7}]', "[{}]", "[7]", '[{"plan": {"action": "x"}}]'])
+def test_what_a_cell_forged_as_a_proposal_is_told_in_a_sentence(site: Acting, told: str) -> None:
+    forge = (
+        "from IPython.display import update_display\n"
+        "from runbooklib import report\n"
+        "verdict = report.verdict_as_dict(incident.verdict, incident.scene)\n"
+        f"verdict['actions'] = {told}\n"
+        "update_display({report.VERDICT_MIME: verdict, 'text/plain': 'forged'},"
+        " display_id='runbook-verdict', raw=True)"
+    )
+    small.write(site.home, "Small", PROPOSE, forge)
+    ended = approve(site, run(site), "--yes", "0" * 12)
+    assert (ended.code, "what this run proposed cannot be read" in ended.err) == (5, True), ended.err
+    assert "Traceback" not in ended.err
+
+
 def test_a_replay_never_acts(engine: Engine, container: str, site: Acting) -> None:
     bundle, before = run(site), started(engine, container)
     output = ["--output", str(site.folder)]

@@ -4,9 +4,13 @@ import pandas as pd
 import pytest
 
 from runbooklib import recovery
-from runbooklib.errors import Reason
+from runbooklib.errors import ParameterError, Reason
 from runbooklib.findings import Finding, Status, unknown
 from runbooklib.recovery import Certificate, Outcome, Sample
+from runbooklib.scene import Scene, Sources
+from runbooklib.tape import Tape
+from runbooklib.target import Target
+from runbooklib.window import Window
 
 BEGAN = datetime(2026, 1, 15, 3, 0, tzinfo=UTC)
 HOLD = 60.0
@@ -109,3 +113,24 @@ def test_the_curve_has_a_row_a_look_and_a_column_a_condition() -> None:
     curve = certified(BAD, MISSING, OK).curve
     assert curve["errors"].tolist() == ["CRITICAL", "UNKNOWN", "OK"]
     assert curve["health"].tolist() == ["OK", "OK", "OK"]
+
+
+@pytest.mark.parametrize("held", ["0s", "1s", "3s"])
+def test_no_single_look_proves_anything(held: str) -> None:
+    target = Target.model_validate(
+        {
+            "environment_name": "site",
+            "service_name": "backend",
+            "environment": {
+                "title": "Site",
+                "systems": {},
+                "timing": {"scrape_interval": "1s"},
+                "services": {"backend": {"title": "B", "labels": {}}},
+            },
+        }
+    )
+    window = Window.open(opened_at=BEGAN, scrape_interval="1s")
+    scene = Scene("A", target, window, Sources(target, Tape()))
+    with pytest.raises(ParameterError, match=r"no time to prove anything in .hold it for 4 s or more"):
+        recovery.Wait.of(scene, held)
+    assert recovery.Wait.of(scene, "4s").hold_seconds == 4.0

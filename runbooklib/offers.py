@@ -1,0 +1,55 @@
+"""What the run in a bundle proposed and can be approved, if the evidence is to be believed."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runbooklib import evidence, manifest, runbooks
+from runbooklib.errors import ActionError, InputError
+from runbooklib.plans import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A plan, as it was proposed, and the cause that it is for with its rank."""
+
+    plan: Plan
+    title: str
+    cause: str
+    rank: str
+
+
+def read(bundle: Path) -> list[Offer]:
+    """What can be approved, strongest cause first.
+
+    Raises InputError for what is no run's evidence, and ActionError for a replay's, for evidence that was
+    changed, and where the runbook is another one by now.
+    """
+    if not (bundle / manifest.FILE).is_file():
+        raise InputError(f"{bundle} is no evidence of a run", remedy="name a bundle under evidence/")
+    if wrong := manifest.verify_bundle(bundle):
+        raise ActionError(f"this evidence was changed: {wrong[0]}", remedy="run the runbook again")
+    about = json.loads((bundle / manifest.FILE).read_bytes())
+    verdict = evidence.verdict_in(bundle)
+    if about.get("kind") == "replay":
+        raise ActionError("a replay never acts", remedy="run the runbook now, and approve what it proposes")
+    if about.get("kind") not in ("run", "seal") or verdict is None:
+        raise InputError(f"{bundle} is no evidence of a run", remedy="name one that `runbook run` wrote")
+    runbook = runbooks.find(str(verdict["alert"]))
+    # A notebook that a person ran cell by cell is their own: what they add to it changes no plan.
+    is_runs = about["kind"] == "run"
+    if is_runs and about.get("runbook_sha256") != manifest.sha256(runbook.notebook):
+        raise ActionError(
+            f"the runbook {runbook.notebook.name} was changed since this run", remedy="run it again"
+        )
+    return [_offer(told) for told in verdict.get("actions", [])]
+
+
+def _offer(told: Any) -> Offer:
+    """A proposal as it stands in the evidence, which a cell may have written. Raises ActionError."""
+    try:
+        plan = Plan.from_dict(told["plan"])
+        return Offer(plan, str(told["title"]), str(told["cause"]), str(told["rank"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ActionError(f"what this run proposed cannot be read: {error}", remedy="run it again") from None
