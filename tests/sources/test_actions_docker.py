@@ -15,6 +15,7 @@ import pytest
 from runbooklib import actionledger, manifest
 from runbooklib.actionledger import Deed
 from runbooklib.errors import ActionError
+from runbooklib.extension import runs
 from runbooklib.gate import Approval
 from runbooklib.plans import Plan
 from tests.notebooks.running import ROOT
@@ -58,6 +59,12 @@ def test_a_restart_is_captured_performed_once_and_written_down(
     lines, _ = actionledger.read(site.folder)
     assert [line["kind"] for line in lines] == ["intent", "outcome"]
     assert "began" in (site.folder / deed.evidence / "notebook.ipynb").read_text()
+    [shown], unread = runs.recent(site.folder, 5)
+    assert (shown.status, shown.headline, unread) == (
+        "ACTION",
+        f"restart_container on {container}, approved by Ada",
+        [],
+    )
     assert manifest.verify_folder(site.folder) == []
 
 
