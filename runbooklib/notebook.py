@@ -7,10 +7,21 @@ one that is open; before there is one, it says so when it is asked something.
 from typing import TYPE_CHECKING, Any
 
 from runbooklib.actions.containers import raise_memory_limit, read_log, restart_container
-from runbooklib.actions.database import terminate_idle_transactions
-from runbooklib.actions.dependencies import look_at_dependency, use_backup_provider, use_fallback_mode
+from runbooklib.actions.database import (
+    cancel_query,
+    end_session,
+    fit_pool_size,
+    terminate_idle_transactions,
+)
+from runbooklib.actions.dependencies import (
+    break_circuit,
+    look_at_dependency,
+    set_timeout,
+    use_backup_provider,
+    use_fallback_mode,
+)
 from runbooklib.actions.deploys import revert_commit, roll_back
-from runbooklib.actions.monitoring import look_at_targets
+from runbooklib.actions.monitoring import look_at_targets, silence_alert
 from runbooklib.actions.sandbox import list_sandboxes
 from runbooklib.checks.ai import (
     ai_error_rate,
@@ -140,7 +151,9 @@ __all__ = [
     "alert_expression",
     "alert_rule",
     "alive_though_unscraped",
+    "break_circuit",
     "busy_endpoints",
+    "cancel_query",
     "component_health",
     "component_status",
     "connection_usage",
@@ -160,12 +173,14 @@ __all__ = [
     "descriptor_limit",
     "descriptor_usage",
     "descriptors_besides_requests",
+    "end_session",
     "error_rate",
     "errors_since_deployment",
     "failing_endpoints",
     "failing_instances",
     "failing_languages",
     "firing_alert",
+    "fit_pool_size",
     "full_scans",
     "gauge_ever_set",
     "health_page",
@@ -208,6 +223,8 @@ __all__ = [
     "sandboxes_in_use",
     "scraped",
     "service_reachable",
+    "set_timeout",
+    "silence_alert",
     "slow_endpoints",
     "slow_languages",
     "slow_operations",

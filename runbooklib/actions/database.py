@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from runbooklib.actions import _backends
-from runbooklib.errors import ActionError, ParameterError, SourceError
+from runbooklib.errors import ActionError, NoDataError, ParameterError, SourceError
 from runbooklib.plans import Proposal
 from runbooklib.remedy import Act, Seen, actions_of, may_write, remedy
 from runbooklib.scene import Scene
 from runbooklib.window import moment_of, seconds_of
 
 _IDLE = "a.state like 'idle in transaction%%'"
-_SHOWN_PIDS = 8
+_SHOWN_PIDS, _SHOWN_APPLICATIONS = 8, 4
 
 
 def _database(scene: Scene) -> str:
@@ -138,4 +138,26 @@ def cancel_query(scene: Scene, *, pid: int, backend_start: str = "") -> Proposal
         effect="The statement ends with an error; its session and its other work go on.",
         loses="The result of that statement.",
         undo="None: the client may ask again.",
+    )
+
+
+def fit_pool_size(scene: Scene) -> Proposal:
+    """Fit the service's connection pool to what the database has; a text, with today's numbers."""
+    told = scene.sources.postgres.connections()
+    if told.refused or told.max_connections is None:
+        raise NoDataError(
+            f"the database lets nobody in to count ({told.refused})",
+            system="postgres",
+            remedy="end some first",
+        )
+    role = told.fullest.partition('"')[2].rstrip('"')
+    used, room = told.role_limits.get(role, (told.used or 0, told.max_connections - (told.reserved or 0)))
+    by = told.frame.groupby("application_name")["count"].sum().sort_values(ascending=False)
+    most = ", ".join(f"{name or 'unnamed'} {count}" for name, count in by.head(_SHOWN_APPLICATIONS).items())
+    return Proposal(
+        title="Soon: a pool that the database can serve",
+        command=f"# workers x (pool_size + max_overflow) of all clients <= {room}",
+        effect=f"{used} of {room} connections of {told.fullest} are taken now: {most}. A pool that is too "
+        "small lets requests wait; one that is too large lets them fail, and everybody else's with them.",
+        undo="The former numbers.",
     )

@@ -12,8 +12,10 @@ import pytest
 
 from runbooklib import manifest, present
 from runbooklib.actions import _backends
+from runbooklib.actions.database import fit_pool_size
 from runbooklib.errors import ActionError
 from tests.sources.acting import Acting
+from tests.sources.asking import Asking
 from tests.sources.postgresql import PASSWORD, Server, connections, own_server
 
 OPERATOR = "operator-pass-55d1"
@@ -208,3 +210,11 @@ def test_a_wrong_password_of_the_operator_is_told_and_not_shown(
         assert "wrong-operator-password" not in str(caught.value)
         assert is_alive(one)
     assert site.outcomes == ["failed"]
+
+
+def test_a_pool_is_fitted_to_what_the_fullest_limit_leaves(busy: Server) -> None:
+    with connections(busy, 6):
+        asking = Asking({"postgres": {"dsn": busy.dsn()}}, postgres=busy.source)
+        proposal = fit_pool_size(asking.incident.scene)
+    assert proposal.command == "# workers x (pool_size + max_overflow) of all clients <= 8"
+    assert '6 of 8 connections of role "app" are taken now: app-app 6' in proposal.effect

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from runbooklib.actions.dependencies import break_circuit, set_timeout
 from runbooklib.checks.ai import ai_response_time, ai_tokens
 from runbooklib.checks.components import component_status, gauge_ever_set
 from runbooklib.checks.resources import (
@@ -120,6 +121,10 @@ SERIES: dict[tuple[str, str], list[tuple[str, str, Value]]] = {
     ("ai_chat_tokens", "counter"): [
         ("sound", ',model="m"', counter(100)),
         ("dear", ',model="m"', counter(20000)),
+    ],
+    ("ai_chat_requests", "counter"): [
+        ("quick", ',status="success"', counter(0.6)),
+        ("quick", ',status="error"', counter(0.4)),
     ],
     ("app_health_status", "gauge"): [
         ("sound", ',component="database"', constant(1)),
@@ -421,3 +426,15 @@ def test_no_check_calls_a_service_without_a_single_series_sound(
     except SourceError:
         finding = unknown(Reason.NO_DATA, "")
     survey.never_ok([finding.status])
+
+
+def test_a_timeout_and_a_circuit_breaker_are_proposed_with_what_was_measured(prometheus: str) -> None:
+    quick = scene(prometheus, "quick")
+    assert set_timeout(quick).command == "# timeout of a request to the AI provider: 15 s"
+    assert set_timeout(quick).effect.startswith("P50 is 5 s in the last 5m;")
+    assert break_circuit(quick).effect.startswith("40.0% of 1 requests a second fail now: open,")
+    with pytest.raises(NoDataError, match="longer than the histogram can tell"):
+        set_timeout(scene(prometheus, "off"))
+    for text in (set_timeout, break_circuit):
+        with pytest.raises(NoDataError, match="no AI request was measured"):
+            text(scene(prometheus, "sound"))
