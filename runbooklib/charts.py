@@ -105,7 +105,7 @@ def _mark(figure: "Figure", axes: "Axes", renderer: "RendererAgg", marks: Sequen
     if not marks:
         return
     for moment, _ in marks:
-        axes.axvline(moment, color=_FAINT, linestyle=(0, (1, 2)), linewidth=1.1)  # type: ignore[arg-type]
+        axes.axvline(moment, color=_FAINT, linestyle=(0, (1, 2)), linewidth=1.1)  # type: ignore[arg-type] # dates are fine
     figure.draw_without_rendering()
     placed = _placed(axes, renderer, marks)
     rows = 1 + max((one.row for one in placed), default=-1)

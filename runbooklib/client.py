@@ -43,7 +43,7 @@ class Witness(Protocol):
         """The step still runs, for so long."""
 
 
-class Client(PapermillNotebookClient):  # type: ignore[misc]
+class Client(PapermillNotebookClient):  # type: ignore[misc] # papermill is untyped
     """Runs the steps. `nb_man` is told of their beginnings and ends, `witness` of what they show."""
 
     witness = AnyTrait()

@@ -31,7 +31,7 @@ _NEVER_SECONDS = 10**6
 OnFinding = Callable[[dict[str, Any], float], None]
 
 
-class Manager(NotebookExecutionManager):  # type: ignore[misc]
+class Manager(NotebookExecutionManager):  # type: ignore[misc] # papermill is untyped
     """Marks every step with what became of it, and tells the witness."""
 
     def __init__(self, *args: Any, witness: Any = None, **kwargs: Any) -> None:
@@ -94,7 +94,7 @@ class _Nobody:
         return lambda *_, **__: None
 
 
-class RunbookEngine(NBClientEngine):  # type: ignore[misc]
+class RunbookEngine(NBClientEngine):  # type: ignore[misc] # papermill is untyped
     """`papermill --engine runbook`."""
 
     @classmethod

@@ -141,7 +141,7 @@ class _Adapter(HTTPAdapter):
             # This machine's own certificate authorities too, and not only those that requests brings along.
             pool.conn_kw["ssl_context"] = ssl.create_default_context()
 
-        class Told(plain):  # type: ignore[misc, valid-type]
+        class Told(plain):  # type: ignore[misc, valid-type] # whichever class the pool has
             def connect(self) -> None:
                 super().connect()
                 sockets.append(self.sock)

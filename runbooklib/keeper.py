@@ -65,7 +65,7 @@ def _descendants() -> list[int]:
     parents: dict[int, int] = {}
     for name in os.listdir("/proc"):  # noqa: PTH208 - the keeper starts in milliseconds: no pathlib
         if name.isdigit():
-            with suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123
+            with suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123 - pathlib costs start-up
                 parents[int(name)] = int(file.read().rpartition(b")")[2].split()[1])
     found: list[int] = []
     above = {os.getpid()}
@@ -96,7 +96,7 @@ def main(argv: list[str]) -> None:
     kernel, status = _start(argv), None
     while status is None and not _is_hung_up(_LOOK_SECONDS):
         status = _reap(kernel, status)
-    status = _clear(kernel, status) if os.path.isdir("/proc/self") else status  # noqa: PTH112
+    status = _clear(kernel, status) if os.path.isdir("/proc/self") else status  # noqa: PTH112 - the same
     if status is not None and os.WIFSIGNALED(status):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the core would be the keeper's
         fatal = os.WTERMSIG(status)

@@ -28,5 +28,5 @@ def _load_jupyter_server_extension(app: "ServerApp") -> None:
         app.log.warning("runbooklib: %s", error)  # each page says so too
     threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="runbooks")
     routes = handlers.routes(app.base_url, root, threads)
-    app.web_app.add_handlers(".*$", routes)  # type: ignore[no-untyped-call]
+    app.web_app.add_handlers(".*$", routes)  # type: ignore[no-untyped-call] # tornado's
     app.log.info("runbooklib: the start page is %s%s", app.base_url, link.PAGE)

@@ -97,7 +97,7 @@ class Start(Page):
     """`GET runbooks`: what fires, all runbooks, recent evidence."""
 
     @web.authenticated
-    @authorized("read")  # type: ignore[untyped-decorator]
+    @authorized("read")  # type: ignore[untyped-decorator] # jupyter_server's
     async def get(self) -> None:
         """The page."""
         try:
@@ -113,7 +113,7 @@ class Open(Page):
     """`GET runbooks/open?alertname=…`: prepare the incident's notebook, and go there."""
 
     @web.authenticated
-    @authorized("write")  # type: ignore[untyped-decorator]
+    @authorized("write")  # type: ignore[untyped-decorator] # jupyter_server's
     async def get(self) -> None:
         """The way to the notebook, or why there is none."""
         # A picture or a frame of another site's page is no click of anybody.
@@ -135,7 +135,7 @@ class Evidence(Page):
     policy = _EVIDENCE_POLICY
 
     @web.authenticated
-    @authorized("read")  # type: ignore[untyped-decorator]
+    @authorized("read")  # type: ignore[untyped-decorator] # jupyter_server's
     async def get(self, bundle: str) -> None:
         """The page; 404 for what the ledger does not know."""
         try:

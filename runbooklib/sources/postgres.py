@@ -187,7 +187,7 @@ class Postgres:
         literals).
 
         `attrs["is_partial"]`: this role may not see all of them (grant it pg_monitor).
-        """  # noqa: D205
+        """  # noqa: D205 - the columns do not fit into a line
 
         def call() -> dict[str, Any]:
             with self._transaction() as ask:
@@ -206,7 +206,7 @@ class Postgres:
 
         The root waits for nobody; it is usually idle in transaction. 0 is a prepared transaction.
         `attrs["is_partial"]` as for `sessions`.
-        """  # noqa: D205
+        """  # noqa: D205 - the columns do not fit into a line
 
         def call() -> dict[str, Any]:
             with self._transaction() as ask:
