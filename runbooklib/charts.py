@@ -34,6 +34,7 @@ _LINES = (
 _LIMIT = "#D55E00"
 _GROUND, _INK, _FAINT = "#FFFFFF", "#30343B", "#5B6068"
 _WIDTH_INCHES, _HEIGHT_INCHES, _DPI = 8.6, 2.7, 110
+_COLOURS = 96
 _ROW_PIXELS, _MOST_ROWS, _AT_ONCE_PIXELS = 14, 5, 6
 
 
@@ -69,9 +70,18 @@ def _drawn(finding: Finding, frame: pd.DataFrame, marks: Sequence[Mark]) -> byte
         loc="outside lower left", ncols=2, frameon=False, fontsize=8, labelcolor=_INK, handlelength=3.5
     )
     _mark(figure, axes, FigureCanvasAgg(figure).get_renderer(), within(frame, marks))
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", metadata={"Software": None})
-    return picture.getvalue()
+    return _with_few_colours(figure)
+
+
+def _with_few_colours(figure: "Figure") -> bytes:
+    """The figure as PNG with a palette: evidence holds each chart twice, and a chart has few colours."""
+    from PIL import Image
+
+    plain = io.BytesIO()
+    figure.savefig(plain, format="png", metadata={"Software": None})
+    picture, small = Image.open(plain).convert("RGB"), io.BytesIO()
+    picture.quantize(_COLOURS, dither=Image.Dither.NONE).save(small, format="PNG", optimize=True)
+    return small.getvalue()
 
 
 def _line(axes: "Axes", column: "pd.Series[float]", colour: str, style: Any) -> None:

@@ -255,7 +255,7 @@ def _copied(incident: Incident, root: Path, folder: str, name: str) -> str | Non
 def _copy(bundle: Path, name: str) -> Mapping[str, Any]:
     """The executed notebook, with a cell on top that says what it is and leads to the one to run."""
     notebook = read_notebook(bundle)
-    cell = {"cell_type": "markdown", "metadata": {}, "source": _ABOUT.format(bundle.name, quote(name))}
+    cell = {"cell_type": "markdown", "metadata": {}, "source": _about(bundle.name, name)}
     if notebook.get("nbformat_minor", 0) >= 5:
         cell["id"] = "copy-of-evidence"
     notebook["cells"].insert(0, cell)
@@ -263,9 +263,9 @@ def _copy(bundle: Path, name: str) -> Mapping[str, Any]:
     return notebook
 
 
-# A bundle's name is letters, digits and `_.-`; nothing that a system said stands here.
-_ABOUT = """\
-**This ran before you came.** It is a copy of the evidence `{}`, which stays as it is: here
-you may dig on.
-
-**[Run again, as it is now]({})**: the same runbook, not run yet."""
+def _about(bundle: str, notebook: str) -> str:
+    """What the copy is. A bundle's name is letters, digits and `_.-`: nothing that a system said."""
+    return (
+        f"**This ran before you came.** It is a copy of the evidence `{bundle}`, which stays as it is: here\n"
+        f"you may dig on.\n\n**[Run again, as it is now]({quote(notebook)})**: the same runbook, not run yet."
+    )

@@ -79,8 +79,10 @@ class Opened:
         self.page.on("request", self._request)
         self.page.goto(file.as_uri())
         self.page.wait_for_timeout(300)
-        for details in self.page.locator("details:not([open]) > summary").all()[:10]:
-            details.click()
+        closed = self.page.locator("details:not([open]) > summary")
+        for _ in range(10):
+            if closed.count():
+                closed.first.click()  # which is then no longer among them
         self.page.mouse.move(100, 100)
         self.page.keyboard.press("Tab")
         self.page.wait_for_timeout(200)
