@@ -11,6 +11,7 @@ import pytest
 from lab import Lab, LabError, engine, postgres, processes
 
 REST_SECONDS = 20.0
+RUNNING = pytest.StashKey[Lab]()
 PROGRAMS = {
     "prometheus": "prometheus",
     "promtool": "prometheus",
@@ -35,7 +36,7 @@ def missing() -> str | None:
 
 
 @pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     reason = missing()
     if reason and os.environ.get("CI") == "true":
         pytest.fail(reason)
@@ -44,6 +45,7 @@ def lab() -> Iterator[Lab]:
     lab = Lab(Path(tempfile.mkdtemp(dir="/tmp", prefix="rl-")), 31000)
     try:
         lab.up()
+        request.session.stash[RUNNING] = lab
         yield lab
     finally:
         lab.down(wipe=True)
@@ -55,3 +57,12 @@ def healed(lab: Lab) -> Lab:
     # A fault that begins within a rate window of the last one's end is, rightly, the same incident.
     time.sleep(REST_SECONDS)
     return lab
+
+
+@pytest.fixture(scope="module", autouse=True)
+def healed_for_the_next(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a module's last test broke is no other module's trouble."""
+    yield
+    found = request.session.stash.get(RUNNING, None)
+    if found is not None and found.status().faults:
+        found.heal()

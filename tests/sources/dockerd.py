@@ -66,8 +66,9 @@ def own_engine() -> Iterator[str]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
-def url() -> Iterator[str]:
+@contextlib.contextmanager
+def some_engine() -> Iterator[str]:
+    """The URL of an engine: one of our own where we may start it."""
     with contextlib.ExitStack() as stack:
         if os.geteuid() == 0 and shutil.which("dockerd"):
             where = stack.enter_context(own_engine())
@@ -75,6 +76,12 @@ def url() -> Iterator[str]:
             where = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
             if not Path(where.removeprefix("unix://")).exists():
                 missing("no Docker engine answers, and we may not start one")
+        yield where
+
+
+@pytest.fixture(scope="session")
+def url() -> Iterator[str]:
+    with some_engine() as where:
         yield where
 
 
@@ -106,13 +113,32 @@ class Engine:
         self.client.close()
 
 
-@pytest.fixture(scope="session")
-def engine(url: str) -> Iterator[Engine]:
+@contextlib.contextmanager
+def writing(url: str) -> Iterator[Engine]:
     engine = Engine(url)
     try:
         yield engine
     finally:
         engine.close()
+
+
+@pytest.fixture(scope="session")
+def engine(url: str) -> Iterator[Engine]:
+    with writing(url) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def busy_url() -> Iterator[str]:
+    """An engine for tests that make many events: it keeps only the last 256 of them."""
+    with some_engine() as where:
+        yield where
+
+
+@pytest.fixture(scope="module")
+def host(busy_url: str) -> Iterator[Engine]:
+    with writing(busy_url) as engine:
+        yield engine
 
 
 def span() -> tuple[datetime, datetime]:

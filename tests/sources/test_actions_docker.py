@@ -1,4 +1,4 @@
-"""Actions on a real Docker engine, through the gate."""
+"""Actions on a real Docker host, through the gate."""
 
 import json
 import os
@@ -20,38 +20,39 @@ from runbooklib.gate import Approval
 from runbooklib.plans import Plan
 from tests.notebooks.running import ROOT
 from tests.sources.acting import Acting
-from tests.sources.dockerd import Engine, until_true
+from tests.sources.dockerd import Engine, busy_url, host, until_true
 
+__all__ = ["busy_url", "host"]
 MEBIBYTE = 1024 * 1024
 QUICK = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
 
 
 @pytest.fixture
-def container(engine: Engine) -> str:
-    name = engine.run(f"echo began; {QUICK}", mem_limit="64m", memswap_limit="64m")
-    until_true(lambda: b"began" in engine.client.containers.get(name).logs())
+def container(host: Engine) -> str:
+    name = host.run(f"echo began; {QUICK}", mem_limit="64m", memswap_limit="64m")
+    until_true(lambda: b"began" in host.client.containers.get(name).logs())
     return name
 
 
 @pytest.fixture
-def site(url: str, container: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Acting:
-    docker = {"docker": {"url": url}}
+def site(busy_url: str, container: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Acting:
+    docker = {"docker": {"url": busy_url}}
     return Acting(
         tmp_path, monkeypatch, systems=docker, actions={**docker, "cooldown": "1s"}, containers=(container,)
     )
 
 
-def state(engine: Engine, name: str) -> tuple[str, str]:
-    told = engine.client.api.inspect_container(name)
+def state(host: Engine, name: str) -> tuple[str, str]:
+    told = host.client.api.inspect_container(name)
     return told["Id"], told["State"]["StartedAt"]
 
 
 def test_a_restart_is_captured_performed_once_and_written_down(
-    engine: Engine, container: str, site: Acting
+    host: Engine, container: str, site: Acting
 ) -> None:
-    before = state(engine, container)
+    before = state(host, container)
     deed = site.perform(site.plan("restart_container"))
-    now = state(engine, container)
+    now = state(host, container)
     assert now[0] == before[0]
     assert now[1] > before[1]
     assert (deed.outcome, deed.by, deed.why) == ("done", "Ada", "The process hangs")
@@ -69,62 +70,63 @@ def test_a_restart_is_captured_performed_once_and_written_down(
 
 
 def test_a_memory_limit_is_raised_and_the_lasting_change_is_told(
-    engine: Engine, container: str, site: Acting
+    host: Engine, container: str, site: Acting
 ) -> None:
     deed = site.perform(site.plan("raise_memory_limit", factor=2.0))
-    assert engine.client.api.inspect_container(container)["HostConfig"]["Memory"] == 128 * MEBIBYTE
+    assert host.client.api.inspect_container(container)["HostConfig"]["Memory"] == 128 * MEBIBYTE
     assert "deploy.resources.limits.memory: 128M" in deed.told
 
 
 @pytest.mark.row("F78")
-def test_a_container_that_was_made_anew_is_not_restarted(
-    engine: Engine, container: str, site: Acting
-) -> None:
+def test_a_container_that_was_made_anew_is_not_restarted(host: Engine, container: str, site: Acting) -> None:
     plan = site.plan("restart_container")
     gate = site.gate()
     approval = gate.approve(gate.look(plan), container)
-    engine.remove(container)
-    engine.run(QUICK, container)
-    before = state(engine, container)
+    host.remove(container)
+    host.run(QUICK, container)
+    before = state(host, container)
     with pytest.raises(ActionError, match="is not what it was when this was proposed: id was"):
         gate.perform(plan, approval)
-    assert state(engine, container) == before
+    assert state(host, container) == before
     assert site.outcomes == ["refused"]
 
 
 @pytest.mark.row("F78")
 def test_a_container_that_was_started_anew_meanwhile_is_not_restarted_again(
-    engine: Engine, container: str, site: Acting
+    host: Engine, container: str, site: Acting
 ) -> None:
     plan = site.plan("restart_container")
     gate = site.gate()
     approval = gate.approve(gate.look(plan), container)
-    engine.client.containers.get(container).restart(timeout=2)
-    before = state(engine, container)
+    host.client.containers.get(container).restart(timeout=2)
+    before = state(host, container)
     with pytest.raises(ActionError, match="started_at was"):
         gate.perform(plan, approval)
-    assert state(engine, container) == before
+    assert state(host, container) == before
 
 
 def test_a_container_that_crashes_again_and_again_is_the_same_one_between_two_crashes(
-    engine: Engine, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    host: Engine, busy_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = engine.run("sleep 0.3; exit 1", restart_policy={"Name": "always"})
-    until_true(lambda: engine.client.api.inspect_container(name)["RestartCount"] >= 2)
-    docker = {"docker": {"url": url}}
+    name = host.run("sleep 0.3; exit 1", restart_policy={"Name": "always"})
+    until_true(lambda: host.client.api.inspect_container(name)["RestartCount"] >= 2)
+    docker = {"docker": {"url": busy_url}}
     actions = {**docker, "cooldown": "1s"}
     site = Acting(tmp_path, monkeypatch, systems=docker, actions=actions, containers=(name,))
-    plan, crashes = site.plan("restart_container"), engine.client.api.inspect_container(name)["RestartCount"]
-    until_true(lambda: engine.client.api.inspect_container(name)["RestartCount"] > crashes)
+    plan, crashes = (
+        site.plan("restart_container"),
+        host.client.api.inspect_container(name)["RestartCount"],
+    )
+    until_true(lambda: host.client.api.inspect_container(name)["RestartCount"] > crashes)
     assert site.perform(plan).outcome == "done"
 
 
 @pytest.mark.row("H35")
 def test_a_container_that_the_service_does_not_name_is_refused_and_that_is_recorded(
-    engine: Engine, site: Acting
+    host: Engine, site: Acting
 ) -> None:
-    victim = engine.run(QUICK)
-    before = state(engine, victim)
+    victim = host.run(QUICK)
+    before = state(host, victim)
     forged = Plan(
         "restart_container",
         {"container": victim},
@@ -136,7 +138,7 @@ def test_a_container_that_the_service_does_not_name_is_refused_and_that_is_recor
     )
     with pytest.raises(ActionError, match="is no container of backend"):
         site.perform(forged)
-    assert state(engine, victim) == before
+    assert state(host, victim) == before
     assert [(deed.outcome, deed.target) for deed in site.deeds] == [("refused", victim)]
 
 
@@ -145,7 +147,7 @@ def test_a_container_that_the_service_does_not_name_is_refused_and_that_is_recor
     "case", ["expired", "used twice", "for another plan", "given elsewhere", "stretched"]
 )
 def test_an_approval_serves_once_in_time_for_one_plan_at_one_gate(
-    engine: Engine, container: str, site: Acting, case: str
+    host: Engine, container: str, site: Acting, case: str
 ) -> None:
     site.write(cooldown="1s", approval="1s" if case in ("expired", "stretched") else "10m")
     plan, gate = site.plan("restart_container"), site.gate()
@@ -166,15 +168,15 @@ def test_an_approval_serves_once_in_time_for_one_plan_at_one_gate(
         approval = replace(approval, ends_at=approval.ends_at + 600)
     if case in ("expired", "stretched"):
         time.sleep(1.1)
-    before = state(engine, container)
+    before = state(host, container)
     with pytest.raises(ActionError, match=wanted):
         gate.perform(plan_now, approval)
-    assert state(engine, container) == before
+    assert state(host, container) == before
     assert site.outcomes[-1] == "refused"
 
 
 @pytest.mark.row("F30")
-def test_two_approvers_at_once_do_it_once(engine: Engine, container: str, site: Acting) -> None:
+def test_two_approvers_at_once_do_it_once(host: Engine, container: str, site: Acting) -> None:
     site.write(cooldown="15m")
     plan = site.plan("restart_container")
 
@@ -191,12 +193,12 @@ def test_two_approvers_at_once_do_it_once(engine: Engine, container: str, site: 
         told = list(pool.map(approve, ("Ada", "Bob")))
     assert told.count("done") == 1, told
     assert sorted(site.outcomes) == ["done", "refused"]
-    until_true(lambda: restarts(engine, container, since) == 1)
+    until_true(lambda: restarts(host, container, since) == 1)
 
 
-def restarts(engine: Engine, container: str, since: int) -> int:
+def restarts(host: Engine, container: str, since: int) -> int:
     filters = {"container": container, "event": "restart"}
-    events = engine.client.events(since=since, until=int(time.time()) + 1, decode=True, filters=filters)
+    events = host.client.events(since=since, until=int(time.time()) + 1, decode=True, filters=filters)
     return len(list(events))
 
 
@@ -213,39 +215,39 @@ def test_a_target_rests_after_an_action_and_an_hour_has_only_so_many(site: Actin
     assert manifest.verify_folder(site.folder) == []
 
 
-def test_a_stop_file_stops_everything(engine: Engine, container: str, site: Acting) -> None:
+def test_a_stop_file_stops_everything(host: Engine, container: str, site: Acting) -> None:
     (site.folder / actionledger.STOP_FILE).write_text("the release freeze\n")
-    before = state(engine, container)
+    before = state(host, container)
     with pytest.raises(ActionError, match="all actions are stopped: the release freeze"):
         site.perform(site.plan("restart_container"))
-    assert state(engine, container) == before
+    assert state(host, container) == before
 
 
 def test_what_cannot_be_saved_first_is_not_destroyed_unless_somebody_takes_it_upon_themselves(
-    engine: Engine, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    host: Engine, busy_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = engine.run(QUICK, log_config={"Type": "none"})
-    docker = {"docker": {"url": url}}
+    name = host.run(QUICK, log_config={"Type": "none"})
+    docker = {"docker": {"url": busy_url}}
     actions = {**docker, "cooldown": "1s"}
     site = Acting(tmp_path, monkeypatch, systems=docker, actions=actions, containers=(name,))
-    before = state(engine, name)
+    before = state(host, name)
     with pytest.raises(ActionError, match="cannot be saved first"):
         site.perform(site.plan("restart_container"))
-    assert state(engine, name) == before
+    assert state(host, name) == before
     deed = site.perform(site.plan("restart_container"), without_capture="it has no log")
-    assert state(engine, name) != before
+    assert state(host, name) != before
     assert "Ada: it has no log" in (site.folder / deed.evidence / "notebook.html").read_text()
 
 
-def test_a_ledger_that_was_changed_lets_nothing_be_done(engine: Engine, container: str, site: Acting) -> None:
+def test_a_ledger_that_was_changed_lets_nothing_be_done(host: Engine, container: str, site: Acting) -> None:
     site.perform(site.plan("restart_container"))
     book = site.folder / actionledger.FILE
     book.write_text(book.read_text().replace('"by":"Ada"', '"by":"Eve"', 1))
     assert any(actionledger.FILE in line for line in manifest.verify_folder(site.folder))
-    before = state(engine, container)
+    before = state(host, container)
     with pytest.raises(ActionError, match="was changed, or a line before it is missing"):
         site.perform(site.plan("raise_memory_limit"))
-    assert state(engine, container) == before
+    assert state(host, container) == before
 
 
 _PERFORM = """
@@ -267,10 +269,10 @@ def in_a_process(site: Acting, plan: Plan, *before: str) -> "subprocess.Popen[by
 
 @pytest.mark.row("F76")
 def test_of_an_action_whose_gate_was_killed_nobody_knows_the_outcome_and_it_is_not_repeated(
-    engine: Engine, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    host: Engine, busy_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = engine.run("trap '' TERM; while :; do sleep 0.1; done")  # Docker waits ten seconds for it
-    docker = {"docker": {"url": url}}
+    name = host.run("trap '' TERM; while :; do sleep 0.1; done")  # Docker waits ten seconds for it
+    docker = {"docker": {"url": busy_url}}
     site = Acting(
         tmp_path, monkeypatch, systems=docker, actions={**docker, "cooldown": "1s"}, containers=(name,)
     )
@@ -280,13 +282,13 @@ def test_of_an_action_whose_gate_was_killed_nobody_knows_the_outcome_and_it_is_n
         time.sleep(0.5)  # it has been asked for by now
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=10)
-    until_true(lambda: restarts(engine, name, since) == 1, 30)
+    until_true(lambda: restarts(host, name, since) == 1, 30)
     assert site.outcomes == ["unknown"]
     with pytest.raises(ActionError, match="is not what it was"):
         site.perform(plan)
     assert manifest.verify_folder(site.folder) == []
     time.sleep(1)
-    assert restarts(engine, name, since) == 1
+    assert restarts(host, name, since) == 1
 
 
 def _deeds(site: Acting) -> list[Deed]:
@@ -296,18 +298,18 @@ def _deeds(site: Acting) -> list[Deed]:
 @pytest.mark.row("F76")
 @pytest.mark.slow
 def test_wherever_its_gate_is_killed_nothing_is_done_without_an_intent_and_nothing_twice(
-    engine: Engine, container: str, site: Acting
+    host: Engine, container: str, site: Acting
 ) -> None:
     site.write(cooldown="1s", most_per_hour=1000)
     for number in range(1, 60):
         plan, since = site.plan("restart_container"), int(time.time())
-        done = restarts(engine, container, since)
+        done = restarts(host, container, since)
         inject = ("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync")
         with in_a_process(site, plan, *inject, "-e", f"inject=fsync:signal=SIGKILL:when={number}") as process:
             process.communicate(timeout=60)
         begun = [deed for deed in _deeds(site) if deed.plan == plan.digest and deed.outcome != "refused"]
         time.sleep(1.1)
-        now = restarts(engine, container, since) - done
+        now = restarts(host, container, since) - done
         assert now <= len(begun) <= 1
         if begun and begun[0].outcome == "done":
             break

@@ -14,23 +14,23 @@ from runbooklib import actionledger, manifest
 from tests.notebooks import small
 from tests.notebooks.running import BIN, Ended, command
 from tests.sources.acting import Acting
-from tests.sources.dockerd import Engine, engine, until_true, url
+from tests.sources.dockerd import Engine, busy_url, host, until_true
 
-__all__ = ["engine", "url"]
+__all__ = ["busy_url", "host"]
 QUICK = "echo began; trap 'exit 0' TERM; while :; do sleep 0.1; done"
 PROPOSE = 'hang = incident.cause("hang", "The process hangs")\nhang.propose(restart_container)'
 
 
 @pytest.fixture
-def container(engine: Engine) -> str:
-    name = engine.run(QUICK)
-    until_true(lambda: b"began" in engine.client.containers.get(name).logs())
+def container(host: Engine) -> str:
+    name = host.run(QUICK)
+    until_true(lambda: b"began" in host.client.containers.get(name).logs())
     return name
 
 
 @pytest.fixture
-def site(url: str, container: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Acting:
-    docker = {"docker": {"url": url}}
+def site(busy_url: str, container: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Acting:
+    docker = {"docker": {"url": busy_url}}
     actions = {**docker, "cooldown": "1s"}
     site = Acting(tmp_path, monkeypatch, systems=docker, actions=actions, containers=(container,))
     small.write(site.home, "Small", PROPOSE)
@@ -57,20 +57,20 @@ def approve(site: Acting, bundle: Path, *more: str) -> Ended:
     return command(argv, site.environment)
 
 
-def started(engine: Engine, name: str) -> str:
-    return str(engine.client.api.inspect_container(name)["State"]["StartedAt"])
+def started(host: Engine, name: str) -> str:
+    return str(host.client.api.inspect_container(name)["State"]["StartedAt"])
 
 
-def test_with_the_plans_fingerprint_nobody_is_asked(engine: Engine, container: str, site: Acting) -> None:
-    bundle, before = run(site), started(engine, container)
+def test_with_the_plans_fingerprint_nobody_is_asked(host: Engine, container: str, site: Acting) -> None:
+    bundle, before = run(site), started(host, container)
     wrong = approve(site, bundle, "--yes", "0" * 12)
     assert (wrong.code, "is not this plan's fingerprint" in wrong.err) == (5, True)
     untold = approve(site, bundle)
     assert (untold.code, "an approval is typed in a terminal" in untold.err) == (3, True)
-    assert started(engine, container) == before
+    assert started(host, container) == before
     done = approve(site, bundle, "--yes", fingerprint(bundle))
     assert (done.code, f"Done: restarted {container}" in done.out) == (0, True), done.err
-    assert started(engine, container) != before
+    assert started(host, container) != before
     again = approve(site, bundle, "--yes", fingerprint(bundle))
     assert (again.code, "is not what it was when this was proposed" in again.err) == (5, True)
     assert manifest.verify_folder(site.folder) == []
@@ -81,17 +81,17 @@ def test_with_the_plans_fingerprint_nobody_is_asked(engine: Engine, container: s
 
 @pytest.mark.parametrize("typed", ["", "yes", "the name"])
 def test_in_a_terminal_the_targets_name_is_typed(
-    engine: Engine, container: str, site: Acting, typed: str
+    host: Engine, container: str, site: Acting, typed: str
 ) -> None:
-    bundle, before = run(site), started(engine, container)
+    bundle, before = run(site), started(host, container)
     code, told = in_a_terminal(site, bundle, container if typed == "the name" else typed)
     assert f"Type {container} to do it" in told
     for fact in ("docker restart", "Requests fail until it is up again", "The process hangs", "undo"):
         assert fact in told
     if typed == "the name":
-        assert (code, started(engine, container) != before) == (0, True), told
+        assert (code, started(host, container) != before) == (0, True), told
     else:
-        assert (code, started(engine, container)) == (5, before), told
+        assert (code, started(host, container)) == (5, before), told
         assert f"type {container} to approve" in told
 
 
@@ -120,23 +120,23 @@ def in_a_terminal(site: Acting, bundle: Path, typed: str) -> tuple[int, str]:
 
 @pytest.mark.row("H75")
 def test_what_a_runbook_proposed_that_was_changed_since_is_not_done(
-    engine: Engine, container: str, site: Acting
+    host: Engine, container: str, site: Acting
 ) -> None:
-    bundle, before = run(site), started(engine, container)
+    bundle, before = run(site), started(host, container)
     notebook = site.home / "notebooks" / "Small.ipynb"
     notebook.write_text(notebook.read_text().replace("The process hangs", "The process is fine"))
     ended = approve(site, bundle, "--yes", fingerprint(bundle))
     assert (ended.code, "Small.ipynb was changed since this run" in ended.err) == (5, True)
-    assert started(engine, container) == before
+    assert started(host, container) == before
 
 
-def test_evidence_that_was_changed_is_no_reason_to_act(engine: Engine, container: str, site: Acting) -> None:
-    bundle, before = run(site), started(engine, container)
+def test_evidence_that_was_changed_is_no_reason_to_act(host: Engine, container: str, site: Acting) -> None:
+    bundle, before = run(site), started(host, container)
     verdict = bundle / "verdict.json"
     verdict.write_text(verdict.read_text().replace("The process hangs", "All is lost"))
     ended = approve(site, bundle, "--yes", fingerprint(bundle))
     assert (ended.code, "this evidence was changed" in ended.err) == (5, True)
-    assert started(engine, container) == before
+    assert started(host, container) == before
 
 
 @pytest.mark.parametrize("told", ['[{"plan": 7}]', "[{}]", "[7]", '[{"plan": {"action": "x"}}]'])
@@ -155,14 +155,14 @@ def test_what_a_cell_forged_as_a_proposal_is_told_in_a_sentence(site: Acting, to
     assert "Traceback" not in ended.err
 
 
-def test_a_replay_never_acts(engine: Engine, container: str, site: Acting) -> None:
-    bundle, before = run(site), started(engine, container)
+def test_a_replay_never_acts(host: Engine, container: str, site: Acting) -> None:
+    bundle, before = run(site), started(host, container)
     output = ["--output", str(site.folder)]
     assert command(["runbook", "replay", str(bundle), *output], site.environment).code == 2
     (replayed,) = [one for one in manifest.bundles(site.folder) if "replay" in one.name]
     ended = approve(site, replayed, "--yes", fingerprint(bundle))
     assert (ended.code, "a replay never acts" in ended.err) == (5, True)
-    assert started(engine, container) == before
+    assert started(host, container) == before
 
 
 _APPROVES = """
@@ -189,9 +189,9 @@ print("secrets", names, "operator-canary" in open(f"/proc/{{os.getpid()}}/enviro
 
 @pytest.mark.row("H80")
 def test_a_cell_cannot_approve_what_its_runbook_proposes(
-    engine: Engine, container: str, site: Acting, tmp_path: Path
+    host: Engine, container: str, site: Acting, tmp_path: Path
 ) -> None:
-    bundle, before = run(site), started(engine, container)
+    bundle, before = run(site), started(host, container)
     argv = [str(BIN / "runbook"), "approve", str(bundle), "restart_container"]
     argv += ["--yes", fingerprint(bundle), "--no-wait"]
     cell = _APPROVES.format(
@@ -205,6 +205,6 @@ def test_a_cell_cannot_approve_what_its_runbook_proposes(
     assert "code 5" in printed
     assert "secrets [] False" in printed
     assert "operator-canary" not in printed
-    assert started(engine, container) == before
+    assert started(host, container) == before
     lines, _ = actionledger.read(site.folder)
     assert [line["kind"] for line in lines] == ["refused", "refused"]
