@@ -6,6 +6,8 @@
 
 python := .venv/bin/python
 stamp := .venv/.installed
+# The tests wait more than they compute: more workers than cores.
+WORKERS ?= 4
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,7 +46,7 @@ check: install ## format, lint and types, of the code and of the runbooks
 	.venv/bin/runbook lint --rules lab/rules.yml
 
 test: install servers check ## everything: check, then all tests on real servers
-	$(python) -m pytest
+	$(python) -m pytest -n $(WORKERS) --no-loadscope-reorder
 
 survive: install servers ## bring about every fault and hostile input, and print the table (SEED=n, WRITE=1: keep it)
 	$(python) -m tests.survival $(if $(SEED),--seed $(SEED)) $(if $(WRITE),--write)

@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from tests.survival.rows import ROWS
 from tests.survival.survey import Survey
@@ -104,6 +106,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     _choose_rows(config, items)
+    items.sort(key=_waiting)
     for name, version in config.stash[_found].items():
         if version:
             continue
@@ -111,6 +114,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if any(item.path.is_relative_to(place) for place in places):
                 item.add_marker(pytest.mark.skip(reason=f"there is no {name} here: make servers"))
+
+
+class Together(LoadFileScheduling):  # type: ignore[misc] # xdist is untyped
+    """Where tests run side by side (`-n`), a file's stay together, with the servers that they start.
+
+    Of the labs two run at once, and the rest of the tests beside them: more would slow each other.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return "tests/lab" if file.startswith("tests/lab/") and "test_runbooks" not in file else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Together:
+    return Together(config, log)
+
+
+def _waiting(item: pytest.Item) -> int:
+    """What waits most comes first, so that the rest of the work fills its waiting."""
+    order = ("lab", "survival", "notebooks", "browser", "extension", "sources", "lint")
+    folder = item.path.relative_to(_ROOT / "tests").parts[0]
+    return order.index(folder) if folder in order else len(order)
 
 
 def _choose_rows(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -42,7 +42,8 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
         pytest.fail(reason)
     if reason:
         pytest.skip(reason)
-    lab = Lab(Path(tempfile.mkdtemp(dir="/tmp", prefix="rl-")), 31000)
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    lab = Lab(Path(tempfile.mkdtemp(dir="/tmp", prefix="rl-")), 31000 + 100 * worker)
     try:
         lab.up()
         request.session.stash[RUNNING] = lab
