@@ -87,6 +87,9 @@ def is_digest(text: object) -> bool:
 
 
 def _plain(value: Any) -> Any:
+    """As JSON, with one spelling of a number: JupyterLab saves 2.0 as 2, and it is the same plan."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     if isinstance(value, Mapping):
         return {str(name): _plain(one) for name, one in value.items()}
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
