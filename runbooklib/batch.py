@@ -10,9 +10,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -109,7 +110,8 @@ def run_all(
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
-                running.append(_Running(waiting.pop(0), output, options))
+                with _undisturbed():
+                    running.append(_Running(waiting.pop(0), output, options))
                 on_change([one.planned for one in running], None)
             for one in [one for one in running if one.has_ended()]:
                 running.remove(one)
@@ -119,7 +121,25 @@ def run_all(
     finally:
         for one in running:
             one.stop()
+            one.forget()
     return [outcomes[id(one)] for one in planned]
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """What would end us waits until this is over: a run that began must be among those that are stopped."""
+    came: list[int] = []
+    former: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            former[number] = signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for one, handler in former.items():
+            signal.signal(one, handler)
+    for one in dict.fromkeys(came):
+        signal.raise_signal(one)
 
 
 class _Running:
@@ -163,6 +183,11 @@ class _Running:
                 os.killpg(self._process.pid, number)
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(STOP_SECONDS)
+
+    def forget(self) -> None:
+        """Nobody asks what it printed."""
+        self._out.close()
+        self._err.close()
 
     def outcome(self) -> Outcome:
         """What became of it, from what it printed."""

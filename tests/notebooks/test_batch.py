@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -222,3 +223,32 @@ def test_a_batch_that_is_ended_ends_its_runs(interrupted: tuple[int, list[int]])
     assert code == 128 + signal.SIGTERM
     assert runs
     assert [pid for pid in runs if not has_ended(pid)] == []
+
+
+def test_a_run_that_begins_as_the_batch_is_ended_ends_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[int] = []
+
+    class EndedMeanwhile(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **more: Any) -> None:
+            super().__init__(*args, **more)
+            begun.append(self.pid)
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(subprocess, "Popen", EndedMeanwhile)
+    former = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        with pytest.raises(SystemExit):
+            batch.run_all(
+                [Planned("Small", "x", "x", {})],
+                tmp_path,
+                jobs=1,
+                options=[],
+                on_change=lambda _, __: pytest.fail("it went on"),
+            )
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, former)
+    [pid] = begun
+    assert has_ended(pid)
