@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
@@ -32,6 +33,8 @@ NOW, AT, AROUND = "now", "at", "around the alert's start"
 _SPANS = ("5m", "15m", "30m", "1h", "3h", "6h", "24h")
 _EVERY = (("off", 0), ("10 s", 10), ("30 s", 30), ("1 min", 60), ("5 min", 300))
 _SEAL_SECONDS = 120
+# JupyterLab forgets which output is which when a page is loaded, and saves no outputs but what it shows.
+_LOADED_ANEW = "This page was loaded anew; its cells show what was saved. Run all cells, and they move again."
 
 
 class LookAgain(Protocol):
@@ -91,6 +94,7 @@ class Bar:
 
         self._incident, self._look_again = incident, look_again
         self._task: asyncio.Task[None] | None = None
+        self._is_loaded_anew = False
         scene = incident.scene
         known = [scene.target.service_name]
         with contextlib.suppress(RunbookError):  # a replay needs no settings
@@ -121,6 +125,7 @@ class Bar:
         self.again.on_click(lambda _: self.look())
         self.every.observe(self._refresh, names="value")
         self.sealing.on_click(lambda _: self.seal())
+        _when_loaded_anew(self._loaded_anew)
 
     def _laid_out(self, widgets: Any) -> Any:
         """The bar in lines. A description is a label in HTML, which a screen reader tells with the field."""
@@ -146,6 +151,10 @@ class Bar:
             return
         self.look()
 
+    def _loaded_anew(self) -> None:
+        self._is_loaded_anew = True
+        self._say(_LOADED_ANEW)
+
     def look(self) -> bool:
         """Ask everything again; whether that could be done."""
         started = monotonic()
@@ -159,7 +168,8 @@ class Bar:
             return False
         verdict, took = self._incident.verdict, monotonic() - started
         looked = f"Looked at {time(datetime.now(UTC))} ({took:.1f} s)"
-        self._say(f"{looked}: {verdict.status.name}, {headline(verdict)}")
+        told = f"{looked}: {verdict.status.name}, {headline(verdict)}"
+        self._say(f"{told} {_LOADED_ANEW}" if self._is_loaded_anew else told)
         return True
 
     def _began(self) -> datetime | None:
@@ -219,8 +229,10 @@ class Bar:
             raise InputError("this notebook's file is not known", remedy="runbook seal NOTEBOOK")
         now = canonical(verdict_as_dict(self._incident.verdict, self._incident.scene))
         if canonical(verdict_of(read_notebook(notebook))) != now:
+            first = "run all cells, then " if self._is_loaded_anew else ""
             raise InputError(
-                f"{notebook.name} is not saved as it stands here", remedy="save it (Ctrl+S), then seal"
+                f"{notebook.name} is not saved as it stands here",
+                remedy=f"{first}save it (Ctrl+S), then seal",
             )
         argv = [sys.executable, "-m", "runbooklib", "seal", str(notebook), "--output", str(folder)]
         try:
@@ -236,6 +248,17 @@ class Bar:
 
     def _say(self, told: str) -> None:
         self.says.value = _said(told)
+
+
+def _when_loaded_anew(told: Callable[[], None]) -> None:
+    """Call it when a page asks the kernel for its widgets: it was loaded after they were made."""
+    import ipywidgets
+
+    def opened(comm: Any, message: Any) -> None:
+        ipywidgets.Widget.handle_control_comm_opened(comm, message)
+        told()
+
+    ipywidgets.comm.get_comm_manager().register_target("jupyter.widget.control", opened)
 
 
 def _said(told: str) -> str:

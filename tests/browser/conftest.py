@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests.browser.hostile import HOSTILE, listening
 from tests.browser.jupyter import chromium
 from tests.notebooks.running import ROOT
 from tests.notebooks.site import Told, running_site
 from tests.survival.terminal import on_terminal
+
+# A busy machine takes its time; what does not come in a minute does not come.
+expect.set_options(timeout=60_000)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -77,6 +77,12 @@ def says(opened: Opened) -> Locator:
     return opened.page.locator(".jupyter-widgets div[role='status']").first
 
 
+def window(opened: Opened) -> tuple[int, int]:
+    """From when to when is looked, in minutes of the day."""
+    start, end = re.findall(r"(\d\d):(\d\d):\d\d UTC", answer(opened).inner_text())[:2]
+    return int(start[0]) * 60 + int(start[1]), int(end[0]) * 60 + int(end[1])
+
+
 def press(opened: Opened, name: str) -> None:
     opened.page.get_by_role("button", name=name).click()
 
@@ -110,10 +116,80 @@ def test_another_window_is_asked_for_and_shown(opened: Opened) -> None:
     before = len(opened.site.asked)
     page.get_by_label("looks back, or ±").select_option("30m")
     expect(says(opened)).to_contain_text("Looked at")
-    start, end = re.findall(r"\d\d:\d\d:\d\d UTC", answer(opened).inner_text())[:2]
-    minutes = [int(one[:2]) * 60 + int(one[3:5]) for one in (start, end)]
-    assert (minutes[1] - minutes[0]) % 1440 in (29, 30, 31)
+    start, end = window(opened)
+    assert (end - start) % 1440 in (29, 30, 31)
     assert len(opened.site.asked) > before
+
+
+def saved(opened: Opened) -> str:
+    """The notebook as it lies on the disk."""
+    return (opened.root / NOTEBOOK).read_text()
+
+
+def wait_until(opened: Opened, holds: Callable[[], bool]) -> None:
+    for _ in range(120):
+        if holds():
+            return
+        opened.page.wait_for_timeout(500)
+    pytest.fail("it did not come about within a minute")
+
+
+def tab_to(opened: Opened, name: str) -> None:
+    """Tab until the button of that name has the focus."""
+    for _ in range(200):
+        opened.page.keyboard.press("Tab")
+        if opened.page.evaluate("document.activeElement.innerText || ''").strip() == name:
+            return
+    pytest.fail(f"{name} cannot be reached by keyboard")
+
+
+def test_by_keyboard_alone_all_is_run_again_and_the_bar_is_reached(opened: Opened) -> None:
+    page = opened.page
+    page.keyboard.press("Control+Shift+C")
+    page.keyboard.type("restart kernel and run all cells")
+    page.keyboard.press("Enter")
+    page.locator(".jp-Dialog", has_text="Restart").wait_for()
+    page.keyboard.press("Enter")
+    page.locator(".jp-InputPrompt", has_text="[*]").first.wait_for(state="attached")
+    page.locator(".jp-InputPrompt", has_text="[27]").wait_for(state="attached")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+Home")
+    expect(answer(opened)).to_contain_text("30 % of requests fail")
+    start, end = window(opened)
+    assert (end - start) % 1440 == 10  # and no more the window that was chosen before
+    tab_to(opened, "Look again")
+    page.keyboard.press("Enter")
+    expect(says(opened)).to_contain_text("Looked at")
+    tab_to(opened, "Seal evidence")
+
+
+def test_a_page_that_is_loaded_anew_shows_what_ran_and_its_bar_says_what_to_do(opened: Opened) -> None:
+    page, site = opened.page, opened.site
+    shown = re.findall(r"\d\d:\d\d:\d\d UTC", answer(opened).inner_text())[1]
+    wait_until(opened, lambda: shown in saved(opened))  # nobody presses Ctrl+S
+    page.reload()
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell")
+    expect(page.get_by_role("button", name="Python 3 (ipykernel) | Idle")).to_be_visible()
+    expect(answer(opened)).to_contain_text("30 % of requests fail")
+    expect(says(opened)).to_contain_text("This page was loaded anew")
+    told, site.told = site.told, replace(site.told, failing_share=0.0, health="healthy")
+    press(opened, "Look again")
+    expect(says(opened)).to_contain_text("Looked at")
+    expect(says(opened)).to_contain_text("symptom is not there")
+    # JupyterLab has forgotten which output is the answer, and nobody may take the old one for the new.
+    expect(says(opened)).to_contain_text("Run all cells, and they move")
+    press(opened, "Seal evidence")
+    expect(says(opened)).to_contain_text("run all cells, then save it")
+    site.told = told
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    page.keyboard.press("Escape")
+    page.locator(".jp-InputPrompt", has_text="[54]").wait_for(state="attached")
+    page.keyboard.press("Control+Home")
+    press(opened, "Look again")
+    expect(says(opened)).to_contain_text("Looked at")
+    assert "loaded anew" not in says(opened).inner_text()
+    expect(answer(opened)).to_contain_text("30 % of requests fail")
 
 
 def test_sealing_asks_to_save_first_then_makes_a_whole_bundle(opened: Opened, tmp_path: Path) -> None:
