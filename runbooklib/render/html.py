@@ -32,6 +32,7 @@ _FAINT = "color:var(--jp-ui-font-color2,#59636e)"
 _FONT = "font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:14px;line-height:1.5"
 _LINE = "border:1px solid var(--jp-border-color2,#d1d9e0)"
 _MONO = "font-family:var(--jp-code-font-family,ui-monospace,monospace);font-size:12.5px"
+_SMALL = "padding:0 6px;font-size:12px"
 _MOST_ROWS = 10
 _MOST_LISTED = 200
 # A number with its unit, or a rest of none: what begins with a sign and is no formula.
@@ -57,11 +58,13 @@ def unformulated(told: str) -> str:
 
 def badge(status: Status) -> str:
     """The status as sign and word on its colour."""
-    style = (
-        f"background:{_COLOURS[status]};color:#fff;border-radius:4px;padding:1px 8px;font-weight:600;"
-        "white-space:nowrap;font-size:12.5px"
-    )
-    return f'<span style="{style}">{_SIGNS[status]} {status.name}</span>'
+    return _tag(f"{_SIGNS[status]} {status.name}", status, "padding:1px 8px;font-size:12.5px")
+
+
+def _tag(word: str, status: Status, shape: str) -> str:
+    """A word on the status' colour, white: as letters these colours are too faint in a dark theme."""
+    style = f"background:{_COLOURS[status]};color:#fff;border-radius:4px;font-weight:600;white-space:nowrap"
+    return f'<span style="{style};{shape}">{word}</span>'
 
 
 def finding_card(
@@ -198,17 +201,15 @@ def _causes(verdict: Verdict) -> str:
 
 def _claimed(weighed: Weighed) -> str:
     lines = [
-        *(("for", sign, "#1B7F4D") for sign in weighed.speaks_for),
-        *(("against", sign, "#B3261E") for sign in weighed.speaks_against),
-        *(("came after", sign, "#B3261E") for sign in weighed.came_after),
-        *(("missing", sign, "#6A5ACD") for sign in weighed.missing),
+        *(("for", sign, Status.OK) for sign in weighed.speaks_for),
+        *(("against", sign, Status.CRITICAL) for sign in weighed.speaks_against),
+        *(("came after", sign, Status.CRITICAL) for sign in weighed.came_after),
+        *(("missing", sign, Status.UNKNOWN) for sign in weighed.missing),
     ]
     shown = "".join(
-        f'<li style="margin:0"><span style="color:{colour};font-weight:600">{word}</span> '
-        f"{text(sentence(sign))}</li>"
+        f'<li style="margin:1px 0">{_tag(word, colour, _SMALL)} {text(sentence(sign))}</li>'
         for word, sign, colour in lines
     )
-    counted = f"{weighed.points_for} for, {weighed.points_against} against"
     counted = f"({weighed.points_for} for, {weighed.points_against} against, {len(weighed.missing)} missing)"
     points = f'{weighed.rank.value} <span style="{_FAINT};font-size:12.5px">{counted}</span>'
     summary = f'<summary style="cursor:pointer"><b>{text(weighed.cause.title)}</b> — {points}</summary>'
@@ -260,7 +261,7 @@ def _not_checked(findings: Sequence[Finding]) -> str:
         for f in findings
     )
     return (
-        f'<div style="margin-top:6px"><b style="color:{_COLOURS[Status.UNKNOWN]}">Not checked</b>'
+        f'<div style="margin-top:6px">{_tag("Not checked", Status.UNKNOWN, _SMALL)}'
         f'<ul style="margin:2px 0;padding-left:20px;font-size:13px">{lines}</ul></div>'
     )
 
