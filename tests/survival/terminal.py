@@ -14,7 +14,8 @@ from termios import TIOCSWINSZ
 BIN = Path(sys.executable).parent
 # What our own colours are made of: select graphic rendition, with numbers that a colour has.
 OWN = re.compile(rb"\x1b\[(?:0|[1-9]|[34][0-9])(?:;(?:[0-9]|[34][0-9]))*m")
-_ROWS, _COLUMNS = 50, 220
+# So wide that nothing is broken: where a word breaks depends on how many seconds a run took.
+_ROWS, _COLUMNS = 50, 4000
 
 
 def on_terminal(argv: Sequence[str], environment: Mapping[str, str], cwd: Path) -> tuple[int, bytes]:
