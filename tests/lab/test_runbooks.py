@@ -18,7 +18,8 @@ import pytest
 from lab import Lab, faults, processes, web
 from tests.notebooks.running import BIN, Ended, command, errors, notebook
 
-FIRING_SECONDS = 75.0
+# Where other tests run beside it, a core is not burnt, and its alert not fired, before they are over.
+FIRING_SECONDS = 300.0
 HIGH_ERROR_RATE_CAUSES = [
     "container-crash",
     "database-connections",
@@ -174,9 +175,21 @@ def check_evidence(lab: Lab, bundle: Path) -> None:
     assert errors(executed) == []
     plain = (bundle / "notebook.ipynb").read_text()
     assert str(Path(__file__).parents[2]) not in plain
-    assert sum(file.stat().st_size for file in bundle.iterdir()) < 1_500_000
-    assert (bundle / "notebook.ipynb").stat().st_size < 1_000_000
+    sizes = {file.name: file.stat().st_size for file in bundle.iterdir()}
+    assert sum(sizes.values()) < 1_500_000, (sizes, parts(executed))
+    assert sizes["notebook.ipynb"] < 1_000_000, parts(executed)
     assert str(lab.layout.state) + "/deployments" not in (bundle / "notebook.html").read_text()
+
+
+def parts(executed: dict[str, Any]) -> dict[str, int]:
+    """What a notebook's outputs are made of: kind -> characters."""
+    found: dict[str, int] = {}
+    for cell in executed["cells"]:
+        for output in cell.get("outputs", ()):
+            for kind, data in output.get("data", {}).items():
+                name = f"{cell['id']}: {kind}"
+                found[name] = found.get(name, 0) + len(json.dumps(data))
+    return dict(sorted(found.items(), key=lambda one: -one[1])[:12])
 
 
 def check_replay_without_network(bundle: Path, folder: Path) -> None:
