@@ -12,6 +12,7 @@ from runbooklib.visibly import visible
 Mark = tuple[datetime, str]
 MOST_LINES = 6
 _LONGEST_LABEL = 80
+_MOST_ALIKE = 4
 # (from which value on, factor, on the axis, behind a number)
 _SCALES: dict[str, tuple[tuple[float, float, str, str], ...]] = {
     "ratio": ((0, 100, "percent", "%"),),
@@ -38,6 +39,19 @@ def within(frame: pd.DataFrame, marks: Sequence[Mark]) -> list[Mark]:
         for at, word in inside
         if not any(at == other and word != more and word in more for other, more in inside)
     ]
+
+
+def _thinned(marks: Sequence[Mark]) -> list[Mark]:
+    """Of many alike the first and the last, with how many there are: nobody reads the rest."""
+    alike = {word: [at for at, other in marks if other == word] for _, word in marks}
+    kept = []
+    for at, word in marks:
+        times = alike[word]
+        if len(times) <= _MOST_ALIKE:
+            kept.append((at, word))
+        elif at in (times[0], times[-1]):
+            kept.append((at, f"{word} ({'first' if at == times[0] else 'last'} of {len(times)})"))
+    return kept
 
 
 def label(told: str) -> str:
@@ -86,8 +100,8 @@ def numbers(finding: Finding) -> pd.DataFrame:
 
 
 def marked(finding: Finding, marks: Sequence[Mark]) -> list[Mark]:
-    """The marks that the picture shows, by time."""
-    return within(finding.series, marks) if finding.series is not None else []
+    """The marks that the picture shows, by time; of many alike the first and the last."""
+    return _thinned(within(finding.series, marks)) if finding.series is not None else []
 
 
 def alt_text(finding: Finding, marks: Sequence[Mark] = ()) -> str:
