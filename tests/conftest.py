@@ -124,7 +124,9 @@ class Together(LoadFileScheduling):  # type: ignore[misc] # xdist is untyped
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
-        return "tests/lab" if file.startswith("tests/lab/") and "test_runbooks" not in file else file
+        if file.startswith("tests/lab/"):
+            return "the lab's illnesses" if "::test_an_illness" in nodeid else "the rest of tests/lab"
+        return file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Together:
