@@ -48,8 +48,8 @@ check: install ## format, lint and types, of the code and of the runbooks
 test: install servers check ## everything: check, then all tests on real servers
 	$(python) -m pytest -n $(WORKERS) --no-loadscope-reorder
 
-survive: install servers ## bring about every fault and hostile input, and print the table (SEED=n, WRITE=1: keep it)
-	$(python) -m tests.survival $(if $(SEED),--seed $(SEED)) $(if $(WRITE),--write)
+survive: install servers ## bring about every fault and hostile input, and print the table (SEED=n, WRITE=1: keep it, WORKERS=n)
+	$(python) -m tests.survival --workers $(WORKERS) $(if $(SEED),--seed $(SEED)) $(if $(WRITE),--write)
 
 lock: ## bring requirements.lock in line with pyproject.toml (UPGRADE=1: take the newest versions)
 	@scripts/lock $(if $(UPGRADE),--upgrade)

@@ -145,6 +145,7 @@ def _choose_rows(config: pytest.Config, items: list[pytest.Item]) -> None:
     wanted = {row for row in config.getoption("--rows").split(",") if row}
     for item in list(items):
         rows = {str(row) for mark in item.iter_markers("row") for row in mark.args}
+        item.user_properties += [("row", row) for row in sorted(rows)]  # for the table of `make survive`
         if rows - ROWS.keys():
             raise pytest.UsageError(f"{item.nodeid}: there is no row {', '.join(sorted(rows - ROWS.keys()))}")
         is_chosen = not wanted or (rows if wanted == {"all"} else rows & wanted)

@@ -43,16 +43,10 @@ class Table:
     def __init__(self) -> None:
         self.rows: dict[str, Outcome] = defaultdict(Outcome)
         self.counts = {name: [0, 0] for name in COUNTS}
-        self._of: dict[str, list[str]] = {}
-
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Note which rows each test stands for."""
-        for item in items:
-            self._of[item.nodeid] = [str(row) for mark in item.iter_markers("row") for row in mark.args]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count one phase of one test."""
-        for row in self._of.get(report.nodeid, ()):
+        for row in [str(told) for name, told in report.user_properties if name == "row"]:
             outcome = self.rows[row]
             outcome.seconds += report.duration
             outcome.skipped += report.skipped
@@ -102,6 +96,7 @@ def main() -> int:
     parser.add_argument("rows", nargs="*", help="only these rows (default: all)")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="of what is random")
     parser.add_argument("--write", action="store_true", help="keep the table as docs/survival.md")
+    parser.add_argument("--workers", default="4", help="how many tests at once; 0: in this process")
     given = parser.parse_args()
     unknown = [row for row in given.rows if row not in ROWS]
     if unknown:
@@ -110,6 +105,7 @@ def main() -> int:
     options = [
         "-q",
         "--no-header",
+        *("-n", given.workers, "--no-loadscope-reorder"),
         "-m",
         "row",
         "--durations=0",
