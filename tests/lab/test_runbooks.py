@@ -66,10 +66,10 @@ ILLNESSES: dict[tuple[str, ...], dict[str, tuple[str, str]]] = {
         "HighFileDescriptorUsage": ("descriptor-leak", "belong to no request"),
         "HighAITokenConsumption": ("longer-prompts", "tokens a request"),
     },
-    ("cpu-burn", "database-down"): {
-        "HighCPUUsage": ("dearer-code", "processor time a request"),
+    ("database-down",): {
         "ComponentUnhealthy": ("database-unavailable", "a database that cannot be reached"),
     },
+    ("cpu-burn",): {"HighCPUUsage": ("dearer-code", "processor time a request")},
 }
 ALERTS = sorted({alert for fault in faults.FAULTS.values() for alert in fault.fires})
 

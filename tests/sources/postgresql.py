@@ -139,7 +139,19 @@ def server() -> Iterator[Server]:
 @contextlib.contextmanager
 def connections(server: Server, count: int, user: str = "app") -> Iterator[list[Session]]:
     with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(contextlib.closing(server.connect(user))) for _ in range(count)]
+        yield [stack.enter_context(contextlib.closing(_free(server, user))) for _ in range(count)]
+
+
+def _free(server: Server, user: str) -> Session:
+    """A session; the places of those of the test before may take a moment to become free."""
+    ends = time.monotonic() + 10
+    while True:
+        try:
+            return server.connect(user)
+        except psycopg.OperationalError:
+            if time.monotonic() > ends:
+                raise
+            time.sleep(0.05)
 
 
 @contextlib.contextmanager
