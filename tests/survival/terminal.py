@@ -25,7 +25,7 @@ def on_terminal(argv: Sequence[str], environment: Mapping[str, str], cwd: Path) 
     running = subprocess.Popen(
         [str(BIN / argv[0]), *argv[1:]],
         cwd=cwd,
-        env={**os.environ, "TERM": "xterm-256color", **environment},
+        env={**_unsized(), "TERM": "xterm-256color", **environment},
         stdin=end,
         stdout=end,
         stderr=end,
@@ -41,6 +41,11 @@ def on_terminal(argv: Sequence[str], environment: Mapping[str, str], cwd: Path) 
     finally:
         os.close(screen)
     return running.wait(30), b"".join(got)
+
+
+def _unsized() -> dict[str, str]:
+    """The environment without a size (pytest-xdist gives its workers one): the terminal has its own."""
+    return {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
 
 
 def unread(screen: bytes) -> list[str]:
