@@ -46,7 +46,8 @@ check: install ## format, lint and types, of the code and of the runbooks
 	.venv/bin/runbook lint --rules lab/rules.yml
 
 test: install servers check ## everything: check, then all tests on real servers
-	$(python) -m pytest -n $(WORKERS) --no-loadscope-reorder
+	$(python) -m pytest -n $(WORKERS) --no-loadscope-reorder -m "not alone"
+	$(python) -m pytest -m alone
 
 survive: install servers ## bring about every fault and hostile input, and print the table (SEED=n, WRITE=1: keep it, WORKERS=n)
 	$(python) -m tests.survival --workers $(WORKERS) $(if $(SEED),--seed $(SEED)) $(if $(WRITE),--write)
