@@ -25,8 +25,8 @@ from runbooklib.tape import DEADLINE_SECONDS, Tape
 
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443, "postgresql": 5432, "postgres": 5432, "redis": 6379}
 _TLS_SCHEMES = ("https", "wss")
-# The steps end a little before the tape's own deadline, so that a late one is an answer and no silence.
-_EARLY_SECONDS = 0.1
+# The steps end before the tape's own deadline, so that a late one is an answer and no silence.
+_OF_THE_DEADLINE = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class Dns:
             raise self._trouble(error, host) from None
 
     def _addresses(self, host: str) -> tuple[list[str], str, str]:
-        ends_at = monotonic() + self._deadline_seconds - _EARLY_SECONDS
+        ends_at = monotonic() + self._deadline_seconds * _OF_THE_DEADLINE
         resolver = self._resolver()
         for kind in ("A", "AAAA"):
             left = max(ends_at - monotonic(), 0.01)
@@ -172,7 +172,7 @@ class Dns:
         return resolver
 
     def _reached(self, scheme: str, host: str, port: int) -> dict[str, Any]:
-        ends_at = monotonic() + self._deadline_seconds - _EARLY_SECONDS
+        ends_at = monotonic() + self._deadline_seconds * _OF_THE_DEADLINE
         found = self._resolved(host)
         answer: dict[str, Any] = {
             "host": host,
@@ -263,10 +263,11 @@ def _connected(addresses: Sequence[str], port: int, ends_at: float) -> socket.so
 
 
 def _tls(line: socket.socket, host: str, ends_at: float) -> dict[str, Any]:
+    context = ssl.create_default_context()  # reads the machine's authorities, which takes a while
     begun = monotonic()
     line.settimeout(max(ends_at - begun, 0.01))
     try:
-        with ssl.create_default_context().wrap_socket(line, server_hostname=host) as sealed:
+        with context.wrap_socket(line, server_hostname=host) as sealed:
             certificate = sealed.getpeercert() or {}
     except (OSError, ValueError) as error:
         return {"failed_at": "tls", "error": _words(error, monotonic() - begun)}

@@ -136,7 +136,7 @@ def test_a_slow_alertmanager_does_not_block_the_server(served: Served, alertmana
         time.sleep(0.5)
         began_at = time.monotonic()
         assert session.get(f"{served.address}/api", timeout=10).status_code == 200
-        assert time.monotonic() - began_at < 1
+        assert time.monotonic() - began_at < 2
         assert not slow.done()
         assert "Alertmanager holds no alert" in slow.result(30).text
 
@@ -147,5 +147,5 @@ def test_an_alertmanager_that_never_answers_is_waited_for_three_seconds(
     alertmanager.delay_seconds = 8
     began_at = time.monotonic()
     found = sections(page(served).text)
-    assert time.monotonic() - began_at < 5
+    assert time.monotonic() - began_at < 7
     assert "alertmanager" in found["not-checked"]

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from lab import Lab, faults, processes, web
+from tests.lab.conftest import REST_SECONDS
 from tests.notebooks.running import BIN, Ended, command, errors, notebook
 
 FIRING_SECONDS = 120.0
@@ -95,18 +96,37 @@ def test_each_alert_is_fired_for_real_by_one_of_these_illnesses() -> None:
 
 
 def test_a_sound_lab_is_ok_for_every_alert_and_no_cause_is_claimed(healed: Lab, tmp_path: Path) -> None:
-    argv = ["runbook", "batch", "--all", "-e", "lab", "--lookback", "20s", "--jobs", "2", "--json"]
-    ended = command([*argv, "--output", str(tmp_path)], environment(healed), seconds=300)
-    verdicts = {one["alert"]: one for one in json.loads(ended.out)}
+    verdicts = batch(healed, tmp_path, "--all")
+    if ill := [alert for alert, verdict in verdicts.items() if was_ill(verdict)]:
+        # Eighteen runs beside other tests can slow the lab's database until its alert fires, rightly.
+        healed.heal()
+        time.sleep(REST_SECONDS)
+        verdicts |= batch(healed, tmp_path / "again", *ill)
     wrong = {alert: told(verdict) for alert, verdict in verdicts.items() if verdict["status"] != "OK"}
     assert wrong == {}, json.dumps(wrong, indent=1)
-    assert ended.code == 0
     assert sorted(verdicts) == ALERTS
     for alert, verdict in verdicts.items():
         assert {cause["rank"] for cause in verdict["causes"]} == {"unlikely"}, (alert, told(verdict))
         assert verdict["not_checked"] == [], alert
     causes = [cause["id"] for cause in verdicts["HighErrorRate"]["causes"]]
     assert sorted(causes) == sorted(HIGH_ERROR_RATE_CAUSES)
+
+
+def batch(lab: Lab, output: Path, *alerts: str) -> dict[str, dict[str, Any]]:
+    """The verdicts of a batch, by alert; its exit code tells the worst of them."""
+    argv = ["runbook", "batch", *alerts, "-e", "lab", "--lookback", "20s", "--jobs", "2", "--json"]
+    ended = command([*argv, "--output", str(output)], environment(lab), seconds=300)
+    verdicts = {one["alert"]: one for one in json.loads(ended.out)}
+    assert (ended.code == 0) == all(one["status"] == "OK" for one in verdicts.values()), ended.err
+    return verdicts
+
+
+def was_ill(verdict: dict[str, Any]) -> bool:
+    """Whether this alert or another was firing on the lab meanwhile."""
+    return any(
+        one["check"] in ("firing_alert", "related_alerts") and one["status"] in ("WARNING", "CRITICAL")
+        for one in verdict["symptoms"]
+    )
 
 
 def told(verdict: dict[str, Any]) -> list[str]:

@@ -7,7 +7,6 @@ import socketserver
 import ssl
 import struct
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -237,10 +236,3 @@ def _dns_answer(wire: bytes, says: dict[str, str | dns.rcode.Rcode]) -> bytes:
     elif (":" in told) == (question.rdtype == 28):
         response.answer.append(dns.rrset.from_text(question.name, 60, "IN", question.rdtype, told))
     return response.to_wire()
-
-
-def seconds_taken(call: Callable[[], Any]) -> float:
-    """How long the call took."""
-    begun = time.monotonic()
-    call()
-    return time.monotonic() - begun

