@@ -1,7 +1,8 @@
-"""The writing side of a PostgreSQL server: signals to single sessions, each known by pid and beginning.
+"""The writing side of a PostgreSQL server: signals to single sessions, each known by pid, beginning and work.
 
-One statement looks and acts, so that nothing can take a session's place in between. What must never be
-ended is left out by the statement itself, and not only by whoever asks for it.
+One statement looks and acts, so that nothing can take a session's place in between, and no other transaction
+or query that of the one that was seen: a pool's sessions live for hours. What must never be ended is left
+out by the statement itself, and not only by whoever asks for it.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,8 @@ from runbooklib.remedy import actions_of, may_write
 from runbooklib.scene import Scene
 from runbooklib.settings import secret
 
-Session = tuple[int, str]
+# pid, backend_start, and the beginning of what it does (None: it does nothing); times in ISO 8601.
+Session = tuple[int, str, str | None]
 APPLICATION = "runbooklib-operator"
 _ACT_SECONDS = 10
 # Ordinary clients only: nobody's superuser, no replication, no background worker, and not ourselves.
@@ -50,41 +52,75 @@ def why_not(scene: Scene, pid: int) -> str:
     return f"pid {pid} {told}, and is never ended" if isinstance(told, str) else ""
 
 
-def signal(scene: Scene, function: str, sessions: Sequence[Session], condition: str = "true") -> list[int]:
+def signal(
+    scene: Scene,
+    function: str,
+    sessions: Sequence[Session],
+    same: str,
+    condition: str = "true",
+    values: Sequence[Any] = (),
+) -> list[int]:
     """Call pg_terminate_backend or pg_cancel_backend for those that are still there; the pids that were hit.
 
-    `sessions` are (pid, backend_start in ISO 8601); `condition` is SQL of ours about `a`, a row of
-    pg_stat_activity. Raises ActionError.
+    `same` is the column of pg_stat_activity by which a session still does the same: xact_start, query_start.
+    `condition` is SQL of ours about `a`, a row of it, with `values` for its %s. Raises ActionError, which
+    names the pids that were hit before it.
     """
-    system = may_write(actions_of(scene).postgres, "postgres")
     query = (
-        f"select a.pid, {function}(a.pid) from pg_stat_activity a "  # noqa: S608 - names of ours
-        "join pg_roles r on r.oid = a.usesysid "
-        "join unnest(%s::int[], %s::timestamptz[]) as w(pid, backend_start) "
-        "on w.pid = a.pid and w.backend_start = a.backend_start "
-        f"where {_MAY_BE_ENDED} and {condition}"
+        f"select {function}(a.pid) from pg_stat_activity a "  # noqa: S608 - names of ours
+        "join pg_roles r on r.oid = a.usesysid where a.pid = %s and a.backend_start = %s::timestamptz "
+        f"and a.{same} is not distinct from %s::timestamptz and {_MAY_BE_ENDED} and {condition}"
     )
-    pids, starts = [pid for pid, _ in sessions], [start for _, start in sessions]
-    about: dict[str, Any] = {"system": SYSTEM, "target": scene.sources.postgres.target}
+    hit: list[int] = []
+    with closing(_operator(scene)) as connection:
+        _refuse_hidden(connection, scene, [pid for pid, *_ in sessions])
+        for session in sessions:
+            try:
+                row = connection.execute(query.encode(), (*session, *values)).fetchone()
+            except psycopg.Error as error:
+                raise _trouble(error, scene, hit) from None
+            if row and row[0]:
+                hit.append(session[0])
+    return hit
+
+
+def _operator(scene: Scene) -> "psycopg.Connection[tuple[Any, ...]]":
+    system = may_write(actions_of(scene).postgres, "postgres")
     password = secret(system.password_env)
     given: dict[str, Any] = {"password": password} if password else {}
     given |= {"application_name": APPLICATION, "connect_timeout": CONNECT_SECONDS}
     given |= {"options": f"-c statement_timeout={_ACT_SECONDS * 1000} -c lock_timeout=2000"}
     try:
-        connection = psycopg.connect(system.dsn, autocommit=True, **given)
+        return psycopg.connect(system.dsn, autocommit=True, **given)
     except psycopg.Error as error:
         told = str(error).strip().splitlines()[-1].rpartition("failed: ")[2]
+        about: dict[str, Any] = {"system": SYSTEM, "target": scene.sources.postgres.target}
         raise UnreachableError(f"the operator cannot connect: {told}", **about) from None
-    with closing(connection):
-        try:
-            rows = connection.execute(query.encode(), (pids, starts)).fetchall()
-            hidden = connection.execute(_HIDDEN, (pids,)).fetchone()
-        except psycopg.Error as error:
-            told = error.diag.message_primary or "the connection was lost"
-            is_known = error.sqlstate is not None
-            remedy = "grant the role pg_signal_backend" if error.sqlstate == "42501" else ""
-            raise ActionError(told, **about, remedy=remedy, is_outcome_known=is_known) from None
+
+
+def _refuse_hidden(
+    connection: "psycopg.Connection[tuple[Any, ...]]", scene: Scene, pids: Sequence[int]
+) -> None:
+    """Before anything is done: what cannot be seen would look as if it had ended."""
+    try:
+        hidden = connection.execute(_HIDDEN, (list(pids),)).fetchone()
+    except psycopg.Error as error:
+        raise _trouble(error, scene, []) from None
     if hidden and hidden[0]:
+        about: dict[str, Any] = {"system": SYSTEM, "target": scene.sources.postgres.target}
         told = "the operator may not see these sessions"
         raise ActionError(told, **about, remedy="grant its role pg_monitor and pg_signal_backend")
-    return [int(pid) for pid, was_hit in rows if was_hit]
+
+
+def _trouble(error: psycopg.Error, scene: Scene, hit: Sequence[int]) -> ActionError:
+    """A refusal by the server is known to have done nothing; of anything else, and of some before, not."""
+    told = error.diag.message_primary or "the connection was lost"
+    is_refusal = error.sqlstate == "42501"
+    before = f"; before it these were hit: {', '.join(str(pid) for pid in hit)}" if hit else ""
+    return ActionError(
+        f"{told}{before}",
+        system=SYSTEM,
+        target=scene.sources.postgres.target,
+        remedy="grant the role pg_signal_backend" if is_refusal else "see which sessions are left",
+        is_outcome_known=is_refusal and not hit,
+    )

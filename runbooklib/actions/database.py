@@ -1,7 +1,10 @@
 """Remedies for the database."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
+
+import pandas as pd
 
 from runbooklib.actions import _backends
 from runbooklib.errors import ActionError, NoDataError, ParameterError, SourceError
@@ -10,7 +13,9 @@ from runbooklib.remedy import Act, Seen, actions_of, may_write, remedy
 from runbooklib.scene import Scene
 from runbooklib.window import moment_of, seconds_of
 
-_IDLE = "a.state like 'idle in transaction%%'"
+_IDLE_FOR = (
+    "a.state like 'idle in transaction%%' and a.state_change < clock_timestamp() - make_interval(secs => %s)"
+)
 _SHOWN_PIDS, _SHOWN_APPLICATIONS = 8, 4
 
 
@@ -20,18 +25,32 @@ def _database(scene: Scene) -> str:
 
 
 def _idle(scene: Scene, *, older_than: str) -> Seen:
-    """The sessions that are idle in transaction for longer, each by pid and beginning."""
+    """The sessions that are idle in transaction for longer, each by pid, beginning and transaction."""
     may_write(actions_of(scene).postgres, "postgres")
     found = scene.sources.postgres.sessions()
     is_idle = found["state"].str.startswith("idle in transaction")
     long = found[is_idle & (found["state_seconds"] > seconds_of(older_than))]
     ours = long["application_name"].str.startswith("runbooklib")
     rows = long[~ours]
-    began = [moment.isoformat() for moment in rows["backend_start"]]
-    sessions = sorted(zip((int(pid) for pid in rows["pid"]), began, strict=True))
-    if not sessions:
+    if rows.empty:
         raise ActionError(f"no session is idle in transaction for more than {older_than}")
-    return Seen(_database(scene), {"sessions": [list(one) for one in sessions]})
+    sessions = [_marks(row, "xact_start") for _, row in rows.sort_values("pid").iterrows()]
+    held_by = Counter(_who(row) for _, row in rows.iterrows())
+    told = ", ".join(f"{who}: {count}" for who, count in sorted(held_by.items()))
+    return Seen(_database(scene), {"sessions": sessions, "held by": told})
+
+
+def _who(row: pd.Series) -> str:
+    return f"{row['usename']} ({row['application_name'] or 'unnamed'})"
+
+
+def _marks(row: pd.Series, same: str) -> list[Any]:
+    """By what a session, and what it is at, can be told from another: pid and two times in ISO 8601."""
+    return [int(row["pid"]), row["backend_start"].isoformat(), _moment(row[same])]
+
+
+def _moment(value: Any) -> str | None:
+    return None if pd.isna(value) else str(value.isoformat())
 
 
 def _some_are_left(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
@@ -39,13 +58,14 @@ def _some_are_left(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     return bool(_sessions(then) & _sessions(now))
 
 
-def _sessions(identity: Mapping[str, Any]) -> set[tuple[int, str]]:
-    return {(int(pid), str(start)) for pid, start in identity["sessions"]}
+def _sessions(identity: Mapping[str, Any]) -> set[_backends.Session]:
+    return {(int(pid), str(start), mark) for pid, start, mark in identity["sessions"]}
 
 
 def _end_idle(act: Act) -> str:
     wanted = sorted(_sessions(act.plan.identity))
-    ended = _backends.signal(act.scene, "pg_terminate_backend", wanted, _IDLE)
+    limit = seconds_of(str(act.plan.parameters["older_than"]))
+    ended = _backends.signal(act.scene, "pg_terminate_backend", wanted, "xact_start", _IDLE_FOR, [limit])
     if not ended:
         raise ActionError("none of these sessions is still idle in transaction", remedy="look again")
     left = len(wanted) - len(ended)
@@ -72,8 +92,8 @@ def terminate_idle_transactions(scene: Scene, *, older_than: str) -> Proposal:  
     )
 
 
-def _one(scene: Scene, *, pid: int, backend_start: str = "") -> Seen:
-    """One session by pid and beginning, if it may be ended at all."""
+def _one(scene: Scene, same: str, *, pid: int, backend_start: str = "") -> Seen:
+    """One session by pid, its beginning and that of its work, if it may be ended at all."""
     may_write(actions_of(scene).postgres, "postgres")
     if isinstance(pid, bool) or not isinstance(pid, int) or pid <= 0:
         raise ParameterError(f"pid is {pid!r}", remedy="give the session's pid as a number")
@@ -83,37 +103,54 @@ def _one(scene: Scene, *, pid: int, backend_start: str = "") -> Seen:
     rows = found[found["pid"] == pid]
     if rows.empty:
         raise ActionError(f"there is no session with pid {pid} any more")
-    began = rows.iloc[0]["backend_start"].isoformat()
-    if backend_start and backend_start != began:
-        raise ActionError(f"pid {pid} is another session now: it began at {began}", remedy="look again")
-    state = str(rows.iloc[0]["state"])
-    return Seen(str(pid), {"sessions": [[pid, began]], "state": state})
+    row = rows.iloc[0]
+    began = row["backend_start"]
+    if backend_start and moment_of(backend_start) != began:
+        told = f"pid {pid} is another session now: it began at {began.isoformat()}"
+        raise ActionError(told, remedy="look again")
+    facts = {"sessions": [_marks(row, same)], "held by": _who(row), "state": str(row["state"])}
+    return Seen(str(pid), {**facts, "query": str(row["query"])})
+
+
+def _a_session(scene: Scene, *, pid: int, backend_start: str = "") -> Seen:
+    return _one(scene, "xact_start", pid=pid, backend_start=backend_start)
+
+
+def _a_query(scene: Scene, *, pid: int, backend_start: str = "") -> Seen:
+    seen = _one(scene, "query_start", pid=pid, backend_start=backend_start)
+    if seen.identity["state"] != "active":
+        raise ActionError(f"pid {pid} runs no query: it is {seen.identity['state'] or 'hidden from us'}")
+    return seen
 
 
 def _is_the_session(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """The same session in the same transaction, or with the same query: what follows was not seen."""
     return _sessions(then) == _sessions(now)
 
 
-def _signal_one(act: Act, function: str, done: str) -> str:
-    [(pid, began)] = _sessions(act.plan.identity)
-    if not _backends.signal(act.scene, function, [(pid, began)]):
+def _signal_one(act: Act, function: str, done: str, same: str, condition: str = "true") -> str:
+    [session] = _sessions(act.plan.identity)
+    pid = session[0]
+    if not _backends.signal(act.scene, function, [session], same, condition):
         try:
             why = _backends.why_not(act.scene, pid)
         except (ActionError, SourceError) as error:
             why = error.message
-        raise ActionError(why or f"pid {pid} is another session by now", remedy="look again")
+        raise ActionError(why or f"pid {pid} does something else by now", remedy="look again")
     return f"{done} pid {pid}"
 
 
 def _end(act: Act) -> str:
-    return _signal_one(act, "pg_terminate_backend", "ended the session with")
+    return _signal_one(act, "pg_terminate_backend", "ended the session with", "xact_start")
 
 
 def _cancel(act: Act) -> str:
-    return _signal_one(act, "pg_cancel_backend", "cancelled the query of")
+    return _signal_one(
+        act, "pg_cancel_backend", "cancelled the query of", "query_start", "a.state = 'active'"
+    )
 
 
-@remedy(identify=_one, perform=_end, destroys=("postgres",), is_same=_is_the_session)
+@remedy(identify=_a_session, perform=_end, destroys=("postgres",), is_same=_is_the_session)
 def end_session(scene: Scene, *, pid: int, backend_start: str = "") -> Proposal:  # noqa: ARG001 - every action gets the scene
     """End one session of the database."""
     began = f" AND backend_start = '{moment_of(backend_start).isoformat()}'" if backend_start else ""
@@ -127,7 +164,7 @@ def end_session(scene: Scene, *, pid: int, backend_start: str = "") -> Proposal:
     )
 
 
-@remedy(identify=_one, perform=_cancel, destroys=("postgres",), is_same=_is_the_session)
+@remedy(identify=_a_query, perform=_cancel, destroys=("postgres",), is_same=_is_the_session)
 def cancel_query(scene: Scene, *, pid: int, backend_start: str = "") -> Proposal:  # noqa: ARG001 - every action gets the scene
     """Cancel what one session of the database is doing."""
     began = f" AND backend_start = '{moment_of(backend_start).isoformat()}'" if backend_start else ""

@@ -55,7 +55,7 @@ select r.rolname as role, r.rolconnlimit as limit,
 from pg_roles r where r.rolcanlogin and r.rolconnlimit >= 0 and not r.rolsuper order by 1
 """
 _SESSIONS = """
-select a.pid, a.backend_start, coalesce(a.usename, '') as usename,
+select a.pid, a.backend_start, a.xact_start, a.query_start, coalesce(a.usename, '') as usename,
        coalesce(a.application_name, '') as application_name, coalesce(a.state, '') as state,
        extract(epoch from clock_timestamp() - a.xact_start)::float8 as xact_seconds,
        extract(epoch from clock_timestamp() - a.query_start)::float8 as query_seconds,
@@ -90,8 +90,8 @@ _CHAIN_COLUMNS = (
     "pid blocked_by root_pid root_state root_xact_seconds root_application waited_seconds query root_query"
 )
 _SESSION_COLUMNS = (
-    "pid backend_start usename application_name state xact_seconds query_seconds state_seconds"
-    " wait_event_type wait_event query_id query"
+    "pid backend_start xact_start query_start usename application_name state"
+    " xact_seconds query_seconds state_seconds wait_event_type wait_event query_id query"
 )
 
 
@@ -182,9 +182,9 @@ class Postgres:
         return Connections(**numbers, frame=frame, role_limits=roles, refused=told["refused"])
 
     def sessions(self) -> pd.DataFrame:
-        """Every client session but ours: pid, backend_start (aware UTC), usename, application_name, state,
-        xact_seconds, query_seconds, state_seconds, wait_event_type, wait_event, query_id, query (no
-        literals).
+        """Every client session but ours: pid, backend_start, xact_start, query_start (aware UTC), usename,
+        application_name, state, xact_seconds, query_seconds, state_seconds, wait_event_type, wait_event,
+        query_id, query (no literals).
 
         `attrs["is_partial"]`: this role may not see all of them (grant it pg_monitor).
         """  # noqa: D205 - the columns do not fit into a line
@@ -195,8 +195,9 @@ class Postgres:
 
         told = self._ask({"question": "sessions"}, call)
         frame = pd.DataFrame(told["rows"], columns=_SESSION_COLUMNS.split())
-        start = pd.to_datetime(frame["backend_start"], utc=True, format="ISO8601")
-        frame = frame.assign(backend_start=start.astype("datetime64[us, UTC]"))
+        for name in ("backend_start", "xact_start", "query_start"):
+            moments = pd.to_datetime(frame[name], utc=True, format="ISO8601")
+            frame[name] = moments.astype("datetime64[us, UTC]")
         frame.attrs["is_partial"] = told["is_partial"]
         return frame
 

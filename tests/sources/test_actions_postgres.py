@@ -101,6 +101,67 @@ def test_one_session_is_ended_by_pid_and_beginning(busy: Server, site: Acting) -
         assert [is_alive(one), is_alive(other)] == [False, True]
 
 
+def test_a_session_that_has_gone_on_to_another_transaction_is_left_alone(busy: Server, site: Acting) -> None:
+    """A pool's session keeps pid and beginning for hours; what it holds now was not seen."""
+    with connections(busy, 2) as (first, second):
+        for one in (first, second):
+            one.execute("select 1")
+        time.sleep(1.2)
+        plan = site.plan("terminate_idle_transactions", older_than="1s")
+        alone = site.plan("end_session", pid=second.info.backend_pid)
+        gate = site.gate()
+        approval = gate.approve(gate.look(plan), "postgres")
+        second.commit()
+        second.execute("select 2")
+        time.sleep(1.2)
+        deed = gate.perform(plan, approval)
+        assert f"ended 1 sessions (pids {first.info.backend_pid})" in deed.told
+        with pytest.raises(ActionError, match="is not what it was"):
+            gate.look(alone)
+        scene, _ = present.scene_of("Small", "site", "backend")
+        [[pid, began_at, mark]] = alone.identity["sessions"]
+        session = (pid, began_at, mark)
+        assert _backends.signal(scene, "pg_terminate_backend", [session], "xact_start") == []
+        assert [is_alive(first), is_alive(second)] == [False, True]
+
+
+def test_another_query_than_the_one_that_was_seen_is_not_cancelled(busy: Server, site: Acting) -> None:
+    with connections(busy, 1) as (one,):
+        pid = one.info.backend_pid
+        with pytest.raises(ActionError, match=f"pid {pid} runs no query: it is idle"):
+            site.plan("cancel_query", pid=pid)
+        with running(one, "select pg_sleep(30) as runaway"):
+            plan = site.plan("cancel_query", pid=pid)
+            assert (plan.identity["held by"], plan.identity["state"]) == ("app (app-app)", "active")
+            assert plan.identity["query"].startswith("select pg_sleep(?)")
+            one.cancel()
+        changed = pytest.raises(ActionError, match="is not what it was")
+        with running(one, "select pg_sleep(1) as urgent") as ended, changed:
+            site.perform(plan)
+        assert ended == []
+
+
+@contextlib.contextmanager
+def running(session: psycopg.Connection[tuple[object, ...]], query: str) -> Iterator[list[str]]:
+    """The session runs the query meanwhile; how it was ended, if it was."""
+    ended: list[str] = []
+
+    def run() -> None:
+        try:
+            session.execute(query.encode())
+        except psycopg.Error as error:
+            ended.append(error.sqlstate or "")
+        session.rollback()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        time.sleep(0.3)
+        yield ended
+    finally:
+        thread.join(35)
+
+
 def test_a_query_is_cancelled_and_its_session_goes_on(busy: Server, site: Acting) -> None:
     with connections(busy, 1) as (one,):
         ended: list[str] = []
@@ -158,7 +219,7 @@ def test_what_must_never_be_ended_is_refused(busy: Server, site: Acting, kind: s
         with pytest.raises(ActionError, match="and is never ended"):
             site.perform(site.forged(action, str(pid), pid=pid))
         scene, _ = present.scene_of("Small", "site", "backend")
-        hit = _backends.signal(scene, "pg_terminate_backend", [(pid, began(busy, pid))])
+        hit = _backends.signal(scene, "pg_terminate_backend", [(pid, began(busy, pid), None)], "xact_start")
         assert hit == []
         assert began(busy, pid)
     assert site.outcomes == ["refused"]
@@ -169,14 +230,14 @@ def test_a_pid_that_is_another_session_by_now_is_left_alone(busy: Server, site: 
     with connections(busy, 1) as (one,):
         pid = one.info.backend_pid
         plan = site.plan("end_session", pid=pid)
-        [[_, start]] = plan.identity["sessions"]
+        [[_, start, mark]] = plan.identity["sessions"]
         older = start.replace("20", "19", 1)
-        recycled = replace(plan, identity={**plan.identity, "sessions": [[pid, older]]})
+        recycled = replace(plan, identity={**plan.identity, "sessions": [[pid, older, mark]]})
         gate = site.gate()
         with pytest.raises(ActionError, match="is not what it was"):
             gate.look(recycled)
         scene, _ = present.scene_of("Small", "site", "backend")
-        assert _backends.signal(scene, "pg_terminate_backend", [(pid, older)]) == []
+        assert _backends.signal(scene, "pg_terminate_backend", [(pid, older, mark)], "xact_start") == []
         assert is_alive(one)
     with pytest.raises(ActionError, match="there is no session with pid"):
         site.perform(plan)
@@ -193,7 +254,7 @@ def test_without_the_right_to_signal_it_fails_and_says_what_to_grant(busy: Serve
         try:
             time.sleep(1.1)
             with pytest.raises(ActionError, match=r"must be a member of .*grant the role pg_signal_backend"):
-                site.perform(site.plan("cancel_query", pid=one.info.backend_pid))
+                site.perform(site.plan("end_session", pid=one.info.backend_pid))
         finally:
             busy.do("revoke pg_monitor from nobody_special")
         assert is_alive(one)
