@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 
+from runbooklib.alerts import Alert
 from runbooklib.clocks import LEAST_SECONDS, skew_by_docker, skew_by_http
 from runbooklib.errors import NotConfiguredError, StaleError
 from runbooklib.settings import configured, secret
@@ -179,6 +180,12 @@ class Scene:
     def labels(self) -> dict[str, str]:
         """The labels of the service's series."""
         return dict(self.service.labels)
+
+    def is_ours(self, alert: Alert) -> bool:
+        """Whether no label says that the alert is another service's; one over all services has none."""
+        others = self.target.environment.services.keys() - {self.target.service_name}
+        fits = all(alert.labels.get(name, value) == value for name, value in self.labels.items())
+        return fits and alert.labels.get("service") not in others
 
     @property
     def container(self) -> str:

@@ -65,10 +65,10 @@ def _need_series(scene: Scene, query: str) -> None:
 def firing_alert(scene: Scene) -> Finding:
     """Is the alert firing in Alertmanager, and does somebody hear it?
 
-    Silenced and inhibited alerts count as firing, and are called so.
+    Silenced and inhibited alerts count as firing, and are called so; another service's do not count.
     """
     scene.need_live("alertmanager")
-    alerts = scene.sources.alertmanager.alerts(scene.alert)
+    alerts = [one for one in scene.sources.alertmanager.alerts(scene.alert) if scene.is_ours(one)]
     if not alerts:
         return Finding(
             status=Status.OK,

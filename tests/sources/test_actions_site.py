@@ -307,20 +307,20 @@ def test_an_alert_is_silenced_for_a_time_for_its_own_service_only(
 ) -> None:
     labels = {"job": "backend", "service": "backend", "severity": "critical"}
     mine = [alert("Small", **labels, endpoint=name) for name in ("/a", "/b")]
-    other = alert("Small", job="other", service="other", severity="critical")
-    post(f"{alertmanager}/api/v2/alerts", mine)
+    elsewhere = alert("Small", job="other", service="other", severity="critical")
+    late = alert("Small", job="late", service="late", severity="critical")
     system = {"alertmanager": {"url": alertmanager}}
     site = Acting(tmp_path, monkeypatch, systems=system, actions={**system, "cooldown": "1s"})
-    asked = Alertmanager(alertmanager, Tape())
-    for _ in range(50):
-        if len(asked.alerts("Small")) == 2:
-            break
-        time.sleep(0.1)
-        asked = Alertmanager(alertmanager, Tape())
+    post(f"{alertmanager}/api/v2/alerts", [elsewhere])
+    fires(alertmanager, 1)
+    with pytest.raises(ActionError, match="is not firing for this service"):
+        site.plan("silence_alert", duration="30m")
+    post(f"{alertmanager}/api/v2/alerts", mine)
+    fires(alertmanager, 3)
     deed = site.perform(site.plan("silence_alert", duration="30m"))
     assert deed.told.startswith("silenced Small until ")
-    post(f"{alertmanager}/api/v2/alerts", [other])
-    time.sleep(0.5)
+    post(f"{alertmanager}/api/v2/alerts", [late])
+    fires(alertmanager, 4)
     [silence] = Alertmanager(alertmanager, Tape()).silences()
     assert silence.state == "active"
     assert set(silence.matchers) == {'alertname="Small"', 'job="backend"', 'service="backend"'}
@@ -331,7 +331,28 @@ def test_an_alert_is_silenced_for_a_time_for_its_own_service_only(
     heard = {
         one.labels["job"]: bool(one.silenced_by) for one in Alertmanager(alertmanager, Tape()).alerts("Small")
     }
-    assert heard == {"backend": True, "other": False}
+    assert heard == {"backend": True, "other": False, "late": False}
+
+
+def fires(alertmanager: str, count: int) -> None:
+    """Wait until it holds so many alerts."""
+    for _ in range(100):
+        if len(Alertmanager(alertmanager, Tape()).alerts("Small")) == count:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"Alertmanager does not hold {count} alerts")
+
+
+def test_an_alert_that_cannot_be_told_from_another_service_s_is_not_silenced(
+    alertmanager: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = {"alertmanager": {"url": alertmanager}}
+    site = Acting(tmp_path, monkeypatch, systems=system, actions={**system, "cooldown": "1s"})
+    unlabelled = alert("Small", severity="page")
+    post(f"{alertmanager}/api/v2/alerts", [unlabelled, alert("Small", job="other", severity="page")])
+    fires(alertmanager, 2)
+    with pytest.raises(ActionError, match="alertname=Small would silence another service's alert as well"):
+        site.plan("silence_alert", duration="30m")
 
 
 def test_what_does_not_fire_is_not_silenced(
