@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import docker
+
 from runbooklib.actions import _engine
 from runbooklib.dockerengine import moment_or_none
 from runbooklib.errors import ActionError, ParameterError, suggestion
@@ -14,6 +16,9 @@ from runbooklib.scene import Scene
 MEBIBYTE = 1_048_576
 _MOST_TIMES = 8.0
 _SETTLED_SECONDS = 10.0
+# What Docker itself waits before it kills, where the container says nothing else.
+_STOP_SECONDS = 10
+_CRASHING = "not up for long"
 
 
 def read_log(scene: Scene) -> Proposal:
@@ -42,20 +47,25 @@ def _running(scene: Scene, *, container: str = "") -> Seen:
     """The container by id and by when it was started."""
     may_write(actions_of(scene).docker, "docker")
     found = scene.sources.docker.container(_name(scene, container))
-    began = found.started_at if found.is_running else None
-    return Seen(
-        found.name,
-        {"id": found.id, "started_at": _settled(began, found.restart_count, scene.window.opened_at)},
-    )
+    moments = (found.started_at, found.finished_at)
+    began = _settled(found.status, moments, found.restart_count, scene.window.opened_at)
+    return Seen(found.name, {"id": found.id, "started_at": began})
 
 
-def _settled(began: datetime | None, restarts: int, now: datetime) -> str:
+def _settled(
+    status: str, moments: tuple[datetime | None, datetime | None], restarts: int, now: datetime
+) -> str:
     """When a container was started that runs; one that crashes again and again has no beginning to lose.
 
-    Docker too takes it for a crash loop when a container that it started again ends within ten seconds.
+    Docker too takes it for a crash loop when a container that it started again ends within ten seconds. One
+    that stands still was stopped by somebody, or not started again: since when, tells that from a crash loop.
     """
-    if began is None or (restarts and (now - began).total_seconds() < _SETTLED_SECONDS):
-        return "not up for long"
+    began, ended = moments
+    if status not in ("running", "paused", "restarting"):
+        return f"{status} since {ended.isoformat() if ended else 'it was made'}"
+    is_young = began is None or (now - began).total_seconds() < _SETTLED_SECONDS
+    if status == "restarting" or began is None or (restarts and is_young):
+        return _CRASHING
     return began.isoformat()
 
 
@@ -64,11 +74,16 @@ def _restart(act: Act) -> str:
 
     def is_still(told: dict[str, Any]) -> bool:
         state = told["State"]
-        started = moment_or_none(state["StartedAt"]) if state["Running"] else None
-        began = _settled(started, int(told["RestartCount"]), datetime.now(UTC))
+        moments = (moment_or_none(state["StartedAt"]), moment_or_none(state["FinishedAt"]))
+        began = _settled(state["Status"], moments, int(told["RestartCount"]), datetime.now(UTC))
         return bool((told["Id"], began) == (plan.identity["id"], plan.identity["started_at"]))
 
-    _engine.write(scene, plan.target, is_still, lambda client, name: client.restart(name, timeout=10))
+    def restart(client: docker.APIClient, told: dict[str, Any]) -> None:
+        # As `docker restart` does it: a container knows how long it needs to end well.
+        seconds = told["Config"].get("StopTimeout")
+        client.restart(told["Id"], timeout=_STOP_SECONDS if seconds is None else seconds)
+
+    _engine.write(scene, plan.target, is_still, restart)
     return f"restarted {plan.target}"
 
 
@@ -91,10 +106,29 @@ def _limited(scene: Scene, *, factor: float = 2.0, container: str = "") -> Seen:
     if found.memory_limit_bytes is None:
         raise ActionError(f"the container {found.name} has no memory limit to raise")
     more = _raised(found.memory_limit_bytes, factor)
-    return Seen(
-        found.name,
-        {"id": found.id, "memory_limit_bytes": found.memory_limit_bytes, "to_bytes": more},
-    )
+    identity = {"id": found.id, "memory_limit_bytes": found.memory_limit_bytes, "to_bytes": more}
+    swap = {
+        "memory_swap_bytes": found.memory_swap_bytes,
+        "to_swap_bytes": _swap(found.memory_limit_bytes, found.memory_swap_bytes, more),
+    }
+    return Seen(found.name, identity | swap)
+
+
+def _swap(limit_bytes: int, swap_bytes: int | None, more_bytes: int) -> int | None:
+    """Memory and swap together after the limit was raised: as much swap as before."""
+    if swap_bytes is None or swap_bytes < 0:
+        return swap_bytes
+    return more_bytes + max(swap_bytes - limit_bytes, 0)
+
+
+def _size(count: int) -> str:
+    """Bytes as `docker update` takes them."""
+    return f"{count // MEBIBYTE}m" if count > 0 and count % MEBIBYTE == 0 else str(count)
+
+
+def _update(name: str, limit_bytes: int, swap_bytes: int | None) -> str:
+    swap = "" if swap_bytes is None else f" --memory-swap {_size(swap_bytes)}"
+    return f"docker update --memory {_size(limit_bytes)}{swap} {name}"
 
 
 def _raised(limit_bytes: int, factor: float) -> int:
@@ -102,7 +136,10 @@ def _raised(limit_bytes: int, factor: float) -> int:
         raise ParameterError(
             f"factor is {factor!r}", remedy=f"give a number above 1, and at most {_MOST_TIMES:g}"
         )
-    return int(limit_bytes * factor) // MEBIBYTE * MEBIBYTE
+    raised = int(limit_bytes * factor) // MEBIBYTE * MEBIBYTE
+    if raised <= limit_bytes:
+        raise ParameterError(f"factor {factor!r} adds less than a mebibyte", remedy="give a larger number")
+    return raised
 
 
 def _raise(act: Act) -> str:
@@ -111,15 +148,13 @@ def _raise(act: Act) -> str:
     more = int(then["to_bytes"])
 
     def is_still(told: dict[str, Any]) -> bool:
-        is_same = told["Id"] == then["id"]
-        return bool(is_same and told["HostConfig"]["Memory"] == then["memory_limit_bytes"])
+        now = (told["Id"], told["HostConfig"]["Memory"], told["HostConfig"].get("MemorySwap") or None)
+        return now == (then["id"], then["memory_limit_bytes"], then["memory_swap_bytes"])
 
-    _engine.write(
-        scene,
-        plan.target,
-        is_still,
-        lambda client, name: client.update_container(name, mem_limit=more, memswap_limit=more),
-    )
+    def update(client: docker.APIClient, told: dict[str, Any]) -> None:
+        client.update_container(told["Id"], mem_limit=more, memswap_limit=then["to_swap_bytes"])
+
+    _engine.write(scene, plan.target, is_still, update)
     size = more // MEBIBYTE
     return f"{plan.target} may have {size} MiB now; keep it: {compose_change(plan.target, size)}"
 
@@ -133,14 +168,15 @@ def compose_change(container: str, mebibytes: int) -> str:
 def raise_memory_limit(scene: Scene, *, factor: float = 2.0, container: str = "") -> Proposal:
     """Raise the memory limit of the running container."""
     name = _name(scene, container)
-    limit = scene.sources.docker.container(name).memory_limit_bytes
+    found = scene.sources.docker.container(name)
+    limit, swap = found.memory_limit_bytes, found.memory_swap_bytes
     if limit is None:
         return Proposal("Soon: give it a memory limit", command="", effect="The container has none.")
-    now, more = limit // MEBIBYTE, _raised(limit, factor) // MEBIBYTE
+    more = _raised(limit, factor)
     return Proposal(
         title="Soon: raise the memory limit",
-        command=f"docker update --memory {more}m --memory-swap {more}m {name}",
-        effect=f"From {now} MiB to {more} MiB, until the container is made anew: keep it in "
-        "docker-compose.yml under deploy.resources.limits.memory.",
-        undo=f"docker update --memory {now}m --memory-swap {now}m {name}",
+        command=_update(name, more, _swap(limit, swap, more)),
+        effect=f"From {limit / MEBIBYTE:.4g} MiB to {more // MEBIBYTE} MiB, swap as before, until the "
+        "container is made anew: keep it in docker-compose.yml under deploy.resources.limits.memory.",
+        undo=_update(name, limit, swap),
     )

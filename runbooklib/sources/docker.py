@@ -35,6 +35,7 @@ class Container:
 
     `revision` and `version` are its image's OCI labels; `exit_code` is that of the last exit and 0 while it
     runs; `oom_killed` says "at some time", not "now"; `memory_limit_bytes` is None for no limit.
+    `memory_swap_bytes` is memory and swap together, -1 for any; None where the engine sets none.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Container:
     memory_limit_bytes: int | None
     restart_policy: str
     health: str
+    memory_swap_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +199,7 @@ def _leaves(told: dict[str, Any]) -> dict[str, Any]:
         "started_at": state["StartedAt"],
         "finished_at": state["FinishedAt"],
         "memory_limit_bytes": host["Memory"] or None,
+        "memory_swap_bytes": host.get("MemorySwap") or None,
         "restart_policy": host["RestartPolicy"]["Name"],
         "health": (state.get("Health") or {}).get("Status", ""),
     }

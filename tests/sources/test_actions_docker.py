@@ -10,17 +10,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import docker
 import pytest
 
-from runbooklib import actionledger, manifest
+from runbooklib import actionledger, manifest, present
 from runbooklib.actionledger import Deed
-from runbooklib.errors import ActionError
+from runbooklib.errors import ActionError, ParameterError
 from runbooklib.extension import runs
 from runbooklib.gate import Approval
 from runbooklib.plans import Plan
 from tests.notebooks.running import ROOT
 from tests.sources.acting import Acting
-from tests.sources.dockerd import Engine, busy_url, host, until_true
+from tests.sources.dockerd import IMAGE, Engine, busy_url, host, until_true
 
 __all__ = ["busy_url", "host"]
 MEBIBYTE = 1024 * 1024
@@ -77,6 +78,78 @@ def test_a_memory_limit_is_raised_and_the_lasting_change_is_told(
     assert "deploy.resources.limits.memory: 128M" in deed.told
 
 
+@pytest.mark.parametrize("swap", ["128m", -1])
+def test_a_raised_limit_leaves_as_much_swap_and_its_undo_brings_both_back(
+    host: Engine, busy_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, swap: str | int
+) -> None:
+    name = host.run(QUICK, mem_limit="64m", memswap_limit=swap)
+    site = at(busy_url, tmp_path, monkeypatch, name)
+    scene, _ = present.scene_of("Small", "site", "backend")
+    proposal = present.REMEDIES["raise_memory_limit"](scene, factor=1.5)
+    site.perform(site.plan("raise_memory_limit", factor=1.5))
+    limits = host.client.api.inspect_container(name)["HostConfig"]
+    now, size = (160 * MEBIBYTE, "160m") if swap == "128m" else (-1, "-1")
+    assert (limits["Memory"], limits["MemorySwap"]) == (96 * MEBIBYTE, now)
+    assert proposal.command == f"docker update --memory 96m --memory-swap {size} {name}"
+    assert proposal.undo == f"docker update --memory 64m --memory-swap {swap} {name}"
+
+
+def test_a_factor_that_adds_nothing_is_refused(site: Acting) -> None:
+    with pytest.raises(ParameterError, match="adds less than a mebibyte"):
+        site.plan("raise_memory_limit", factor=1.002)
+
+
+def test_a_container_has_the_time_to_end_that_it_asks_for(
+    host: Engine, busy_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = "trap 'sleep 12; echo ended well; exit 0' TERM; echo up; while :; do sleep 0.1; done"
+    made = host.client.api.create_container(
+        IMAGE, ["sh", "-c", slow], name="slow-to-end", stop_timeout=30, network_disabled=True
+    )
+    host.begun.append(made["Id"])
+    host.client.api.start(made["Id"])
+    name = "slow-to-end"
+    until_true(lambda: b"up" in host.client.containers.get(name).logs())
+    site = at(busy_url, tmp_path, monkeypatch, name)
+    assert site.perform(site.plan("restart_container")).outcome == "done"
+    assert b"ended well" in host.client.containers.get(name).logs()
+
+
+def test_a_crash_loop_that_somebody_has_stopped_is_not_started_again(
+    host: Engine, busy_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = host.run("sleep 0.3; exit 1", restart_policy={"Name": "always"})
+    until_true(lambda: host.client.api.inspect_container(name)["RestartCount"] >= 2)
+    site = at(busy_url, tmp_path, monkeypatch, name)
+    plan, gate = site.plan("restart_container"), site.gate()
+    approval = gate.approve(gate.look(plan), name)
+    host.client.containers.get(name).stop(timeout=1)
+    with pytest.raises(ActionError, match="started_at was not up for long, is exited since"):
+        gate.perform(plan, approval)
+    assert host.client.api.inspect_container(name)["State"]["Status"] == "exited"
+
+
+def test_of_a_restart_that_stopped_it_and_could_not_start_it_the_outcome_is_unknown(
+    host: Engine, busy_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "mounted"
+    place.mkdir()
+    name = host.run(QUICK, mounts=[docker.types.Mount("/mounted", str(place), type="bind")])
+    site = at(busy_url, tmp_path, monkeypatch, name)
+    plan = site.plan("restart_container")
+    place.rmdir()
+    with pytest.raises(ActionError, match=f"{name} is exited now"):
+        site.perform(plan)
+    assert site.outcomes == ["unknown"]
+
+
+def at(url: str, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> Acting:
+    """A site whose service has that one container."""
+    docker = {"docker": {"url": url}}
+    actions = {**docker, "cooldown": "1s"}
+    return Acting(folder, monkeypatch, systems=docker, actions=actions, containers=(name,))
+
+
 @pytest.mark.row("F78")
 def test_a_container_that_was_made_anew_is_not_restarted(host: Engine, container: str, site: Acting) -> None:
     plan = site.plan("restart_container")
@@ -110,9 +183,7 @@ def test_a_container_that_crashes_again_and_again_is_the_same_one_between_two_cr
 ) -> None:
     name = host.run("sleep 0.3; exit 1", restart_policy={"Name": "always"})
     until_true(lambda: host.client.api.inspect_container(name)["RestartCount"] >= 2)
-    docker = {"docker": {"url": busy_url}}
-    actions = {**docker, "cooldown": "1s"}
-    site = Acting(tmp_path, monkeypatch, systems=docker, actions=actions, containers=(name,))
+    site = at(busy_url, tmp_path, monkeypatch, name)
     plan, crashes = (
         site.plan("restart_container"),
         host.client.api.inspect_container(name)["RestartCount"],

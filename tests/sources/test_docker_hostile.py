@@ -221,7 +221,7 @@ PLANTED = {
 LEAVES = {
     "name", "id", "image", "image_id", "revision", "version", "status", "is_running", "exit_code", "error",
     "oom_killed", "restart_count", "created_at", "started_at", "finished_at", "memory_limit_bytes",
-    "restart_policy", "health",
+    "memory_swap_bytes", "restart_policy", "health",
 }  # fmt: skip
 
 
