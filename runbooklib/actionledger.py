@@ -24,6 +24,8 @@ STOP_FILE = "STOP-ACTIONS"
 UNKNOWN = "unknown"
 # What was done longer ago is not taken for what helped.
 _MAY_HELP = timedelta(hours=6)
+# An intent without an outcome may be an action that is under way.
+_MAY_RUN_SECONDS = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +185,18 @@ def _begun(name: str, line: Mapping[str, Any]) -> Deed:
     )
 
 
-def refusal(deeds: Iterable[Deed], deed: Deed, *, cooldown_seconds: float, most_per_hour: int) -> str:
+def refusal(
+    deeds: Iterable[Deed],
+    deed: Deed,
+    *,
+    cooldown_seconds: float,
+    most_per_hour: int,
+    is_of_service: bool = False,
+) -> str:
     """Why this deed must not be done now, after those of before; empty where it may.
 
-    What was refused does not count; what failed, and what nobody knows, does.
+    What was refused does not count; what failed, and what nobody knows, does. `is_of_service`: the action
+    changes the whole service, whatever its target is called, and rests for all of it.
     """
     begun = [one for one in deeds if one.outcome != "refused"]
     same_plan = [one for one in begun if one.plan == deed.plan]
@@ -197,10 +207,17 @@ def refusal(deeds: Iterable[Deed], deed: Deed, *, cooldown_seconds: float, most_
             f"this very plan was acted upon by {last.by} at {last.at:%H:%M:%S} UTC, and {what}: "
             "look for yourself, then run the runbook again"
         )
-    place = (deed.environment, deed.target)
     for one in reversed(begun):
         ago = (deed.at - one.at).total_seconds()
-        if (one.environment, one.target) == place and ago < cooldown_seconds:
+        is_same_service = (one.environment, one.service) == (deed.environment, deed.service)
+        if is_same_service and one.outcome == UNKNOWN and not one.told and ago < _MAY_RUN_SECONDS:
+            return (
+                f"{one.by} began {one.action} on {one.target} {_ago(ago)}, and it has not ended: see whether "
+                f"it still runs; {_MAY_RUN_SECONDS / 60:g} min after its beginning it is in nobody's way"
+            )
+        is_same = is_same_service and one.action == deed.action and is_of_service
+        is_same = is_same or (one.environment, one.target) == (deed.environment, deed.target)
+        if is_same and ago < cooldown_seconds:
             return (
                 f"{one.by} did {one.action} on {one.target} {_ago(ago)} ({one.outcome}); the cooldown is "
                 f"{cooldown_seconds:g} s: wait, and see what came of it"

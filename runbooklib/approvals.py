@@ -15,12 +15,19 @@ from runbooklib.plans import Plan, Proposal
 from runbooklib.render.html import proposal_lines, text
 
 _SECONDS = 900
+_GOES_ON = "The gate goes on by itself: `runbook actions` says what comes of it."
 _NONE = "This notebook has proposed nothing that can be approved."
+_REPLAY = "A replay never acts: run the notebook without `replay`, and approve what it proposes then."
 
 
 def offered(incident: Incident) -> dict[str, Proposal]:
-    """What can be approved by now, strongest cause first: as it is chosen from -> the proposal."""
+    """What can be approved by now, strongest cause first: as it is chosen from -> the proposal.
+
+    A replay never acts.
+    """
     found: dict[str, Proposal] = {}
+    if incident.tape.is_replay:
+        return found
     for weighed in incident.verdict.causes:
         for one in weighed.cause.proposals:
             if one.plan is not None:
@@ -67,7 +74,8 @@ class Panel:
         self._offered = offered(self._incident) if is_open else {}
         self.choice.options = tuple(self._offered)
         self.inner.layout.display = None if self._offered else "none"
-        self._say(_NONE if is_open and not self._offered else "")
+        none = _REPLAY if self._incident.tape.is_replay else _NONE
+        self._say(none if is_open and not self._offered else "")
         self._chosen()
 
     def _chosen(self) -> None:
@@ -118,15 +126,29 @@ def _what(plan: Plan) -> tuple[object, ...]:
 
 
 def _told(argv: list[str]) -> str:
-    """What the gate said last: what was done, or why not."""
+    """What the gate said last: what was done, or why not.
+
+    It has a session of its own and goes on when this kernel is interrupted: an action must not be cut off
+    between its intent and its outcome.
+    """
     try:
-        ended = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS, check=False
+        gate = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"The gate did not answer: {error}. See `runbook actions`."
-    done = [line for line in ended.stdout.splitlines() if line.startswith("Done: ")]
-    if ended.returncode == 0 and done:
+        out, err = gate.communicate(timeout=_SECONDS)
+    except KeyboardInterrupt:
+        return f"{_GOES_ON} This cell was interrupted."
+    except subprocess.TimeoutExpired:
+        return f"{_GOES_ON} It has not ended within {_SECONDS / 60:.0f} min."
+    except OSError as error:
+        return f"The gate cannot be started: {error}."
+    done = [line for line in out.splitlines() if line.startswith("Done: ")]
+    if gate.returncode == 0 and done:
         return f"{done[-1]}. Prove that it helped: incident.recovery(held=…), or runbook recover-check."
-    last = (ended.stderr.strip().splitlines() or ["nothing was said"])[-1]
+    last = (err.strip().splitlines() or ["nothing was said"])[-1]
     return last.removeprefix("runbook: ")

@@ -18,11 +18,11 @@ from runbooklib.errors import EvidenceError
 from runbooklib.redact import Depth, Redactor
 from runbooklib.render.inert import inert_cell, preformatted, words_of
 from runbooklib.render.page import clean, markdown
-from runbooklib.report import FINDING_MIME, RECORDING_MIME, VERDICT_MIME
+from runbooklib.report import FINDING_MIME, RECORDING_MIME, REPLAY_MIME, VERDICT_MIME
 from runbooklib.tape import Entry, pack, unpack
 from runbooklib.visibly import visible
 
-_OURS = frozenset({FINDING_MIME, VERDICT_MIME, RECORDING_MIME})
+_OURS = frozenset({FINDING_MIME, VERDICT_MIME, RECORDING_MIME, REPLAY_MIME})
 _EMBEDDED = re.compile(r"(data:image/png;base64,)([A-Za-z0-9+/=]+)")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PICTURE_CHUNKS = frozenset(b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB bKGD pHYs sBIT acTL fcTL fdAT".split())

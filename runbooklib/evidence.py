@@ -17,7 +17,7 @@ from runbooklib.errors import EvidenceError, InputError
 from runbooklib.folders import Workplace
 from runbooklib.redact import Depth, Redactor
 from runbooklib.render.page import page
-from runbooklib.report import RECORDING_MIME, VERDICT_MIME, canonical
+from runbooklib.report import RECORDING_MIME, REPLAY_MIME, VERDICT_MIME, canonical
 from runbooklib.settings import environment_secrets
 from runbooklib.tape import Entry, pack, unpack
 
@@ -100,6 +100,11 @@ def verdict_in(bundle: Path) -> dict[str, Any] | None:
     """The verdict that lies in a bundle of ours, or None where there is none."""
     file = bundle / VERDICT
     return dict(json.loads(file.read_bytes())) if file.exists() else None
+
+
+def is_replay(notebook: Mapping[str, Any]) -> bool:
+    """Whether its answers came from a recording."""
+    return any(REPLAY_MIME in data for data in outputs(notebook))
 
 
 def recording_of(notebook: Mapping[str, Any]) -> list[Entry]:

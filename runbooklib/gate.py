@@ -71,13 +71,14 @@ class Gate:
             return look(plan)
 
     def approve(self, seen: Look, typed: str) -> Approval:
-        """The yes of the person who has seen the plan and typed its target's name."""
+        """The yes of the person who has seen the plan and typed its target's name; valid from the look on."""
         if typed != seen.plan.target:
             raise ActionError(
                 f"{typed[:80]!r} is not the target", remedy=f"type {seen.plan.target} to approve"
             )
         seconds = seconds_of(actions_of(seen.scene).approval)
-        until, ends_at = datetime.now(UTC) + timedelta(seconds=seconds), time.monotonic() + seconds
+        ends_at = seen.at + seconds
+        until = datetime.now(UTC) + timedelta(seconds=ends_at - time.monotonic())
         nonce = secrets.token_hex(16)
         mac = self._mac(seen.plan.digest, ends_at, nonce)
         return Approval(seen.plan.digest, self._by, until, ends_at, nonce, mac)
@@ -183,6 +184,7 @@ class Gate:
                 deed,
                 cooldown_seconds=seconds_of(limits.cooldown),
                 most_per_hour=limits.most_per_hour,
+                is_of_service=REMEDIES[deed.action].is_of_service,
             )
             if told:
                 raise ActionError(told)

@@ -1,12 +1,14 @@
 """What the run in a bundle proposed and can be approved, if the evidence is to be believed."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runbooklib import evidence, manifest, runbooks
+from runbooklib import evidence, folders, ledger, manifest, runbooks
 from runbooklib.errors import ActionError, InputError
+from runbooklib.history import EVIDENCE_VARIABLE
 from runbooklib.plans import Plan
 
 
@@ -34,6 +36,7 @@ def read(bundle: Path) -> list[Offer]:
     verdict = evidence.verdict_in(bundle)
     if about.get("kind") == "replay":
         raise ActionError("a replay never acts", remedy="run the runbook now, and approve what it proposes")
+    _refuse_elsewhere(bundle)
     if about.get("kind") not in ("run", "seal") or verdict is None:
         raise InputError(f"{bundle} is no evidence of a run", remedy="name one that `runbook run` wrote")
     runbook = runbooks.find(str(verdict["alert"]))
@@ -44,6 +47,31 @@ def read(bundle: Path) -> list[Offer]:
             f"the runbook {runbook.notebook.name} was changed since this run", remedy="run it again"
         )
     return [_offer(told) for told in verdict.get("actions", [])]
+
+
+def _refuse_elsewhere(bundle: Path) -> None:
+    """Limits, the ledger and the stop file are the folder's: a copy of a bundle must not get round them.
+
+    Raises ActionError.
+    """
+    folder = bundle.resolve().parent
+    lines, _ = ledger.read(folder)
+    if not any(line.bundle == bundle.resolve().name for line in lines):
+        raise ActionError(
+            f"{ledger.FILE} beside this evidence does not know it: is it a copy?",
+            remedy="approve it where the run put it",
+        )
+    if folder == folders.spool().resolve():
+        raise ActionError(
+            "this evidence is in the spool, where no other actions are known",
+            remedy="make room in the evidence's folder, and run the runbook again",
+        )
+    home = os.environ.get(EVIDENCE_VARIABLE, "")
+    if home and Path(home).resolve() != folder:
+        raise ActionError(
+            f"this evidence is not in {home} ({EVIDENCE_VARIABLE})",
+            remedy="approve what a run has put there",
+        )
 
 
 def _offer(told: Any) -> Offer:

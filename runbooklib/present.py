@@ -1,9 +1,10 @@
 """A plan's target as it is now: looked at again, with everything asked anew."""
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from runbooklib import settings
 from runbooklib.actions import containers, database, dependencies, deploys, monitoring
@@ -21,17 +22,22 @@ REMEDIES: Mapping[str, Remedy] = {
     name: found for module in _MODULES for name, found in vars(module).items() if isinstance(found, Remedy)
 }
 _SHOWN_CHARACTERS = 60
+_MOST_AGO = timedelta(hours=12)
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A plan, its target as it is now, what it would do, and by what it was looked at."""
+    """A plan, its target as it is now, what it would do, and by what it was looked at.
+
+    `at` (monotonic seconds) is when: an approval's time runs from what was seen.
+    """
 
     plan: Plan
     now: Plan
     proposal: Proposal
     scene: Scene
     tape: Tape
+    at: float
 
 
 def scene_of(alert: str, environment: str, service: str) -> tuple[Scene, Tape]:
@@ -53,6 +59,7 @@ def look(plan: Plan) -> Look:
         told = f"there is no action {plan.action[:80]!r}"
         raise ActionError(told, remedy=suggestion(plan.action, sorted(REMEDIES)))
     remedy.refuse_misfit(plan.parameters)
+    begun = time.monotonic()
     scene, tape = scene_of(plan.alert, plan.environment, plan.service)
     try:
         actions_of(scene)
@@ -65,7 +72,21 @@ def look(plan: Plan) -> Look:
             f"{plan.target} is not what it was when this was proposed: {_differences(plan, now)}",
             remedy="run the runbook again, and approve what it proposes then",
         )
-    return Look(plan, now, proposal, scene, tape)
+    _refuse_old(plan, scene)
+    return Look(plan, now, proposal, scene, tape, begun)
+
+
+def _refuse_old(plan: Plan, scene: Scene) -> None:
+    """What was proposed long ago was proposed for another trouble. Raises ActionError."""
+    try:
+        ago = scene.window.opened_at - datetime.fromisoformat(plan.seen_at)
+    except (TypeError, ValueError):
+        raise ActionError("nobody knows when this was proposed", remedy="run the runbook again") from None
+    if ago > _MOST_AGO:
+        raise ActionError(
+            f"this was proposed {ago.total_seconds() / 3600:.0f} h ago",
+            remedy="run the runbook again, and approve what it proposes then",
+        )
 
 
 def _differences(then: Plan, now: Plan) -> str:

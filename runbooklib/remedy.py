@@ -42,7 +42,7 @@ class Remedy:
 
     `identify(scene, **parameters)` looks at the target; it raises ActionError where the action must never be
     done. `perform(act)` does it, and says what was done; `is_same(then, now)` compares identities.
-    What `mends` is followed by a look at whether it did.
+    What `mends` is followed by a look at whether it did. What `is_of_service` changes the whole service.
     """
 
     __name__: str
@@ -56,10 +56,11 @@ class Remedy:
         destroys: frozenset[str],
         is_same: Callable[[Mapping[str, Any], Mapping[str, Any]], bool],
         mends: bool,
+        is_of_service: bool,
     ) -> None:
         self._word, self._identify = word, identify
         self.perform, self.destroys, self._is_same = perform, destroys, is_same
-        self.mends = mends
+        self.mends, self.is_of_service = mends, is_of_service
         update_wrapper(self, word)
 
     def __call__(self, scene: Scene, **parameters: Any) -> Proposal:
@@ -111,6 +112,7 @@ def remedy(
     destroys: tuple[str, ...] = (),
     is_same: Callable[[Mapping[str, Any], Mapping[str, Any]], bool] = operator.eq,
     mends: bool = True,
+    is_of_service: bool = False,
 ) -> Callable[[Callable[..., Proposal]], Remedy]:
     """Make a Remedy of the function that words its proposal."""
 
@@ -122,6 +124,7 @@ def remedy(
             destroys=frozenset(destroys),
             is_same=is_same,
             mends=mends,
+            is_of_service=is_of_service,
         )
 
     return made

@@ -13,6 +13,8 @@ VERSION = 1
 FINDING_MIME = "application/vnd.runbook.finding+json"
 VERDICT_MIME = "application/vnd.runbook.verdict+json"
 RECORDING_MIME = "application/vnd.runbook.recording+json"
+# Beside a verdict that was replayed: it is the recorded one to the byte, and must never be acted upon.
+REPLAY_MIME = "application/vnd.runbook.replay+json"
 
 
 def verdict_as_dict(verdict: Verdict, scene: Scene) -> dict[str, Any]:

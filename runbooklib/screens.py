@@ -16,7 +16,7 @@ from runbooklib.redact import Redactor
 from runbooklib.render import html
 from runbooklib.render.chronicle import chronicle
 from runbooklib.render.sentences import headline, sentence, told
-from runbooklib.report import FINDING_MIME, RECORDING_MIME, VERDICT_MIME, verdict_as_dict
+from runbooklib.report import FINDING_MIME, RECORDING_MIME, REPLAY_MIME, VERDICT_MIME, verdict_as_dict
 from runbooklib.resumption import Resumption
 from runbooklib.scene import Scene
 from runbooklib.settings import environment_secrets
@@ -152,6 +152,7 @@ class NotebookScreen:
             "text/html": html.verdict_card(verdict, about(incident.scene), is_replay=self._tape.is_replay),
             VERDICT_MIME: verdict_as_dict(verdict, incident.scene),
             RECORDING_MIME: pack(self._opening),
+            **({REPLAY_MIME: {"version": 1}} if self._tape.is_replay else {}),
         }
         _publish(data, display_id=_VERDICT_DISPLAY, is_update=is_update)
 

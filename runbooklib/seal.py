@@ -6,7 +6,7 @@ from typing import Any
 from runbooklib import settings
 from runbooklib.answers import OPENING
 from runbooklib.errors import InputError
-from runbooklib.evidence import Bundle, fingerprints_of, read_notebook, recording_of, verdict_of
+from runbooklib.evidence import Bundle, fingerprints_of, is_replay, read_notebook, recording_of, verdict_of
 
 
 def seal(notebook: Path, output: Path, chromium: str = "") -> Path:
@@ -19,7 +19,7 @@ def seal(notebook: Path, output: Path, chromium: str = "") -> Path:
             f"{notebook.name} holds no verdict and no recording", remedy="run it first, then seal it"
         )
     about: dict[str, Any] = {
-        "kind": "seal",
+        "kind": "replay" if is_replay(executed) else "seal",
         "alert": verdict["alert"],
         "parameters": executed["metadata"].get("papermill", {}).get("parameters", {}),
         "alert_fingerprints": fingerprints_of(recording, verdict["alert"]),

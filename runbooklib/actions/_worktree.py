@@ -1,4 +1,4 @@
-"""A commit that takes another one back, made in a worktree of its own; nobody pushes its branch."""
+"""Commits that take others back, made in a worktree of its own; nobody pushes its branch."""
 
 import os
 import shutil
@@ -22,14 +22,17 @@ _SAFE = {
 }
 
 
-def revert(repository: str, revision: str, branch: str, *, by: str) -> str:
-    """The new commit, by that person, on the new branch. Raises ActionError; then all is as it was."""
+def revert(repository: str, revisions: str, branch: str, *, by: str) -> str:
+    """The last of the new commits, by that person, on the new branch; `revisions` is one, or a range.
+
+    Raises ActionError; then all is as it was.
+    """
     _refuse_programs(repository)
     folder = tempfile.mkdtemp(prefix="runbook-revert-")
     place = str(Path(folder) / "work")
     try:
         _git(repository, "worktree", "add", "--quiet", "--detach", place, "HEAD")
-        _git(place, "revert", "--no-edit", "--end-of-options", revision, by=_plain(by))
+        _git(place, "revert", "--no-edit", "--end-of-options", revisions, by=_plain(by))
         made = _git(place, "rev-parse", "--verify", "HEAD")
         _git(repository, "branch", "--no-track", branch, made)
         return made

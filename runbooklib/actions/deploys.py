@@ -64,7 +64,7 @@ def _roll_back(act: Act) -> str:
     return f"rolled back to {revision[:12]}: {told}" if told else f"rolled back to {revision[:12]}"
 
 
-@remedy(identify=_rollback, perform=_roll_back, destroys=("docker",))
+@remedy(identify=_rollback, perform=_roll_back, destroys=("docker",), is_of_service=True)
 def roll_back(scene: Scene, *, to: str = "") -> Proposal:
     """Roll back to the deployment before the last."""
     last, revision = _goal(scene, to)
@@ -73,10 +73,22 @@ def roll_back(scene: Scene, *, to: str = "") -> Proposal:
     return Proposal(
         title="Now: roll back to the deployment before" if not to else f"Now: roll back to {revision[:12]}",
         command=" ".join(word.replace("{revision}", revision[:12]) for word in script),
-        effect=f"Takes back {last.short} “{last.subject}” ({last.files_changed} files).",
+        effect=_taken_back(scene, last, revision),
         loses="What the new version has written in a form that the old one cannot read.",
         undo=f"Deploy {last.short} again.",
     )
+
+
+def _taken_back(scene: Scene, last: Deployment, revision: str) -> str:
+    """What goes with the last deployment: all that came after the one that is gone back to."""
+    told = f"Takes back {last.short} “{last.subject}” ({last.files_changed} files)"
+    if revision == last.previous_revision:
+        return f"{told}."
+    every = scene.sources.git.deployments(_LONG_AGO, scene.window.end)
+    places = [number for number, one in enumerate(every) if one.revision == revision]
+    between = every[places[-1] + 1 : -1] if places else []
+    more = ", ".join(f"{one.short} “{one.subject}”" for one in reversed(between))
+    return f"{told}, and with it {more}." if more else f"{told}, and all since {revision[:12]}."
 
 
 _USUAL = ("./scripts/deployment/rollback.sh", "{revision}")
@@ -92,26 +104,33 @@ def _revertible(scene: Scene) -> Seen:
     last = scene.sources.git.last_deployment(scene.window.end)
     if last is None:
         raise NoDataError("there is no deployment", system="git")
-    return Seen(last.short, {"revision": last.revision, "branch": f"runbook/revert-{last.short}"})
+    identity = {"revisions": _range(last), "branch": f"runbook/revert-{last.short}"}
+    return Seen(last.short, identity)
+
+
+def _range(last: Deployment) -> str:
+    """The commits of a deployment, as git names them: all since the one before, or the first one alone."""
+    return f"{last.previous_revision}..{last.revision}" if last.previous_revision else last.revision
 
 
 def _revert(act: Act) -> str:
     plan = act.plan
     repository = configured(act.scene.target.systems.git, "git").repository
-    revision, branch = str(plan.identity["revision"]), str(plan.identity["branch"])
-    made = _worktree.revert(repository, revision, branch, by=act.by)
-    return f"{branch} holds {made[:12]}, which takes {revision[:12]} back: look at it, push and deploy it"
+    revisions, branch = str(plan.identity["revisions"]), str(plan.identity["branch"])
+    made = _worktree.revert(repository, revisions, branch, by=act.by)
+    return f"{branch} holds {made[:12]}, which takes {plan.target} back: look at it, push and deploy it"
 
 
 @remedy(identify=_revertible, perform=_revert, mends=False)
 def revert_commit(scene: Scene) -> Proposal:
-    """Take the commit back in the repository."""
+    """Take the last deployment's commits back in the repository."""
     last = scene.sources.git.last_deployment(scene.window.end)
     if last is None:
         raise NoDataError("there is no deployment", system="git")
     return Proposal(
         title="Soon: take the change back in git",
-        command=f"git revert --no-edit {last.revision[:12]}",
-        effect="A new commit without the change: deploy it, else the next deployment brings it back.",
+        command=f"git revert --no-edit {'..'.join(one[:12] for one in _range(last).split('..'))}",
+        effect="A commit for each of the deployment's, without its change: deploy them, else the next "
+        "deployment brings it back.",
         undo=f"git branch -D runbook/revert-{last.short}",
     )

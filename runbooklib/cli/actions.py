@@ -84,6 +84,8 @@ def _list(found: "list[Offer]", bundle: Path) -> None:
     if not found:
         print("This run proposed nothing that can be approved: its other proposals are for people.")
         return
+    plan = found[0].plan
+    print(f"Proposed for {one_line(plan.alert)} in {one_line(plan.environment)}, service {plan.service}:\n")
     for one in found:
         print(f"{one.plan.fingerprint}  {one_line(one.plan.action):<28} {one_line(one.plan.target)}")
         print(f"              {one_line(one.title)}  ({one_line(one.cause)}: {one_line(one.rank)})")
@@ -102,11 +104,13 @@ def _chosen(offered: "list[Offer]", action: str) -> "Offer":
 
 
 def _preview(seen: "Look", cause: str, who: str) -> None:
-    """What would be done, to whom, what it changes and what it loses."""
+    """What would be done, where, to whom, what it changes and what it loses."""
     proposal, plan = seen.proposal, seen.plan
     facts = {
+        "where": f"{plan.environment}, service {plan.service}",
         "action": plan.action,
         "target": plan.target,
+        "proposed": f"{_ago(seen)} ago, for {plan.alert}",
         "for": cause,
         "changes": proposal.effect,
         "loses": proposal.loses,
@@ -122,6 +126,14 @@ def _preview(seen: "Look", cause: str, who: str) -> None:
             print(f"  {name:<8} {one_line(value)}")
     for name, value in _identity(plan.identity, seen.now.identity).items():
         print(f"  {name:<8} {one_line(value)}")
+
+
+def _ago(seen: "Look") -> str:
+    from datetime import datetime
+
+    from runbooklib.render.sentences import seconds
+
+    return seconds((seen.scene.window.opened_at - datetime.fromisoformat(seen.plan.seen_at)).total_seconds())
 
 
 def _identity(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
@@ -183,6 +195,7 @@ def list_actions(
             helped = one.recovery or ("nobody looked" if one.outcome == "done" else "")
             print(
                 f"{one.at:%Y-%m-%d %H:%M:%S}  {one.outcome:<8} {one.action} on {one_line(one.target)}"
+                f" ({one_line(one.environment)}, {one_line(one.service)})"
                 f"  by {one_line(one.by)}@{one_line(one.host)}  {helped}".rstrip()
             )
             print(f"    {one_line(one.why)}: {one_line(one.told) or 'nobody knows what came of it'}")

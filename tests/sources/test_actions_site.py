@@ -3,6 +3,7 @@
 import stat
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -214,6 +215,58 @@ def test_a_commit_is_taken_back_on_a_branch_and_the_clone_stays_as_it_is(
         repository.git(*words.split()) for words in ("rev-parse HEAD", "status --porcelain", "branch")
     ]
     assert repository.git("worktree", "list").count("\n") == 0
+
+
+def test_all_commits_of_a_deployment_are_taken_back(repository: Repository, site: Acting) -> None:
+    for name in ("bad", "worse"):
+        repository.commit(f"a {name} change", {f"{name}.txt".encode(): b"x\n"})
+    repository.deploy(4, at=datetime.now(UTC) - timedelta(minutes=1))
+    plan = site.plan("revert_commit")
+    site.perform(plan)
+    files = repository.git("ls-tree", "--name-only", plan.identity["branch"]).split()
+    assert ("bad.txt" in files, "worse.txt" in files, "a.txt" in files) == (False, False, True)
+
+
+def test_what_goes_with_a_rollback_is_told_and_the_whole_service_rests_after_it(
+    site: Acting, repository: Repository
+) -> None:
+    site.write(cooldown="15m")
+    scene, _ = present.scene_of("Small", "site", "backend")
+    told = present.REMEDIES["roll_back"](scene, to="deploy/1").effect
+    second, third = (repository.git("rev-parse", "--short=8", f"deploy/{n}^{{commit}}") for n in (2, 3))
+    assert told == f"Takes back {third} “release 3” (1 files), and with it {second} “release 2”."
+    assert site.perform(site.plan("roll_back")).outcome == "done"
+    with pytest.raises(ActionError, match=r"did roll_back on .* the cooldown is 900 s"):
+        site.perform(site.plan("roll_back", to="deploy/1"))
+
+
+def test_while_one_action_is_under_way_no_other_begins_on_the_service(site: Acting, tmp_path: Path) -> None:
+    slow = script(tmp_path / "slow.sh", '#!/bin/sh\necho begun > "$(dirname "$0")/begun"\nsleep 3\n')
+    site.write(rollback={"command": [str(slow), "{revision}"]}, cooldown="1s")
+    first, second = site.plan("roll_back"), site.plan("revert_commit")
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(site.perform, first)
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.05)
+        with pytest.raises(ActionError, match=r"Ada began roll_back on .*, and it has not ended"):
+            site.perform(second, by="Bob")
+        assert running.result().outcome == "done"
+    assert site.perform(site.plan("revert_commit")).outcome == "done"
+
+
+def test_what_was_proposed_long_ago_is_refused(site: Acting) -> None:
+    old = replace(site.plan("roll_back"), seen_at="2020-01-01T00:00:00+00:00")
+    with pytest.raises(ActionError, match=r"this was proposed .* h ago"):
+        site.gate().look(old)
+
+
+def test_an_approval_s_time_runs_from_what_was_seen(site: Acting) -> None:
+    site.write(approval="1s")
+    plan, gate = site.plan("roll_back"), site.gate()
+    seen = gate.look(plan)
+    time.sleep(1.1)
+    with pytest.raises(ActionError, match="the approval expired"):
+        gate.perform(plan, gate.approve(seen, plan.target))
 
 
 def test_a_commit_that_cannot_be_taken_back_leaves_nothing(repository: Repository, site: Acting) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import select
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -75,7 +76,7 @@ def test_with_the_plans_fingerprint_nobody_is_asked(host: Engine, container: str
     assert (again.code, "is not what it was when this was proposed" in again.err) == (5, True)
     assert manifest.verify_folder(site.folder) == []
     listed = command(["runbook", "actions", "--output", str(site.folder)], site.environment).out
-    assert f"done     restart_container on {container}  by Ada@" in listed
+    assert f"done     restart_container on {container} (site, backend)  by Ada@" in listed
     assert "refused  restart_container" in listed
 
 
@@ -163,6 +164,45 @@ def test_a_replay_never_acts(host: Engine, container: str, site: Acting) -> None
     ended = approve(site, replayed, "--yes", fingerprint(bundle))
     assert (ended.code, "a replay never acts" in ended.err) == (5, True)
     assert started(host, container) == before
+
+
+def test_a_replay_that_was_sealed_never_acts_either(host: Engine, container: str, site: Acting) -> None:
+    bundle, before = run(site), started(host, container)
+    output = ["--output", str(site.folder)]
+    command(["runbook", "replay", str(bundle), *output], site.environment)
+    (replayed,) = [one for one in manifest.bundles(site.folder) if "replay" in one.name]
+    known = set(manifest.bundles(site.folder))
+    notebook = str(replayed / "notebook.ipynb")
+    ended = command(["runbook", "seal", notebook, *output], site.environment)
+    assert ended.code == 0, ended.err
+    (sealed,) = set(manifest.bundles(site.folder)) - known
+    ended = approve(site, sealed, "--yes", fingerprint(bundle))
+    assert (ended.code, "a replay never acts" in ended.err) == (5, True)
+    assert started(host, container) == before
+
+
+@pytest.mark.parametrize("ledger", ["none", "another's"])
+def test_a_copy_of_a_bundle_gets_round_no_limit(
+    host: Engine, container: str, site: Acting, tmp_path: Path, ledger: str
+) -> None:
+    bundle, before = run(site), started(host, container)
+    (site.folder / "STOP-ACTIONS").write_text("freeze")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    if ledger == "another's":
+        command(["runbook", "run", "Small", "-e", "site", "--output", str(elsewhere)], site.environment)
+    copy = shutil.copytree(bundle, elsewhere / bundle.name)
+    ended = approve(site, copy, "--yes", fingerprint(bundle))
+    assert ended.code == 5
+    assert "does not know it" in ended.err or f"{bundle.name}: is not in ledger.jsonl" in ended.err
+    assert started(host, container) == before
+
+
+def test_evidence_that_is_not_in_the_site_s_folder_lets_nothing_be_done(site: Acting, tmp_path: Path) -> None:
+    bundle = run(site)
+    argv = ["runbook", "approve", str(bundle), "restart_container", "--yes", fingerprint(bundle)]
+    ended = command(argv, {**site.environment, "RUNBOOK_EVIDENCE": str(tmp_path / "another")})
+    assert (ended.code, "this evidence is not in" in ended.err) == (5, True)
 
 
 _APPROVES = """
