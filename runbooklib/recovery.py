@@ -37,6 +37,9 @@ Look = Callable[[], tuple[Scene, Tape]]
 OnSample = Callable[["Sample", float], None]
 # Looks that are further apart prove nothing of the time between them.
 _MOST_APART = timedelta(seconds=60)
+# However seldom a site scrapes: half of that, since a look takes its time. Looking more often than the scrape
+# is no waste, for only the series wait for it: pages and Alertmanager answer anew each time.
+_MOST_EVERY_SECONDS = 30.0
 
 
 class Outcome(StrEnum):
@@ -130,11 +133,12 @@ class Wait:
     def of(cls, scene: Scene, held: str, within: str = "") -> "Wait":
         """By durations; without `within`, ten minutes more than must be held. Raises ParameterError."""
         hold = seconds_of(held)
-        every = max(seconds_of(scene.timing.scrape_interval), 2.0)
-        if hold < 2 * every:
+        scrape = max(seconds_of(scene.timing.scrape_interval), 2.0)
+        if hold < 2 * scrape:
             raise ParameterError(
-                f"{held} is no time to prove anything in", remedy=f"hold it for {2 * every:g} s or more"
+                f"{held} is no time to prove anything in", remedy=f"hold it for {2 * scrape:g} s or more"
             )
+        every = min(scrape, _MOST_EVERY_SECONDS)
         return cls(hold, seconds_of(within) if within else hold + 600.0, every)
 
 

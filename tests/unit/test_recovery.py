@@ -3,14 +3,14 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 import pytest
 
-from runbooklib import recovery
+from runbooklib import promdata, recovery
 from runbooklib.errors import ParameterError, Reason
 from runbooklib.findings import Finding, Status, unknown
-from runbooklib.recovery import Certificate, Outcome, Sample
+from runbooklib.recovery import Certificate, Outcome, Sample, Wait
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Tape
 from runbooklib.target import Target
-from runbooklib.window import Window
+from runbooklib.window import Window, seconds_of
 
 BEGAN = datetime(2026, 1, 15, 3, 0, tzinfo=UTC)
 HOLD = 60.0
@@ -115,8 +115,8 @@ def test_the_curve_has_a_row_a_look_and_a_column_a_condition() -> None:
     assert curve["health"].tolist() == ["OK", "OK", "OK"]
 
 
-@pytest.mark.parametrize("held", ["0s", "1s", "3s"])
-def test_no_single_look_proves_anything(held: str) -> None:
+def scene(scrape_interval: str, lookback: str = "1h", at: datetime = BEGAN) -> Scene:
+    timing = {"scrape_interval": scrape_interval, "lookback": lookback}
     target = Target.model_validate(
         {
             "environment_name": "site",
@@ -124,13 +124,56 @@ def test_no_single_look_proves_anything(held: str) -> None:
             "environment": {
                 "title": "Site",
                 "systems": {},
-                "timing": {"scrape_interval": "1s"},
+                "timing": timing,
                 "services": {"backend": {"title": "B", "labels": {}}},
             },
         }
     )
-    window = Window.open(opened_at=BEGAN, scrape_interval="1s")
-    scene = Scene("A", target, window, Sources(target, Tape()))
+    window = Window.open(opened_at=at, lookback=lookback, scrape_interval=scrape_interval)
+    return Scene("A", target, window, Sources(target, Tape()))
+
+
+@pytest.mark.parametrize("held", ["0s", "1s", "3s"])
+def test_no_single_look_proves_anything(held: str) -> None:
     with pytest.raises(ParameterError, match=r"no time to prove anything in .hold it for 4 s or more"):
-        recovery.Wait.of(scene, held)
-    assert recovery.Wait.of(scene, "4s").hold_seconds == 4.0
+        Wait.of(scene("1s"), held)
+    assert Wait.of(scene("1s"), "4s").hold_seconds == 4.0
+
+
+def test_a_span_holds_two_scrapes_however_often_it_is_looked_at() -> None:
+    with pytest.raises(ParameterError, match=r"hold it for 240 s or more"):
+        Wait.of(scene("2m"), "200s")
+
+
+@pytest.mark.parametrize(
+    ("interval", "every"), [("1s", 2.0), ("15s", 15.0), ("30s", 30.0), ("60s", 30.0), ("2m", 30.0)]
+)
+def test_it_is_looked_at_every_scrape_and_every_half_minute_at_least(interval: str, every: float) -> None:
+    assert Wait.of(scene(interval), "5m").every_seconds == every
+
+
+def whole(wait: Wait, interval: str, lookback: str, at: datetime) -> tuple[Finding, ...]:
+    """What a look at that moment finds: a sound series on the grid on which Prometheus is asked."""
+    span = max(seconds_of(lookback), 1.5 * wait.hold_seconds)
+    window = scene(interval, f"{span:.0f}s", at).window
+    index = promdata.grid_of(window)
+    series = pd.DataFrame({"errors": [0.001] * len(index)}, index=index)
+    return (Finding(status=OK, template="x", check="errors", series=series, limit=0.01),)
+
+
+@pytest.mark.parametrize("lookback", ["5m", "1h", "6h"])
+@pytest.mark.parametrize("held", ["4m", "5m", "30m"])
+@pytest.mark.parametrize("interval", ["15s", "30s", "60s", "120s"])
+def test_a_sound_service_is_certified_however_seldom_its_site_scrapes(
+    interval: str, held: str, lookback: str
+) -> None:
+    wait = Wait.of(scene(interval), held)
+    for phase in range(0, 120, 7):  # of the grid, against the first look
+        took = 1.3  # seconds; the next look begins when the last one is over or a little later
+        samples: list[Sample] = []
+        while recovery.held_seconds(samples) < wait.hold_seconds and len(samples) < 200:
+            seconds = phase + len(samples) * (wait.every_seconds + 0.01)
+            found = whole(wait, interval, lookback, BEGAN + timedelta(seconds=seconds))
+            samples.append(Sample(BEGAN + timedelta(seconds=seconds + took), seconds + took, found))
+        assert recovery.flaws(samples, wait.hold_seconds) == []
+        assert recovery.certificate(samples, BEGAN, wait.hold_seconds).outcome is Outcome.RECOVERED
