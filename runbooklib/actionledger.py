@@ -22,6 +22,8 @@ from runbooklib import journal
 FILE = "actions.jsonl"
 STOP_FILE = "STOP-ACTIONS"
 UNKNOWN = "unknown"
+# What a look came to that decides nothing.
+_UNDECIDED = ("", "CANNOT TELL")
 # What was done longer ago is not taken for what helped.
 _MAY_HELP = timedelta(hours=6)
 # An intent without an outcome may be an action that is under way.
@@ -34,7 +36,8 @@ class Deed:
 
     `why` is the cause it was proposed for; `proposed_in` that run's bundle, `evidence`
     the bundle of what was captured before it; `recovery`
-    what came of it: RECOVERED, NOT RECOVERED, CANNOT TELL, empty where nobody looked.
+    what came of it: RECOVERED, NOT RECOVERED, CANNOT TELL, empty where nobody looked. `later`: what looks
+    after that one came to, where it was something else; whatever mended it by then, it was not this deed.
     """
 
     id: str
@@ -55,6 +58,7 @@ class Deed:
     told: str = ""
     recovery: str = ""
     recovered_after_seconds: float | None = None
+    later: tuple[str, ...] = ()
 
 
 class Book:
@@ -146,27 +150,33 @@ def deeds_of(lines: Iterable[Mapping[str, Any]]) -> list[Deed]:
             elif line["kind"] == "outcome":
                 found[name] = replace(found[name], outcome=str(line["outcome"]), told=str(line["told"]))
             elif line["kind"] == "recovery":
-                after = line["after_seconds"]
-                seconds = None if after is None else float(after)
-                found[name] = replace(
-                    found[name], recovery=str(line["recovery"]), recovered_after_seconds=seconds
-                )
+                found[name] = _looked_at(found[name], line)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{FILE} holds a line that is none of ours: {error}") from None
     return list(found.values())
 
 
+def _looked_at(deed: Deed, line: Mapping[str, Any]) -> Deed:
+    """The deed with what one more look came to. The first answer that decides stays: it is the deed's own."""
+    came_to, after = str(line["recovery"]), line["after_seconds"]
+    if deed.recovery in _UNDECIDED:
+        seconds = None if after is None else float(after)
+        return replace(deed, recovery=came_to, recovered_after_seconds=seconds)
+    is_news = came_to not in _UNDECIDED and came_to != (deed.recovery, *deed.later)[-1]
+    return replace(deed, later=(*deed.later, came_to)) if is_news else deed
+
+
 def last_of(folder: Path, environment: str, service: str, alert: str) -> Deed | None:
     """The newest deed on this service for this alert that may have helped; None for none of the last hours.
 
-    Raises OSError, ValueError.
+    One that failed may have changed as much as one that was done. Raises OSError, ValueError.
     """
     lines, _ = read(folder)
     place = (environment, service, alert)
     done = [
         deed
         for deed in deeds_of(lines)
-        if (deed.environment, deed.service, deed.alert) == place and deed.outcome in ("done", UNKNOWN)
+        if (deed.environment, deed.service, deed.alert) == place and deed.outcome != "refused"
     ]
     is_recent = done and datetime.now(UTC) - done[-1].at < _MAY_HELP
     return done[-1] if is_recent else None

@@ -14,6 +14,7 @@ from runbooklib.cli.run import duration
 from runbooklib.errors import ActionError, InputError, suggestion
 
 if TYPE_CHECKING:
+    from runbooklib.actionledger import Deed
     from runbooklib.offers import Offer
     from runbooklib.plans import Plan
     from runbooklib.present import Look
@@ -172,6 +173,13 @@ def _mends(plan: "Plan") -> bool:
     return REMEDIES[plan.action].mends
 
 
+def _helped(deed: "Deed") -> str:
+    """What came of it, and after that what looks came to that were about something else by then."""
+    if not deed.recovery:
+        return "nobody looked" if deed.outcome == "done" else ""
+    return one_line(", later ".join((deed.recovery, *deed.later)))
+
+
 @app.command("actions")
 def list_actions(
     output: Annotated[Path, typer.Option(help="The folder of the evidence.")] = Path("evidence"),
@@ -192,11 +200,10 @@ def list_actions(
         print("No action was taken.")
     else:
         for one in deeds:
-            helped = one.recovery or ("nobody looked" if one.outcome == "done" else "")
             print(
                 f"{one.at:%Y-%m-%d %H:%M:%S}  {one.outcome:<8} {one.action} on {one_line(one.target)}"
                 f" ({one_line(one.environment)}, {one_line(one.service)})"
-                f"  by {one_line(one.by)}@{one_line(one.host)}  {helped}".rstrip()
+                f"  by {one_line(one.by)}@{one_line(one.host)}  {_helped(one)}".rstrip()
             )
             print(f"    {one_line(one.why)}: {one_line(one.told) or 'nobody knows what came of it'}")
     if why := actionledger.stopped(output):

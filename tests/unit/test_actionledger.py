@@ -39,6 +39,47 @@ def test_an_intent_without_an_outcome_has_one_that_nobody_knows(tmp_path: Path) 
     assert (third.outcome, third.told) == ("refused", "too soon")
 
 
+@pytest.mark.parametrize(
+    ("looks", "recovery", "later"),
+    [
+        (["RECOVERED", "RECOVERED"], "RECOVERED", ()),
+        (["NOT RECOVERED", "RECOVERED"], "NOT RECOVERED", ("RECOVERED",)),
+        (["NOT RECOVERED", "RECOVERED", "RECOVERED"], "NOT RECOVERED", ("RECOVERED",)),
+        (["RECOVERED", "NOT RECOVERED", "RECOVERED"], "RECOVERED", ("NOT RECOVERED", "RECOVERED")),
+        (["CANNOT TELL", "RECOVERED"], "RECOVERED", ()),
+        (["CANNOT TELL", "NOT RECOVERED", "CANNOT TELL"], "NOT RECOVERED", ()),
+        (["RECOVERED", "CANNOT TELL"], "RECOVERED", ()),
+        (["CANNOT TELL", "CANNOT TELL"], "CANNOT TELL", ()),
+    ],
+)
+def test_the_first_answer_that_decides_stays_and_another_one_later_is_kept_beside_it(
+    tmp_path: Path, looks: list[str], recovery: str, later: tuple[str, ...]
+) -> None:
+    with actionledger.held(tmp_path) as book:
+        book.append("intent", line("1"))
+        for number, look in enumerate(looks):
+            after = 10.0 + number if look == "RECOVERED" else None
+            book.append("recovery", {"id": "1", "recovery": look, "after_seconds": after})
+    [deed] = actionledger.deeds_of(actionledger.read(tmp_path)[0])
+    assert (deed.recovery, deed.later) == (recovery, later)
+    first = 10.0 + looks.index("RECOVERED") if recovery == "RECOVERED" else None
+    assert deed.recovered_after_seconds == first
+
+
+@pytest.mark.parametrize("outcome", ["done", "failed", "unknown"])
+def test_the_last_deed_that_may_have_changed_something_is_the_one_that_is_looked_at(
+    tmp_path: Path, outcome: str
+) -> None:
+    with actionledger.held(tmp_path) as book:
+        book.append("intent", line("1"))
+        if outcome != "unknown":
+            book.append("outcome", {"id": "1", "outcome": outcome, "told": ""})
+        book.append("refused", line("2", told="too soon"))
+    found = actionledger.last_of(tmp_path, "x", "x", "x")
+    assert found is not None
+    assert (found.id, found.outcome) == ("1", outcome)
+
+
 def test_the_chain_goes_on_where_it_ended_and_a_torn_line_is_taken_off(tmp_path: Path) -> None:
     with actionledger.held(tmp_path) as book:
         book.append("intent", line("1"))
