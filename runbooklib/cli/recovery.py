@@ -53,8 +53,10 @@ def watch(alert: str, environment: str, service: str, folder: Path, held: str, w
 
     with _Bar(wait.hold_seconds) as bar:
         found, deed = recovery.prove(scene, tape.redactor, folder, wait, on_sample=bar)
+    _tell(found)  # before it is sealed: where that fails, it is known at least
+    if deed is not None:
+        print(f"After {one_line(certificate.named(deed))}")
     bundle = certificate.seal(found, scene, deed, folder)
-    _tell(found)
     print(f"Certificate: {bundle / 'notebook.html'}")
     return found.outcome.value
 
