@@ -39,7 +39,9 @@ def check_recovery(
     if within:
         duration("--within", within)
     given = {name: value for name, value in {"environment": environment, "service": service}.items() if value}
-    values = runbooks.chosen(runbooks.find(alert), given)
+    runbook = runbooks.find(alert)
+    declared = {name: one.default for name, one in runbook.declared.items()}
+    values = declared | runbooks.chosen(runbook, given)
     where = str(values["environment"]), str(values["service"])
     raise typer.Exit(RECOVERY_CODES[watch(alert, *where, output, held, within)])
 

@@ -1,0 +1,60 @@
+"""`runbook recover-check` on a site where nothing answers: it says so, and after which deed it looked."""
+
+from pathlib import Path
+
+import pytest
+
+from runbooklib import actionledger, folders, manifest
+from tests.notebooks import small
+from tests.notebooks.running import Ended, command
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> dict[str, str]:
+    environment = small.home(tmp_path / "home")
+    with (tmp_path / "home" / "parameters" / "environments" / "down.yaml").open("a") as file:
+        file.write('timing: {scrape_interval: "1s"}\n')  # so it is looked at every two seconds
+    return environment
+
+
+@pytest.fixture
+def evidence(tmp_path: Path) -> Path:
+    """A folder in whose ledger a restart has failed."""
+    folder = tmp_path / "evidence"
+    folder.mkdir()
+    place = {"environment": "down", "service": "backend", "alert": "Small"}
+    deed = {"by": "Ada", "action": "restart_container", "target": "web", "why": "hang"}
+    rest = dict.fromkeys(("plan", "nonce", "evidence", "proposed_in"), "")
+    with actionledger.held(folder) as book:
+        book.append("intent", {"id": "1", **place, **deed, **rest})
+        book.append("outcome", {"id": "1", "outcome": "failed", "told": "it does not start"})
+    return folder
+
+
+def recover_check(evidence: Path, home: dict[str, str]) -> Ended:
+    argv = ["runbook", "recover-check", "Small", "--output", str(evidence), "--held", "30s", "--within", "1s"]
+    return command(argv, home)
+
+
+def test_it_says_after_which_deed_it_looked_and_how_that_ended(evidence: Path, home: dict[str, str]) -> None:
+    ended = recover_check(evidence, home)
+    assert ended.code == 2, ended.err
+    assert "\nCANNOT TELL  It could not be asked: " in ended.out
+    assert "\nAfter restart_container on web by Ada at " in ended.out
+    assert " UTC (failed)\nCertificate: " in ended.out
+    assert manifest.verify_folder(evidence) == []
+    told = command(["runbook", "actions", "--output", str(evidence)], home)
+    assert "failed   restart_container on web  by Ada@" in told.out
+    assert "  CANNOT TELL\n" in told.out
+
+
+def test_what_was_seen_is_told_though_it_cannot_be_kept(
+    evidence: Path, home: dict[str, str], tmp_path: Path
+) -> None:
+    (evidence / "ledger.jsonl").mkdir()
+    (tmp_path / "file").touch()
+    ended = recover_check(evidence, {**home, folders.SPOOL_VARIABLE: str(tmp_path / "file" / "spool")})
+    assert ended.code == 4, (ended.out, ended.err)
+    assert "\nCANNOT TELL  It could not be asked: " in ended.out
+    assert "could not be written" in ended.err
+    assert actionledger.read(evidence)[0][-1]["kind"] == "outcome"
