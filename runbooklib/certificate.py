@@ -11,9 +11,8 @@ from runbooklib.record import Record
 from runbooklib.recovery import Certificate, Outcome
 from runbooklib.render import html
 from runbooklib.render.sentences import sentence
+from runbooklib.report import CERTIFICATE_MIME
 from runbooklib.scene import Scene
-
-MIME = "application/vnd.runbook.certificate+json"
 
 
 def as_dict(found: Certificate, scene: Scene, deed: Deed | None) -> dict[str, Any]:
@@ -92,7 +91,7 @@ def _record(found: Certificate, scene: Scene, deed: Deed | None) -> Record:
         plain = f"{finding.status.name}  {finding.question}  {sentence(finding)}"
         record.show(finding.check, plain, html.finding_card(finding, marks))
     told = as_dict(found, scene, deed)
-    record.show("the certificate", f"{found.outcome}: {found.says}", more={MIME: told})
+    record.show("the certificate", f"{found.outcome}: {found.says}", more={CERTIFICATE_MIME: told})
     return record
 
 

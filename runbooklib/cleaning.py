@@ -18,11 +18,10 @@ from runbooklib.errors import EvidenceError
 from runbooklib.redact import Depth, Redactor
 from runbooklib.render.inert import inert_cell, preformatted, words_of
 from runbooklib.render.page import clean, markdown
-from runbooklib.report import FINDING_MIME, RECORDING_MIME, REPLAY_MIME, VERDICT_MIME
+from runbooklib.report import OURS, RECORDING_MIME
 from runbooklib.tape import Entry, pack, unpack
 from runbooklib.visibly import visible
 
-_OURS = frozenset({FINDING_MIME, VERDICT_MIME, RECORDING_MIME, REPLAY_MIME})
 _EMBEDDED = re.compile(r"(data:image/png;base64,)([A-Za-z0-9+/=]+)")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PICTURE_CHUNKS = frozenset(b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB bKGD pHYs sBIT acTL fcTL fdAT".split())
@@ -199,7 +198,7 @@ def _said(text: str, redactor: Redactor) -> str:
 def _data(data: Mapping[str, Any], redactor: Redactor) -> tuple[dict[str, Any], list[str]]:
     """What an output shows, by type; and the types that were left out."""
     # What is ours was made from answers that had been looked through, and keeps the site's own words.
-    depth = Depth.SECRETS if _OURS & data.keys() else Depth.EVERYTHING
+    depth = Depth.SECRETS if OURS & data.keys() else Depth.EVERYTHING
     shown = {mime: _shown(mime, content, redactor, depth) for mime, content in data.items()}
     kept = {mime: told for mime, told in shown.items() if told}
     if "text/markdown" in kept:
@@ -214,7 +213,7 @@ def _shown(mime: str, content: Any, redactor: Redactor, depth: Depth) -> Any:
     """The content as it may be kept; nothing where it may not."""
     if mime == RECORDING_MIME:
         return _recording(content, redactor)
-    if mime in _OURS:
+    if mime in OURS:
         return redactor.json(content, Depth.SECRETS)
     text = _joined(content)
     if mime == "image/png":

@@ -23,9 +23,10 @@ from runbooklib.descent import is_within_a_run
 from runbooklib.errors import ActionError, EvidenceError, RunbookError
 from runbooklib.plans import Plan
 from runbooklib.present import REMEDIES, Look, look
-from runbooklib.record import ACTION_MIME, Record
+from runbooklib.record import Record
 from runbooklib.redact import Depth, Redactor
 from runbooklib.remedy import Act, actions_of
+from runbooklib.report import ACTION_MIME
 from runbooklib.window import seconds_of
 
 _MOST_NAME = 100

@@ -18,7 +18,6 @@ from runbooklib.render import html
 from runbooklib.report import RECORDING_MIME
 from runbooklib.tape import Entry, pack
 
-ACTION_MIME = "application/vnd.runbook.action+json"
 _MOST_CHARACTERS = 400_000
 
 

@@ -15,6 +15,9 @@ VERDICT_MIME = "application/vnd.runbook.verdict+json"
 RECORDING_MIME = "application/vnd.runbook.recording+json"
 # Beside a verdict that was replayed: it is the recorded one to the byte, and must never be acted upon.
 REPLAY_MIME = "application/vnd.runbook.replay+json"
+ACTION_MIME = "application/vnd.runbook.action+json"
+CERTIFICATE_MIME = "application/vnd.runbook.certificate+json"
+OURS = frozenset({FINDING_MIME, VERDICT_MIME, RECORDING_MIME, REPLAY_MIME, ACTION_MIME, CERTIFICATE_MIME})
 
 
 def verdict_as_dict(verdict: Verdict, scene: Scene) -> dict[str, Any]:

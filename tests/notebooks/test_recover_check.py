@@ -6,7 +6,9 @@ import pytest
 
 from runbooklib import actionledger, folders, manifest
 from tests.notebooks import small
-from tests.notebooks.running import Ended, command
+from runbooklib.evidence import outputs
+from runbooklib.report import CERTIFICATE_MIME
+from tests.notebooks.running import Ended, command, notebook
 
 
 @pytest.fixture
@@ -43,8 +45,15 @@ def test_it_says_after_which_deed_it_looked_and_how_that_ended(evidence: Path, h
     assert "\nAfter restart_container on web by Ada at " in ended.out
     assert " UTC (failed)\nCertificate: " in ended.out
     assert manifest.verify_folder(evidence) == []
+    (bundle,) = manifest.bundles(evidence)
+    [certificate] = [
+        data[CERTIFICATE_MIME]
+        for data in outputs(notebook(bundle / "notebook.ipynb"))
+        if CERTIFICATE_MIME in data
+    ]
+    assert (certificate["outcome"], certificate["action"]["outcome"]) == ("CANNOT TELL", "failed")
     told = command(["runbook", "actions", "--output", str(evidence)], home)
-    assert "failed   restart_container on web  by Ada@" in told.out
+    assert "failed   restart_container on web (down, backend)  by Ada@" in told.out
     assert "  CANNOT TELL\n" in told.out
 
 

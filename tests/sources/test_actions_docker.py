@@ -19,6 +19,7 @@ from runbooklib.errors import ActionError, ParameterError
 from runbooklib.extension import runs
 from runbooklib.gate import Approval
 from runbooklib.plans import Plan
+from runbooklib.report import ACTION_MIME
 from tests.notebooks.running import ROOT
 from tests.sources.acting import Acting
 from tests.sources.dockerd import IMAGE, Engine, busy_url, host, until_true
@@ -60,7 +61,9 @@ def test_a_restart_is_captured_performed_once_and_written_down(
     assert site.deeds == [deed] or site.deeds[0].told == f"restarted {container}"
     lines, _ = actionledger.read(site.folder)
     assert [line["kind"] for line in lines] == ["intent", "outcome"]
-    assert "began" in (site.folder / deed.evidence / "notebook.ipynb").read_text()
+    captured = (site.folder / deed.evidence / "notebook.ipynb").read_text()
+    assert "began" in captured
+    assert ACTION_MIME in captured
     [shown], unread = runs.recent(site.folder, 5)
     assert (shown.status, shown.headline, unread) == (
         "ACTION",
@@ -326,6 +329,7 @@ import sys
 from pathlib import Path
 from runbooklib.gate import Gate, Reason
 from runbooklib.plans import Plan
+from runbooklib.report import ACTION_MIME
 import json
 plan = Plan.from_dict(json.loads(sys.argv[1]))
 gate = Gate(Path(sys.argv[2]), "Ada", Reason("b", "c"))
