@@ -20,10 +20,10 @@ from runbooklib.account import StepStatus, marked
 from runbooklib.cleaning import cleaned
 from runbooklib.client import Client
 from runbooklib.deadlines import Deadlines
+from runbooklib.fields import OPERATOR_PREFIX
 from runbooklib.kernels import KeptKernelManager, Watch, ipc_in
 from runbooklib.redact import Redactor
 from runbooklib.settings import environment_secrets
-from runbooklib.target import OPERATOR_PREFIX
 
 NAME = "runbook"
 _MOST_LOG_BYTES = 10_000

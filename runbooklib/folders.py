@@ -47,14 +47,16 @@ def checked(name: str) -> str:
     return name
 
 
-def write_new(path: Path, content: bytes, mode: int = 0o600) -> None:
+def write_new(path: Path, content: bytes, mode: int = 0o600, owner: tuple[int, int] | None = None) -> None:
     """A new file with this content, synced, by default for its owner alone; no link is followed.
 
-    Raises OSError, and FileExistsError where there is one.
+    `owner` is (uid, gid). Raises OSError, and FileExistsError where there is one.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(path, flags, mode), "wb") as file:
         os.fchmod(file.fileno(), mode)  # whatever the umask is
+        if owner is not None and owner != (os.geteuid(), os.getegid()):
+            os.fchown(file.fileno(), *owner)
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -67,14 +69,21 @@ def replace(path: Path, content: bytes, mode: int = 0o600, owner: tuple[int, int
     """
     work = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}")
     try:
-        write_new(work, content, mode)
-        if owner is not None and owner != (os.geteuid(), os.getegid()):
-            os.chown(work, *owner)
+        write_new(work, content, mode, owner)
         work.replace(path)
     except OSError:
         with suppress(OSError):
             work.unlink()
         raise
+
+
+def sync(path: Path) -> None:
+    """What was made or renamed in the folder is there after a loss of power too. Raises OSError."""
+    held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(held)
+    finally:
+        os.close(held)
 
 
 def _is_link(name: str, held: int) -> bool:

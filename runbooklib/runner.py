@@ -71,7 +71,9 @@ def run(
     """Run the notebook headlessly and keep it as evidence in the bundle. Raises EvidenceError."""
     about: dict[str, Any] = {"kind": "run", "alert": runbook.alert, "parameters": dict(values)}
     about["runbook_sha256"] = manifest.sha256(runbook.notebook)
-    kernel = {EVIDENCE_VARIABLE: str(bundle.output.absolute())}
+    defaults = {name: one.default for name, one in runbook.declared.items()}
+    place = [str(values.get(name) or defaults.get(name)) for name in ("environment", "service")]
+    kernel = {EVIDENCE_VARIABLE: str(bundle.output.absolute()), **settings.tags_for_kernel(*place)}
     return execute(
         runbook.notebook,
         bundle,

@@ -1,5 +1,6 @@
 """Reads what differs by site: parameters/environments/<name>.yaml, and the secrets that it names."""
 
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,18 +10,23 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from runbooklib.errors import (
+    InputError,
     MissingSecretError,
     NotConfiguredError,
     ParameterError,
     SettingsError,
     suggestion,
 )
+from runbooklib.fields import OPERATOR_PREFIX
 from runbooklib.plaintext import quoted
-from runbooklib.target import OPERATOR_PREFIX, Environment, Target
+from runbooklib.redact import tag
+from runbooklib.target import Environment, Target
 from runbooklib.yamlfile import read_mapping
 
 HOME_VARIABLE = "RUNBOOK_HOME"
 ENVIRONMENTS_VARIABLE = "RUNBOOK_ENVIRONMENTS"
+# What a headless run's kernel is told of variables that it does not get: variable -> tag, as JSON.
+TAGS_VARIABLE = "RUNBOOK_TAGS"
 Model = TypeVar("Model", bound=BaseModel)
 System = TypeVar("System")
 _SECRET_NAME = re.compile(r"(?i)(?:passw|secret|token|api_?key|access_?key|private_?key|credential)")
@@ -145,13 +151,62 @@ def secrets_of(target: Target) -> list[str]:
 
 
 def operator_secrets_of(target: Target) -> list[str]:
-    """The values of the secrets by which actions write. Raises MissingSecretError."""
+    """The values of the secrets by which actions write, and of those that they write into settings files.
+
+    One of the latter that is not set hinders no other action. Raises MissingSecretError.
+    """
     actions = target.environment.actions
     if actions is None:
         return []
     named = [actions.postgres.password_env] if actions.postgres else []
     named += [actions.alertmanager.token_env] if actions.alertmanager else []
-    return [secret(variable) for variable in named if variable]
+    written = [os.environ.get(variable, "") for variable in _written(target)]
+    return [*(secret(variable) for variable in named if variable), *filter(None, written)]
+
+
+def _written(target: Target) -> list[str]:
+    """The variables whose values actions write into settings files."""
+    actions = target.environment.actions
+    switches = actions.switches.values() if actions else ()
+    return sorted({variable for switch in switches for variable in switch.set_from.values()})
+
+
+def operators_value(variable: str) -> str:
+    """What goes from that environment variable into a settings file. Raises NotConfiguredError."""
+    value = os.environ.get(variable, "")
+    about = {"system": "settings", "remedy": f"export {variable}=… and start again"}
+    if not value:
+        raise NotConfiguredError(f"the environment variable {variable} is not set", **about)
+    if value != value.strip() or not value.isprintable():
+        raise NotConfiguredError(f"the environment variable {variable} does not hold one plain line", **about)
+    return value
+
+
+def operators_tag(variable: str) -> str:
+    """What is shown in the place of `operators_value`. Raises NotConfiguredError.
+
+    A headless run's kernel does not get the value, and knows the tag from its runner.
+    """
+    told = "" if os.environ.get(variable) else _told_tags().get(variable)
+    return told if isinstance(told, str) and told else tag(operators_value(variable))
+
+
+def _told_tags() -> dict[str, Any]:
+    try:
+        told = json.loads(os.environ.get(TAGS_VARIABLE, "{}"))
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def tags_for_kernel(environment: str, service: str) -> dict[str, str]:
+    """The environment variable that tells a kernel those tags; of what cannot be read nothing is told."""
+    try:
+        target = read_target(environment, service)
+    except InputError:
+        return {}  # the notebook says so itself
+    tags = {name: tag(os.environ[name]) for name in _written(target) if os.environ.get(name)}
+    return {TAGS_VARIABLE: json.dumps(tags)}
 
 
 def environment_secrets() -> list[str]:

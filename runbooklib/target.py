@@ -4,21 +4,20 @@ parameters/environments/<name>.yaml holds addresses, services, contacts and link
 as names of environment variables. Every section refuses what it does not know.
 """
 
-import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from runbooklib.errors import ParameterError
-from runbooklib.window import seconds_of
-
-_CREDENTIALS = re.compile(
-    r"://[^/\s]*:[^/\s]*@|\b(?:ssl)?password\s*=|[?&][\w-]*(?:token|secret|key)=", re.IGNORECASE
+from runbooklib.fields import (
+    Address,
+    ContainerName,
+    NamedOperatorVariable,
+    OperatorVariable,
+    ReadableSettingName,
+    SettingName,
 )
-_CONTAINER = re.compile(r"[a-zA-Z0-9][\w.-]+", re.ASCII)
-_SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
-# No kernel ever gets a variable whose name begins so: what may change a system is not for cells.
-OPERATOR_PREFIX = "RUNBOOK_OPERATOR_"
+from runbooklib.window import seconds_of
 
 
 def _duration(text: str) -> str:
@@ -29,37 +28,7 @@ def _duration(text: str) -> str:
     return text
 
 
-def _no_credentials(text: str) -> str:
-    if _CREDENTIALS.search(text):
-        raise ValueError("holds a password: name an environment variable in the field that ends in _env")
-    return text
-
-
-def _container(name: str) -> str:
-    if not _CONTAINER.fullmatch(name):
-        raise ValueError("is no name of a container: letters, digits and _ . - after a letter or digit")
-    return name
-
-
-def _operators(variable: str) -> str:
-    if variable and not variable.startswith(OPERATOR_PREFIX):
-        raise ValueError(
-            f"must name a variable that begins with {OPERATOR_PREFIX}: no cell gets to see those"
-        )
-    return variable
-
-
-def _setting(name: str) -> str:
-    if not _SETTING.fullmatch(name):
-        raise ValueError(f"{name[:80]!r} is no name of a setting")
-    return name
-
-
 Duration = Annotated[str, AfterValidator(_duration)]
-Address = Annotated[str, AfterValidator(_no_credentials)]
-ContainerName = Annotated[str, AfterValidator(_container)]
-OperatorVariable = Annotated[str, AfterValidator(_operators)]
-SettingName = Annotated[str, AfterValidator(_setting)]
 
 
 class _Section(BaseModel):
@@ -233,12 +202,30 @@ class Script(_Section):
 
 
 class Switch(_Section):
-    """Settings of an .env file that change together, and the command that puts them into effect."""
+    """Settings of an .env file that change together, and the command that puts them into effect.
+
+    `set` holds their values. What is secret stands in `set_from`, as the name of the environment variable
+    that holds it.
+    """
 
     file: Address
-    set: dict[SettingName, Address] = Field(min_length=1)
+    set: dict[ReadableSettingName, Address] = {}
+    set_from: dict[SettingName, NamedOperatorVariable] = {}
     then: tuple[str, ...] = Field(default=(), strict=False)
     within: Duration = "5m"
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if not self.names:
+            raise ValueError("sets nothing: name settings in set, or in set_from")
+        if twice := sorted(self.set.keys() & self.set_from.keys()):
+            raise ValueError(f"{twice[0]} stands both in set and in set_from")
+        return self
+
+    @property
+    def names(self) -> list[str]:
+        """All settings that change."""
+        return sorted({*self.set, *self.set_from})
 
 
 class Actions(_Section):

@@ -320,12 +320,14 @@ def test_a_setting_is_switched_and_the_rest_of_its_file_stays(
         "+NEW=1",
         f"# then: {tmp_path}/up.sh backend",
     ]
-    deed = site.perform(site.plan("use_fallback_mode"))
+    plan = site.plan("use_fallback_mode")
+    deed = site.perform(plan)
     assert switched.read_text() == (
         "# the service\nAPI_KEY=sk-canary-0123456789abcdef\nFALLBACK_MODE=true\nexport A = b\nNEW=1\n"
     )
     assert stat.S_IMODE(switched.stat().st_mode) == 0o640
-    assert deed.told == f"set FALLBACK_MODE, NEW in {switched}: deployed backend"
+    kept_as = f"{switched}.before-{plan.fingerprint}"
+    assert deed.told == f"set FALLBACK_MODE, NEW in {switched} (as it was: {kept_as}): deployed backend"
     assert ran(tmp_path) == ["backend"]
     kept = (site.folder / deed.evidence / "notebook.ipynb").read_text()
     assert "canary" not in kept

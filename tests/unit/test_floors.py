@@ -15,8 +15,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("ground", "errors folders journal plaintext plans"),
     (
         "0",
-        "actionledger deadlines descent expression findings keeper kernelapp ledger lockchains oomkills "
-        "outputs "
+        "actionledger deadlines descent expression fields findings keeper kernelapp ledger lockchains "
+        "oomkills outputs "
         "promql redact signature sqltext steps strictjson tracebacks visibly window yamlfile",
     ),
     (

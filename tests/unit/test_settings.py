@@ -4,13 +4,16 @@ from typing import Any
 import pytest
 
 from runbooklib.errors import MissingSecretError, NotConfiguredError, ParameterError, SettingsError
+from runbooklib.redact import tag
 from runbooklib.settings import (
     ENVIRONMENTS_VARIABLE,
     HOME_VARIABLE,
+    TAGS_VARIABLE,
     configured,
     environment_secrets,
     environments,
     home,
+    operators_tag,
     read_target,
     secret,
     secrets_of,
@@ -228,3 +231,49 @@ def test_settings_cannot_be_changed() -> None:
 def test_what_may_write_is_secret_whatever_its_variable_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNBOOK_OPERATOR_PG", "operator-canary")
     assert "operator-canary" in environment_secrets()
+
+
+def switching(**switch: Any) -> dict[str, Any]:
+    return minimal(actions={"switches": {"use_backup_provider": {"file": "/srv/.env", **switch}}})
+
+
+@pytest.mark.parametrize(
+    ("switch", "told"),
+    [
+        ({"set": {"AI_PROVIDER_KEY": "sk-canary"}}, "AI_PROVIDER_KEY sounds like a secret"),
+        ({"set": {"ai_token": "sk-canary"}}, r"set_from: \{ai_token: RUNBOOK_OPERATOR_"),
+        ({"set_from": {"AI_PROVIDER_KEY": "BACKUP_KEY"}}, "begins with RUNBOOK_OPERATOR_"),
+        ({"set_from": {"AI_PROVIDER_KEY": ""}}, "must name a variable that begins with"),
+        ({"set_from": {"AI KEY": "RUNBOOK_OPERATOR_KEY"}}, "is no name of a setting"),
+        (
+            {"set": {"A": "1"}, "set_from": {"A": "RUNBOOK_OPERATOR_A"}},
+            "A stands both in set and in set_from",
+        ),
+        ({}, "sets nothing"),
+        ({"set": {"A": "1"}, "set_form": {}}, r"set_form is not a known name \(did you mean 'set_from'"),
+    ],
+)
+def test_a_secret_is_switched_by_the_name_of_its_variable(switch: dict[str, Any], told: str) -> None:
+    with pytest.raises(SettingsError, match=told) as raised:
+        validated(Environment, switching(**switch), "e")
+    assert "canary" not in str(raised.value)
+
+
+def test_a_switch_may_set_only_secrets() -> None:
+    found = validated(Environment, switching(set_from={"AI_KEY": "RUNBOOK_OPERATOR_KEY"}), "e")
+    assert found.actions
+    assert found.actions.switches["use_backup_provider"].names == ["AI_KEY"]
+
+
+def test_a_kernel_is_told_no_tag_that_its_runner_did_not_make(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("RUNBOOK_OPERATOR_KEY", raising=False)
+    for told in ("", "nonsense", "[]", '{"RUNBOOK_OPERATOR_KEY": 7}', '{"RUNBOOK_OPERATOR_KEY": ""}'):
+        monkeypatch.setenv(TAGS_VARIABLE, told)
+        with pytest.raises(NotConfiguredError, match="RUNBOOK_OPERATOR_KEY is not set"):
+            operators_tag("RUNBOOK_OPERATOR_KEY")
+    monkeypatch.setenv(TAGS_VARIABLE, '{"RUNBOOK_OPERATOR_KEY": "[redacted:abcd]"}')
+    assert operators_tag("RUNBOOK_OPERATOR_KEY") == "[redacted:abcd]"
+    monkeypatch.setenv("RUNBOOK_OPERATOR_KEY", "the-key-itself")
+    assert operators_tag("RUNBOOK_OPERATOR_KEY") == tag("the-key-itself")
