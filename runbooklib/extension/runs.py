@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,14 +11,15 @@ from typing import Any
 from runbooklib import folders, ledger, manifest
 from runbooklib.errors import EvidenceError
 from runbooklib.evidence import PAGE, VERDICT
+from runbooklib.extension import places
+from runbooklib.extension.places import Incident
 from runbooklib.findings import Status
 from runbooklib.history import MOST_BUNDLES
 from runbooklib.ledger import Line
 
+_OF_THE_WINDOW = {"at", "lookback"}
 # A run that was started by the alert follows it closely; one of the next firing does not.
 _BEFORE, _AFTER = timedelta(minutes=1), timedelta(hours=1)
-
-
 # What is no run has no verdict: it is what was known before an action, or whether it is over.
 _NO_VERDICT = {"action": "ACTION", "recovery": "RECOVERY"}
 
@@ -39,6 +40,7 @@ class Run:
     headline: str
     at: datetime
     is_finished: bool
+    parameters: Mapping[str, Any]
 
 
 def recent(evidence: Path, most: int) -> tuple[list[Run], list[str]]:
@@ -54,16 +56,31 @@ def recent(evidence: Path, most: int) -> tuple[list[Run], list[str]]:
     return found, [*broken[-3:], *wrong]
 
 
-def headless(evidence: Path, alert: str, service: str, environment: str, starts_at: datetime) -> Path | None:
-    """The bundle of the newest finished, whole run of this alert that looked at it soon after it began."""
+def headless(evidence: Path, incident: Incident) -> Path | None:
+    """The bundle of the newest finished, whole run of this incident that looked at it soon after it began.
+
+    It was run with the parameters that the incident has, all but those of the window: a run of another
+    component, or one with a limit that somebody chose, says something else.
+    """
     for run in _newest(evidence):
-        is_its = (run.alert, run.service, run.environment) == (alert, service, environment)
-        is_then = starts_at - _BEFORE <= run.at <= starts_at + _AFTER
-        if run.kind == "run" and run.is_finished and is_its and is_then and run.status in Status.__members__:
+        is_its = (run.alert, run.service, run.environment) == (
+            incident.runbook.alert,
+            incident.service,
+            incident.environment,
+        )
+        is_then = incident.starts_at - _BEFORE <= run.at <= incident.starts_at + _AFTER
+        is_whole = run.kind == "run" and run.is_finished and run.status in Status.__members__
+        if is_its and is_then and is_whole and _is_run_with(incident, run.parameters):
             bundle = evidence / run.bundle
             if not manifest.verify_bundle(bundle):
                 return bundle
     return None
+
+
+def _is_run_with(incident: Incident, parameters: Mapping[str, Any]) -> bool:
+    ran = {**places.defaults(incident.runbook), **parameters}
+    names = (ran.keys() | incident.full.keys()) - _OF_THE_WINDOW
+    return all(name in ran and ran[name] == incident.full.get(name) for name in names)
 
 
 def page_of(evidence: Path, bundle: str) -> bytes | None:
@@ -107,6 +124,7 @@ def _run(evidence: Path, line: Line) -> Run | None:
             headline=str(verdict.get("headline") or about.get("failure") or about.get("headline", "")),
             at=datetime.fromisoformat(ends).astimezone(UTC),
             is_finished=not about.get("failure"),
+            parameters=dict(parameters),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

@@ -98,3 +98,15 @@ def bundle(served: Served) -> Path:
     assert ended.code in (0, 1, 2), ended.err
     (found,) = (path for path in (served.root / "evidence").iterdir() if path.is_dir())
     return found
+
+
+@pytest.fixture
+def desk(tmp_path: Path, answering: tuple[str, Told], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with runbooks, as a server's root folder, for links that are followed in this process."""
+    root = home(tmp_path / "root")
+    environment_file(tmp_path / "environments", answering[0], "backend", "shop")
+    monkeypatch.setenv("RUNBOOK_HOME", str(root))
+    monkeypatch.setenv("RUNBOOK_ENVIRONMENTS", str(tmp_path / "environments"))
+    monkeypatch.setenv("RUNBOOK_ENVIRONMENT", "site")
+    monkeypatch.delenv("RUNBOOK_EVIDENCE", raising=False)
+    return root

@@ -1,0 +1,130 @@
+"""The folders of incidents: what each is for, what it is called, and which of them are there.
+
+`incidents/<UTC start>-<Alert>-<service>` below the server's root; where the link chooses more by the alert's
+labels, that follows. The name is for people: whose a folder is, the notebook in it says.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from runbooklib import notebookfile
+from runbooklib.errors import EvidenceError, SettingsError
+from runbooklib.extension.link import ENVIRONMENT, SERVICE
+from runbooklib.parameters import Value
+from runbooklib.runbooks import Runbook
+
+FOLDER = "incidents"
+_STAMP = "%Y%m%dT%H%M%SZ"
+# Whoever clicks twice means the same incident, where nobody can say when it began.
+_SAME_WITHIN = timedelta(hours=1)
+_MOST_FOLDERS = 100
+_MOST_OF_LABELS = 60
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """What the folder is for. `labels` are the parameters that the link sets, but environment and service."""
+
+    runbook: Runbook
+    values: Mapping[str, Value]
+    starts_at: datetime
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> str:
+        """The environment that is asked."""
+        return str(self.full[ENVIRONMENT])
+
+    @property
+    def service(self) -> str:
+        """The service that is looked at."""
+        return str(self.full[SERVICE])
+
+    @property
+    def full(self) -> dict[str, Value | None]:
+        """All parameters: what is set, else what the notebook declares."""
+        return {**defaults(self.runbook), **self.values}
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the notebook's metadata say of it."""
+        return {
+            "alert": self.runbook.alert,
+            "environment": self.environment,
+            "service": self.service,
+            "labels": dict(self.labels),
+            "starts_at": self.starts_at.isoformat(),
+        }
+
+    @property
+    def notebook(self) -> str:
+        """The name of its notebook's file."""
+        return f"{_named(self.runbook.alert)}.ipynb"
+
+
+def defaults(runbook: Runbook) -> dict[str, Value | None]:
+    """What the notebook declares; None where it is required."""
+    return {name: one.default for name, one in runbook.declared.items()}
+
+
+def free(incident: Incident, root: Path) -> str:
+    """The incident's folder; with a number where that of another has its name already."""
+    name = f"{incident.starts_at:{_STAMP}}-{_end(incident)}"
+    for number in range(1, _MOST_FOLDERS):
+        folder = name if number == 1 else f"{name}-{number}"
+        path = root / FOLDER / folder
+        if not path.exists() or _is_of(path, incident):
+            return folder
+    raise EvidenceError(f"there are {_MOST_FOLDERS} folders {FOLDER}/{name}", remedy="remove some")
+
+
+def opened(incident: Incident, root: Path, now: datetime) -> Iterator[datetime]:
+    """When the incidents of the last hour began that have a folder of this alert, service and labels."""
+    end = re.compile(re.escape(_end(incident)) + r"(?:-\d+)?")
+    for path in root.glob(f"{FOLDER}/*"):
+        stamp, _, rest = path.name.partition("-")
+        try:
+            began = datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
+        except ValueError:
+            continue
+        if end.fullmatch(rest) and now - _SAME_WITHIN <= began <= now and _is_of(path, incident):
+            yield began
+
+
+def _end(incident: Incident) -> str:
+    """What follows the time in the folder's name."""
+    names = [_named(incident.runbook.alert), _named(incident.service)]
+    return "-".join(names + ([_labelled(incident.labels)] if incident.labels else []))
+
+
+def _named(name: str) -> str:
+    """A name of ours as part of a file's: none leads elsewhere, and no two become one."""
+    return quote(name, safe=" ")
+
+
+def _labelled(labels: Mapping[str, str]) -> str:
+    """The labels' values as part of a file's name: as they are, or what can be read of them and a digest."""
+    plain = "-".join(labels.values())
+    if len(plain) <= _MOST_OF_LABELS and all(map(_PLAIN.fullmatch, labels.values())):
+        return plain
+    digest = hashlib.sha256(json.dumps(labels, sort_keys=True).encode()).hexdigest()[:8]
+    return "-".join(filter(None, (_NOT_PLAIN.sub("_", plain)[:_MOST_OF_LABELS].strip("_-"), digest)))
+
+
+def _is_of(folder: Path, incident: Incident) -> bool:
+    """Whether the folder is this incident's. One whose notebook is gone or says nothing of it is."""
+    try:
+        told = notebookfile.read(folder / incident.notebook)["metadata"]["runbook"]["incident"]
+        found = told[ENVIRONMENT], told.get(SERVICE, incident.service), told.get("labels", {})
+    except (SettingsError, KeyError, TypeError, AttributeError):
+        return True
+    return bool(found == (incident.environment, incident.service, incident.labels))
