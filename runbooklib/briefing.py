@@ -42,13 +42,16 @@ def _listed(told: Mapping[str, object]) -> pd.DataFrame:
 def upkeep(scene: Scene, uses: Mapping[str, str]) -> pd.DataFrame:
     """Who keeps the runbook, when it was and is to be reviewed, when it was used. Two columns."""
     owner = scene.target.environment.ownership
+    unread = uses.get("unread", "")
+    none = "cannot be told" if unread else "never, as far as this evidence knows"
     told = {
         "kept by": owner.primary or owner.team,
         "reviewers": ", ".join(owner.reviewers),
         "last reviewed": owner.last_reviewed,
         "next review": _next_review(owner, scene.window.opened_at),
-        "last used": uses.get("last_used") or "never, as far as this evidence knows",
-        "last drilled": uses.get("last_drilled") or "never, as far as this evidence knows",
+        "last used": uses.get("last_used") or none,
+        "last drilled": uses.get("last_drilled") or none,
+        "evidence that cannot be read": unread,
         "feedback": ", ".join(owner.feedback),
     }
     return _listed(told)

@@ -40,6 +40,12 @@ def opened(path: Path) -> int:
     return held
 
 
+def trouble(error: OSError) -> str:
+    """What could not be done, and with which file, where the system says so."""
+    told = error.strerror or type(error).__name__
+    return f"{error.filename}: {told}" if error.filename else told
+
+
 def checked(name: str) -> str:
     """The name of a bundle, which may come from a file that somebody else wrote. Raises ValueError."""
     if not _NAME.fullmatch(name):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runbooklib import ledger, manifest
+from runbooklib import folders, ledger, manifest
 from runbooklib.errors import SettingsError
 from runbooklib.evidence import VERDICT
 from runbooklib.settings import home
@@ -22,11 +22,13 @@ MOST_BUNDLES = 500
 class Uses:
     """When an alert's runbook was last run in earnest and last run where things are broken on purpose.
 
-    ISO 8601 in UTC, empty where the evidence knows of none.
+    ISO 8601 in UTC, empty where the evidence knows of none. `unread` says what of it could not be read, and
+    why: then there may be newer ones.
     """
 
     last_used: str = ""
     last_drilled: str = ""
+    unread: str = ""
 
 
 def evidence_place() -> Path:
@@ -43,27 +45,35 @@ def evidence_folder() -> Path | None:
 
 
 def uses_of(alert: str, evidence: Path) -> Uses:
-    """The last uses that the evidence in this folder knows of. What cannot be read is passed over."""
+    """The last uses that the evidence in this folder knows of, and what of it could not be read."""
     used = drilled = ""
-    for verdict, at in _runs(alert, evidence):
+    unread: list[OSError] = []
+    for verdict, at in _runs(alert, evidence, unread):
         if verdict.get("is_drill"):
             drilled = drilled or at
         else:
             used = used or at
         if used and drilled:
             break
-    return Uses(used, drilled)
+    return Uses(used, drilled, folders.trouble(unread[0]) if unread else "")
 
 
-def _runs(alert: str, evidence: Path) -> Iterator[tuple[dict[str, Any], str]]:
+def _runs(alert: str, evidence: Path, unread: list[OSError]) -> Iterator[tuple[dict[str, Any], str]]:
     """The verdict and time of each run of the alert, newest first; a replay is no use of a runbook."""
-    lines, _ = ledger.read(evidence)
+    try:
+        lines, _ = ledger.read(evidence)
+    except OSError as error:
+        unread.append(error)
+        return
     for line in reversed(lines[-MOST_BUNDLES:]):
         bundle = evidence / Path(line.bundle).name
         try:
             verdict = json.loads((bundle / VERDICT).read_bytes())
             about = json.loads((bundle / manifest.FILE).read_bytes())
-        except (OSError, ValueError):
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            continue  # what is no run has no verdict, and what was removed was not used
+        except OSError as error:
+            unread.append(error)
             continue
         if isinstance(verdict, dict) and verdict.get("alert") == alert and about.get("kind") != "replay":
             yield verdict, line.sealed_at

@@ -72,12 +72,12 @@ def enter(file: IO[bytes], bundle: str, manifest_sha256: str, sealed_at: datetim
 
 
 def read(folder: Path) -> tuple[list[Line], list[str]]:
-    """The lines that can be read, and what is wrong with the chain, each with the line's number."""
-    path = folder / FILE
-    if not path.exists():
-        return [], []
+    """The lines that can be read, and what is wrong with the chain, each with the line's number.
+
+    Raises OSError where there is a ledger, or a folder, that may not be read.
+    """
     lines, wrong, previous = [], [], FIRST
-    for number, stored in enumerate(_lines_in(path.read_bytes()), 1):
+    for number, stored in enumerate(_stored(folder), 1):
         line = _line(stored)
         if line is None or line.as_text().encode() != stored:
             wrong.append(f"{FILE} line {number}: was changed: it is not as it was written")
@@ -94,15 +94,22 @@ def read(folder: Path) -> tuple[list[Line], list[str]]:
 
 def heads(folder: Path) -> dict[str, str]:
     """The hash that was the head after each line -> that line's bundle, oldest first."""
-    path = folder / FILE
-    stored = _lines_in(path.read_bytes()) if path.exists() else []
-    return {hashlib.sha256(raw).hexdigest(): line.bundle for raw in stored if (line := _line(raw))}
+    lines = _stored(folder)
+    return {hashlib.sha256(raw).hexdigest(): line.bundle for raw in lines if (line := _line(raw))}
 
 
 def head_of(bundle: Path) -> str:
     """The head when this bundle was entered: it vouches for the bundle and all before it; empty without."""
     found = [head for head, name in heads(bundle.parent).items() if name == bundle.name]
     return found[-1] if found else ""
+
+
+def _stored(folder: Path) -> list[bytes]:
+    """The lines as they are; none where there is no ledger. That one may not be read is something else."""
+    try:
+        return _lines_in((folder / FILE).read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _lines_in(content: bytes) -> list[bytes]:

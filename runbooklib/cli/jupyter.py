@@ -118,9 +118,11 @@ def _page(alert: str, environment: str, service: str, starts_at: str, home: Path
         {link.SERVICE: service} if service else {},
         link.moment(starts_at, now) if starts_at else None,
     )
-    path = incidents.prepare(asked, home, now)
-    print(f"Notebook: {path}")
-    return f"/lab/tree/{quote(path)}"
+    found = incidents.prepare(asked, home, now)
+    if found.unread:
+        print(f"runbook: whether a headless run is there is unknown: {found.unread}", file=sys.stderr)
+    print(f"Notebook: {found.path}")
+    return f"/lab/tree/{quote(found.path)}"
 
 
 def _refuse_taken(port: int) -> None:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from urllib.parse import quote, urlencode
 
-from runbooklib import history, runbooks, settings
+from runbooklib import folders, history, runbooks, settings
 from runbooklib.alerts import Alert
 from runbooklib.errors import RunbookError, suggestion
 from runbooklib.extension import firing, link, runs
@@ -116,7 +116,8 @@ def _runs(base_url: str, wrong: list[str]) -> list[Ran]:
     try:
         found, unread = runs.recent(history.evidence_place(), _MOST_RUNS)
     except (RunbookError, OSError) as error:
-        wrong.append(f"The evidence cannot be read: {error}")
+        told = folders.trouble(error) if isinstance(error, OSError) else error
+        wrong.append(f"The evidence cannot be read: {told}")
         return []
     wrong += [f"Evidence: {one}" for one in unread]
     return [

@@ -12,7 +12,7 @@ from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import JupyterHandler
 from tornado import web
 
-from runbooklib import history
+from runbooklib import folders, history
 from runbooklib.errors import (
     EvidenceError,
     MissingSecretError,
@@ -21,6 +21,7 @@ from runbooklib.errors import (
     UnknownAlertError,
 )
 from runbooklib.extension import board, incidents, link, runs
+from runbooklib.extension.incidents import Prepared
 from runbooklib.redact import Depth, Redactor
 from runbooklib.render import startpage
 from runbooklib.settings import environment_secrets
@@ -121,12 +122,14 @@ class Open(Page):
             self.refuse(403, "A runbook is opened in a window of its own.", "Click the link.")
             return
         try:
-            path = await self.in_time(_prepared, self.request.query, self.root)
+            found = await self.in_time(_prepared, self.request.query, self.root)
         except RunbookError as error:
             self.log.warning("runbooks/open: %s", type(error).__name__)
             self.refuse(_status(error), error.message, error.remedy)
             return
-        self.redirect(f"{self.base_url}lab/tree/{quote(path)}")
+        if found.unread:
+            self.log.warning("runbooks/open: whether a headless run is there is unknown: %s", found.unread)
+        self.redirect(f"{self.base_url}lab/tree/{quote(found.path)}")
 
 
 class Evidence(Page):
@@ -149,7 +152,7 @@ class Evidence(Page):
         self.finish(content)
 
 
-def _prepared(query: str, root: Path) -> str:
+def _prepared(query: str, root: Path) -> Prepared:
     now = datetime.now(UTC)
     return incidents.prepare(link.read(query, now), root, now)
 
@@ -158,7 +161,7 @@ def _evidence(bundle: str) -> bytes | None:
     try:
         return runs.page_of(history.evidence_place(), bundle)
     except OSError as error:
-        raise EvidenceError(f"the evidence cannot be read: {error.strerror}") from None
+        raise EvidenceError(f"the evidence cannot be read: {folders.trouble(error)}") from None
 
 
 def _status(error: RunbookError) -> int:

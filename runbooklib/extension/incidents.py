@@ -7,11 +7,11 @@ notebook lies beside it. What is there is never overwritten, and evidence is onl
 
 import math
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from runbooklib import history, runbooks, settings
+from runbooklib import folders, history, runbooks, settings
 from runbooklib.errors import EvidenceError, InputError, SourceError
 from runbooklib.extension import firing, places, prepared, runs
 from runbooklib.extension.link import ENVIRONMENT, SERVICE, Link, given
@@ -23,8 +23,16 @@ from runbooklib.window import seconds_of
 _LIVE_WITHIN = timedelta(days=1)
 
 
-def prepare(link: Link, root: Path, now: datetime) -> str:
-    """Prepare what the link asks for; the path of the notebook to open, below `root`, with `/`.
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The notebook to open, below the root, with `/`; and which evidence could not be read, and why."""
+
+    path: str
+    unread: str = ""
+
+
+def prepare(link: Link, root: Path, now: datetime) -> Prepared:
+    """Prepare what the link asks for.
 
     Raises InputError for what cannot be meant, and EvidenceError where nothing can be written.
     """
@@ -33,7 +41,7 @@ def prepare(link: Link, root: Path, now: datetime) -> str:
         return _prepared(incident, root.resolve())
     except OSError as error:
         raise EvidenceError(
-            f"{FOLDER}/ cannot be written: {error.strerror}", remedy="see the server's root folder"
+            f"{root / FOLDER} cannot be written: {error.strerror}", remedy="see the server's root folder"
         ) from None
 
 
@@ -91,27 +99,34 @@ def _fires(incident: Incident, link: Link) -> bool | None:
         return None
 
 
-def _prepared(incident: Incident, root: Path) -> str:
+def _prepared(incident: Incident, root: Path) -> Prepared:
     """The notebook to open: the one that was worked in, else the copy of a headless run, else the new one."""
     folder, name = places.free(incident, root), incident.notebook
     place = root / FOLDER / folder
     prepared.put(place / name, lambda: prepared.notebook(incident))
     if prepared.is_worked_in(place / name):
-        return f"{FOLDER}/{folder}/{name}"
-    return f"{FOLDER}/{folder}/{_copied(incident, place) or name}"
+        return Prepared(f"{FOLDER}/{folder}/{name}")
+    copied, unread = _copied(incident, place)
+    return Prepared(f"{FOLDER}/{folder}/{copied or name}", unread)
 
 
-def _copied(incident: Incident, place: Path) -> str | None:
-    """The name of the copy of a headless run; None where there is none."""
+def _copied(incident: Incident, place: Path) -> tuple[str | None, str]:
+    """The name of the copy of a headless run, None where there is none; and what could not be read.
+
+    A copy is more than was asked for: evidence of another user costs nobody the runbook.
+    """
     there = sorted(path.name for path in place.glob("2*Z-*.ipynb"))
     if there:
-        return there[0]
-    bundle = runs.headless(history.evidence_place(), incident)
-    if bundle is None:
-        return None
-    name = f"{bundle.name}.ipynb"
+        return there[0], ""
     try:
-        prepared.put(place / name, lambda: prepared.copy(bundle, incident.notebook))
-    except InputError:
-        return None
-    return name
+        bundle, unread = runs.headless(history.evidence_place(), incident)
+        copy = prepared.copy(bundle, incident.notebook) if bundle else None
+    except OSError as error:
+        return None, folders.trouble(error)
+    except InputError as error:
+        return None, str(error)
+    if bundle is None or copy is None:
+        return None, unread
+    name = f"{bundle.name}.ipynb"
+    prepared.put(place / name, lambda: copy)
+    return name, ""

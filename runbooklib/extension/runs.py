@@ -49,20 +49,25 @@ def recent(evidence: Path, most: int) -> tuple[list[Run], list[str]]:
     lines, broken = ledger.read(evidence)
     for line in reversed(lines[-most:]):
         run = _run(evidence, line)
-        if run is None:
-            wrong.append(f"{line.bundle[:120]} is not as it was sealed: `runbook verify {evidence.name}`")
+        if isinstance(run, str):
+            wrong.append(run)
         else:
             found.append(run)
     return found, [*broken[-3:], *wrong]
 
 
-def headless(evidence: Path, incident: Incident) -> Path | None:
+def headless(evidence: Path, incident: Incident) -> tuple[Path | None, str]:
     """The bundle of the newest finished, whole run of this incident that looked at it soon after it began.
 
     It was run with the parameters that the incident has, all but those of the window: a run of another
-    component, or one with a limit that somebody chose, says something else.
+    component, or one with a limit that somebody chose, says something else. Without one, the text says what
+    could not be read. Raises OSError where no evidence can be.
     """
+    unread = ""
     for run in _newest(evidence):
+        if isinstance(run, str):
+            unread = unread or run
+            continue
         is_its = (run.alert, run.service, run.environment) == (
             incident.runbook.alert,
             incident.service,
@@ -73,8 +78,8 @@ def headless(evidence: Path, incident: Incident) -> Path | None:
         if is_its and is_then and is_whole and _is_run_with(incident, run.parameters):
             bundle = evidence / run.bundle
             if not manifest.verify_bundle(bundle):
-                return bundle
-    return None
+                return bundle, ""
+    return None, unread
 
 
 def _is_run_with(incident: Incident, parameters: Mapping[str, Any]) -> bool:
@@ -97,16 +102,14 @@ def page_of(evidence: Path, bundle: str) -> bytes | None:
     return (path / PAGE).read_bytes()
 
 
-def _newest(evidence: Path) -> Iterator[Run]:
+def _newest(evidence: Path) -> Iterator[Run | str]:
     lines, _ = ledger.read(evidence)
     for line in reversed(lines[-MOST_BUNDLES:]):
-        run = _run(evidence, line)
-        if run is not None:
-            yield run
+        yield _run(evidence, line)
 
 
-def _run(evidence: Path, line: Line) -> Run | None:
-    """What a bundle says of itself; None where it cannot be read, or says another thing than was sealed."""
+def _run(evidence: Path, line: Line) -> Run | str:
+    """What a bundle says of itself; else that it cannot be read, or says another thing than was sealed."""
     try:
         path = evidence / folders.checked(line.bundle)
         about = _read(path / manifest.FILE, line.manifest_sha256)
@@ -126,8 +129,16 @@ def _run(evidence: Path, line: Line) -> Run | None:
             is_finished=not about.get("failure"),
             parameters=dict(parameters),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
+    except (FileNotFoundError, NotADirectoryError):
+        return _changed(evidence, line)
+    except OSError as error:
+        return f"{line.bundle[:120]} cannot be read: {folders.trouble(error)}"
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return _changed(evidence, line)
+
+
+def _changed(evidence: Path, line: Line) -> str:
+    return f"{line.bundle[:120]} is not as it was sealed: `runbook verify {evidence.name}`"
 
 
 def _read(path: Path, digest: str) -> dict[str, Any]:

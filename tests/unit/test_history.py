@@ -40,3 +40,23 @@ def test_a_bundle_that_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
     bundle(tmp_path, 2, "A")
     (tmp_path / "2-A" / "verdict.json").write_text("{")
     assert uses_of("A", tmp_path).last_used == used
+
+
+def test_a_ledger_that_cannot_be_read_is_named_and_raises_nothing(tmp_path: Path) -> None:
+    (tmp_path / ledger.FILE).mkdir()
+    assert uses_of("A", tmp_path) == Uses(unread=f"{tmp_path / ledger.FILE}: Is a directory")
+
+
+def test_a_run_of_another_user_is_named_and_those_that_can_be_read_are_told(tmp_path: Path) -> None:
+    used = bundle(tmp_path, 1, "A")
+    bundle(tmp_path, 2, "A")
+    hidden = tmp_path / "2-A" / "verdict.json"
+    hidden.unlink()
+    hidden.mkdir()
+    assert uses_of("A", tmp_path) == Uses(used, unread=f"{hidden}: Is a directory")
+
+
+def test_what_was_removed_was_not_hidden(tmp_path: Path) -> None:
+    bundle(tmp_path, 1, "A")
+    (tmp_path / "1-A" / "verdict.json").unlink()
+    assert uses_of("A", tmp_path) == Uses()
