@@ -2,7 +2,7 @@
 
 `incidents/<UTC start>-<Alert>-<service>/<Alert>.ipynb` below the server's root is the runbook with its
 parameters set, as papermill sets them. Where a headless run of the alert is in the evidence, a copy of its
-notebook lies beside it. What is there is never overwritten, and evidence is only read.
+notebook lies beside it. What somebody ran or edited is never overwritten, and evidence is only read.
 """
 
 import math
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from runbooklib import folders, history, runbooks, settings
 from runbooklib.errors import EvidenceError, InputError, SourceError
-from runbooklib.extension import firing, places, prepared, runs
+from runbooklib.extension import asmade, firing, places, prepared, runs
 from runbooklib.extension.link import ENVIRONMENT, SERVICE, Link, given
 from runbooklib.extension.places import FOLDER, Incident
 from runbooklib.parameters import Value
@@ -58,7 +58,7 @@ def _incident(link: Link, root: Path, now: datetime) -> Incident:
 
 
 def _began(incident: Incident, link: Link, root: Path, now: datetime) -> datetime:
-    """Since when it fires by Alertmanager; else as it was opened last within the hour, else now."""
+    """Since when it fires by Alertmanager; else as it was opened or worked in last, else now."""
     began = _since(incident, link)
     return began or max(places.opened(incident, root, now), default=now.replace(microsecond=0))
 
@@ -76,8 +76,8 @@ def _since(incident: Incident, link: Link) -> datetime | None:
 def _window(incident: Incident, link: Link, now: datetime) -> dict[str, Value]:
     """The parameters of the window, so that it holds the alert's beginning; what is set already stays.
 
-    Of an alert that fires the window ends now. Of one that began more than a day ago, and of which
-    Alertmanager knows nothing any more, it ends soon after the beginning.
+    It ends now, and of an alert older than a day it is the usual one: more would be slow. If Alertmanager
+    says that such an alert is over, it ends soon after the beginning.
     """
     declared = incident.runbook.declared
     if not {"at", "lookback"} <= declared.keys() or any(incident.values.get(n) for n in ("at", "lookback")):
@@ -104,7 +104,7 @@ def _prepared(incident: Incident, root: Path) -> Prepared:
     folder, name = places.free(incident, root), incident.notebook
     place = root / FOLDER / folder
     prepared.put(place / name, lambda: prepared.notebook(incident))
-    if prepared.is_worked_in(place / name):
+    if not asmade.found(place / name):  # somebody worked in it
         return Prepared(f"{FOLDER}/{folder}/{name}")
     copied, unread = _copied(incident, place)
     return Prepared(f"{FOLDER}/{folder}/{copied or name}", unread)

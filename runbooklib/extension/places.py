@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from runbooklib import notebookfile
 from runbooklib.errors import EvidenceError, SettingsError
+from runbooklib.extension import asmade
 from runbooklib.extension.link import ENVIRONMENT, SERVICE
 from runbooklib.parameters import Value
 from runbooklib.runbooks import Runbook
@@ -24,6 +25,7 @@ FOLDER = "incidents"
 _STAMP = "%Y%m%dT%H%M%SZ"
 # Whoever clicks twice means the same incident, where nobody can say when it began.
 _SAME_WITHIN = timedelta(hours=1)
+_GOES_ON_WITHIN = timedelta(days=1)
 _MOST_FOLDERS = 100
 _MOST_OF_LABELS = 60
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
@@ -88,7 +90,11 @@ def free(incident: Incident, root: Path) -> str:
 
 
 def opened(incident: Incident, root: Path, now: datetime) -> Iterator[datetime]:
-    """When the incidents of the last hour began that have a folder of this alert, service and labels."""
+    """When the incidents of this alert, service and labels began that may be meant by who knows no beginning.
+
+    Those of the last hour; and those of the last day that somebody worked in: the alert may have ended, or
+    its Alertmanager.
+    """
     end = re.compile(re.escape(_end(incident)) + r"(?:-\d+)?")
     for path in root.glob(f"{FOLDER}/*"):
         stamp, _, rest = path.name.partition("-")
@@ -96,8 +102,15 @@ def opened(incident: Incident, root: Path, now: datetime) -> Iterator[datetime]:
             began = datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
         except ValueError:
             continue
-        if end.fullmatch(rest) and now - _SAME_WITHIN <= began <= now and _is_of(path, incident):
+        if began > now or not end.fullmatch(rest) or not _is_of(path, incident):
+            continue
+        if now - began <= _SAME_WITHIN or (now - began <= _GOES_ON_WITHIN and _is_worked_in(path)):
             yield began
+
+
+def _is_worked_in(folder: Path) -> bool:
+    """Whether somebody ran or changed a notebook in it: the incident's own, or the copy of a headless run."""
+    return any(not asmade.found(notebook) for notebook in folder.glob("*.ipynb"))
 
 
 def _end(incident: Incident) -> str:

@@ -3,37 +3,56 @@
 import json
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from runbooklib import folders, notebookfile
-from runbooklib.errors import SettingsError
+from runbooklib import folders
 from runbooklib.evidence import read_notebook
+from runbooklib.extension import asmade
 from runbooklib.extension.places import Incident
 from runbooklib.folders import Workplace, write_new
 
 
-def put(path: Path, make: Callable[[], Mapping[str, Any]]) -> None:
-    """Put a notebook there, whole or not at all, unless one is there. Raises OSError."""
-    if path.exists():
+def put(path: Path, make: Callable[[], dict[str, Any]]) -> None:
+    """Put a notebook there, whole or not at all, unless somebody worked in the one that is there.
+
+    One that is still as it was made gets what is true by now: the window grows with the alert's age. Raises
+    OSError.
+    """
+    former = asmade.found(path)
+    if not former and os.path.lexists(path):
         return
-    text = json.dumps(make(), indent=1, ensure_ascii=False) + "\n"
+    stored = path.read_bytes() if former else b""
+    made = make()
+    if asmade.digest(made) == former:
+        return
+    text = json.dumps(made, indent=1, ensure_ascii=False) + "\n"
     os.close(folders.opened(path.parent))
     place = Workplace(path.parent.parent, path.parent.name, is_there=True)
-    work = place.folder / f".{secrets.token_hex(8)}"
     try:
-        write_new(work, text.encode("utf-8"))
-        os.link(work, place.folder / path.name, follow_symlinks=False)
+        target = place.folder / path.name
+        if not former:
+            _add(target, text.encode("utf-8"))
+        elif target.read_bytes() == stored:  # nobody saved it in the meantime
+            folders.replace(target, text.encode("utf-8"), target.stat().st_mode & 0o777)
+    finally:
+        place.close()
+
+
+def _add(path: Path, content: bytes) -> None:
+    work = path.with_name(f".{secrets.token_hex(8)}")
+    try:
+        write_new(work, content)
+        os.link(work, path, follow_symlinks=False)
     except FileExistsError:
         pass  # another click was faster
     finally:
         work.unlink(missing_ok=True)
-        place.close()
 
 
-def notebook(incident: Incident) -> Mapping[str, Any]:
+def notebook(incident: Incident) -> dict[str, Any]:
     """The runbook with its parameters set, as papermill sets them, and not executed."""
     import papermill  # only once something is prepared
 
@@ -41,12 +60,12 @@ def notebook(incident: Incident) -> Mapping[str, Any]:
     path = str(incident.runbook.notebook).replace("{", "{{").replace("}", "}}")
     made = papermill.execute_notebook(path, None, dict(incident.values), prepare_only=True)
     made.metadata.papermill["input_path"] = incident.runbook.notebook.name
-    _mark(made.metadata, {"incident": incident.told})
     told: dict[str, Any] = json.loads(json.dumps(made))
+    asmade.mark(told, {"incident": incident.told})
     return told
 
 
-def copy(bundle: Path, name: str) -> Mapping[str, Any]:
+def copy(bundle: Path, name: str) -> dict[str, Any]:
     """The executed notebook of a bundle, with a cell on top that says what it is and leads to the one to run.
 
     Raises InputError.
@@ -56,22 +75,8 @@ def copy(bundle: Path, name: str) -> Mapping[str, Any]:
     if copied.get("nbformat_minor", 0) >= 5:
         cell["id"] = "copy-of-evidence"
     copied["cells"].insert(0, cell)
-    _mark(copied.setdefault("metadata", {}), {"copy_of": bundle.name})
+    asmade.mark(copied, {"copy_of": bundle.name})
     return copied
-
-
-def is_worked_in(path: Path) -> bool:
-    """Whether somebody ran a cell of it. One that cannot be read is left to who made it so."""
-    try:
-        cells = notebookfile.read(path)["cells"]
-    except SettingsError:
-        return True
-    return any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
-
-
-def _mark(metadata: Any, told: Mapping[str, Any]) -> None:
-    former = metadata.get("runbook")
-    metadata["runbook"] = {**(former if isinstance(former, dict) else {}), **told}
 
 
 def _about(bundle: str, name: str) -> str:
