@@ -5,9 +5,10 @@ running it, and goes there; `GET runbooks` shows what fires, all runbooks and re
 """
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runbooklib import settings
+from runbooklib import folders, settings, signature
 from runbooklib.errors import RunbookError
 
 if TYPE_CHECKING:
@@ -15,18 +16,34 @@ if TYPE_CHECKING:
 
 
 def _load_jupyter_server_extension(app: "ServerApp") -> None:
-    """Add the pages. Where the runbooks are is found once, so that pages and kernels find the same."""
+    """Add the pages. Where all is kept is found once, so that pages and kernels find the same."""
     from concurrent.futures import ThreadPoolExecutor
-    from pathlib import Path
 
     from runbooklib.extension import handlers, link
 
     root = Path(app.root_dir)
+    _settle()
     try:
-        os.environ.setdefault(settings.HOME_VARIABLE, str(settings.home().absolute()))
+        os.environ[settings.HOME_VARIABLE] = str(settings.home().absolute())
     except RunbookError as error:
         app.log.warning("runbooklib: %s", error)  # each page says so too
     threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="runbooks")
     routes = handlers.routes(app.base_url, root, threads)
     app.web_app.add_handlers(".*$", routes)  # type: ignore[no-untyped-call] # tornado's
     app.log.info("runbooklib: the start page is %s%s", app.base_url, link.PAGE)
+
+
+def _settle() -> None:
+    """Make the paths in this process's environment absolute; its kernels inherit it.
+
+    A kernel works in its notebook's folder: to it a relative path would lead to a ledger, a cooldown and a
+    STOP-ACTIONS of each incident's own.
+    """
+    from runbooklib.history import EVIDENCE_VARIABLE
+
+    one = (EVIDENCE_VARIABLE, folders.SPOOL_VARIABLE, signature.KEY_VARIABLE)
+    for name in (*one, settings.ENVIRONMENTS_VARIABLE):
+        told = os.environ.get(name, "")
+        listed = [told] if name in one else told.split(os.pathsep)
+        if told:
+            os.environ[name] = os.pathsep.join(str(Path(path).absolute()) for path in listed if path)
