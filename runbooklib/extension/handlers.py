@@ -1,7 +1,7 @@
 """The pages of the extension. What takes time, or waits for a system, runs in a thread with a deadline."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -117,8 +117,7 @@ class Open(Page):
     @authorized("write")  # type: ignore[untyped-decorator] # jupyter_server's
     async def get(self) -> None:
         """The way to the notebook, or why there is none."""
-        # A picture or a frame of another site's page is no click of anybody.
-        if self.request.headers.get("Sec-Fetch-Dest", "document") not in ("document", "empty"):
+        if not _is_click(self.request.headers):
             self.refuse(403, "A runbook is opened in a window of its own.", "Click the link.")
             return
         try:
@@ -150,6 +149,17 @@ class Evidence(Page):
             self.refuse(404, "There is no evidence of that name.")
             return
         self.finish(content)
+
+
+def _is_click(headers: Mapping[str, str]) -> bool:
+    """Whether somebody may have clicked: a picture, a frame or a script of another site's page is no click.
+
+    Browsers say so and no page can change it; who says nothing is no browser, or an old one.
+    """
+    place = headers.get("Sec-Fetch-Dest", "document")
+    if headers.get("Sec-Fetch-Site", "none") in ("cross-site", "same-site"):
+        return (headers.get("Sec-Fetch-Mode"), place) == ("navigate", "document")
+    return place in ("document", "empty")
 
 
 def _prepared(query: str, root: Path) -> Prepared:

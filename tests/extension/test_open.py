@@ -277,14 +277,6 @@ def test_two_environments_never_share_a_notebook(served: Served) -> None:
     assert led_to(served, served.open(f"{query}&environment=lab")) == other
 
 
-def test_a_picture_on_another_site_clicks_nothing(served: Served) -> None:
-    before, session = served.incidents(), logged_in(served)
-    session.headers["Sec-Fetch-Dest"] = "image"
-    answer = served.open(f"alertname=HighErrorRate&starts_at={began(33)}", session=session)
-    assert answer.status_code == 403
-    assert served.incidents() == before
-
-
 def test_a_link_in_the_place_of_the_incidents_folder_is_not_followed(served: Served, tmp_path: Path) -> None:
     at = began(44)
     folder = served.root / "incidents" / f"{stamp(at)}-HighErrorRate-backend"
