@@ -4,6 +4,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -42,14 +43,34 @@ def put(path: Path, make: Callable[[], dict[str, Any]]) -> None:
 
 
 def _add(path: Path, content: bytes) -> None:
+    """A new file, whole; another click may be faster, and then its file stays. Raises OSError."""
     work = path.with_name(f".{secrets.token_hex(8)}")
     try:
         write_new(work, content)
-        os.link(work, path, follow_symlinks=False)
-    except FileExistsError:
-        pass  # another click was faster
+        with suppress(FileExistsError):
+            _link(work, path, content)
     finally:
         work.unlink(missing_ok=True)
+
+
+def _link(work: Path, path: Path, content: bytes) -> None:
+    """Name it at one stroke; on a file system without hard links (SMB, Azure Files) make it there anew."""
+    try:
+        os.link(work, path, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except (OSError, NotImplementedError):
+        _make(path, content)
+
+
+def _make(path: Path, content: bytes) -> None:
+    try:
+        write_new(path, content)
+    except FileExistsError:
+        raise
+    except OSError:
+        path.unlink(missing_ok=True)  # half of it is no notebook
+        raise
 
 
 def notebook(incident: Incident) -> dict[str, Any]:
