@@ -166,7 +166,7 @@ def tell(run: Any, *, as_json: bool) -> None:
             out.print(terminal.answer(verdict))
         out.print(f"\nEvidence: {run.bundle / 'notebook.html'}  ({run.seconds:.1f} s)", soft_wrap=True)
         out.print(f"Ledger head, for the postmortem: {head}", soft_wrap=True)
-        if verdict and verdict.get("actions"):
+        if verdict and verdict.get("actions") and verdict["status"] != "OK":
             out.print(f"What can be approved: runbook approve {run.bundle}", soft_wrap=True)
     if run.failure:
         print(f"runbook: the run did not finish: {one_line(run.failure)}", file=sys.stderr)
