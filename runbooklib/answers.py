@@ -47,14 +47,14 @@ def answered(check: Check, limits: Mapping[str, Any], scene: Scene, tape: Tape) 
     return replace(
         finding,
         check=check.__name__,
-        question=_question(check, limits),
+        question=question_of(check, limits),
         asked_at=max(asked, default=finding.asked_at),
         since=finding.since if finding.status >= Status.WARNING else None,
         is_replayable=not any(entry.is_cut for entry in used),
     )
 
 
-def _question(check: Check, limits: Mapping[str, Any]) -> str:
+def question_of(check: Check, limits: Mapping[str, Any]) -> str:
     """The first line of the check's docstring, with the limits that it names filled in."""
     line = (check.__doc__ or check.__name__).strip().splitlines()[0]
     return _FACT.sub(lambda found: str(limits.get(found[1], found[0])), line)

@@ -30,6 +30,9 @@ class Audience(Protocol[Told]):
     def opened(self, incident: Told, entries: Sequence[Entry]) -> None:
         """The ledger is open and empty."""
 
+    def judged(self, incident: Told) -> None:
+        """The verdict is another one, though nothing was asked."""
+
     def found(self, incident: Told, finding: Finding, entries: Sequence[Entry]) -> None:
         """A question was answered."""
 

@@ -7,10 +7,9 @@ from typing import Any
 
 from runbooklib.answers import Check
 from runbooklib.findings import Cause, Finding
+from runbooklib.inquiry import Action, lapsed
 from runbooklib.plans import Proposal
 from runbooklib.steps import Step
-
-Action = Callable[..., Proposal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +38,9 @@ class CauseLedger:
         """The cause as it stands."""
         return Cause(self._id, self._title, tuple(self._signs.values()), tuple(self._proposals.values()))
 
-    def clear(self) -> None:
-        """Forget what was found; the steps are about to be taken again."""
-        self._signs.clear()
+    def lapse(self) -> None:
+        """What was found counts no longer, and is UNKNOWN until it is asked again; proposals are gone."""
+        self._signs = {name: lapsed(sign) for name, sign in self._signs.items()}
         self._proposals.clear()
 
     def restore(self, name: str, sign: Finding) -> None:

@@ -166,11 +166,21 @@ class Bar:
         except RunbookError as error:
             self._say(str(error))
             return False
+        except BaseException as error:
+            self._say(self._broken_off(error))
+            raise
         verdict, took = self._incident.verdict, monotonic() - started
         looked = f"Looked at {time(datetime.now(UTC))} ({took:.1f} s)"
         told = f"{looked}: {verdict.status.name}, {headline(verdict)}"
         self._say(f"{told} {_LOADED_ANEW}" if self._is_loaded_anew else told)
         return True
+
+    def _broken_off(self, error: BaseException) -> str:
+        """What was in the way, and what the answer is since."""
+        told = self._incident.tape.redactor.text(f"{type(error).__name__}: {error}".removesuffix(": "))
+        why = "Interrupted" if isinstance(error, KeyboardInterrupt) else f"This failed ({told})"
+        verdict = self._incident.verdict
+        return f"{why}. What was not asked again is UNKNOWN. {verdict.status.name}, {headline(verdict)}"
 
     def _began(self) -> datetime | None:
         """When the alert began to fire, else when the symptom began."""
@@ -186,17 +196,24 @@ class Bar:
 
     async def _keep_looking(self, seconds: int) -> None:
         """Look again and again, until the alert fires no more, or something is in the way."""
+        try:
+            told = await self._looked_until_over(seconds)
+        except asyncio.CancelledError:
+            raise  # somebody chose another time between two looks, or none
+        except BaseException as error:  # noqa: BLE001 - raised in a task it is seen by nobody, or ends the kernel
+            told = f"Refreshing has ended. {self._broken_off(error)}"
+        self._end_refreshing(told)
+
+    async def _looked_until_over(self, seconds: int) -> str:
+        """Look until it is over; why it is. Empty: that stands there already."""
         while True:
             if self.mode.value != NOW:
-                told = "Refreshing is for a window that ends now."
-                break
+                return "Refreshing is for a window that ends now."
             if not self.look():
-                return self._end_refreshing("")
+                return ""
             if not self._is_firing():
-                told = "The alert fires no more: refreshing has ended."
-                break
+                return "The alert fires no more: refreshing has ended."
             await asyncio.sleep(seconds)
-        return self._end_refreshing(told)
 
     def _end_refreshing(self, told: str) -> None:
         self._task = None

@@ -36,6 +36,7 @@ class Reason(StrEnum):
     STALE = "stale"
     PARTIAL = "partial answer"
     NOT_CONFIGURED = "not configured"
+    NOT_ASKED = "not asked again"
 
 
 class RunbookError(Exception):

@@ -15,15 +15,17 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from runbooklib import briefing, promises, questions, timeline
-from runbooklib.answers import Check, answered
+from runbooklib.answers import Check
 from runbooklib.audience import Audience, Kept
-from runbooklib.causeledger import Action, Asker, CauseLedger, named
-from runbooklib.errors import ParameterError, SourceError
-from runbooklib.findings import Finding, Status, Verdict, judge, onset_of
+from runbooklib.causeledger import Asker, CauseLedger, named
+from runbooklib.errors import ParameterError, RunbookError
+from runbooklib.findings import Finding, Status, Verdict, judge
+from runbooklib.inquiry import Action, Inquiry
 from runbooklib.plans import Proposal
 from runbooklib.recovery import FAILED_BELOW, WAIT_BELOW_SECONDS, Certificate, Sample, Wait, conditions, prove
 from runbooklib.scene import Scene, Sources
 from runbooklib.steps import Step, Steps
+from runbooklib.symptoms import SymptomLedger
 from runbooklib.tape import Entry, Tape
 from runbooklib.timeline import Event
 
@@ -48,19 +50,15 @@ class Incident:
         self._evidence = evidence
         self.tape = tape
         self._audience = audience
-        self._symptoms: dict[str, Finding] = {}
+        self._inquiry = Inquiry(tape)
+        self._symptoms = SymptomLedger()
         self._causes: dict[str, CauseLedger] = {}
         self._asker = Asker(self._take, self._answer, self._propose, self._found, self._proposed)
         self._own: dict[str, Entry] = {}
-        self._open(scene)
+        self.scene = scene.by_their_clock()
         for one in kept:
             self._restore(one)
         self._begin()
-
-    def _open(self, scene: Scene) -> None:
-        self.scene = scene.by_their_clock()
-        # What was known when a question was first asked: asked again, it is to be the same question.
-        self._known: dict[str, tuple[datetime | None, bool]] = {}
 
     def _begin(self) -> None:
         self._audience.opened(self, self.tape.take_recorded())
@@ -74,7 +72,7 @@ class Incident:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """Every finding about symptoms, in the order in which it was first asked."""
-        return tuple(self._symptoms.values())
+        return self._symptoms.findings
 
     @property
     def verdict(self) -> Verdict:
@@ -99,26 +97,20 @@ class Incident:
         return self._take(("", name), partial(self._check, name, check, limits))
 
     def _check(self, name: str, check: Check, limits: Mapping[str, Any]) -> Finding:
-        onset, is_disturbed = self._known.setdefault(name, (self.scene.onset, self.scene.is_disturbed))
-        finding = self._answer(check, limits, onset=onset, is_disturbed=is_disturbed)
-        self._keep(name, finding)
+        # What is not asked is not first asked now.
+        known = {} if self._inquiry.given_up else self._symptoms.known(name, self.scene)
+        finding = self._answer(check, limits, **known)
+        self.scene = self._symptoms.keep(name, finding, self.scene)
         self._found(finding)
         return finding
-
-    def _keep(self, name: str, finding: Finding) -> None:
-        self._symptoms[name] = finding
-        if self.scene.onset is None:
-            # That another alert fires measures nothing here, so it disturbs nothing either.
-            disturbed = any(f.status >= Status.WARNING and f.measured is not None for f in self.findings)
-            self.scene = replace(self.scene, onset=onset_of(self.findings), is_disturbed=disturbed)
 
     def _restore(self, one: Kept) -> None:
         """Take up a finding of the run that this one goes on with."""
         if one.cause:
             self.cause(one.cause, one.title).restore(one.name, one.finding)
         else:
-            self._known[one.name] = (self.scene.onset, self.scene.is_disturbed)
-            self._keep(one.name, one.finding)
+            self._symptoms.known(one.name, self.scene)
+            self.scene = self._symptoms.keep(one.name, one.finding, self.scene)
 
     def _take(self, step: Step, act: Callable[[], T]) -> T:
         self._notice()
@@ -136,20 +128,39 @@ class Incident:
     def ask_again(self, scene: Scene) -> None:
         """Ask of another scene all that was asked so far, in the same order; what it shows is redrawn.
 
-        The answers of before count no longer. Raises the first RunbookError, when all has been asked.
+        The answers of before count no longer: what is not asked again, whatever the reason, is UNKNOWN.
+        Raises the first RunbookError, when all has been asked.
         """
         self.steps.need_open()
         self._notice()
-        self._open(scene)
-        self._symptoms.clear()
-        for ledger in self._causes.values():
-            ledger.clear()
+        self.steps.leave_all()
         self.steps.is_again = True
         try:
+            self.scene = scene
+            self._lapse()
+            self.scene = scene.by_their_clock()
             self._begin()
-            self.steps.take_all_again()
+            self.steps.take_left_again()
+        except BaseException as error:
+            self._give_up(str(error) if isinstance(error, RunbookError) else "interrupted")
+            raise
         finally:
             self.steps.is_again = False
+
+    def _lapse(self) -> None:
+        self._symptoms.lapse()
+        for ledger in self._causes.values():
+            ledger.lapse()
+        self._audience.judged(self)
+
+    def _give_up(self, why: str) -> None:
+        """Redraw what was not asked again as UNKNOWN: what it had found is of another time."""
+        self._inquiry.given_up = why
+        try:
+            self.steps.take_left_again()
+        finally:
+            self._inquiry.given_up = ""
+            self._audience.judged(self)
 
     def cause(self, id: str, title: str) -> CauseLedger:  # noqa: A002 - it is the cause's id
         """The ledger of one possible cause, by an id in kebab-case that stays the same for ever."""
@@ -203,10 +214,14 @@ class Incident:
         self._take(("show", "timeline"), self._timeline)
 
     def _timeline(self) -> None:
+        if self._inquiry.given_up:
+            missing = Event(None, f"not asked again: {self._inquiry.given_up}", "")
+            return self._audience.chronicled(self, "Timeline", [missing])
         signs = [sign for ledger in self._causes.values() for sign in ledger.cause.signs]
         began = [Event(f.since, f, f.source) for f in (*self.findings, *signs) if f.since]
         own = [event for event in map(questions.told, self._own.values()) if event]
-        self._audience.chronicled(self, "Timeline", timeline.ordered([*self._events(), *began, *own]))
+        told = timeline.ordered([*self._events(), *began, *own])
+        return self._audience.chronicled(self, "Timeline", told)
 
     def controls(self) -> None:
         """Show a bar to look again, at another time or service, to refresh, and to seal the evidence.
@@ -303,15 +318,10 @@ class Incident:
         self._audience.concluded(self, title, findings, self.tape.take_recorded())
 
     def _answer(self, check: Check, limits: Mapping[str, Any], **known: Any) -> Finding:
-        return answered(check, limits, replace(self.scene, **known), self.tape)
+        return self._inquiry.answer(check, limits, replace(self.scene, **known))
 
     def _propose(self, action: Action, parameters: Mapping[str, Any]) -> Proposal:
-        try:
-            proposal = action(self.scene, **parameters)
-        except SourceError as error:
-            title = (action.__doc__ or action.__name__).strip().splitlines()[0]
-            proposal = Proposal(title, command="", effect=f"Cannot be proposed: {error}")
-        return proposal
+        return self._inquiry.propose(action, parameters, self.scene)
 
 
 def overall(findings: Sequence[Finding]) -> Status:

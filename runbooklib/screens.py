@@ -81,6 +81,10 @@ class NotebookScreen:
         self._opening = entries
         self._verdict(incident, is_update=incident.steps.is_again)
 
+    def judged(self, incident: Incident) -> None:
+        """Draw the verdict anew."""
+        self._verdict(incident)
+
     def found(self, incident: Incident, finding: Finding, entries: Sequence[Entry]) -> None:
         """Show a finding with its chart, and keep its recording."""
         has_chart = finding.series is not None
@@ -212,6 +216,9 @@ class TextScreen:
         """Say what this is about."""
         del entries
         print(about(incident.scene))
+
+    def judged(self, incident: Incident) -> None:
+        """Nothing: whoever wants the verdict asks for it."""
 
     def found(self, incident: Incident, finding: Finding, entries: Sequence[Entry]) -> None:
         """A line."""

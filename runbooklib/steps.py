@@ -19,6 +19,7 @@ class Steps:
 
     def __init__(self) -> None:
         self._taken: dict[Step, Callable[[], object]] = {}
+        self._left: list[Step] = []
         self._is_over = False
         self.now: Step = ("", "")
         self.is_again = False
@@ -33,16 +34,27 @@ class Steps:
         finally:
             self.now = before
 
+    def leave_all(self) -> None:
+        """All steps are to be taken again, and none has been."""
+        self._left = list(self._taken)
+
     def take_all_again(self) -> None:
         """Take each step again; where one raises a RunbookError the others are taken all the same."""
+        self.leave_all()
+        self.take_left_again()
+
+    def take_left_again(self) -> None:
+        """The same with those that are left: that were not come to, or raised something."""
         failure: RunbookError | None = None
         self.is_again = True
         try:
-            for step, act in list(self._taken.items()):
+            for step in tuple(self._left):
                 try:
-                    self.take(step, act)
+                    self.take(step, self._taken[step])
                 except RunbookError as error:
                     failure = failure or error
+                else:
+                    self._left.remove(step)
         finally:
             self.is_again = False
         if failure is not None:

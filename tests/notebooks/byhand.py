@@ -24,6 +24,8 @@ class ByHand:
         self.environment = {**os.environ, **environment, "JPY_SESSION_NAME": str(path)}
         self.cells: dict[str, dict[str, Any]] = {}
         self._displays: list[tuple[str, dict[str, Any]]] = []
+        # What was shown in the place of something else, as text, in its order.
+        self.redrawn: list[str] = []
         for name, source in cells.items():
             self.add(name, source)
         self.start()
@@ -61,6 +63,17 @@ class ByHand:
         for name in names or tuple(self.cells):
             self._run(name)
 
+    def click(self, comm: str) -> None:
+        """Click the button of that comm, and do not wait."""
+        click = {"method": "custom", "content": {"event": "click"}}
+        self._client.shell_channel.send(
+            self._client.session.msg("comm_msg", {"comm_id": comm, "data": click})
+        )
+
+    def interrupt(self) -> None:
+        """What the stop button does."""
+        self._manager.interrupt_kernel()
+
     def _run(self, name: str) -> None:
         cell = self.cells[name]
         cell["outputs"] = []
@@ -95,6 +108,7 @@ class ByHand:
             self._displays.append((display, output))
 
     def _update(self, content: dict[str, Any]) -> None:
+        self.redrawn.append(content["data"].get("text/plain", ""))
         for display, output in self._displays:
             if display == content["transient"]["display_id"]:
                 output["data"] = content["data"]

@@ -31,6 +31,8 @@ class _Archive:
     def opened(self, incident: Incident, entries: Sequence[Entry]) -> None:
         self.entries += entries
 
+    def judged(self, incident: Incident) -> None: ...
+
     def found(self, incident: Incident, finding: Finding, entries: Sequence[Entry]) -> None:
         self.entries += entries
 

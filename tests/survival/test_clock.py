@@ -205,6 +205,8 @@ class Keeper(Nobody):
     def opened(self, incident: Incident, entries: Sequence[Entry]) -> None:
         self.entries += entries
 
+    def judged(self, incident: Incident) -> None: ...
+
     def found(self, incident: Incident, finding: Finding, entries: Sequence[Entry]) -> None:
         self.entries += entries
 

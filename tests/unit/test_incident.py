@@ -32,6 +32,8 @@ class Listener:
 
     def opened(self, incident: Incident, entries: Sequence[Entry]) -> None: ...
 
+    def judged(self, incident: Incident) -> None: ...
+
     def found(self, incident: Incident, finding: Finding, entries: Sequence[Entry]) -> None:
         self.told.append(finding)
 
@@ -212,6 +214,43 @@ def test_asking_again_of_another_scene_replaces_every_finding_and_the_onset() ->
     assert incident.verdict.status is Status.OK
     assert [finding.status.name for finding in listener.told] == ["CRITICAL", "CRITICAL", "OK", "OK"]
     assert len(incident.findings) == 1
+
+
+def test_a_second_look_that_is_broken_off_leaves_unknown_what_it_did_not_ask() -> None:
+    is_stuck = False
+
+    def stuck(scene: Scene) -> Finding:
+        """Does it answer?"""
+        if is_stuck:
+            raise KeyboardInterrupt
+        return sound(scene)
+
+    incident, listener = opened()
+    incident.check(sound)
+    incident.check(stuck)
+    incident.cause("a-cause", "A cause").check(broken)
+    is_stuck = True
+    with pytest.raises(KeyboardInterrupt):
+        incident.ask_again(incident.scene)
+    assert [one.status.name for one in incident.findings] == ["OK", "UNKNOWN"]
+    assert incident.verdict.status.name == "UNKNOWN"
+    assert {one.reason for one in incident.verdict.not_checked} == {Reason.NOT_ASKED}
+    assert [one.check for one in listener.told[-2:]] == ["stuck", "broken"]
+    is_stuck = False
+    incident.ask_again(incident.scene)
+    assert incident.verdict.status.name == "CRITICAL"
+
+
+def test_what_was_resumed_and_not_run_since_is_unknown_after_a_second_look() -> None:
+    first, _ = opened()
+    kept = [Kept("", "", "broken()", first.check(broken))]
+    scene, tape = first.scene, Tape()
+    on = Incident(
+        Scene("Alert", scene.target, scene.window, Sources(scene.target, tape)), tape, Listener(), kept=kept
+    )
+    on.check(sound)
+    on.ask_again(on.scene)
+    assert [one.status.name for one in on.findings] == ["UNKNOWN", "OK"]
 
 
 def test_a_symptom_asked_again_is_asked_with_what_was_known_when_it_was_first_asked() -> None:

@@ -1,0 +1,122 @@
+"""A second look that is broken off: nothing of the first may pass for the answer of now."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runbooklib.evidence import verdict_of
+from tests.notebooks.byhand import ByHand, by_hand
+from tests.notebooks.running import ROOT, command, notebook
+from tests.notebooks.site import Site, Told, running_site
+
+BAR = (
+    "from functools import partial\n"
+    "from runbooklib.controls import Bar\n"
+    "from runbooklib.session import look_again\n"
+    "bar = Bar(incident, partial(look_again, incident))\n"
+    "print(bar.again.comm.comm_id)"
+)
+CELLS = {
+    "import": "from runbooklib.notebook import *",
+    "open": 'incident = open_incident("HighErrorRate", environment="site", service="backend")',
+    "error-rate": "incident.check(error_rate, above=0.05)",
+    "health-page": "incident.check(health_page)",
+    "cause": (
+        'crash = incident.cause("container-crash", "The service crashed")\n'
+        'crash.check(log_lines, matching=POOL_EXHAUSTED, about="an exhausted pool")\n'
+        "crash.propose(restart_container)"
+    ),
+    "recovery": "incident.recovery()",
+    "bar": BAR,
+}
+SECONDS = 30
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """Where no request fails, but the health page is ill."""
+    (tmp_path / "site").mkdir()
+    with running_site(tmp_path / "site", Told(failing_share=0.0, is_firing=False)) as site:
+        yield site
+
+
+@pytest.fixture
+def hand(site: Site, tmp_path: Path) -> Iterator[ByHand]:
+    environment = {**site.environment, "RUNBOOK_HOME": str(ROOT), "RUNBOOK_EVIDENCE": str(tmp_path / "out")}
+    with by_hand(tmp_path / "dig.ipynb", CELLS, environment) as hand:
+        yield hand
+
+
+def told(hand: ByHand, source: str) -> str:
+    """What a cell says, run now."""
+    hand.add("told", source)
+    hand.run("told")
+    return hand.said("told")
+
+
+def wait_for_question(site: Site, path: str, after: int) -> None:
+    """Until that path was asked, later than the first `after` questions."""
+    end = time.monotonic() + SECONDS
+    while not any(one.startswith(path) for one in site.asked[after:]):
+        assert time.monotonic() < end, "it was never asked"
+        time.sleep(0.02)
+
+
+def test_what_an_interrupted_second_look_did_not_ask_is_unknown(
+    hand: ByHand, site: Site, tmp_path: Path
+) -> None:
+    hand.run()
+    assert "WARNING" in hand.said("health-page")
+    asked, site.held = len(site.asked), "/health"
+    hand.click(hand.said("bar").strip())
+    wait_for_question(site, "/health", asked)
+    hand.interrupt()
+    says = told(hand, "print(incident.verdict.status.name, bar.says.value)")
+    site.held = ""
+    assert says.startswith("UNKNOWN")
+    assert "Interrupted. What was not asked again is UNKNOWN." in says
+    # Not only the verdict: no cell shows what was found before, and what was asked again is shown.
+    assert "OK  What share of the users' requests fails?" in hand.said("error-rate")
+    assert "Not asked again: interrupted" in hand.said("health-page")
+    assert "Not asked again: interrupted" in hand.said("cause")
+    assert "Not proposed again: interrupted" in hand.said("cause")
+    assert hand.said("recovery").startswith("Recovery: UNKNOWN")
+    assert hand.said("open").startswith("UNKNOWN")
+    verdict = verdict_of(notebook(hand.save())) or {}
+    assert verdict["status"] == "UNKNOWN"
+    assert [one["status"] for one in verdict["symptoms"]] == ["OK", "UNKNOWN"]
+    assert "Sealed: " in told(hand, "bar.seal()\nprint(bar.says.value)")
+    [bundle] = [one for one in (tmp_path / "out").iterdir() if one.is_dir()]
+    assert json.loads((bundle / "verdict.json").read_text())["status"] == "UNKNOWN"
+    # The bar works on, and all is asked.
+    assert "WARNING" in told(hand, "bar.look()\nprint(bar.says.value)")
+    assert "WARNING" in hand.said("health-page")
+    hand.save()
+    ended = command(["runbook", "replay", str(hand.path), "--output", str(tmp_path / "replay")])
+    assert "This is a replay" in ended.out, ended.err
+
+
+def test_while_it_is_asked_again_the_answer_of_before_stands_nowhere(hand: ByHand, site: Site) -> None:
+    hand.run("import", "open", "error-rate", "bar")
+    asked, site.held = len(site.asked), "/api/v1/query_range"
+    hand.click(hand.said("bar").strip())
+    wait_for_question(site, "/api/v1/query_range", asked)
+    site.held = ""
+    assert hand.said("open").startswith("OK")
+    hand.redrawn.clear()
+    assert told(hand, "print(incident.verdict.status.name)") == "OK\n"
+    assert hand.redrawn[0].startswith("UNKNOWN  Cannot tell. Not asked again")
+    assert hand.redrawn[-1].startswith("OK")
+
+
+def test_refreshing_that_breaks_off_says_so_and_stands_at_off(hand: ByHand) -> None:
+    hand.run("import", "open", "error-rate")
+    hand.add("bar", BAR + "\ndef broken(**_): raise ValueError('no such thing')\nbar = Bar(incident, broken)")
+    hand.add("refresh", "bar.every.value = 10")
+    hand.run("bar", "refresh")
+    says = told(hand, "import asyncio\nawait asyncio.sleep(0.2)\nprint(bar.every.value, bar.says.value)")
+    assert says.startswith("0 ")
+    assert "Refreshing has ended. This failed (ValueError: no such thing)." in says
