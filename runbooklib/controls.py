@@ -19,7 +19,7 @@ from runbooklib import ledger, resumption, settings
 from runbooklib.approvals import Panel
 from runbooklib.descent import is_within_a_run
 from runbooklib.errors import EvidenceError, InputError, ParameterError, RunbookError, SourceError
-from runbooklib.evidence import read_notebook, verdict_of
+from runbooklib.evidence import read_notebook, recording_of, verdict_of
 from runbooklib.history import evidence_folder
 from runbooklib.incident import Incident
 from runbooklib.render.html import text
@@ -244,13 +244,7 @@ class Bar:
         notebook, folder = resumption.own_notebook(), evidence_folder()
         if notebook is None or not notebook.is_file() or folder is None:
             raise InputError("this notebook's file is not known", remedy="runbook seal NOTEBOOK")
-        now = canonical(verdict_as_dict(self._incident.verdict, self._incident.scene))
-        if canonical(verdict_of(read_notebook(notebook))) != now:
-            first = "run all cells, then " if self._is_loaded_anew else ""
-            raise InputError(
-                f"{notebook.name} is not saved as it stands here",
-                remedy=f"{first}save it (Ctrl+S), then seal",
-            )
+        self._need_saved(notebook)
         argv = [sys.executable, "-m", "runbooklib", "seal", str(notebook), "--output", str(folder)]
         try:
             ended = subprocess.run(argv, capture_output=True, text=True, timeout=_SEAL_SECONDS, check=False)
@@ -262,6 +256,23 @@ class Bar:
             raise EvidenceError(f"it could not be sealed: {last}", remedy="runbook seal NOTEBOOK")
         bundle = Path(told[-1].removeprefix("Evidence: ")).parent
         return str(bundle), ledger.head_of(bundle)
+
+    def _need_saved(self, notebook: Path) -> None:
+        """Raises InputError where the file does not hold the answer, or not all that was asked and noted."""
+        # Its time comes first: what is saved from now on is no reason to miss nothing.
+        saved_at = datetime.fromtimestamp(notebook.stat().st_mtime, UTC)
+        saved = read_notebook(notebook)
+        cells = {str(cell.get("id")) for cell in saved["cells"]}
+        missing = self._incident.places.missing(recording_of(saved), cells, saved_at)
+        now = canonical(verdict_as_dict(self._incident.verdict, self._incident.scene))
+        if not missing and canonical(verdict_of(saved)) == now:
+            return
+        # Saving what the page does not show, since it was loaded anew or somebody cleared it, saves nothing.
+        is_not_shown = self._is_loaded_anew or any(place.is_before(saved_at) for place in missing)
+        first = "run all cells, then " if is_not_shown else ""
+        raise InputError(
+            f"{notebook.name} is not saved as it stands here", remedy=f"{first}save it (Ctrl+S), then seal"
+        )
 
     def _say(self, told: str) -> None:
         self.says.value = _said(told)

@@ -21,6 +21,7 @@ from runbooklib.causeledger import Asker, CauseLedger, named
 from runbooklib.errors import ParameterError, RunbookError
 from runbooklib.findings import Finding, Status, Verdict, judge
 from runbooklib.inquiry import Action, Inquiry
+from runbooklib.places import Places
 from runbooklib.plans import Proposal
 from runbooklib.recovery import FAILED_BELOW, WAIT_BELOW_SECONDS, Certificate, Sample, Wait, conditions, prove
 from runbooklib.scene import Scene, Sources
@@ -46,6 +47,7 @@ class Incident:
         kept: Sequence[Kept] = (),
     ) -> None:
         self.steps = Steps()
+        self.places = Places()
         self._uses = uses or {}
         self._evidence = evidence
         self.tape = tape

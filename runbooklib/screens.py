@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
-from uuid import uuid4
 
 import pandas as pd
 
 from runbooklib import charts, controls
 from runbooklib.findings import Finding
 from runbooklib.incident import Incident, overall
+from runbooklib.places import Places
 from runbooklib.plans import Proposal
 from runbooklib.redact import Redactor
 from runbooklib.render import html
@@ -20,7 +20,6 @@ from runbooklib.report import FINDING_MIME, RECORDING_MIME, REPLAY_MIME, VERDICT
 from runbooklib.resumption import Resumption
 from runbooklib.scene import Scene
 from runbooklib.settings import environment_secrets
-from runbooklib.steps import Step
 from runbooklib.tape import Entry, Tape, pack
 from runbooklib.timeline import Event
 
@@ -36,9 +35,7 @@ class NotebookScreen:
         self._opening: Sequence[Entry] = ()
         self._began_at = datetime.now(UTC)
         self._is_watching = False
-        # Where each step has shown something, by the display's id; which cells have been run.
-        self._places: dict[Step, list[str]] = {}
-        self._cells: set[str] = set()
+        self._places = Places()
         # A check's finding has been shown when its cell ends: as the cell's last value it is silent.
         for shown in (Finding, Proposal):
             shell.display_formatter.ipython_display_formatter.for_type(shown, lambda _: None)
@@ -54,16 +51,16 @@ class NotebookScreen:
 
     def _note_cell(self, info: Any) -> None:
         """A cell that is run again loses its outputs, and what was recorded in them."""
-        cell = str(getattr(info, "cell_id", None) or info.raw_cell)
-        if cell in self._cells:
+        if self._places.begin_cell(str(getattr(info, "cell_id", None) or info.raw_cell)):
             self._tape.record_again()
-        self._cells.add(cell)
 
     def _keep_own_questions(self, _: Any) -> None:
         """What the engineer asked by hand in a cell is evidence too, and lies in that cell's output."""
         entries = self._tape.take_recorded()
         if entries:
             _publish({"text/plain": f"recorded: {len(entries)}", RECORDING_MIME: pack(entries)})
+            self._places.lay(self._places.new(), entries)
+        self._places.end_cell()
 
     def offer(self, resumed: Resumption | None, saved: Resumption | None) -> None:
         """Say what this run goes on with, or could go on with."""
@@ -78,7 +75,7 @@ class NotebookScreen:
 
     def opened(self, incident: Incident, entries: Sequence[Entry]) -> None:
         """Show the verdict, which is drawn anew by each finding."""
-        self._opening = entries
+        self._opening, self._places = entries, incident.places
         self._verdict(incident, is_update=incident.steps.is_again)
 
     def judged(self, incident: Incident) -> None:
@@ -159,6 +156,7 @@ class NotebookScreen:
             **({REPLAY_MIME: {"version": 1}} if self._tape.is_replay else {}),
         }
         _publish(data, display_id=_VERDICT_DISPLAY, is_update=is_update)
+        self._places.lay(_VERDICT_DISPLAY, self._opening)
 
     def _show(
         self,
@@ -171,14 +169,10 @@ class NotebookScreen:
         data = {"text/plain": plain, "text/html": fragment, **(more or {})}
         if entries:
             data[RECORDING_MIME] = pack(entries)
-        places = self._places.setdefault(incident.steps.now, [])
-        if incident.steps.is_again:
-            for place in places:
-                _publish(data, display_id=place, is_update=True)
-            return
-        # Of a kernel that is gone the front end may still know the names.
-        places.append(f"runbook-{uuid4().hex}")
-        _publish(data, display_id=places[-1])
+        step, is_again = incident.steps.now, incident.steps.is_again
+        for place in self._places.of(step) if is_again else [self._places.new(step)]:
+            _publish(data, display_id=place, is_update=is_again)
+            self._places.lay(place, entries)
 
 
 def _publish(data: dict[str, Any], *, display_id: str | None = None, is_update: bool = False) -> None:

@@ -14,6 +14,14 @@ from jupyter_client.manager import KernelManager
 from runbooklib.report import FINDING_MIME
 
 _SECONDS = 60
+# A cell that makes the bar under the answer, and says what its first button is called by.
+BAR = (
+    "from functools import partial\n"
+    "from runbooklib.controls import Bar\n"
+    "from runbooklib.session import look_again\n"
+    "bar = Bar(incident, partial(look_again, incident))\n"
+    "print(bar.again.comm.comm_id)"
+)
 
 
 class ByHand:
@@ -62,6 +70,14 @@ class ByHand:
         """Run these cells in this order; of none, all of them in theirs."""
         for name in names or tuple(self.cells):
             self._run(name)
+
+    def tell(self, source: str) -> str:
+        """What this says, run once in a cell that the notebook does not keep."""
+        self.add("told", source)
+        self._run("told")
+        said = self.said("told")
+        del self.cells["told"]
+        return said
 
     def click(self, comm: str) -> None:
         """Click the button of that comm, and do not wait."""

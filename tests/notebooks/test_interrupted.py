@@ -8,17 +8,10 @@ from pathlib import Path
 import pytest
 
 from runbooklib.evidence import verdict_of
-from tests.notebooks.byhand import ByHand, by_hand
+from tests.notebooks.byhand import BAR, ByHand, by_hand
 from tests.notebooks.running import ROOT, command, notebook
 from tests.notebooks.site import Site, Told, running_site
 
-BAR = (
-    "from functools import partial\n"
-    "from runbooklib.controls import Bar\n"
-    "from runbooklib.session import look_again\n"
-    "bar = Bar(incident, partial(look_again, incident))\n"
-    "print(bar.again.comm.comm_id)"
-)
 CELLS = {
     "import": "from runbooklib.notebook import *",
     "open": 'incident = open_incident("HighErrorRate", environment="site", service="backend")',
@@ -50,13 +43,6 @@ def hand(site: Site, tmp_path: Path) -> Iterator[ByHand]:
         yield hand
 
 
-def told(hand: ByHand, source: str) -> str:
-    """What a cell says, run now."""
-    hand.add("told", source)
-    hand.run("told")
-    return hand.said("told")
-
-
 def wait_for_question(site: Site, path: str, after: int) -> None:
     """Until that path was asked, later than the first `after` questions."""
     end = time.monotonic() + SECONDS
@@ -74,7 +60,7 @@ def test_what_an_interrupted_second_look_did_not_ask_is_unknown(
     hand.click(hand.said("bar").strip())
     wait_for_question(site, "/health", asked)
     hand.interrupt()
-    says = told(hand, "print(incident.verdict.status.name, bar.says.value)")
+    says = hand.tell("print(incident.verdict.status.name, bar.says.value)")
     site.held = ""
     assert says.startswith("UNKNOWN")
     assert "Interrupted. What was not asked again is UNKNOWN." in says
@@ -88,11 +74,11 @@ def test_what_an_interrupted_second_look_did_not_ask_is_unknown(
     verdict = verdict_of(notebook(hand.save())) or {}
     assert verdict["status"] == "UNKNOWN"
     assert [one["status"] for one in verdict["symptoms"]] == ["OK", "UNKNOWN"]
-    assert "Sealed: " in told(hand, "bar.seal()\nprint(bar.says.value)")
+    assert "Sealed: " in hand.tell("bar.seal()\nprint(bar.says.value)")
     [bundle] = [one for one in (tmp_path / "out").iterdir() if one.is_dir()]
     assert json.loads((bundle / "verdict.json").read_text())["status"] == "UNKNOWN"
     # The bar works on, and all is asked.
-    assert "WARNING" in told(hand, "bar.look()\nprint(bar.says.value)")
+    assert "WARNING" in hand.tell("bar.look()\nprint(bar.says.value)")
     assert "WARNING" in hand.said("health-page")
     hand.save()
     ended = command(["runbook", "replay", str(hand.path), "--output", str(tmp_path / "replay")])
@@ -107,7 +93,7 @@ def test_while_it_is_asked_again_the_answer_of_before_stands_nowhere(hand: ByHan
     site.held = ""
     assert hand.said("open").startswith("OK")
     hand.redrawn.clear()
-    assert told(hand, "print(incident.verdict.status.name)") == "OK\n"
+    assert hand.tell("print(incident.verdict.status.name)") == "OK\n"
     assert hand.redrawn[0].startswith("UNKNOWN  Cannot tell. Not asked again")
     assert hand.redrawn[-1].startswith("OK")
 
@@ -117,6 +103,6 @@ def test_refreshing_that_breaks_off_says_so_and_stands_at_off(hand: ByHand) -> N
     hand.add("bar", BAR + "\ndef broken(**_): raise ValueError('no such thing')\nbar = Bar(incident, broken)")
     hand.add("refresh", "bar.every.value = 10")
     hand.run("bar", "refresh")
-    says = told(hand, "import asyncio\nawait asyncio.sleep(0.2)\nprint(bar.every.value, bar.says.value)")
+    says = hand.tell("import asyncio\nawait asyncio.sleep(0.2)\nprint(bar.every.value, bar.says.value)")
     assert says.startswith("0 ")
     assert "Refreshing has ended. This failed (ValueError: no such thing)." in says

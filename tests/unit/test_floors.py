@@ -24,7 +24,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
         "alerts dockerengine http logs manifest notebookfile parameters pgsession "
         "promdata readings rulefile series tape target",
     ),
-    ("1, upstairs", "settings"),
+    ("1, upstairs", "places settings"),
     ("1, on top", "clocks containerevents logtail promsession queries runbooks"),
     ("2", "sources.*"),
     ("3", "scene"),
