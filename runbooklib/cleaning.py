@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from runbooklib.answers import OPENING
+from runbooklib.diary import OWN
 from runbooklib.errors import EvidenceError
 from runbooklib.redact import Depth, Redactor
 from runbooklib.render.inert import inert_cell, preformatted, words_of
@@ -239,7 +240,11 @@ def _recording(packed: Any, redactor: Redactor) -> Any:
     """The recording without known secrets: the tape took them out, unless something else recorded."""
     told = [entry.as_dict() for entry in _entries(packed)]
     kept = redactor.json(told, Depth.KNOWN)
-    return packed if kept == told else pack([Entry.from_dict(one) for one in kept])
+    if kept == told:
+        return packed
+    own = packed.get(OWN)
+    is_own_told = isinstance(own, list) and all(isinstance(place, int) for place in own)
+    return {**pack([Entry.from_dict(one) for one in kept]), **({OWN: own} if is_own_told else {})}
 
 
 def _joined(content: Any) -> str:

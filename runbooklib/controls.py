@@ -25,7 +25,8 @@ from runbooklib.incident import Incident
 from runbooklib.render.html import text
 from runbooklib.render.sentences import headline, time
 from runbooklib.report import canonical, verdict_as_dict
-from runbooklib.scene import Scene
+from runbooklib.scene import Scene, Sources
+from runbooklib.tape import Tape
 from runbooklib.timeline import FIRES
 from runbooklib.window import seconds_of
 
@@ -223,9 +224,10 @@ class Bar:
 
     def _is_firing(self) -> bool:
         """Whether the alert fires; where nobody says so, nobody says that it is over."""
-        scene = self._incident.scene
+        scene, tape = self._incident.scene, Tape(self._incident.tape.redactor)
         try:
-            return bool(scene.sources.alertmanager.alerts(scene.alert))
+            # Over a tape of its own: nobody's question, and no part of the evidence.
+            return bool(Sources(scene.target, tape).alertmanager.alerts(scene.alert))
         except SourceError:
             return True
 

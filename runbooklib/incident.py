@@ -18,6 +18,7 @@ from runbooklib import briefing, promises, questions, timeline
 from runbooklib.answers import Check
 from runbooklib.audience import Audience, Kept
 from runbooklib.causeledger import Asker, CauseLedger, named
+from runbooklib.diary import Diary
 from runbooklib.errors import ParameterError, RunbookError
 from runbooklib.findings import Finding, Status, Verdict, judge
 from runbooklib.inquiry import Action, Inquiry
@@ -45,6 +46,7 @@ class Incident:
         uses: Mapping[str, str] | None = None,
         evidence: Path | None = None,
         kept: Sequence[Kept] = (),
+        own: Sequence[Entry] = (),
     ) -> None:
         self.steps = Steps()
         self.places = Places()
@@ -56,7 +58,7 @@ class Incident:
         self._symptoms = SymptomLedger()
         self._causes: dict[str, CauseLedger] = {}
         self._asker = Asker(self._take, self._answer, self._propose, self._found, self._proposed)
-        self._own: dict[str, Entry] = {}
+        self.diary = Diary(tape, own)
         self.scene = scene.by_their_clock()
         for one in kept:
             self._restore(one)
@@ -115,17 +117,11 @@ class Incident:
             self.scene = self._symptoms.keep(one.name, one.finding, self.scene)
 
     def _take(self, step: Step, act: Callable[[], T]) -> T:
-        self._notice()
+        self.diary.notice()
         try:
             return self.steps.take(step, act)
         finally:
             self.tape.take_used()
-
-    def _notice(self) -> list[Entry]:
-        """What was asked since the last step is somebody's own question."""
-        used = self.tape.take_used()
-        self._own |= {entry.key: entry for entry in used}
-        return used
 
     def ask_again(self, scene: Scene) -> None:
         """Ask of another scene all that was asked so far, in the same order; what it shows is redrawn.
@@ -134,7 +130,7 @@ class Incident:
         Raises the first RunbookError, when all has been asked.
         """
         self.steps.need_open()
-        self._notice()
+        self.diary.notice()
         self.steps.leave_all()
         self.steps.is_again = True
         try:
@@ -205,11 +201,14 @@ class Incident:
         return questions.logs(self.scene, **bounds)
 
     def note(self, text: str) -> None:
-        """Note what you saw, did or decided: it is kept with who and when, and stands in the timeline."""
+        """Note what you saw, did or decided: it is kept with who and when, and stands in the timeline.
+
+        Running its cell again notes nothing anew; the same words in another cell are another note.
+        """
         self.steps.need_open()
-        self._notice()
-        questions.note(self.tape, text)
-        self._audience.chronicled(self, "Noted", [e for e in map(questions.told, self._notice()) if e])
+        self.diary.notice()
+        self.diary.note(text, self.steps.cell)
+        self._audience.chronicled(self, "Noted", [e for e in map(questions.told, self.diary.notice()) if e])
 
     def timeline(self) -> None:
         """Show by time: alert, deployments, restarts, actions, findings, your own questions and notes."""
@@ -221,8 +220,7 @@ class Incident:
             return self._audience.chronicled(self, "Timeline", [missing])
         signs = [sign for ledger in self._causes.values() for sign in ledger.cause.signs]
         began = [Event(f.since, f, f.source) for f in (*self.findings, *signs) if f.since]
-        own = [event for event in map(questions.told, self._own.values()) if event]
-        told = timeline.ordered([*self._events(), *began, *own])
+        told = timeline.ordered([*self._events(), *began, *self.diary.events()])
         return self._audience.chronicled(self, "Timeline", told)
 
     def controls(self) -> None:

@@ -1,4 +1,4 @@
-"""An engineer's own questions: SQL, PromQL and log lines as frames, and notes. Recorded like a check's."""
+"""An engineer's own questions: SQL, PromQL and log lines as frames. Recorded like a check's."""
 
 import json
 import re
@@ -8,10 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from runbooklib import manifest
 from runbooklib.errors import ParameterError
 from runbooklib.scene import Scene
-from runbooklib.tape import Entry, Tape
+from runbooklib.tape import Entry
 from runbooklib.timeline import Event
 from runbooklib.window import moment_of, seconds_of
 
@@ -56,13 +55,6 @@ def _moment(text: str, end: datetime) -> datetime:
     if re.fullmatch(r"(?:\d+[smhdw])+", text):
         return end - timedelta(seconds=seconds_of(text))
     return moment_of(text)
-
-
-def note(tape: Tape, text: str) -> None:
-    """Record what somebody noted, with who and when; the same words are one note. Raises ParameterError."""
-    if not isinstance(text, str) or not text.strip():
-        raise ParameterError("a note needs words", remedy='write it like incident.note("what you saw")')
-    tape.ask(NOTE, {"text": text.strip()}, lambda: {"who": manifest.user(), "text": text.strip()})
 
 
 def told(entry: Entry) -> Event | None:

@@ -9,11 +9,13 @@ from typing import Any
 
 from runbooklib.answers import OPENING
 from runbooklib.audience import Kept
+from runbooklib.diary import OWN
 from runbooklib.errors import InputError, RunbookError
 from runbooklib.evidence import outputs, read_notebook, recording_of, verdict_of
 from runbooklib.findings import Finding
-from runbooklib.report import FINDING_MIME
-from runbooklib.tape import Entry
+from runbooklib.questions import NOTE
+from runbooklib.report import FINDING_MIME, RECORDING_MIME
+from runbooklib.tape import Entry, unpack
 
 # The word for the notebook that runs, as it was last saved.
 THIS = "this"
@@ -23,10 +25,14 @@ _SESSION_VARIABLE = "JPY_SESSION_NAME"
 
 @dataclass(frozen=True, slots=True)
 class Resumption:
-    """What was recorded, the findings so far, and when the first and the last answer were had (aware UTC)."""
+    """What was recorded, the findings so far, what people asked and noted themselves.
+
+    `begins` and `ends` are when the first and the last answer were had (aware UTC).
+    """
 
     entries: list[Entry]
     kept: list[Kept]
+    own: list[Entry]
     begins: datetime
     ends: datetime
 
@@ -72,7 +78,20 @@ def found_in(notebook: Mapping[str, Any], alert: str) -> Resumption | None:
     if not any(e.source == OPENING and e.request == {"alert": alert} for e in entries):
         return None
     times = [entry.asked_at for entry in entries]
-    return Resumption(entries, list(_kept(notebook)), min(times), max(times))
+    return Resumption(entries, list(_kept(notebook)), list(_own(notebook)), min(times), max(times))
+
+
+def _own(notebook: Mapping[str, Any]) -> Iterator[Entry]:
+    """What people asked and noted: an output of a recording alone is theirs, where it says nothing else."""
+    for data in outputs(notebook):
+        packed = data.get(RECORDING_MIME)
+        if packed is None:
+            continue
+        entries = unpack(packed)
+        is_alone = set(data) <= {RECORDING_MIME, "text/plain"}
+        said = packed.get(OWN)
+        own = said if isinstance(said, list) else [*range(len(entries))] if is_alone else []
+        yield from (one for place, one in enumerate(entries) if one.source == NOTE or place in own)
 
 
 def _kept(notebook: Mapping[str, Any]) -> Iterator[Kept]:

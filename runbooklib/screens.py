@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from runbooklib import charts, controls
+from runbooklib.diary import OWN
 from runbooklib.findings import Finding
 from runbooklib.incident import Incident, overall
 from runbooklib.places import Places
@@ -35,6 +36,7 @@ class NotebookScreen:
         self._opening: Sequence[Entry] = ()
         self._began_at = datetime.now(UTC)
         self._is_watching = False
+        self._incident: Incident | None = None
         self._places = Places()
         # A check's finding has been shown when its cell ends: as the cell's last value it is silent.
         for shown in (Finding, Proposal):
@@ -51,16 +53,29 @@ class NotebookScreen:
 
     def _note_cell(self, info: Any) -> None:
         """A cell that is run again loses its outputs, and what was recorded in them."""
-        if self._places.begin_cell(str(getattr(info, "cell_id", None) or info.raw_cell)):
+        cell = str(getattr(info, "cell_id", None) or "")
+        if self._incident is not None:
+            self._incident.steps.cell = cell
+        if self._places.begin_cell(cell or info.raw_cell):
             self._tape.record_again()
 
     def _keep_own_questions(self, _: Any) -> None:
         """What the engineer asked by hand in a cell is evidence too, and lies in that cell's output."""
         entries = self._tape.take_recorded()
+        if self._incident is not None:
+            self._incident.diary.notice()
+            self._incident.steps.cell = ""
         if entries:
-            _publish({"text/plain": f"recorded: {len(entries)}", RECORDING_MIME: pack(entries)})
+            packed = self._packed(entries, is_own=True)
+            _publish({"text/plain": f"recorded: {len(entries)}", RECORDING_MIME: packed})
             self._places.lay(self._places.new(), entries)
         self._places.end_cell()
+
+    def _packed(self, entries: Sequence[Entry], *, is_own: bool = False) -> dict[str, Any]:
+        """The recording, and which of it people asked themselves, where it is not as `is_own` says of all."""
+        own = self._incident.diary.own_among(entries) if self._incident else []
+        is_mixed = len(own) != (len(entries) if is_own else 0)
+        return {**pack(entries), **({OWN: own} if is_mixed else {})}
 
     def offer(self, resumed: Resumption | None, saved: Resumption | None) -> None:
         """Say what this run goes on with, or could go on with."""
@@ -75,7 +90,7 @@ class NotebookScreen:
 
     def opened(self, incident: Incident, entries: Sequence[Entry]) -> None:
         """Show the verdict, which is drawn anew by each finding."""
-        self._opening, self._places = entries, incident.places
+        self._opening, self._incident, self._places = entries, incident, incident.places
         self._verdict(incident, is_update=incident.steps.is_again)
 
     def judged(self, incident: Incident) -> None:
@@ -168,7 +183,7 @@ class NotebookScreen:
     ) -> None:
         data = {"text/plain": plain, "text/html": fragment, **(more or {})}
         if entries:
-            data[RECORDING_MIME] = pack(entries)
+            data[RECORDING_MIME] = self._packed(entries)
         step, is_again = incident.steps.now, incident.steps.is_again
         for place in self._places.of(step) if is_again else [self._places.new(step)]:
             _publish(data, display_id=place, is_update=is_again)

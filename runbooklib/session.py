@@ -71,9 +71,14 @@ def open_incident(
     target = read_target(*place) if resumed else Target.model_validate(opening["target"])
     scene = Scene(alert, target, Window.from_dict(opening["window"]), Sources(target, tape))
     audience = NotebookScreen(shell, tape, look_again) if shell else TextScreen()
-    kept = resumed.kept if resumed else ()
     incident = Incident(
-        scene, tape, audience, uses=opening.get("uses", {}), evidence=evidence_folder(), kept=kept
+        scene,
+        tape,
+        audience,
+        uses=opening.get("uses", {}),
+        evidence=evidence_folder(),
+        kept=resumed.kept if resumed else (),
+        own=resumed.own if resumed else (),
     )
     if isinstance(audience, NotebookScreen):
         _OPEN.append((incident, audience))

@@ -13,7 +13,8 @@ T = TypeVar("T")
 class Steps:
     """The steps in the order in which each was first taken.
 
-    `now` is the one that is being taken, ("", "") between them.
+    `now` is the one that is being taken, ("", "") between them. `cell` is the id of the notebook's cell that
+    runs, empty where none does or nobody says which.
     `is_again`: all of them are being taken again, so that what they show replaces what they had shown.
     """
 
@@ -22,6 +23,7 @@ class Steps:
         self._left: list[Step] = []
         self._is_over = False
         self.now: Step = ("", "")
+        self.cell = ""
         self.is_again = False
 
     def take(self, step: Step, act: Callable[[], T]) -> T:

@@ -187,6 +187,11 @@ class Tape:
             taken, self._used = self._used, []
         return taken
 
+    def known(self, source: str) -> list[Entry]:
+        """What this source has answered, then and now, by time."""
+        with self._lock:
+            return [entry for entry in self._answered.values() if entry.source == source]
+
     def remark(self, text: str) -> None:
         """A system warned of its own answer: it may be incomplete."""
         with self._lock:

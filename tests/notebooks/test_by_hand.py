@@ -115,6 +115,37 @@ def test_after_a_restart_the_run_goes_on_with_what_it_had_found(
     assert "The verdict is the recorded one, to the byte." in replayed(hand.path, tmp_path / "out")
 
 
+def test_after_a_restart_notes_and_own_questions_are_in_the_timeline_and_checks_are_not(
+    hand: ByHand, tmp_path: Path
+) -> None:
+    own = {
+        "note": 'incident.note("rolled back release 7")',
+        "query": 'incident.query("up")',
+        "both": 'incident.query("up", instant=True)\nincident.check(request_rate)\nincident.query("down")',
+        "timeline": "incident.timeline()",
+    }
+    for name, source in own.items():
+        hand.add(name, source)
+    hand.run()
+    before = hand.said("timeline")
+    assert before.count("asked") == 3
+    hand.save()
+    hand.stop()
+    hand.start()
+    hand.add("open", OPEN.replace(")", ', resume="this")'))
+    hand.run("import", "open", "timeline")
+    assert _own(hand.said("timeline")) == _own(before)
+    hand.run("note", "both", "cause", "remedy", "timeline")
+    assert _own(hand.said("timeline")) == _own(before)
+    hand.save()
+    assert "The verdict is the recorded one, to the byte." in replayed(hand.path, tmp_path / "out")
+
+
+def _own(timeline: str) -> list[str]:
+    """The lines of notes and own questions."""
+    return [" ".join(line.split()) for line in timeline.splitlines() if "asked" in line or " note" in line]
+
+
 def _findings(executed: dict[str, Any]) -> list[dict[str, Any]]:
     mime = "application/vnd.runbook.finding+json"
     data = [o.get("data", {}) for cell in executed["cells"] for o in cell.get("outputs", ())]
@@ -168,7 +199,11 @@ def test_own_questions_are_frames_recorded_and_in_the_timeline(hand: ByHand, tmp
     told = hand.said("timeline")
     for expected in ("HighErrorRate fires", "Change the pool", "asked up", "asked logs of backend", "30 %"):
         assert expected in told, told
-    assert told.count("told <b>Kim</b>") == 1
+    # In two cells it was said twice; the same cell says it once.
+    assert told.count("told <b>Kim</b>") == 2
+    hand.run("note-again", "timeline")
+    assert hand.said("timeline").count("told <b>Kim</b>") == 2
+    told = hand.said("timeline")
     times = [line.split(" UTC")[0].strip() for line in told.splitlines() if " UTC" in line[:30]]
     assert len(times) >= 7
     assert times == sorted(times)

@@ -232,3 +232,12 @@ def test_a_picture_loses_its_texts_and_what_is_none_is_left_out() -> None:
     with_text = base64.b64encode(raw[:33] + base64.b64decode(told) + raw[33:]).decode()
     assert shown("image/png", with_text) == {"image/png": PNG}
     assert shown("image/png", ["aGVs", "bG8="]) == {"text/plain": "left out: image/png"}
+
+
+def test_which_answers_people_asked_for_themselves_stays_told_where_a_secret_is_taken_out() -> None:
+    entry = Entry("prometheus", {"path": f"/{SECRET}"}, datetime(2026, 1, 15, tzinfo=UTC), 0.1)
+    for own, stays in (([0], [0]), (f"a {SECRET}", None)):
+        data = {"text/plain": "recorded: 1", RECORDING_MIME: {**pack([entry]), "own": own}}
+        [output] = kept({"output_type": "display_data", "metadata": {}, "data": data})["outputs"]
+        assert output["data"][RECORDING_MIME].get("own") == stays
+        assert SECRET not in unpack(output["data"][RECORDING_MIME])[0].request["path"]

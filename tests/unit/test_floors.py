@@ -31,7 +31,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("3, upstairs", "capture measures remedy"),
     ("4", "actions.* briefing checks.* timeline"),
     ("4, upstairs", "answers audience questions"),
-    ("4, on top", "inquiry promises recovery"),
+    ("4, on top", "diary inquiry promises recovery"),
     ("4, gable", "causeledger symptoms"),
     ("5", "charts incident"),
     ("6", "render.*"),

@@ -291,7 +291,6 @@ def test_the_timeline_tells_in_order_what_began_was_noted_and_could_not_be_asked
     incident, listener = opened()
     incident.check(broken)
     incident.note("saw it")
-    incident.note("saw it")
     with pytest.raises(SourceError):
         incident.sql("select 1")
     incident.timeline()
@@ -300,6 +299,37 @@ def test_the_timeline_tells_in_order_what_began_was_noted_and_could_not_be_asked
     missing = [str(event.what) for event in told if event.at is None]
     for what in ("when the alert began", "deployments", "restarts"):
         assert any(one.startswith(f"not known: {what}") for one in missing), missing
+
+
+def test_the_same_words_are_one_note_in_one_cell_and_another_in_another() -> None:
+    incident, listener = opened()
+    for cell in ("one", "one", "two"):
+        incident.steps.cell = cell
+        incident.note("restarted it")
+    incident.timeline()
+    assert [event.source for event in listener.events if event.at] == ["note", "note"]
+
+
+def test_where_no_cell_is_known_each_note_is_one_and_a_replay_finds_them_all() -> None:
+    tape = Tape()
+    incident, _ = opened(tape)
+    for words in ("restarted it", "restarted it", "told Kim", "restarted it"):
+        incident.note(words)
+    noted = [one for one in tape.known("note") if one.answer["text"] == "restarted it"]
+    assert len(noted) == 3
+    # As a notebook's cells recorded them; a replay knows no cells, and plays them in their order.
+    cells = [Entry("note", {"text": "x", "cell": name}, NOW, 0.0, {"text": name}) for name in "ab"]
+    for entries, words, told in (
+        (noted, "restarted it", noted),
+        (cells, "x", cells),
+        (cells[:1], "x", cells[:1]),
+    ):
+        again, listener = opened(Tape(recording=entries))
+        for _ in entries:
+            again.note(words)
+        again.note(words)  # as in recordings in which the same words were one note
+        again.timeline()
+        assert len([event for event in listener.events if event.source == "note"]) == len(told)
 
 
 def test_actions_of_this_service_are_in_the_timeline(tmp_path: Path) -> None:
