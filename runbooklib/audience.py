@@ -16,12 +16,16 @@ Told = TypeVar("Told", contravariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A finding of a run that goes on: for which cause (empty: a symptom), with its title, and its name."""
+    """A finding of a run that goes on: for which cause (empty: a symptom), with its title, and its name.
+
+    `cell` is the id of the cell that it lay in.
+    """
 
     cause: str
     title: str
     name: str
     finding: Finding
+    cell: str = ""
 
 
 class Audience(Protocol[Told]):

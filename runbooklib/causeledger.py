@@ -1,6 +1,6 @@
-"""The ledger of one possible cause: its signs, and the remedies proposed for it."""
+"""The ledgers of possible causes: their signs, and the remedies proposed for them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -9,7 +9,11 @@ from runbooklib.answers import Check
 from runbooklib.findings import Cause, Finding
 from runbooklib.inquiry import Action, lapsed
 from runbooklib.plans import Proposal
-from runbooklib.steps import Step
+from runbooklib.steps import Change, Step, Steps, put_right
+
+_PROPOSE = "propose "
+# In the place of a step's cause: what the step names is one.
+_CAUSE = "cause"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,12 @@ class CauseLedger:
         self._signs = {name: lapsed(sign) for name, sign in self._signs.items()}
         self._proposals.clear()
 
+    def settle(self, order: Sequence[str], gone: Sequence[str]) -> None:
+        """Put right what a cell takes otherwise, by the names of its steps."""
+        self._signs = put_right(self._signs, order, gone)
+        order, gone = ([name.removeprefix(_PROPOSE) for name in names] for names in (order, gone))
+        self._proposals = put_right(self._proposals, order, gone)
+
     def restore(self, name: str, sign: Finding) -> None:
         """Take up a sign of the run that this one goes on with."""
         self._signs[name] = sign
@@ -61,7 +71,7 @@ class CauseLedger:
     def propose(self, action: Action, **parameters: Any) -> Proposal:
         """Show what could be done about it. Nothing is done."""
         name = named(action, parameters)
-        step = (self._id, f"propose {name}")
+        step = (self._id, f"{_PROPOSE}{name}")
         proposal: Proposal = self._asker.take(step, partial(self._propose, name, action, parameters))
         return proposal
 
@@ -71,6 +81,38 @@ class CauseLedger:
             self._proposals[name] = proposal
         self._asker.proposed(proposal)
         return proposal
+
+
+class CauseBook:
+    """The ledgers of all causes, in the order in which each was first named."""
+
+    def __init__(self, steps: Steps, asker: Asker) -> None:
+        self._steps, self._asker = steps, asker
+        self._ledgers: dict[str, CauseLedger] = {}
+        self._unnamed: frozenset[str] = frozenset()
+
+    @property
+    def all(self) -> tuple[Cause, ...]:
+        """Every cause, but those that no cell names any more and that hold nothing."""
+        causes = [ledger.cause for ledger in self._ledgers.values()]
+        return tuple(one for one in causes if one.id not in self._unnamed or one.signs or one.proposals)
+
+    def ledger(self, id: str, title: str) -> CauseLedger:  # noqa: A002 - it is the cause's id
+        """The ledger of the cause with that id."""
+        self._steps.name((_CAUSE, id))
+        self._unnamed -= {id}
+        return self._ledgers.setdefault(id, CauseLedger(id, title, self._asker))
+
+    def lapse(self) -> None:
+        """What was found counts no longer."""
+        for ledger in self._ledgers.values():
+            ledger.lapse()
+
+    def settle(self, change: Change) -> None:
+        """Put right what a cell takes otherwise."""
+        for cause, ledger in self._ledgers.items():
+            ledger.settle(*change.within(cause))
+        self._unnamed |= set(change.within(_CAUSE)[1])
 
 
 def named(asked: Callable[..., Any], limits: Mapping[str, Any]) -> str:

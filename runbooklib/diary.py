@@ -23,7 +23,7 @@ class Diary:
         self._played: Counter[str] = Counter()
 
     def notice(self) -> list[Entry]:
-        """What was asked since the last step is somebody's own question."""
+        """What was asked since the last step is somebody's own question; those that were noticed now."""
         used = self._tape.take_used()
         self._entries |= {entry.key: entry for entry in used}
         return used
@@ -36,8 +36,8 @@ class Diary:
         """The places of those that somebody asked or noted."""
         return [place for place, entry in enumerate(entries) if entry.key in self._entries]
 
-    def note(self, text: str, cell: str) -> None:
-        """Record what somebody noted, with who and when. Raises ParameterError.
+    def note(self, text: str, cell: str) -> list[Event]:
+        """Record what somebody noted, with who and when, and tell it. Raises ParameterError.
 
         The same words in the same cell are one note; where no cell is known, each time is another.
         """
@@ -45,7 +45,9 @@ class Diary:
             raise ParameterError("a note needs words", remedy='write it like incident.note("what you saw")')
         words = text.strip()
         asked = self._replayed(words, cell) if self._tape.is_replay else self._asked(words, cell)
+        self.notice()
         self._tape.ask(NOTE, asked, lambda: {"who": manifest.user(), "text": words})
+        return [event for event in map(told, self.notice()) if event]
 
     def _asked(self, words: str, cell: str) -> dict[str, Any]:
         if cell:

@@ -17,17 +17,17 @@ import pandas as pd
 from runbooklib import briefing, promises, questions, timeline
 from runbooklib.answers import Check
 from runbooklib.audience import Audience, Kept
+from runbooklib.casebook import Casebook
 from runbooklib.causeledger import Asker, CauseLedger, named
 from runbooklib.diary import Diary
 from runbooklib.errors import ParameterError, RunbookError
-from runbooklib.findings import Finding, Status, Verdict, judge
+from runbooklib.findings import Finding, Status, Verdict
 from runbooklib.inquiry import Action, Inquiry
 from runbooklib.places import Places
 from runbooklib.plans import Proposal
 from runbooklib.recovery import FAILED_BELOW, WAIT_BELOW_SECONDS, Certificate, Sample, Wait, conditions, prove
 from runbooklib.scene import Scene, Sources
 from runbooklib.steps import Step, Steps
-from runbooklib.symptoms import SymptomLedger
 from runbooklib.tape import Entry, Tape
 from runbooklib.timeline import Event
 
@@ -55,13 +55,11 @@ class Incident:
         self.tape = tape
         self._audience = audience
         self._inquiry = Inquiry(tape)
-        self._symptoms = SymptomLedger()
-        self._causes: dict[str, CauseLedger] = {}
-        self._asker = Asker(self._take, self._answer, self._propose, self._found, self._proposed)
         self.diary = Diary(tape, own)
-        self.scene = scene.by_their_clock()
+        asker = Asker(self._take, self._answer, self._propose, self._found, self._proposed)
+        self._book = Casebook(scene.by_their_clock(), self.steps, asker)
         for one in kept:
-            self._restore(one)
+            self._book.restore(one)
         self._begin()
 
     def _begin(self) -> None:
@@ -76,14 +74,17 @@ class Incident:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """Every finding about symptoms, in the order in which it was first asked."""
-        return self._symptoms.findings
+        return self._book.findings
 
     @property
     def verdict(self) -> Verdict:
         """What the incident comes to so far."""
-        causes = [ledger.cause for ledger in self._causes.values()]
-        tolerance = self.scene.timing.tolerance_seconds + self.scene.window.step_seconds
-        return judge(self.findings, causes, onset=self.scene.onset, tolerance_seconds=tolerance)
+        return self._book.verdict
+
+    @property
+    def scene(self) -> Scene:
+        """Where and when, as it is known by now."""
+        return self._book.scene
 
     @property
     def sources(self) -> Sources:
@@ -102,19 +103,11 @@ class Incident:
 
     def _check(self, name: str, check: Check, limits: Mapping[str, Any]) -> Finding:
         # What is not asked is not first asked now.
-        known = {} if self._inquiry.given_up else self._symptoms.known(name, self.scene)
+        known = {} if self._inquiry.given_up else self._book.known(name)
         finding = self._answer(check, limits, **known)
-        self.scene = self._symptoms.keep(name, finding, self.scene)
+        self._book.keep(name, finding)
         self._found(finding)
         return finding
-
-    def _restore(self, one: Kept) -> None:
-        """Take up a finding of the run that this one goes on with."""
-        if one.cause:
-            self.cause(one.cause, one.title).restore(one.name, one.finding)
-        else:
-            self._symptoms.known(one.name, self.scene)
-            self.scene = self._symptoms.keep(one.name, one.finding, self.scene)
 
     def _take(self, step: Step, act: Callable[[], T]) -> T:
         self.diary.notice()
@@ -134,9 +127,9 @@ class Incident:
         self.steps.leave_all()
         self.steps.is_again = True
         try:
-            self.scene = scene
-            self._lapse()
-            self.scene = scene.by_their_clock()
+            self._book.lapse(scene)
+            self._audience.judged(self)
+            self._book.scene = scene.by_their_clock()
             self._begin()
             self.steps.take_left_again()
         except BaseException as error:
@@ -144,12 +137,6 @@ class Incident:
             raise
         finally:
             self.steps.is_again = False
-
-    def _lapse(self) -> None:
-        self._symptoms.lapse()
-        for ledger in self._causes.values():
-            ledger.lapse()
-        self._audience.judged(self)
 
     def _give_up(self, why: str) -> None:
         """Redraw what was not asked again as UNKNOWN: what it had found is of another time."""
@@ -160,9 +147,16 @@ class Incident:
             self._inquiry.given_up = ""
             self._audience.judged(self)
 
+    def end_cell(self, *, is_sound: bool) -> None:
+        """The cell that was run has ended: what it took before, and takes no more, counts no more."""
+        change = self.steps.end_cell(is_sound=is_sound)
+        if change is not None:
+            self._book.settle(change)
+            self._audience.judged(self)
+
     def cause(self, id: str, title: str) -> CauseLedger:  # noqa: A002 - it is the cause's id
         """The ledger of one possible cause, by an id in kebab-case that stays the same for ever."""
-        return self._causes.setdefault(id, CauseLedger(id, title, self._asker))
+        return self._book.causes.ledger(id, title)
 
     def _found(self, finding: Finding) -> None:
         self._audience.found(self, finding, self.tape.take_recorded())
@@ -206,9 +200,7 @@ class Incident:
         Running its cell again notes nothing anew; the same words in another cell are another note.
         """
         self.steps.need_open()
-        self.diary.notice()
-        self.diary.note(text, self.steps.cell)
-        self._audience.chronicled(self, "Noted", [e for e in map(questions.told, self.diary.notice()) if e])
+        self._audience.chronicled(self, "Noted", self.diary.note(text, self.steps.cell))
 
     def timeline(self) -> None:
         """Show by time: alert, deployments, restarts, actions, findings, your own questions and notes."""
@@ -218,9 +210,7 @@ class Incident:
         if self._inquiry.given_up:
             missing = Event(None, f"not asked again: {self._inquiry.given_up}", "")
             return self._audience.chronicled(self, "Timeline", [missing])
-        signs = [sign for ledger in self._causes.values() for sign in ledger.cause.signs]
-        began = [Event(f.since, f, f.source) for f in (*self.findings, *signs) if f.since]
-        told = timeline.ordered([*self._events(), *began, *self.diary.events()])
+        told = timeline.ordered([*self._events(), *self._book.began(), *self.diary.events()])
         return self._audience.chronicled(self, "Timeline", told)
 
     def controls(self) -> None:

@@ -97,7 +97,10 @@ def _own(notebook: Mapping[str, Any]) -> Iterator[Entry]:
 def _kept(notebook: Mapping[str, Any]) -> Iterator[Kept]:
     """The findings, in the order of their cells, by what they were kept as."""
     titles = {str(one["id"]): str(one["title"]) for one in (verdict_of(notebook) or {}).get("causes", ())}
-    for data in outputs(notebook):
+    lying = [
+        (str(cell.get("id", "")), data) for cell in notebook["cells"] for data in outputs({"cells": [cell]})
+    ]
+    for cell, data in lying:
         told = data.get(FINDING_MIME)
         if not isinstance(told, dict) or not told.get("name"):
             continue
@@ -107,4 +110,4 @@ def _kept(notebook: Mapping[str, Any]) -> Iterator[Kept]:
         except (AttributeError, KeyError, TypeError, ValueError):
             continue  # of another version: its question is answered from the record when its cell is run
         if not cause or cause in titles:
-            yield Kept(cause, titles.get(cause, ""), str(told["name"]), finding)
+            yield Kept(cause, titles.get(cause, ""), str(told["name"]), finding, cell)

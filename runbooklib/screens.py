@@ -55,16 +55,16 @@ class NotebookScreen:
         """A cell that is run again loses its outputs, and what was recorded in them."""
         cell = str(getattr(info, "cell_id", None) or "")
         if self._incident is not None:
-            self._incident.steps.cell = cell
+            self._incident.steps.begin_cell(cell)
         if self._places.begin_cell(cell or info.raw_cell):
             self._tape.record_again()
 
-    def _keep_own_questions(self, _: Any) -> None:
+    def _keep_own_questions(self, result: Any) -> None:
         """What the engineer asked by hand in a cell is evidence too, and lies in that cell's output."""
         entries = self._tape.take_recorded()
         if self._incident is not None:
             self._incident.diary.notice()
-            self._incident.steps.cell = ""
+            self._incident.end_cell(is_sound=bool(getattr(result, "success", False)))
         if entries:
             packed = self._packed(entries, is_own=True)
             _publish({"text/plain": f"recorded: {len(entries)}", RECORDING_MIME: packed})

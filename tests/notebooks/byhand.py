@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,8 +88,9 @@ class ByHand:
         )
 
     def interrupt(self) -> None:
-        """What the stop button does."""
-        self._manager.interrupt_kernel()
+        """What the stop button does; also while a cell is run, from another thread."""
+        provisioner: Any = self._manager.provisioner
+        os.kill(provisioner.pid, signal.SIGINT)
 
     def _run(self, name: str) -> None:
         cell = self.cells[name]

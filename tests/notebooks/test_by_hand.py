@@ -141,6 +141,67 @@ def test_after_a_restart_notes_and_own_questions_are_in_the_timeline_and_checks_
     assert "The verdict is the recorded one, to the byte." in replayed(hand.path, tmp_path / "out")
 
 
+def test_a_limit_that_is_changed_replaces_what_was_found_with_the_one_before(
+    hand: ByHand, tmp_path: Path
+) -> None:
+    hand.run()
+    hand.add("error-rate", "incident.check(error_rate, above=0.1)")
+    hand.add("cause", CELLS["cause"].replace("an exhausted pool", "a used up pool"))
+    hand.run("error-rate", "cause")
+    saved = verdict_of(notebook(hand.save())) or {}
+    assert [one["check"] for one in saved["symptoms"]] == ["error_rate", "alert_rule", "firing_alert"]
+    [cause] = saved["causes"]
+    signs = [one for kind in ("for", "against", "missing") for one in cause[kind]]
+    assert sorted(one["check"] for one in signs) == ["container_state", "log_lines"]
+    assert "exhausted" not in json.dumps([one["question"] for one in signs])
+    assert "The verdict is the recorded one, to the byte." in replayed(hand.path, tmp_path / "out")
+
+
+def test_a_limit_that_ends_the_symptom_is_replayed_once_the_cells_below_are_run(
+    hand: ByHand, tmp_path: Path
+) -> None:
+    hand.run()
+    hand.add("error-rate", "incident.check(error_rate, above=0.5)")
+    hand.run("error-rate")
+    assert "30 % of requests fail; the limit is 5 %" not in hand.said("open")
+    hand.run("rule", "cause", "remedy")
+    saved = verdict_of(notebook(hand.save())) or {}
+    assert saved["symptoms"][0]["status"] == "OK"
+    assert "The verdict is the recorded one, to the byte." in replayed(hand.path, tmp_path / "out")
+
+
+def test_what_is_taken_out_of_a_cell_is_taken_out_of_the_verdict(hand: ByHand, tmp_path: Path) -> None:
+    hand.run()
+    hand.add("remedy", "# not now")
+    hand.add("cause", 'other = incident.cause("other", "Another")\nother.check(container_state)')
+    hand.run("cause", "remedy")
+    saved = verdict_of(notebook(hand.save())) or {}
+    assert [one["id"] for one in saved["causes"]] == ["other"]
+    assert saved["next"] == []
+    assert "The verdict is the recorded one, to the byte." in replayed(hand.path, tmp_path / "out")
+
+
+def test_a_cell_that_fails_takes_nothing_out_of_the_verdict(hand: ByHand) -> None:
+    hand.run()
+    before = verdict_of(notebook(hand.save()))
+    hand.add("error-rate", "raise ValueError\nincident.check(error_rate, above=0.5)")
+    hand.run("error-rate")
+    assert verdict_of(notebook(hand.save())) == before
+
+
+def test_after_a_restart_a_changed_limit_replaces_what_was_resumed(hand: ByHand) -> None:
+    hand.run()
+    hand.save()
+    hand.stop()
+    hand.start()
+    hand.add("open", OPEN.replace(")", ', resume="this")'))
+    hand.add("error-rate", "incident.check(error_rate, above=0.1)")
+    hand.run("import", "open", "error-rate")
+    saved = verdict_of(notebook(hand.save())) or {}
+    assert [one["check"] for one in saved["symptoms"]] == ["error_rate", "alert_rule", "firing_alert"]
+    assert "the limit is 10 %" in saved["symptoms"][0]["says"]
+
+
 def _own(timeline: str) -> list[str]:
     """The lines of notes and own questions."""
     return [" ".join(line.split()) for line in timeline.splitlines() if "asked" in line or " note" in line]

@@ -1,6 +1,7 @@
 """A second look that is broken off: nothing of the first may pass for the answer of now."""
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,6 +84,27 @@ def test_what_an_interrupted_second_look_did_not_ask_is_unknown(
     hand.save()
     ended = command(["runbook", "replay", str(hand.path), "--output", str(tmp_path / "replay")])
     assert "This is a replay" in ended.out, ended.err
+
+
+def test_a_cell_that_is_interrupted_takes_back_nothing_that_it_had_found(hand: ByHand, site: Site) -> None:
+    hand.run("import", "open", "error-rate", "health-page")
+    hand.run("open", "error-rate", "health-page")
+    assert hand.said("open").startswith("WARNING")
+    hand.add("health-page", "incident.tape.forget()\nincident.check(health_page)")
+    asked, site.held = len(site.asked), "/health"
+
+    def stop() -> None:
+        wait_for_question(site, "/health", asked)
+        hand.interrupt()
+
+    stopping = threading.Thread(target=stop)
+    stopping.start()
+    hand.run("health-page")
+    stopping.join()
+    site.held = ""
+    assert "KeyboardInterrupt" in str(hand.cells["health-page"]["outputs"])
+    assert hand.tell("print(incident.verdict.status.name)") == "WARNING\n"
+    assert hand.said("open").startswith("WARNING")
 
 
 def test_while_it_is_asked_again_the_answer_of_before_stands_nowhere(hand: ByHand, site: Site) -> None:

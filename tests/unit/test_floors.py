@@ -33,6 +33,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("4, upstairs", "answers audience questions"),
     ("4, on top", "diary inquiry promises recovery"),
     ("4, gable", "causeledger symptoms"),
+    ("4, chimney", "casebook"),
     ("5", "charts incident"),
     ("6", "render.*"),
     ("7", "pdf report"),

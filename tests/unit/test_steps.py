@@ -3,7 +3,7 @@
 import pytest
 
 from runbooklib.errors import InputError, ParameterError
-from runbooklib.steps import Steps
+from runbooklib.steps import Change, Steps, put_right
 
 
 def test_all_are_taken_again_in_the_order_in_which_each_was_first_taken() -> None:
@@ -40,3 +40,62 @@ def test_after_the_end_none_is_taken() -> None:
     steps.end()
     with pytest.raises(InputError, match="one was opened after it"):
         steps.take(("", "one"), lambda: pytest.fail("it was taken"))
+
+
+def run(steps: Steps, cell: str, *names: str, is_sound: bool = True) -> Change | None:
+    """The cell takes these steps; what that changes."""
+    steps.begin_cell(cell)
+    for name in names:
+        steps.take(("", name), lambda: None)
+    return steps.end_cell(is_sound=is_sound)
+
+
+def test_what_a_cell_takes_no_more_is_gone_and_what_it_takes_now_stands_in_its_place() -> None:
+    steps, told = Steps(), list[str]()
+    assert run(steps, "one", "a(1)", "b(1)") is None
+    assert run(steps, "two", "c(1)") is None
+    assert run(steps, "one", "a(1)", "b(1)") is None
+    changed = run(steps, "one", "a(2)", "b(1)")
+    assert changed == Change((("", "a(2)"), ("", "b(1)")), (("", "a(1)"),))
+    assert changed is not None
+    assert changed.within("") == (("a(2)", "b(1)"), ("a(1)",))
+    for name in ("a(2)", "b(1)", "c(1)"):
+        steps.take(("", name), lambda name=name: told.append(name))  # type: ignore[misc]
+    told.clear()
+    steps.take_all_again()
+    assert told == ["a(2)", "b(1)", "c(1)"]
+
+
+def test_what_another_cell_takes_too_stays_where_it_is() -> None:
+    steps = Steps()
+    run(steps, "one", "a(1)")
+    run(steps, "two", "a(1)", "b(1)")
+    assert run(steps, "two", "c(1)") == Change((("", "c(1)"),), (("", "b(1)"),))
+
+
+def test_a_cell_that_failed_takes_nothing_back_until_it_is_run_soundly() -> None:
+    steps = Steps()
+    run(steps, "one", "a(1)", "b(1)")
+    assert run(steps, "one", "a(2)", is_sound=False) is None
+    assert run(steps, "one", "a(2)") == Change((("", "a(2)"),), (("", "a(1)"), ("", "b(1)")))
+
+
+def test_where_no_cell_is_known_nothing_is_taken_back() -> None:
+    steps = Steps()
+    run(steps, "", "a(1)")
+    assert run(steps, "", "b(1)") is None
+
+
+def test_the_same_with_other_limits_is_told_while_the_cell_runs() -> None:
+    steps = Steps()
+    run(steps, "one", "a(1)")
+    steps.begin_cell("one")
+    assert steps.former_of(("", "a(2)")) == ("", "a(1)")
+    assert steps.former_of(("", "a(1)")) is None
+    assert steps.former_of(("cause", "a(2)")) is None
+
+
+def test_a_ledger_is_put_right_at_the_place_of_what_is_gone() -> None:
+    ledger = {"x": 1, "old": 2, "y": 3, "z": 4, "new": 5}
+    assert list(put_right(ledger, ["new", "y"], ["old"])) == ["x", "new", "y", "z"]
+    assert list(put_right(ledger, ["never kept"], [])) == list(ledger)
