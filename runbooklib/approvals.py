@@ -12,7 +12,8 @@ from pathlib import Path
 from runbooklib.errors import RunbookError
 from runbooklib.incident import Incident
 from runbooklib.plans import Plan, Proposal
-from runbooklib.render.html import proposal_lines, text
+from runbooklib.render.html import proposal_lines, status_line
+from runbooklib.render.inert import literal
 
 _SECONDS = 900
 _GOES_ON = "The gate goes on by itself: `runbook actions` says what comes of it."
@@ -52,7 +53,7 @@ class Panel:
         self.by = ipywidgets.Text(description="Your name", continuous_update=True)
         self.typed = ipywidgets.Text(description="Type the target", continuous_update=True)
         self.do = ipywidgets.Button(description="Do it", button_style="danger", disabled=True)
-        self.says = ipywidgets.HTML(value='<div role="status"></div>')
+        self.says = ipywidgets.HTML(value=status_line(""))
         for field in (self.choice, self.by, self.typed):
             field.style.description_width = "initial"
         fields = ipywidgets.HBox([self.by, self.typed, self.do])
@@ -80,7 +81,7 @@ class Panel:
 
     def _chosen(self) -> None:
         proposal = self._proposal
-        self.preview.value = proposal_lines([proposal]) if proposal else ""
+        self.preview.value = literal(proposal_lines([proposal])) if proposal else ""
         self.typed.value = ""
         self.typed.placeholder = proposal.plan.target if proposal and proposal.plan else ""
         self._allow()
@@ -117,7 +118,7 @@ class Panel:
         return same[0] if same else None
 
     def _say(self, told: str) -> None:
-        self.says.value = f'<div role="status">{text(told)}</div>'
+        self.says.value = status_line(told)
 
 
 def _what(plan: Plan) -> tuple[object, ...]:

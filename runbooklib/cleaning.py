@@ -17,7 +17,7 @@ from runbooklib.answers import OPENING
 from runbooklib.diary import OWN
 from runbooklib.errors import EvidenceError
 from runbooklib.redact import Depth, Redactor
-from runbooklib.render.inert import inert_cell, preformatted, words_of
+from runbooklib.render.inert import inert_cell, literal, preformatted, without_literal, words_of
 from runbooklib.render.page import clean, markdown
 from runbooklib.report import OURS, RECORDING_MIME
 from runbooklib.tape import Entry, pack, unpack
@@ -229,11 +229,11 @@ def _shown(mime: str, content: Any, redactor: Redactor, depth: Depth) -> Any:
 
 
 def _html(fragment: str, redactor: Redactor, depth: Depth) -> str:
-    """HTML without secrets, be they written in entities or torn apart by tags, and inert."""
-    told = clean(redactor.text(clean(fragment), depth))
+    """HTML without secrets, be they written in entities or torn apart by tags, inert, and never typeset."""
+    told = clean(redactor.text(clean(without_literal(fragment)), depth))
     words = words_of(told)
     seen = redactor.text(words, Depth.KNOWN)
-    return told if seen == words else preformatted(redactor.text(seen, depth))
+    return literal(told if seen == words else preformatted(redactor.text(seen, depth)))
 
 
 def _recording(packed: Any, redactor: Redactor) -> Any:

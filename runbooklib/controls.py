@@ -22,7 +22,7 @@ from runbooklib.errors import EvidenceError, InputError, ParameterError, Runbook
 from runbooklib.evidence import read_notebook, recording_of, verdict_of
 from runbooklib.history import evidence_folder
 from runbooklib.incident import Incident
-from runbooklib.render.html import text
+from runbooklib.render.html import status_line
 from runbooklib.render.sentences import headline, time
 from runbooklib.report import canonical, verdict_as_dict
 from runbooklib.scene import Scene, Sources
@@ -118,7 +118,7 @@ class Bar:
         self.again = ipywidgets.Button(description="Look again", layout=narrow)
         self.every = ipywidgets.Dropdown(options=_EVERY, value=0, layout=narrow)
         self.sealing = ipywidgets.Button(description="Seal evidence", layout=narrow)
-        self.says = ipywidgets.HTML(value=_said(""))
+        self.says = ipywidgets.HTML(value=status_line(""))
         self.acting = Panel(incident, lambda: Path(self._sealed()[0]), self.look)
         self.widget = self._laid_out(ipywidgets)
         for asked in (self.service, self.mode, self.at, self.span):
@@ -277,7 +277,7 @@ class Bar:
         )
 
     def _say(self, told: str) -> None:
-        self.says.value = _said(told)
+        self.says.value = status_line(told)
 
 
 def _when_loaded_anew(told: Callable[[], None]) -> None:
@@ -289,7 +289,3 @@ def _when_loaded_anew(told: Callable[[], None]) -> None:
         told()
 
     ipywidgets.comm.get_comm_manager().register_target("jupyter.widget.control", opened)
-
-
-def _said(told: str) -> str:
-    return f'<div role="status">{text(told)}</div>'

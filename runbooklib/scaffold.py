@@ -20,7 +20,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
 _PLACEHOLDER = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.DOTALL)
 _LABEL = re.compile(r"\$?\.?[lL]abels\.(\w+)")
 _CONTROL = re.compile(r"(?:if|with|range|end|block|define|template|break|continue)\b|/\*|\$\w+\s*:?=")
-_MARKUP = re.compile(r"([\\`*_\[\]<>#|$~])")
+_MARKUP = re.compile(r"([\\$]+)|([`*_\[\]<>#|~])")
 _SPANS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
@@ -210,7 +210,8 @@ def _severity(rule: AlertRule) -> str:
 def prose(text: str) -> str:
     """An annotation as Markdown that shows its words: templates as the label's name, markup escaped."""
     named = _PLACEHOLDER.sub(lambda found: _placeholder(found[1]), text)
-    return _MARKUP.sub(r"\\\1", " ".join(named.split()))
+    # JupyterLab typesets what escapes come to: dollars and backslashes begin TeX unless they are code.
+    return _MARKUP.sub(lambda f: f"`{f[1]}`" if f[1] else f"\\{f[2]}", " ".join(named.split()))
 
 
 def _placeholder(inner: str) -> str:

@@ -16,6 +16,7 @@ from runbooklib.plans import Proposal
 from runbooklib.redact import Redactor
 from runbooklib.render import html
 from runbooklib.render.chronicle import chronicle
+from runbooklib.render.inert import literal
 from runbooklib.render.sentences import headline, sentence, told
 from runbooklib.report import FINDING_MIME, RECORDING_MIME, REPLAY_MIME, VERDICT_MIME, verdict_as_dict
 from runbooklib.resumption import Resumption
@@ -41,6 +42,8 @@ class NotebookScreen:
         # A check's finding has been shown when its cell ends: as the cell's last value it is silent.
         for shown in (Finding, Proposal):
             shell.display_formatter.ipython_display_formatter.for_type(shown, lambda _: None)
+        # Of HTML that the engineer shows too: a DataFrame's cells are a log's words. Formulas have Math().
+        shell.display_formatter.formatters["text/html"].for_type(object, _literal)
         self._events = shell.events
         self._events.register("pre_run_cell", self._note_cell)
         self._events.register("post_run_cell", self._keep_own_questions)
@@ -193,10 +196,23 @@ class NotebookScreen:
 def _publish(data: dict[str, Any], *, display_id: str | None = None, is_update: bool = False) -> None:
     from IPython.display import display, update_display
 
+    if "text/html" in data:
+        data = {**data, "text/html": literal(data["text/html"])}
     if is_update:
         update_display(data, display_id=display_id, raw=True)
     else:
         display(data, raw=True, display_id=display_id)
+
+
+def _literal(shown: object) -> Any:
+    """An object as HTML, as IPython would ask for it, and never typeset; None where it has none."""
+    from IPython.utils.dir2 import get_real_method
+
+    method = get_real_method(shown, "_repr_html_")
+    told = method() if method else None
+    if isinstance(told, tuple):  # with metadata
+        return literal(told[0]), *told[1:]
+    return literal(told) if isinstance(told, str) else told
 
 
 def _clear() -> None:

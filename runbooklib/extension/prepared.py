@@ -10,10 +10,12 @@ from typing import Any
 from urllib.parse import quote
 
 from runbooklib import folders
+from runbooklib.cleaning import cleaned
 from runbooklib.evidence import read_notebook
 from runbooklib.extension import asmade
 from runbooklib.extension.places import Incident
 from runbooklib.folders import Workplace, write_new
+from runbooklib.redact import Redactor
 
 
 def put(path: Path, make: Callable[[], dict[str, Any]]) -> None:
@@ -91,7 +93,8 @@ def copy(bundle: Path, name: str) -> dict[str, Any]:
 
     Raises InputError.
     """
-    copied = read_notebook(bundle)
+    # An older version may have sealed it, which left in what JupyterLab acts on.
+    copied = cleaned(read_notebook(bundle), Redactor())
     cell = {"cell_type": "markdown", "metadata": {}, "source": _about(bundle.name, name)}
     if copied.get("nbformat_minor", 0) >= 5:
         cell["id"] = "copy-of-evidence"

@@ -17,6 +17,7 @@ from runbooklib import charts, readings
 from runbooklib.findings import Finding, Status, Verdict, Weighed
 from runbooklib.plans import Proposal
 from runbooklib.render import sentences
+from runbooklib.render.inert import literal
 from runbooklib.render.sentences import headline, sentence
 from runbooklib.visibly import visible
 
@@ -65,6 +66,11 @@ def _tag(word: str, status: Status, shape: str) -> str:
     """A word on the status' colour, white: as letters these colours are too faint in a dark theme."""
     style = f"background:{_COLOURS[status]};color:#fff;border-radius:4px;font-weight:600;white-space:nowrap"
     return f'<span style="{style};{shape}">{word}</span>'
+
+
+def status_line(told: str) -> str:
+    """A line that a screen reader reads out when it changes."""
+    return literal(f'<div role="status">{text(told)}</div>')
 
 
 def finding_card(

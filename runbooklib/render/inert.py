@@ -1,12 +1,13 @@
 """HTML and Markdown that a viewer of notebooks (JupyterLab, nbconvert) shows and never acts on.
 
 A saved notebook is opened in programs that are not ours, and often trusted there: nothing in it may run,
-fetch something, read a file that lies beside it, or press a button of the viewer.
+fetch something, read a file that lies beside it, or press a button of the viewer. Nor is anything in it
+typeset: JupyterLab reads TeX in HTML, escaped or not, and TeX paints over what stands beside it, or hides it.
 """
 
 import html
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -19,6 +20,10 @@ _ACTS = re.compile(r"!\[|<[A-Za-z/!?]")
 _SAFE_LINK = re.compile(r"(?:https?://|mailto:|#)\S*|[\w.-][^:]*", re.IGNORECASE)
 _BACKTICKS = re.compile(r"`+")
 _CODE = frozenset({"fence", "code_block", "code_inline"})
+# What MathJax begins with. One dollar is money.
+_TEX = re.compile(r"\$.*\$|\\[(\[]|\\(?:begin|(?:eq)?ref)\s*\{", re.DOTALL)
+# By the class that MathJax 2 (nbconvert, nbviewer) leaves alone, and by that of JupyterLab 4's.
+_LITERAL, _END = '<div class="tex2jax_ignore mathjax_ignore">', "</div>"
 
 
 class _Credulous(MarkdownIt):
@@ -27,6 +32,18 @@ class _Credulous(MarkdownIt):
     def validateLink(self, url: str) -> bool:  # noqa: N802 - the library's name
         del url
         return True
+
+
+def literal(fragment: str) -> str:
+    """HTML, all of its tags closed, whose words are shown letter by letter: nothing in it is typeset."""
+    return f"{_LITERAL}{fragment}{_END}" if fragment else ""
+
+
+def without_literal(fragment: str) -> str:
+    """What was given to `literal`. Of HTML that others wrote tags may then be left open."""
+    if fragment.startswith(_LITERAL) and fragment.endswith(_END):
+        return fragment[len(_LITERAL) : -len(_END)]
+    return fragment
 
 
 def words_of(fragment: str) -> str:
@@ -42,7 +59,8 @@ def preformatted(plain: str) -> str:
 def inert_cell(source: str) -> str:
     """A Markdown cell as it is if it only says something; one that holds more becomes a block of text."""
     shown = visible(source)
-    if shown == source and _only_says(_Credulous("commonmark").enable("table").parse(source)):
+    tokens = _Credulous("commonmark").enable("table").parse(source)
+    if shown == source and _only_says(tokens) and not _TEX.search("".join(_said(tokens))):
         return source
     longest = max((len(run) for run in _BACKTICKS.findall(shown)), default=0)
     fence = "`" * max(3, longest + 1)
@@ -61,3 +79,12 @@ def _is_harmless(token: Token) -> bool:
     if _ACTS.search(token.info):
         return False
     return token.type in _CODE or bool(token.children) or not _ACTS.search(token.content)
+
+
+def _said(tokens: Iterable[Token]) -> Iterator[str]:
+    """The words but for code, which is never typeset; JupyterLab looks for TeX across lines and items."""
+    for token in tokens:
+        if token.children:
+            yield from _said(token.children)
+        elif token.type not in _CODE:
+            yield token.content

@@ -37,7 +37,14 @@ HOSTILE = (
     "\x1b]52;c;ZXZpbA==\x07\x1b[3A\x1b[1G\x1bPq#0\x1b\\\x9d0;t\x9c\x85\x8d\x1bc",
     "seen \x1b[8mhidden words\x1b[0m \x1b[30;40mblack on black\x1b[0m",
     "=cmd|' /C calc'!A0",
+    # TeX, and what is none: JupyterLab typesets it in HTML, however it was escaped.
+    r"$\rlap{{\smash{{\rule[-30em]{{90em}}{{60em}}}}}}$ $\text{{Everything is sound}}$",
+    r"\(\phantom{{CRITICAL data lost}}\) \[x\] \begin{{equation}}x\end{{equation}} \ref{{x}}",
+    r"$$\href{{javascript:window.__pwned=9}}{{click}}$$",
+    "PATH=$HOME/bin:$JAVA_HOME/bin not found; paid $12.50 of $15.00",
 )
+# What MathJax makes of it.
+TYPESET = "mjx-container, math, .MathJax"
 
 
 @contextmanager

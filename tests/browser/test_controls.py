@@ -69,7 +69,7 @@ def opened(lab: tuple[str, Site, Path], browser: Browser) -> Iterator[Opened]:
 
 def answer(opened: Opened) -> Locator:
     """The verdict at the top."""
-    return opened.page.locator(".jp-RenderedHTMLCommon > div[role='status']").first
+    return opened.page.locator(".jp-RenderedHTMLCommon div[role='status']").first
 
 
 def says(opened: Opened) -> Locator:

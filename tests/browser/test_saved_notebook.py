@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Dialog, Page
 
 from runbooklib.evidence import Bundle
 from tests.browser.conftest import HostileRun
-from tests.browser.hostile import handmade, listening
+from tests.browser.hostile import TYPESET, handmade, listening
 from tests.browser.jupyter import jupyterlab
 from tests.notebooks.running import BIN
 from tests.survival.rig import until
@@ -146,6 +146,7 @@ def assert_is_inert(tried: Tried, heard: list[bytes]) -> None:
     assert heard == []
     assert tried.count("[data-commandlinker-command], [data-commandlinker-args]") == 0
     assert tried.found(FORBIDDEN) == []
+    assert tried.found(TYPESET) == []
     assert tried.count("img:not([src^='data:image/png;base64,iVBOR'])[src]") == 0
     assert tried.count("a[href^='javascript:' i], a[href^='data:' i], a[href^='vbscript:' i]") == 0
     assert tried.count("[onclick], [onerror], [onload], [onfocus], [ontoggle]") == 0

@@ -11,6 +11,7 @@ import pytest
 from runbooklib.answers import OPENING
 from runbooklib.cleaning import cleaned
 from runbooklib.redact import Redactor, tag
+from runbooklib.render.inert import literal
 from runbooklib.report import FINDING_MIME, RECORDING_MIME
 from runbooklib.tape import Entry, pack, unpack
 
@@ -122,11 +123,26 @@ def test_what_a_viewer_would_act_on_is_left_out_and_named(mime: str) -> None:
 def test_html_and_markdown_of_outputs_are_kept_as_inert_html() -> None:
     button = "<button data-commandlinker-command='x' class='y'>b</button>"
     assert shown("text/html", f"<b id='c'>a</b>{button}<img src='../x.png'>") == {
-        "text/html": "<b>a</b>b<img>"
+        "text/html": literal("<b>a</b>b<img>")
     }
     assert shown("text/markdown", "**a** ![x](../../etc/passwd)") == {
-        "text/html": '<p><strong>a</strong> <img alt="x"></p>\n'
+        "text/html": literal('<p><strong>a</strong> <img alt="x"></p>\n')
     }
+
+
+@pytest.mark.parametrize(
+    ("fragment", "inner"),
+    [
+        ("<p>$x$</p>", "<p>$x$</p>"),
+        (literal("<p>$x$</p>"), "<p>$x$</p>"),
+        (f"{literal('a')}$x${literal('b')}", "a$x$<div>b</div>"),
+        ("</div></div>$x$<div>", "$x$<div></div>"),
+        (literal("</div>$x$<div>"), "$x$<div></div>"),
+        ("<b class='mathjax_process'>$x$</b>", "<b>$x$</b>"),
+    ],
+)
+def test_html_is_never_typeset_whatever_it_closes_or_claims(fragment: str, inner: str) -> None:
+    assert shown("text/html", fragment) == {"text/html": literal(inner)}
 
 
 @pytest.mark.parametrize(
@@ -161,6 +177,13 @@ def test_a_secret_in_html_is_found_however_it_is_written(fragment: str) -> None:
         "a \u202e b",
         "```\ncode\n```\n<iframe src=x></iframe>",
         "````` <img src=x>",
+        "$x$",
+        "- a $x\n- b $y",
+        "&#36;x&#36;",
+        r"\\(x\\)",
+        r"&#92;[x&#92;]",
+        r"\begin{equation}x\end{equation}",
+        r"see \eqref{x}",
     ],
 )
 def test_a_markdown_cell_that_does_more_than_say_something_becomes_text(source: str) -> None:
@@ -179,6 +202,8 @@ def test_a_markdown_cell_that_does_more_than_say_something_becomes_text(source: 
         "| a | b |\n|---|---|\n| `<service>` | 2 < 3 |",
         "```\ndocker logs <name> ![\n```",
         "<https://e.invalid/>",
+        "costs $5, and `$HOME/bin:$JAVA_HOME` is code",
+        r"`$`5 and `\`(x`\`)",
         "数据库 – ü ✖",
     ],
 )

@@ -96,7 +96,8 @@ def test_what_it_fires_for_is_said_and_a_bucket_is_no_such_thing(tmp_path: Path)
         ('{{- range query "up == 0" }} {{ .Labels.instance }}{{- end }} gone', "(the instance) gone"),
         ('{{ $min := query "x" | first | value }}You have {{ $min }}', "You have"),
         ("a   b\n\nc", "a b c"),
-        ("costs $5 and $6", "costs \\$5 and \\$6"),
+        ("costs $5 and $6", "costs `$`5 and `$`6"),
+        (r"\(x\) $$y$$ `$`", r"`\`(x`\`) `$$`y`$$` \``$`\`"),
         ("<b>x</b> [y](javascript:z) `!ls`", "\\<b\\>x\\</b\\> \\[y\\](javascript:z) \\`!ls\\`"),
     ],
 )
