@@ -227,7 +227,8 @@ class Bar:
         scene, tape = self._incident.scene, Tape(self._incident.tape.redactor)
         try:
             # Over a tape of its own: nobody's question, and no part of the evidence.
-            return bool(Sources(scene.target, tape).alertmanager.alerts(scene.alert))
+            found = Sources(scene.target, tape).alertmanager.alerts(scene.alert)
+            return any(scene.is_ours(one) for one in found)
         except SourceError:
             return True
 
