@@ -27,7 +27,7 @@ from runbooklib.places import Places
 from runbooklib.plans import Proposal
 from runbooklib.recovery import FAILED_BELOW, WAIT_BELOW_SECONDS, Certificate, Sample, Wait, conditions, prove
 from runbooklib.scene import Scene, Sources
-from runbooklib.steps import Step, Steps
+from runbooklib.steps import Change, Step, Steps
 from runbooklib.tape import Entry, Tape
 from runbooklib.timeline import Event
 
@@ -48,7 +48,7 @@ class Incident:
         kept: Sequence[Kept] = (),
         own: Sequence[Entry] = (),
     ) -> None:
-        self.steps = Steps()
+        self.steps = Steps(self._settle)
         self.places = Places()
         self._uses = uses or {}
         self._evidence = evidence
@@ -147,12 +147,10 @@ class Incident:
             self._inquiry.given_up = ""
             self._audience.judged(self)
 
-    def end_cell(self, *, is_sound: bool) -> None:
-        """The cell that was run has ended: what it took before, and takes no more, counts no more."""
-        change = self.steps.end_cell(is_sound=is_sound)
-        if change is not None:
-            self._book.settle(change)
-            self._audience.judged(self)
+    def _settle(self, change: Change) -> None:
+        """What a cell took before, and takes no more, counts no more."""
+        self._book.settle(change)
+        self._audience.judged(self)
 
     def cause(self, id: str, title: str) -> CauseLedger:  # noqa: A002 - it is the cause's id
         """The ledger of one possible cause, by an id in kebab-case that stays the same for ever."""

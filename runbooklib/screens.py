@@ -67,7 +67,7 @@ class NotebookScreen:
         entries = self._tape.take_recorded()
         if self._incident is not None:
             self._incident.diary.notice()
-            self._incident.end_cell(is_sound=bool(getattr(result, "success", False)))
+            self._incident.steps.end_cell(is_sound=bool(getattr(result, "success", False)))
         if entries:
             packed = self._packed(entries, is_own=True)
             _publish({"text/plain": f"recorded: {len(entries)}", RECORDING_MIME: packed})

@@ -41,10 +41,12 @@ class Steps:
 
     `now` is the one that is being taken, ("", "") between them. `cell` is the id of the notebook's cell that
     runs, empty where none does or nobody says which.
+    `on_change` is called when a cell was run again and takes other steps than before.
     `is_again`: all of them are being taken again, so that what they show replaces what they had shown.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_change: Callable[[Change], object] = lambda _: None) -> None:
+        self._on_change = on_change
         self._taken: dict[Step, Callable[[], object]] = {}
         self._left: list[Step] = []
         self._is_over = False
@@ -95,7 +97,9 @@ class Steps:
         order = tuple(step for step in now if step not in elsewhere)
         gone = tuple(step for step in former if step not in now and step not in elsewhere)
         self._taken = put_right(self._taken, order, gone)
-        return Change(order, gone)
+        change = Change(order, gone)
+        self._on_change(change)
+        return change
 
     def former_of(self, step: Step) -> Step | None:
         """What the cell that runs took last time in the place of this: the same, with other limits."""

@@ -27,7 +27,7 @@ tokens_by_model tokens_per_request traffic_surge use_backup_provider use_fallbac
 """
 METHODS = (
     "ask_again basics cause check contacts controls escalation findings history links logs marks note "
-    "objectives prometheus query recovery sources sql timeline upkeep verdict"
+    "objectives prometheus query recovery scene sources sql timeline upkeep verdict"
 )
 
 
