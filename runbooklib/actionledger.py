@@ -26,8 +26,6 @@ UNKNOWN = "unknown"
 _UNDECIDED = ("", "CANNOT TELL")
 # What was done longer ago is not taken for what helped.
 _MAY_HELP = timedelta(hours=6)
-# An intent without an outcome may be an action that is under way.
-_MAY_RUN_SECONDS = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +112,26 @@ def held(folder: Path) -> Iterator[Book]:
             os.close(held_directory)
         last = whole.split(b"\n")[-2] + b"\n" if whole else b""
         yield Book(file, lines, hashlib.sha256(last).hexdigest() if last else journal.FIRST)
+    finally:
+        os.close(file)
+
+
+@contextmanager
+def alone(folder: Path, environment: str, service: str) -> Iterator[bool]:
+    """Whether no other action on this service is under way; none begins while this lasts. Raises OSError.
+
+    A lock, which goes with its process however that ends: an intent without an outcome tells nothing of it.
+    """
+    name = hashlib.sha256(json.dumps([environment, service]).encode()).hexdigest()[:16]
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    file = os.open(folder / f".acting-{name}", flags, 0o600)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
     finally:
         os.close(file)
 
@@ -220,11 +238,6 @@ def refusal(
     for one in reversed(begun):
         ago = (deed.at - one.at).total_seconds()
         is_same_service = (one.environment, one.service) == (deed.environment, deed.service)
-        if is_same_service and one.outcome == UNKNOWN and not one.told and ago < _MAY_RUN_SECONDS:
-            return (
-                f"{one.by} began {one.action} on {one.target} {_ago(ago)}, and it has not ended: see whether "
-                f"it still runs; {_MAY_RUN_SECONDS / 60:g} min after its beginning it is in nobody's way"
-            )
         is_same = is_same_service and one.action == deed.action and is_of_service
         is_same = is_same or (one.environment, one.target) == (deed.environment, deed.target)
         if is_same and ago < cooldown_seconds:

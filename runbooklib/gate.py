@@ -11,7 +11,7 @@ import json
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -94,13 +94,14 @@ class Gate:
         `without_capture`: why it is done although what it destroys could not be saved.
         """
         deed = replace(self._deed(plan), nonce=approval.nonce)
-        with self._refusing(deed):
-            _refuse_runs()
-            self._refuse(plan, approval)
-            now = look(plan)
-            deed = replace(deed, evidence=self._captured(now, deed, without_capture).name)
-            self._intend(now, deed)
-        return self._do(now, deed)
+        with self._alone(deed):
+            with self._refusing(deed):
+                _refuse_runs()
+                self._refuse(plan, approval)
+                now = look(plan)
+                deed = replace(deed, evidence=self._captured(now, deed, without_capture).name)
+                self._intend(now, deed)
+            return self._do(now, deed)
 
     def _deed(self, plan: Plan) -> Deed:
         return Deed(
@@ -118,6 +119,21 @@ class Gate:
             evidence="",
             proposed_in=self._reason.bundle,
         )
+
+    @contextmanager
+    def _alone(self, deed: Deed) -> Iterator[None]:
+        """No other action begins on the service meanwhile. Raises ActionError where one is under way."""
+        with ExitStack() as stack:
+            with _written(self._folder):
+                alone = actionledger.alone(self._folder, deed.environment, deed.service)
+                is_free = stack.enter_context(alone)
+            if not is_free:
+                with self._refusing(deed):
+                    raise ActionError(
+                        f"another action on {deed.service} in {deed.environment} is under way",
+                        remedy="see `runbook actions`, and wait for what comes of it",
+                    )
+            yield
 
     @contextmanager
     def _refusing(self, deed: Deed) -> Iterator[None]:
@@ -224,10 +240,16 @@ def _refuse_runs() -> None:
 @contextmanager
 def _book(folder: Path) -> Iterator[Book]:
     """The ledger, held. Raises ActionError where it cannot be written: then nothing may be done."""
+    with _written(folder), actionledger.held(folder) as book:
+        yield book
+
+
+@contextmanager
+def _written(folder: Path) -> Iterator[None]:
+    """What is written in that folder. Raises ActionError where that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with actionledger.held(folder) as book:
-            yield book
+        yield
     except (OSError, ValueError) as error:
         raise ActionError(
             f"the ledger of actions cannot be written: {error}", remedy=f"see {folder}"

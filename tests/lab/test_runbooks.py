@@ -158,6 +158,10 @@ def test_an_illness_is_found_with_its_cause_first_and_its_reason_quoted(
         # The lab's minutes are seconds.
         scaled = ("-p", "idle_transaction_limit=5s") if alert == "HighDatabaseConnections" else ()
         ended = run(healed, tmp_path, alert, *scaled)
+        if not was_ill(ended.verdict):
+            # Between two deaths of a process its alert may end while the notebook asks.
+            wait_until_firing(healed, [alert])
+            ended = run(healed, tmp_path, alert, *scaled)
         check_verdict(ended, alert, cause, reason)
         bundle = Path(ended.verdict["bundle"])
         check_evidence(healed, bundle)

@@ -238,6 +238,7 @@ def test_a_run_that_begins_as_the_batch_is_ended_ends_with_it(
 
     monkeypatch.setattr(subprocess, "Popen", EndedMeanwhile)
     former = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    interrupted = signal.getsignal(signal.SIGINT)
     try:
         with pytest.raises(SystemExit):
             batch.run_all(
@@ -247,7 +248,7 @@ def test_a_run_that_begins_as_the_batch_is_ended_ends_with_it(
                 options=[],
                 on_change=lambda _, __: pytest.fail("it went on"),
             )
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert signal.getsignal(signal.SIGINT) is interrupted
     finally:
         signal.signal(signal.SIGTERM, former)
     [pid] = begun
