@@ -203,7 +203,7 @@ def test_from_the_alerts_link_to_the_sealed_evidence(healed: Lab, tmp_path: Path
     verified = command(["runbook", "verify", str(root / "evidence")])
     assert verified.code == 0, verified.err
     actions = command(["runbook", "actions", "--output", str(root / "evidence")]).out
-    assert "done     terminate_idle_transactions on helloagents  by Ada@" in actions
+    assert "done     terminate_idle_transactions on helloagents (lab, backend)  by Ada@" in actions
     kinds = [
         json.loads((one / "manifest.json").read_bytes())["kind"]
         for one in manifest.bundles(root / "evidence")
