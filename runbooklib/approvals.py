@@ -12,7 +12,7 @@ from pathlib import Path
 from runbooklib.errors import RunbookError
 from runbooklib.incident import Incident
 from runbooklib.plans import Plan, Proposal
-from runbooklib.render.html import proposal_lines, status_line
+from runbooklib.render.html import proposal_lines, status_line, text
 from runbooklib.render.inert import literal
 
 _SECONDS = 900
@@ -81,9 +81,11 @@ class Panel:
 
     def _chosen(self) -> None:
         proposal = self._proposal
-        self.preview.value = literal(proposal_lines([proposal])) if proposal else ""
+        plan = proposal.plan if proposal else None
+        shown = proposal_lines([proposal]) if proposal else ""
+        self.preview.value = literal(shown + (f"<div>{text(_where(plan))}</div>" if plan else ""))
         self.typed.value = ""
-        self.typed.placeholder = proposal.plan.target if proposal and proposal.plan else ""
+        self.typed.placeholder = plan.target if plan else ""
         self._allow()
 
     def _allow(self) -> None:
@@ -119,6 +121,12 @@ class Panel:
 
     def _say(self, told: str) -> None:
         self.says.value = status_line(told)
+
+
+def _where(plan: Plan) -> str:
+    """Where it would be done, and who is hit."""
+    held_by = plan.identity.get("held by")
+    return f"In {plan.environment}, service {plan.service}." + (f" Held by {held_by}." if held_by else "")
 
 
 def _what(plan: Plan) -> tuple[object, ...]:
