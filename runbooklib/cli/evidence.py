@@ -48,7 +48,7 @@ def replay_evidence(
 
     on_finding = None if as_json else Progress(evidence.name)
     played = replay.replay(evidence, to.folder, notebook=notebook, on_finding=on_finding, chromium=chromium)
-    tell(played.run, as_json=as_json)
+    tell(played.run, as_json=as_json, may_act=False)
     if not as_json:
         print("This is a replay: every answer above was recorded, and no system was asked.")
         _compare(played.changed, is_identical=played.is_identical)

@@ -147,8 +147,8 @@ class Progress:
         self._console.print(terminal.progress_line(status, check, says, seconds), soft_wrap=True)
 
 
-def tell(run: Any, *, as_json: bool) -> None:
-    """Print what became of a run: the answer, or the verdict alone as JSON."""
+def tell(run: Any, *, as_json: bool, may_act: bool = True) -> None:
+    """Print what became of a run: the answer, or the verdict alone as JSON; and what can be done about it."""
     from runbooklib import ledger
     from runbooklib.redact import Depth
 
@@ -166,7 +166,7 @@ def tell(run: Any, *, as_json: bool) -> None:
             out.print(terminal.answer(verdict))
         out.print(f"\nEvidence: {run.bundle / 'notebook.html'}  ({run.seconds:.1f} s)", soft_wrap=True)
         out.print(f"Ledger head, for the postmortem: {head}", soft_wrap=True)
-        if verdict and verdict.get("actions") and verdict["status"] != "OK":
+        if may_act and verdict and verdict.get("actions") and verdict["status"] != "OK":
             out.print(f"What can be approved: runbook approve {run.bundle}", soft_wrap=True)
     if run.failure:
         print(f"runbook: the run did not finish: {one_line(run.failure)}", file=sys.stderr)

@@ -45,6 +45,7 @@ def run(site: Acting, alert: str = "Small") -> Path:
     ended = command(argv, site.environment)
     (bundle,) = set(manifest.bundles(site.folder)) - before
     assert ended.code == 2, ended.err  # nothing was checked: it is about what it proposes
+    assert "What can be approved: runbook approve " in ended.out
     return bundle
 
 
@@ -159,7 +160,8 @@ def test_what_a_cell_forged_as_a_proposal_is_told_in_a_sentence(site: Acting, to
 def test_a_replay_never_acts(host: Engine, container: str, site: Acting) -> None:
     bundle, before = run(site), started(host, container)
     output = ["--output", str(site.folder)]
-    assert command(["runbook", "replay", str(bundle), *output], site.environment).code == 2
+    told = command(["runbook", "replay", str(bundle), *output], site.environment)
+    assert (told.code, "runbook approve" in told.out) == (2, False), told.out
     (replayed,) = [one for one in manifest.bundles(site.folder) if "replay" in one.name]
     ended = approve(site, replayed, "--yes", fingerprint(bundle))
     assert (ended.code, "a replay never acts" in ended.err) == (5, True)
