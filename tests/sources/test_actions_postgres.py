@@ -261,6 +261,25 @@ def test_without_the_right_to_signal_it_fails_and_says_what_to_grant(busy: Serve
     assert site.outcomes == ["failed", "failed"]
 
 
+def test_what_was_hit_before_a_refusal_is_named_and_the_outcome_is_not_failed(
+    busy: Server, site: Acting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operator who may end the sessions of one role, and not those of another."""
+    busy.do("create role halfway login password 'halfway-pass' in role app, pg_monitor")
+    busy.do("create role other login password 'other-pass'")
+    site.write(postgres={"dsn": busy.dsn("halfway"), "password_env": "RUNBOOK_OPERATOR_HALFWAY"})
+    monkeypatch.setenv("RUNBOOK_OPERATOR_HALFWAY", "halfway-pass")
+    where = f"host=127.0.0.1 port={busy.port} dbname=postgres user=other"
+    with connections(busy, 1) as (mine,), psycopg.connect(where, password="other-pass") as theirs:
+        scene, _ = present.scene_of("Small", "site", "backend")
+        pids = [mine.info.backend_pid, theirs.info.backend_pid]
+        sessions = [(pid, began(busy, pid), None) for pid in pids]
+        with pytest.raises(ActionError, match=f"before it these were hit: {pids[0]}") as caught:
+            _backends.signal(scene, "pg_terminate_backend", sessions, "xact_start")
+        assert not caught.value.is_outcome_known
+        assert [is_alive(mine), is_alive(theirs)] == [False, True]
+
+
 def test_a_wrong_password_of_the_operator_is_told_and_not_shown(
     busy: Server, site: Acting, monkeypatch: pytest.MonkeyPatch
 ) -> None:

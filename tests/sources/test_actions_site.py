@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from runbooklib import manifest, present
+from runbooklib.checks.alerting import firing_alert
 from runbooklib.errors import ActionError
+from runbooklib.findings import Status
 from runbooklib.sources.alertmanager import Alertmanager
 from runbooklib.tape import Tape
 from tests.sources.acting import WHY, Acting
@@ -370,8 +372,10 @@ def test_an_alert_is_silenced_for_a_time_for_its_own_service_only(
     fires(alertmanager, 1)
     with pytest.raises(ActionError, match="is not firing for this service"):
         site.plan("silence_alert", duration="30m")
+    assert firing_alert(present.scene_of("Small", "site", "backend")[0]).status is Status.OK
     post(f"{alertmanager}/api/v2/alerts", mine)
     fires(alertmanager, 3)
+    assert firing_alert(present.scene_of("Small", "site", "backend")[0]).status is Status.CRITICAL
     deed = site.perform(site.plan("silence_alert", duration="30m"))
     assert deed.told.startswith("silenced Small until ")
     post(f"{alertmanager}/api/v2/alerts", [late])
