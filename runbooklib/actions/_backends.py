@@ -94,8 +94,11 @@ def _operator(scene: Scene) -> "psycopg.Connection[tuple[Any, ...]]":
         return psycopg.connect(system.dsn, autocommit=True, **given)
     except psycopg.Error as error:
         told = str(error).strip().splitlines()[-1].rpartition("failed: ")[2]
-        about: dict[str, Any] = {"system": SYSTEM, "target": scene.sources.postgres.target}
-        raise UnreachableError(f"the operator cannot connect: {told}", **about) from None
+        raise UnreachableError(f"the operator cannot connect: {told}", **_about(scene)) from None
+
+
+def _about(scene: Scene) -> dict[str, Any]:
+    return {"system": SYSTEM, "target": scene.sources.postgres.target}
 
 
 def _refuse_hidden(
@@ -107,9 +110,8 @@ def _refuse_hidden(
     except psycopg.Error as error:
         raise _trouble(error, scene, []) from None
     if hidden and hidden[0]:
-        about: dict[str, Any] = {"system": SYSTEM, "target": scene.sources.postgres.target}
         told = "the operator may not see these sessions"
-        raise ActionError(told, **about, remedy="grant its role pg_monitor and pg_signal_backend")
+        raise ActionError(told, **_about(scene), remedy="grant its role pg_monitor and pg_signal_backend")
 
 
 def _trouble(error: psycopg.Error, scene: Scene, hit: Sequence[int]) -> ActionError:
@@ -119,8 +121,7 @@ def _trouble(error: psycopg.Error, scene: Scene, hit: Sequence[int]) -> ActionEr
     before = f"; before it these were hit: {', '.join(str(pid) for pid in hit)}" if hit else ""
     return ActionError(
         f"{told}{before}",
-        system=SYSTEM,
-        target=scene.sources.postgres.target,
+        **_about(scene),
         remedy="grant the role pg_signal_backend" if is_refusal else "see which sessions are left",
         is_outcome_known=is_refusal and not hit,
     )

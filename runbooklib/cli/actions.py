@@ -86,7 +86,8 @@ def _list(found: "list[Offer]", bundle: Path) -> None:
         print("This run proposed nothing that can be approved: its other proposals are for people.")
         return
     plan = found[0].plan
-    print(f"Proposed for {one_line(plan.alert)} in {one_line(plan.environment)}, service {plan.service}:\n")
+    alert, environment, service = map(one_line, (plan.alert, plan.environment, plan.service))
+    print(f"Proposed for {alert} in {environment}, service {service}:\n")
     for one in found:
         print(f"{one.plan.fingerprint}  {one_line(one.plan.action):<28} {one_line(one.plan.target)}")
         print(f"              {one_line(one.title)}  ({one_line(one.cause)}: {one_line(one.rank)})")

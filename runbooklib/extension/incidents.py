@@ -13,9 +13,9 @@ from pathlib import Path
 
 from runbooklib import folders, history, runbooks, settings
 from runbooklib.errors import EvidenceError, InputError, SourceError
-from runbooklib.extension import asmade, firing, places, prepared, runs
+from runbooklib.extension import asmade, firing, incidentfolders, prepared, runs
+from runbooklib.extension.incidentfolders import FOLDER, Incident
 from runbooklib.extension.link import ENVIRONMENT, SERVICE, Link, given
-from runbooklib.extension.places import FOLDER, Incident
 from runbooklib.parameters import Value
 from runbooklib.window import seconds_of
 
@@ -60,7 +60,7 @@ def _incident(link: Link, root: Path, now: datetime) -> Incident:
 def _began(incident: Incident, link: Link, root: Path, now: datetime) -> datetime:
     """Since when it fires by Alertmanager; else as it was opened or worked in last, else now."""
     began = _since(incident, link)
-    return began or max(places.opened(incident, root, now), default=now.replace(microsecond=0))
+    return began or max(incidentfolders.opened(incident, root, now), default=now.replace(microsecond=0))
 
 
 def _since(incident: Incident, link: Link) -> datetime | None:
@@ -101,7 +101,7 @@ def _fires(incident: Incident, link: Link) -> bool | None:
 
 def _prepared(incident: Incident, root: Path) -> Prepared:
     """The notebook to open: the one that was worked in, else the copy of a headless run, else the new one."""
-    folder, name = places.free(incident, root), incident.notebook
+    folder, name = incidentfolders.free(incident, root), incident.notebook
     place = root / FOLDER / folder
     prepared.put(place / name, lambda: prepared.notebook(incident))
     if not asmade.found(place / name):  # somebody worked in it

@@ -13,7 +13,7 @@ from runbooklib import folders
 from runbooklib.cleaning import cleaned
 from runbooklib.evidence import read_notebook
 from runbooklib.extension import asmade
-from runbooklib.extension.places import Incident
+from runbooklib.extension.incidentfolders import Incident
 from runbooklib.folders import Workplace, write_new
 from runbooklib.redact import Redactor
 

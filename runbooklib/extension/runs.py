@@ -11,8 +11,8 @@ from typing import Any
 from runbooklib import folders, ledger, manifest
 from runbooklib.errors import EvidenceError
 from runbooklib.evidence import PAGE, VERDICT
-from runbooklib.extension import places
-from runbooklib.extension.places import Incident
+from runbooklib.extension import incidentfolders
+from runbooklib.extension.incidentfolders import Incident
 from runbooklib.findings import Status
 from runbooklib.history import MOST_BUNDLES
 from runbooklib.ledger import Line
@@ -83,7 +83,7 @@ def headless(evidence: Path, incident: Incident) -> tuple[Path | None, str]:
 
 
 def _is_run_with(incident: Incident, parameters: Mapping[str, Any]) -> bool:
-    ran = {**places.defaults(incident.runbook), **parameters}
+    ran = {**incidentfolders.defaults(incident.runbook), **parameters}
     names = (ran.keys() | incident.full.keys()) - _OF_THE_WINDOW
     return all(name in ran and ran[name] == incident.full.get(name) for name in names)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from runbooklib import actionledger, manifest
+from runbooklib.plans import Plan
 from tests.notebooks import small
 from tests.notebooks.running import BIN, Ended, command
 from tests.sources.acting import Acting
@@ -155,6 +156,24 @@ def test_what_a_cell_forged_as_a_proposal_is_told_in_a_sentence(site: Acting, to
     ended = approve(site, run(site), "--yes", "0" * 12)
     assert (ended.code, "what this run proposed cannot be read" in ended.err) == (5, True), ended.err
     assert "Traceback" not in ended.err
+
+
+def test_what_a_cell_forged_moves_no_terminal(site: Acting) -> None:
+    plan = Plan("restart_container", {}, "\x1b[2JA", "\x1b[2JS", "\x1b[2JE", "\x1b[2JT").as_dict()
+    told = {"plan": plan, "title": "\x1b[2Jt", "cause": "\x1b[2Jc", "rank": "\x1b[2Jr"}
+    forge = (
+        "import json\n"
+        "from IPython.display import update_display\n"
+        "from runbooklib import report\n"
+        "verdict = report.verdict_as_dict(incident.verdict, incident.scene)\n"
+        f"verdict['actions'] = [json.loads({json.dumps(json.dumps(told))})]\n"
+        "update_display({report.VERDICT_MIME: verdict, 'text/plain': 'forged'},"
+        " display_id='runbook-verdict', raw=True)"
+    )
+    small.write(site.home, "Small", PROPOSE, forge)
+    listed = command(["runbook", "approve", str(run(site))], site.environment)
+    assert (listed.code, "restart_container" in listed.out) == (0, True), listed.err
+    assert "\x1b" not in listed.out + listed.err
 
 
 def test_a_replay_never_acts(host: Engine, container: str, site: Acting) -> None:
