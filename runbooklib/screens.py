@@ -119,10 +119,12 @@ class NotebookScreen:
     def proposed(self, incident: Incident, proposal: Proposal, entries: Sequence[Entry]) -> None:
         """Show a remedy."""
         plain = f"{proposal.title}\n    {proposal.command}\n    {proposal.effect}"
-        if proposal.plan:
+        if proposal.plan and not self._tape.is_replay:
             plan = proposal.plan
             plain += f"\n    To do it: runbook approve EVIDENCE {plan.action} (plan {plan.fingerprint})"
-        self._show(incident, plain, html.proposal_lines([proposal]), entries)
+        self._show(
+            incident, plain, html.proposal_lines([proposal], may_act=not self._tape.is_replay), entries
+        )
         self._verdict(incident)
 
     def listed(self, incident: Incident, title: str, rows: pd.DataFrame) -> None:

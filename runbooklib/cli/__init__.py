@@ -11,6 +11,7 @@ from typing import Any
 
 import typer
 
+from runbooklib import folders
 from runbooklib.cli import actions, batch, evidence, jupyter, lint, recovery, run, upkeep, upload
 from runbooklib.cli.doors import ACTION_FAILED, BAD_INPUT, RUN_FAILED, app, one_line
 from runbooklib.errors import ActionError, InputError, RunbookError
@@ -51,6 +52,10 @@ def main() -> None:
     except RunbookError as error:
         print(f"runbook: {one_line(str(error))}", file=sys.stderr)
         sys.exit(_exit_code(error))
+    except OSError as error:
+        # Of what nobody foresaw, like evidence that belongs to another user, the system's own words.
+        print(f"runbook: {one_line(folders.trouble(error))}", file=sys.stderr)
+        sys.exit(RUN_FAILED)
 
 
 def _exit_code(error: RunbookError) -> int:

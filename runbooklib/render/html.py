@@ -187,7 +187,7 @@ def verdict_card(verdict: Verdict, about: str, *, is_replay: bool = False) -> st
         f'<div style="font-size:17px;font-weight:600">{answer}</div>',
         f'<div style="{_FAINT};font-size:12.5px;margin:2px 0 8px">{text(about)}{replayed}</div>',
         _causes(verdict),
-        _next(verdict.proposals),
+        _next(verdict.proposals, may_act=not is_replay),
         _not_checked(verdict.not_checked),
     ]
     box = f"{_LINE};border-top:5px solid {colour};border-radius:6px;padding:12px 16px;margin:4px 0"
@@ -223,14 +223,14 @@ def _claimed(weighed: Weighed) -> str:
     return f'<details open style="margin-bottom:4px">{summary}{signs}</details>'
 
 
-def _next(proposals: Sequence[Proposal]) -> str:
+def _next(proposals: Sequence[Proposal], *, may_act: bool) -> str:
     if not proposals:
         return ""
-    return f'<div style="margin-top:6px"><b>Next</b>{proposal_lines(proposals[:2])}</div>'
+    return f'<div style="margin-top:6px"><b>Next</b>{proposal_lines(proposals[:2], may_act=may_act)}</div>'
 
 
-def proposal_lines(proposals: Sequence[Proposal]) -> str:
-    """What may be done: title, command, effect and loss."""
+def proposal_lines(proposals: Sequence[Proposal], *, may_act: bool = True) -> str:
+    """What may be done: title, command, effect and loss; and how it is approved, but in a replay."""
     ground = "background:var(--jp-layout-color2,#f3f4f6);padding:4px 8px;border-radius:4px"
     code = f"display:block;{ground};{_MONO};{_INK};white-space:pre-wrap"
     return "".join(
@@ -239,7 +239,7 @@ def proposal_lines(proposals: Sequence[Proposal]) -> str:
         + f'<div style="{_FAINT};font-size:12.5px">{text(p.effect)} '
         + (f"Loses: {text(p.loses)} " if p.loses else "")
         + (f"Undo: {text(p.undo)}" if p.undo else "")
-        + f"</div>{_approval(p)}</div>"
+        + f"</div>{_approval(p) if may_act else ''}</div>"
         for p in proposals
     )
 

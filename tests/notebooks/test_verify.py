@@ -72,6 +72,15 @@ def test_untouched_evidence_is_whole_as_a_bundle_as_a_folder_and_after_a_copy(
         assert (ended.code, ended.err) == (0, "")
 
 
+@pytest.mark.parametrize("verb", ["verify", "approve"])
+def test_a_ledger_that_cannot_be_read_is_told_in_one_line(evidence: Path, verb: str) -> None:
+    (evidence / "ledger.jsonl").unlink()
+    (evidence / "ledger.jsonl").mkdir()
+    ended = command(["runbook", verb, str(next(evidence.glob("*-0")))])
+    told = f"runbook: {evidence / 'ledger.jsonl'}: Is a directory"
+    assert (ended.code, ended.err.strip()) == (4, told)
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_a_single_flipped_bit_is_named_wherever_it_is(evidence: Path, name: str) -> None:
     bundle = bundles(evidence)[1]

@@ -182,6 +182,8 @@ def test_a_replay_never_acts(host: Engine, container: str, site: Acting) -> None
     told = command(["runbook", "replay", str(bundle), *output], site.environment)
     assert (told.code, "runbook approve" in told.out) == (2, False), told.out
     (replayed,) = [one for one in manifest.bundles(site.folder) if "replay" in one.name]
+    assert "runbook approve" in (bundle / "notebook.html").read_text()
+    assert "runbook approve" not in (replayed / "notebook.html").read_text()
     ended = approve(site, replayed, "--yes", fingerprint(bundle))
     assert (ended.code, "a replay never acts" in ended.err) == (5, True)
     assert started(host, container) == before
