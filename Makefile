@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install servers demo recordings lab lab-jupyter lab-down check test survive lock clean
+.PHONY: help install servers demo recordings lab lab-jupyter lab-down check docs test survive lock clean
 
 python := .venv/bin/python
 stamp := .venv/.installed
@@ -44,6 +44,11 @@ check: install ## format, lint and types, of the code and of the runbooks
 	$(python) -m mypy
 	.venv/bin/runbook tidy --check
 	.venv/bin/runbook lint --rules lab/rules.yml
+
+docs: install ## write the generated pages again: docs/lint.md, docs/environment-variables.md
+	.venv/bin/runbook lint --explain all > docs/lint.md
+	$(python) -c "from runbooklib.variables import document; print(document(), end='')" \
+	    > docs/environment-variables.md
 
 test: install servers check ## everything: check, then all tests on real servers
 	$(python) -m pytest -n $(WORKERS) --no-loadscope-reorder -m "not alone"

@@ -15,12 +15,11 @@ from typing import Any, BinaryIO
 from papermill.engines import NBClientEngine, NotebookExecutionManager
 from traitlets.config import Config
 
-from runbooklib import folders, signature
+from runbooklib import folders, signature, variables
 from runbooklib.account import StepStatus, marked
 from runbooklib.cleaning import cleaned
 from runbooklib.client import Client
 from runbooklib.deadlines import Deadlines
-from runbooklib.fields import OPERATOR_PREFIX
 from runbooklib.kernels import KeptKernelManager, Watch, ipc_in
 from runbooklib.redact import Redactor
 from runbooklib.settings import environment_secrets
@@ -174,7 +173,7 @@ class RunbookEngine(NBClientEngine):  # type: ignore[misc] # papermill is untype
 def _kernel_environment() -> dict[str, str]:
     """Everything but what names the signing key, and what actions may write with: a cell only looks."""
     kept = signature.kernel_environment(os.environ)
-    return {name: value for name, value in kept.items() if not name.startswith(OPERATOR_PREFIX)}
+    return {name: value for name, value in kept.items() if not name.startswith(variables.OPERATOR_PREFIX)}
 
 
 def _last_line(log: BinaryIO) -> str:

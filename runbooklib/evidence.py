@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from runbooklib import folders, journal, ledger, manifest, pdf, signature
+from runbooklib import folders, journal, ledger, manifest, pdf, signature, variables
 from runbooklib.cleaning import cleaned
 from runbooklib.errors import EvidenceError, InputError
 from runbooklib.folders import Workplace
@@ -282,7 +282,7 @@ def _not_writable(output: Path, error: OSError) -> InputError:
 def _lost(error: OSError) -> EvidenceError:
     return EvidenceError(
         f"the evidence could not be written, and not to the spool {folders.spool()} either: {error.strerror}",
-        remedy=f"make room, or name another spool in {folders.SPOOL_VARIABLE}",
+        remedy=f"make room, or name another spool in {variables.SPOOL}",
     )
 
 

@@ -1,4 +1,4 @@
-"""What the texts of an environment's file may be: addresses, names, variables; and which names sound secret.
+"""What the texts of an environment's file may be: addresses, names, variables.
 
 Secrets stand in that file only as names of environment variables, and a text that could be one is refused.
 """
@@ -8,36 +8,20 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-_CREDENTIALS = re.compile(
-    r"://[^/\s]*:[^/\s]*@|\b(?:ssl)?password\s*=|[?&][\w-]*(?:token|secret|key)=", re.IGNORECASE
-)
+from runbooklib import variables
+from runbooklib.secretnames import sounds_secret
+
+_URL_PASSWORD = re.compile(r"://[^/\s]*:[^/\s]*@")
+_ADDRESS_NAME = re.compile(r"([\w-]+)\s*=")
+# libpq's parameters: a file, and a kind of authentication.
+_NOT_SECRET = frozenset(("sslkey", "require_auth"))
 _CONTAINER = re.compile(r"[a-zA-Z0-9][\w.-]+", re.ASCII)
 _SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
-# No kernel ever gets a variable whose name begins so: what may change a system is not for cells.
-OPERATOR_PREFIX = "RUNBOOK_OPERATOR_"
-
-# DB_PASSWORD, apiKey and APIKEY are DB and PASSWORD, api and Key, APIKEY.
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_SECRET_WORD = re.compile(
-    r".*(?:passw|passphrase|secret|credential).*"
-    r"|.*(?:keys?|tokens?|pass|passcode|pwd|pw|creds?|auth|authorization|dsn|cookies?|jwt)"
-)
-# Words that end like those, and tell nothing.
-_ORDINARY = frozenset("monkey donkey turkey hotkey hotkeys bypass compass surpass".split())
-# Of a language model, tokens are counted: MAX_TOKENS.
-_COUNTED = frozenset("max min limit count budget per".split())
-
-
-def sounds_secret(name: str) -> bool:
-    """Whether a setting of that name may hold a secret; rather once too often than once too seldom."""
-    words = {word.lower() for word in _WORD.findall(name)} - _ORDINARY
-    if words & _COUNTED:
-        words.discard("tokens")
-    return any(_SECRET_WORD.fullmatch(word) for word in words)
 
 
 def _no_credentials(text: str) -> str:
-    if _CREDENTIALS.search(text):
+    names = [name for name in _ADDRESS_NAME.findall(text) if name.lower() not in _NOT_SECRET]
+    if _URL_PASSWORD.search(text) or any(sounds_secret(name) for name in names):
         raise ValueError("holds a password: name an environment variable in the field that ends in _env")
     return text
 
@@ -49,16 +33,16 @@ def _container(name: str) -> str:
 
 
 def _operators(variable: str) -> str:
-    if variable and not variable.startswith(OPERATOR_PREFIX):
+    if variable and not variable.startswith(variables.OPERATOR_PREFIX):
         raise ValueError(
-            f"must name a variable that begins with {OPERATOR_PREFIX}: no cell gets to see those"
+            f"must name a variable that begins with {variables.OPERATOR_PREFIX}: no cell gets to see those"
         )
     return variable
 
 
 def _named(variable: str) -> str:
     if not variable:
-        raise ValueError(f"must name a variable that begins with {OPERATOR_PREFIX}")
+        raise ValueError(f"must name a variable that begins with {variables.OPERATOR_PREFIX}")
     return variable
 
 
@@ -72,7 +56,7 @@ def _readable(name: str) -> str:
     if sounds_secret(name):
         raise ValueError(
             f"{name} sounds like a secret, and none may stand here: "
-            f"set_from: {{{name}: {OPERATOR_PREFIX}…}} takes it from an environment variable"
+            f"set_from: {{{name}: {variables.OPERATOR_PREFIX}…}} takes it from an environment variable"
         )
     return name
 

@@ -13,7 +13,8 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-SPOOL_VARIABLE = "RUNBOOK_SPOOL"
+from runbooklib import variables
+
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,200}")
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DESCRIPTORS = Path("/proc/self/fd")
@@ -101,7 +102,7 @@ def _is_link(name: str, held: int) -> bool:
 
 def spool() -> Path:
     """Where evidence goes that finds no room in its place: RUNBOOK_SPOOL, else a folder of this user."""
-    given = os.environ.get(SPOOL_VARIABLE)
+    given = os.environ.get(variables.SPOOL)
     lasting = Path("/var/tmp")  # noqa: S108 - it outlives a restart; the folder in it is ours alone, and checked
     return (
         Path(given)

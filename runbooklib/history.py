@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runbooklib import folders, ledger, manifest
+from runbooklib import folders, ledger, manifest, variables
 from runbooklib.errors import SettingsError
 from runbooklib.evidence import VERDICT
 from runbooklib.settings import home
 
 # The folder of the evidence, where a run keeps it elsewhere than in evidence/ of the home.
-EVIDENCE_VARIABLE = "RUNBOOK_EVIDENCE"
 # What is older is not looked for: a runbook that was not used in so many runs was not used.
 MOST_BUNDLES = 500
 
@@ -33,7 +32,7 @@ class Uses:
 
 def evidence_place() -> Path:
     """Where evidence is kept: RUNBOOK_EVIDENCE, else evidence/ of the home. Raises SettingsError."""
-    return Path(os.environ.get(EVIDENCE_VARIABLE) or home() / "evidence")
+    return Path(os.environ.get(variables.EVIDENCE) or home() / "evidence")
 
 
 def evidence_folder() -> Path | None:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runbooklib import evidence, folders, ledger, manifest, runbooks
+from runbooklib import evidence, folders, ledger, manifest, runbooks, variables
 from runbooklib.errors import ActionError, InputError
-from runbooklib.history import EVIDENCE_VARIABLE
 from runbooklib.plans import Plan
 
 
@@ -66,10 +65,10 @@ def _refuse_elsewhere(bundle: Path) -> None:
             "this evidence is in the spool, where no other actions are known",
             remedy="make room in the evidence's folder, and run the runbook again",
         )
-    home = os.environ.get(EVIDENCE_VARIABLE, "")
+    home = os.environ.get(variables.EVIDENCE, "")
     if home and Path(home).resolve() != folder:
         raise ActionError(
-            f"this evidence is not in {home} ({EVIDENCE_VARIABLE})",
+            f"this evidence is not in {home} ({variables.EVIDENCE})",
             remedy="approve what a run has put there",
         )
 

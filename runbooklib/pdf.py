@@ -13,6 +13,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from runbooklib import variables
 from runbooklib.errors import EvidenceError, InputError
 from runbooklib.folders import write_new
 
@@ -74,7 +75,11 @@ def print_page(program: str, page: Path, file: Path, *, within_seconds: float = 
 
 def _run(argv: list[str], folder: str, seconds: float) -> str:
     """Run the browser to its end, with all processes that it starts; why it failed, or nothing."""
-    environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": folder, "LANG": "C.UTF-8"}
+    environment = {
+        variables.PATH: os.environ.get(variables.PATH, os.defpath),
+        "HOME": folder,
+        "LANG": "C.UTF-8",
+    }
     try:
         process = subprocess.Popen(
             argv,

@@ -10,11 +10,13 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import IntEnum
 from functools import partial
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
+
+from runbooklib.secretnames import is_secret_pair, secret_spans, values_with_secret_names
 
 # A "secret" of three letters would blank half of every log.
 _SHORTEST_SECRET = 4
@@ -90,11 +92,28 @@ def _group(number: int) -> Callable[[re.Match[str]], str]:
     return replace
 
 
-_WORDS = (
-    r"(?:pass(?:word|wd|phrase)?|pwd|(?<![a-z])pw|secret|token|credentials?"
-    r"|(?:api|access|private|secret|signing|encryption)[_-]?key)"
-)
-_SECRET_KEY = re.compile(rf"(?i){_WORDS}$")
+_URL_PASSWORD = re.compile(r"://[^\s/:@'\"]*:([^\s/'\"]+)@")
+
+
+def secrets_within(value: str) -> Iterator[str]:
+    """The secrets in a variable's value: a URL's password, and what has a secret's name in a DSN or JSON."""
+    for password in _URL_PASSWORD.findall(value):
+        yield from (password, unquote(password))
+    for secret in values_with_secret_names(value):
+        yield from (secret, unquote(secret))
+
+
+def _without_pairs(text: str) -> str:
+    """The text without the values of `name=value` and `name: value` where the name is one of a secret."""
+    parts, at = [], 0
+    for start, end, quotes in secret_spans(text):
+        secret = text[start:end].rstrip("\\")  # in JSON within JSON they escape the closing quote
+        if secret and not secret.startswith("[redacted:"):
+            parts += [text[at:start], quotes, tag(secret), quotes]
+            at = start + len(secret)
+    return "".join([*parts, text[at:]])
+
+
 _BIRTHDAY = r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
 _UNIT = r"\s?(?:bytes|B|[nuµm]?s)\b"
 # Each begins with something rare, or is bounded: a hostile line of a megabyte must not take minutes.
@@ -104,15 +123,14 @@ _SECRET_SHAPES: tuple[_Shape, ...] = (
         re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"),
         _group(0),
     ),
-    (re.compile(r"://[^\s/:@'\"]*:([^\s/'\"]+)@"), _group(1)),
+    (_URL_PASSWORD, _group(1)),
     (re.compile(r"(?i)\bport:? ['\"]([^\s'\"@]+)@"), _group(1)),
     (re.compile(r"(?i)\bbearer\s+([A-Za-z0-9._~+/=-]{8,})"), _group(1)),
     (re.compile(r"\b(?i:basic)\s+(?=\S*(?:\d|=|[a-z][A-Z]))([A-Za-z0-9+/=_-]{8,})"), _group(1)),
     (re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*"), _group(0)),
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), _group(0)),
     (re.compile(r"\b(?:sk|pk|rk|ghp|gho|ghs|glpat|xox[abp])[-_][A-Za-z0-9_-]{12,}"), _group(0)),
-    (re.compile(rf"(?i){_WORDS}\\*[\"']?\s*[=:]\s*b?\\*[\"']([^\"']{{2,}})[\"']"), _group(1)),
-    (re.compile(rf"(?i){_WORDS}\s*[=:]\s*([^\s\"'&,;}})]{{2,}})"), _group(1)),
+    (re.compile(r"(?i)(?<![a-z])cookie2?\\*[\"']?\s*:\s*\\*[\"']?([^\s\"'][^\r\n\"']*)"), _group(1)),
     (re.compile(r"(?i)\bpassword\s+'([^']+)'"), _group(1)),
     (re.compile(r"(?i)[?&](?:[a-z-]{0,40}sig(?:nature)?|key|auth|jwt|code)=([^\s\"'&#]{2,})"), _group(1)),
 )
@@ -140,13 +158,6 @@ class Depth(IntEnum):
     KNOWN = 0
     SECRETS = 1
     EVERYTHING = 2
-
-
-_SHAPES: dict[Depth, tuple[_Shape, ...]] = {
-    Depth.KNOWN: (),
-    Depth.SECRETS: _SECRET_SHAPES,
-    Depth.EVERYTHING: _SECRET_SHAPES + _PERSONAL_SHAPES,
-}
 
 
 def _shared(one: str, other: str) -> int:
@@ -213,9 +224,9 @@ class Redactor:
             value = self._cut_short(self._pattern.sub(self._replaced, value))
         if _NUMBER.fullmatch(value):
             return value  # a sample of a counter is no card number
-        for shape, replace in _SHAPES[depth]:
-            value = shape.sub(partial(self._unless_allowed, replace), value)
-        return value
+        if depth >= Depth.SECRETS:
+            value = _without_pairs(self._without(_SECRET_SHAPES, value))
+        return self._without(_PERSONAL_SHAPES, value) if depth >= Depth.EVERYTHING else value
 
     def pieces(self, texts: Sequence[str], depth: Depth = Depth.EVERYTHING) -> list[str]:
         """Texts that a reader sees one after the other, without secrets.
@@ -234,6 +245,11 @@ class Redactor:
     def _replaced(self, found: re.Match[str]) -> str:
         form = found[0] if found[0] in self._known else _BREAKS.sub("", found[0])
         return self._known.get(form) or tag(form)
+
+    def _without(self, shapes: Iterable[_Shape], text: str) -> str:
+        for shape, replace in shapes:
+            text = shape.sub(partial(self._unless_allowed, replace), text)
+        return text
 
     def _unless_allowed(self, replace: Callable[[re.Match[str]], str], found: re.Match[str]) -> str:
         return found[0] if found[0] in self._allowed else replace(found)
@@ -267,7 +283,8 @@ class Redactor:
         return value
 
     def _member(self, key: str, item: Any, depth: Depth) -> Any:
-        is_secret = depth is not Depth.KNOWN and _SECRET_KEY.search(key)
+        text = str(item) if isinstance(item, str | int | float) else ""
+        is_secret = depth is not Depth.KNOWN and is_secret_pair(key, text)
         return self._hidden(item, depth) if is_secret else self.json(item, depth)
 
     def _hidden(self, item: Any, depth: Depth) -> Any:

@@ -8,13 +8,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from runbooklib import parameters, runbooks, unfinished
+from runbooklib import parameters, runbooks, unfinished, variables
 from runbooklib.answers import OPENING
 from runbooklib.errors import InputError
 from runbooklib.evidence import VERDICT, Bundle, read_export, read_notebook, read_recording, verdict_of
 from runbooklib.report import canonical
 from runbooklib.runner import OnFinding, Run, execute
-from runbooklib.session import REPLAY_VARIABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ def replay(
             about,
             values=then.parameters,
             on_finding=on_finding,
-            kernel_environment={REPLAY_VARIABLE: str(evidence.absolute())},
+            kernel_environment={variables.REPLAY: str(evidence.absolute())},
         )
     return Replay(run, then.verdict, tuple(_differences(then.verdict, run.verdict or {})))
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from runbooklib import variables
 from runbooklib.answers import OPENING
 from runbooklib.audience import Kept
 from runbooklib.diary import OWN
@@ -20,7 +21,6 @@ from runbooklib.tape import Entry, unpack
 # The word for the notebook that runs, as it was last saved.
 THIS = "this"
 # Jupyter's server tells its kernels by this which notebook they run.
-_SESSION_VARIABLE = "JPY_SESSION_NAME"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Resumption:
 
 def own_notebook() -> Path | None:
     """The file of the notebook that runs here in JupyterLab; None elsewhere."""
-    named = os.environ.get(_SESSION_VARIABLE, "")
+    named = os.environ.get(variables.JUPYTER_SESSION, "")
     return Path(named) if named.endswith(".ipynb") else None
 
 

@@ -12,12 +12,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from runbooklib import manifest, settings, unfinished
+from runbooklib import manifest, settings, unfinished, variables
 from runbooklib.account import Step, StepStatus
 from runbooklib.deadlines import Deadlines
 from runbooklib.errors import EvidenceError, SettingsError
 from runbooklib.evidence import Bundle, fingerprints_of, recording_of, verdict_in
-from runbooklib.history import EVIDENCE_VARIABLE
 from runbooklib.parameters import Value
 from runbooklib.redact import Redactor
 from runbooklib.runbooks import Runbook
@@ -73,7 +72,7 @@ def run(
     about["runbook_sha256"] = manifest.sha256(runbook.notebook)
     defaults = {name: one.default for name, one in runbook.declared.items()}
     place = [str(values.get(name) or defaults.get(name)) for name in ("environment", "service")]
-    kernel = {EVIDENCE_VARIABLE: str(bundle.output.absolute()), **settings.tags_for_kernel(*place)}
+    kernel = {variables.EVIDENCE: str(bundle.output.absolute()), **settings.tags_for_kernel(*place)}
     return execute(
         runbook.notebook,
         bundle,

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from runbooklib import parameters, questions, resumption
+from runbooklib import parameters, questions, resumption, variables
 from runbooklib.answers import OPENING
 from runbooklib.errors import InputError, NotRecordedError, ParameterError
 from runbooklib.evidence import read_recording
@@ -27,7 +27,6 @@ from runbooklib.tape import Tape
 from runbooklib.target import Target
 from runbooklib.window import Window
 
-REPLAY_VARIABLE = "RUNBOOK_REPLAY"
 # Papermill's own mark at the top of the cell that it injects.
 _INJECTED = "# Parameters\n"
 
@@ -62,7 +61,7 @@ def open_incident(
     if shell is not None:
         is_first = _close_former()
         _refuse_unknown_parameters(shell.user_ns.get("In", []))
-    replayed = replay or os.environ.get(REPLAY_VARIABLE, "")
+    replayed = replay or os.environ.get(variables.REPLAY, "")
     resumed = resumption.read(resume, alert) if resume and not replayed else None
     place = resumed.place if resumed else (environment, service)
     tape = _recorded(replayed) if replayed else _live(read_target(*place), resumed)

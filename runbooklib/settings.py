@@ -2,13 +2,13 @@
 
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from runbooklib import variables
 from runbooklib.errors import (
     InputError,
     MissingSecretError,
@@ -17,20 +17,18 @@ from runbooklib.errors import (
     SettingsError,
     suggestion,
 )
-from runbooklib.fields import OPERATOR_PREFIX
 from runbooklib.plaintext import quoted
-from runbooklib.redact import tag
+from runbooklib.redact import secrets_within, tag
+from runbooklib.secretnames import sounds_secret
 from runbooklib.target import Environment, Target
 from runbooklib.yamlfile import read_mapping
 
-HOME_VARIABLE = "RUNBOOK_HOME"
-ENVIRONMENTS_VARIABLE = "RUNBOOK_ENVIRONMENTS"
-# What a headless run's kernel is told of variables that it does not get: variable -> tag, as JSON.
-TAGS_VARIABLE = "RUNBOOK_TAGS"
 Model = TypeVar("Model", bound=BaseModel)
 System = TypeVar("System")
-_SECRET_NAME = re.compile(r"(?i)(?:passw|secret|token|api_?key|access_?key|private_?key|credential)")
-_SECRET_WITHIN = re.compile(r"://[^\s/:@]*:([^\s/@]+)@|\bpassword=([^\s&'\"]+)")
+# The shell's and the desktop's: a folder, and the name of a desktop.
+_NOT_SECRET = frozenset("PWD OLDPWD DESKTOP_SESSION GDMSESSION XDG_SESSION_ID XDG_SESSION_PATH".split())
+# "on" or "prod" under a secret's name would blank half of every text.
+_LEAST_SECRET = 6
 
 
 def home() -> Path:
@@ -38,7 +36,7 @@ def home() -> Path:
 
     $RUNBOOK_HOME, or the nearest of this folder and its parents. Raises SettingsError.
     """
-    named = os.environ.get(HOME_VARIABLE)
+    named = os.environ.get(variables.HOME)
     if named:
         return Path(named)
     here = Path.cwd()
@@ -47,7 +45,7 @@ def home() -> Path:
             return folder
     raise SettingsError(
         "there is no parameters/environments/ here or above",
-        remedy=f"change into the runbooks' folder, or set {HOME_VARIABLE} to it",
+        remedy=f"change into the runbooks' folder, or set {variables.HOME} to it",
     )
 
 
@@ -60,7 +58,7 @@ def home_or_here() -> Path:
 
 
 def _environment_files() -> dict[str, Path]:
-    extra = os.environ.get(ENVIRONMENTS_VARIABLE, "")
+    extra = os.environ.get(variables.ENVIRONMENTS, "")
     folders = [home() / "parameters" / "environments", *(Path(p) for p in extra.split(os.pathsep) if p)]
     return {file.stem: file for folder in folders for file in sorted(folder.glob("*.yaml"))}
 
@@ -193,7 +191,7 @@ def operators_tag(variable: str) -> str:
 
 def _told_tags() -> dict[str, Any]:
     try:
-        told = json.loads(os.environ.get(TAGS_VARIABLE, "{}"))
+        told = json.loads(os.environ.get(variables.TAGS, "{}"))
     except ValueError:
         return {}
     return told if isinstance(told, dict) else {}
@@ -206,20 +204,19 @@ def tags_for_kernel(environment: str, service: str) -> dict[str, str]:
     except InputError:
         return {}  # the notebook says so itself
     tags = {name: tag(os.environ[name]) for name in _written(target) if os.environ.get(name)}
-    return {TAGS_VARIABLE: json.dumps(tags)}
+    return {variables.TAGS: json.dumps(tags)}
 
 
 def environment_secrets() -> list[str]:
-    """What is secret in this process's environment: by the variable's name, or as the password of a DSN."""
-    named = [value for name, value in os.environ.items() if _is_secret(name)]
-    within = [
-        word for value in os.environ.values() for pair in _SECRET_WITHIN.findall(value) for word in pair
-    ]
-    return sorted({secret for secret in (*named, *within) if len(secret) >= 6})
+    """All secrets of this process's environment: by a variable's name, or within its value."""
+    secrets = [value for name, value in os.environ.items() if _is_secret(name)]
+    secrets += [secret for value in os.environ.values() for secret in secrets_within(value)]
+    return sorted({secret for secret in secrets if len(secret) >= _LEAST_SECRET})
 
 
 def _is_secret(variable: str) -> bool:
-    return variable.startswith(OPERATOR_PREFIX) or _SECRET_NAME.search(variable) is not None
+    is_ordinary = variable in _NOT_SECRET or variable in variables.NAMES
+    return variable.startswith(variables.OPERATOR_PREFIX) or (not is_ordinary and sounds_secret(variable))
 
 
 def configured(system: System | None, name: str) -> System:

@@ -17,13 +17,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runbooklib import variables
 from runbooklib.errors import EvidenceError, InputError
 from runbooklib.folders import write_new
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-KEY_VARIABLE = "RUNBOOK_SIGNING_KEY"
 FILE = "manifest.dsse.json"
 MANIFEST = "manifest.json"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
@@ -34,7 +34,7 @@ _MOST_BYTES = 10_000_000
 
 def kernel_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment for a kernel: everything but what names the signing key."""
-    return {name: value for name, value in environment.items() if name != KEY_VARIABLE}
+    return {name: value for name, value in environment.items() if name != variables.SIGNING_KEY}
 
 
 def make_keys(private: Path) -> Path:
@@ -66,7 +66,7 @@ def private_key() -> "Ed25519PrivateKey | None":
 
     Raises InputError for a file that is no such key, or that others may read.
     """
-    named = os.environ.get(KEY_VARIABLE, "")
+    named = os.environ.get(variables.SIGNING_KEY, "")
     return _private_key(named) if named else None
 
 
@@ -75,17 +75,18 @@ def _private_key(named: str) -> "Ed25519PrivateKey":
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    content, mode = _content(Path(named), KEY_VARIABLE)
+    content, mode = _content(Path(named), variables.SIGNING_KEY)
     if mode & 0o077:
         raise InputError(
-            f"{KEY_VARIABLE}: {named} may be read by others (mode {mode:04o})", remedy=f"chmod 600 {named}"
+            f"{variables.SIGNING_KEY}: {named} may be read by others (mode {mode:04o})",
+            remedy=f"chmod 600 {named}",
         )
     key: Any = None
     with suppress(ValueError, TypeError, ArithmeticError):  # TypeError: it wants a passphrase
         key = load_pem_private_key(content, password=None)
     if not isinstance(key, Ed25519PrivateKey):
         raise InputError(
-            f"{KEY_VARIABLE}: {named} is no Ed25519 key in PEM without a passphrase",
+            f"{variables.SIGNING_KEY}: {named} is no Ed25519 key in PEM without a passphrase",
             remedy="make one with `runbook keygen signing.pem`",
         )
     return key

@@ -19,12 +19,11 @@ from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
-from runbooklib import manifest
+from runbooklib import manifest, variables
 from runbooklib.errors import EvidenceError, InputError, RunbookError
 from runbooklib.redact import Depth, Redactor
 from runbooklib.settings import environment_secrets
 
-SPOOL_VARIABLE = "RUNBOOK_SPOOL"
 ATTEMPTS, FIRST_PAUSE_SECONDS, TOTAL_SECONDS = 3, 1.0, 180.0
 _INSTALL = "pip install 'runbooklib[remote]'"
 _S3 = frozenset(("s3", "s3a"))
@@ -42,14 +41,15 @@ class Destination:
 
 
 def destination(output: str) -> Destination:
-    """What `--output` means: a folder, or for a URL the spool ($RUNBOOK_SPOOL, else evidence/) and the URL.
+    """What `--output` means: a folder, or a URL and the folder of the local bundle.
 
-    No connection is opened. Raises InputError for a URL that cannot be written to.
+    That folder is RUNBOOK_EVIDENCE, else evidence/. No connection is opened.
+    Raises InputError for a URL that cannot be written to.
     """
     if "://" not in output and "::" not in output:
         return Destination(Path(output))
     check(output)
-    return Destination(Path(os.environ.get(SPOOL_VARIABLE) or "evidence"), output)
+    return Destination(Path(os.environ.get(variables.EVIDENCE) or "evidence"), output)
 
 
 def check(url: str) -> None:

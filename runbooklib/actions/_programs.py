@@ -10,12 +10,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from runbooklib import variables
 from runbooklib.errors import ActionError
 from runbooklib.scene import Scene
 from runbooklib.sources.files import read
 
 SYSTEM = "script"
-_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "DOCKER_HOST", "TZ")
 _LAST_BYTES = 2_000
 
 
@@ -48,7 +48,7 @@ def run(command: Sequence[str], seen: Mapping[str, str], seconds: float) -> str:
     for path, digest in seen.items():
         if hashlib.sha256(read(Path(path))).hexdigest() != digest:
             raise ActionError("was changed since it was looked at", system=SYSTEM, target=path)
-    environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    environment = {name: os.environ[name] for name in variables.PASSED_TO_PROGRAMS if name in os.environ}
     with tempfile.TemporaryFile() as printed:  # a file, so that no flood of it fills our memory
         try:
             process = subprocess.Popen(

@@ -10,11 +10,11 @@ from typing import Any
 from runbooklib import settings
 from runbooklib.actions import _programs, _settingsfile
 from runbooklib.errors import ActionError, SourceError
-from runbooklib.fields import sounds_secret
 from runbooklib.plans import Proposal
 from runbooklib.redact import Depth, Redactor, tag
 from runbooklib.remedy import Act, Seen, actions_of, may_write
 from runbooklib.scene import Scene
+from runbooklib.secretnames import sounds_secret
 from runbooklib.sources.files import SYSTEM, Settings, bare
 from runbooklib.target import Switch
 from runbooklib.window import seconds_of

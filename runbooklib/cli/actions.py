@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from runbooklib import variables
 from runbooklib.cli.doors import ACTION_FAILED, app, one_line
 from runbooklib.cli.recovery import RECOVERY_CODES, Held, Within, watch
 from runbooklib.cli.run import duration
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from runbooklib.plans import Plan
     from runbooklib.present import Look
 
-APPROVER_VARIABLE = "RUNBOOK_APPROVER"
 _EXAMPLES = """\b
 Examples:
   runbook approve evidence/20260115T031200Z-HighErrorRate-backend
@@ -36,7 +36,7 @@ def approve_action(
     ] = "",
     *,
     by: Annotated[
-        str, typer.Option(help=f"Who approves; else {APPROVER_VARIABLE}, else this machine's user.")
+        str, typer.Option(help=f"Who approves; else {variables.APPROVER}, else this machine's user.")
     ] = "",
     yes: Annotated[
         str, typer.Option(help="Do not ask: the plan's fingerprint says that it has been seen.")
@@ -66,7 +66,7 @@ def approve_action(
     from runbooklib.gate import Gate, Reason
 
     plan, folder = offer.plan, bundle.resolve().parent
-    who = by or os.environ.get(APPROVER_VARIABLE, "") or manifest.user()
+    who = by or os.environ.get(variables.APPROVER, "") or manifest.user()
     gate = Gate(folder, who, Reason(bundle.resolve().name, offer.cause))
     seen = gate.look(plan)
     _preview(seen, offer.cause, who)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from runbooklib import variables
 from runbooklib.cli.doors import RUN_FAILED, TAMPERED, app, one_line
 from runbooklib.cli.run import Progress, exit_code, tell
 from runbooklib.cli.upload import Output, Pdf, browser, complete, place
@@ -185,7 +186,7 @@ def make_keys(
     from runbooklib import signature
 
     public = signature.make_keys(file)
-    print(f"Private key: {file}  (export {signature.KEY_VARIABLE}={file.absolute()} where runbooks run)")
+    print(f"Private key: {file}  (export {variables.SIGNING_KEY}={file.absolute()} where runbooks run)")
     print(f"Public key:  {public}  (runbook verify --key {public} EVIDENCE)")
     print(f"Its id:      {signature.key_id(signature.public_key(public))}")
 

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import typer
 
+from runbooklib import variables
 from runbooklib.cli.doors import app, one_line
 from runbooklib.errors import InputError
 
@@ -75,13 +76,12 @@ def open_lab(
 ) -> None:
     """Start JupyterLab on the alert's notebook, prepared and not run; it asks nobody for news or updates."""
     from runbooklib import settings
-    from runbooklib.extension.firing import ENVIRONMENT_VARIABLE
 
     home = settings.home().absolute()
-    os.environ[settings.HOME_VARIABLE] = str(home)
+    os.environ[variables.HOME] = str(home)
     _refuse_unknown(environment)
     if environment:
-        os.environ[ENVIRONMENT_VARIABLE] = environment
+        os.environ[variables.ENVIRONMENT] = environment
     page = _page(alert, environment, service, starts_at, home)
     _refuse_taken(port)
     print(f"JupyterLab: http://{_HOST}:{port}{page}  (ends with Ctrl-C; Jupyter prints its token below)")

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runbooklib import folders, settings, signature
+from runbooklib import settings, variables
 from runbooklib.errors import RunbookError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def _load_jupyter_server_extension(app: "ServerApp") -> None:
     root = Path(app.root_dir)
     _settle()
     try:
-        os.environ[settings.HOME_VARIABLE] = str(settings.home().absolute())
+        os.environ[variables.HOME] = str(settings.home().absolute())
     except RunbookError as error:
         app.log.warning("runbooklib: %s", error)  # each page says so too
     threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="runbooks")
@@ -39,10 +39,8 @@ def _settle() -> None:
     A kernel works in its notebook's folder: to it a relative path would lead to a ledger, a cooldown and a
     STOP-ACTIONS of each incident's own.
     """
-    from runbooklib.history import EVIDENCE_VARIABLE
-
-    one = (EVIDENCE_VARIABLE, folders.SPOOL_VARIABLE, signature.KEY_VARIABLE)
-    for name in (*one, settings.ENVIRONMENTS_VARIABLE):
+    one = (variables.EVIDENCE, variables.SPOOL, variables.SIGNING_KEY)
+    for name in (*one, variables.ENVIRONMENTS):
         told = os.environ.get(name, "")
         listed = [told] if name in one else told.split(os.pathsep)
         if told:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 
-from runbooklib import runbooks, settings
+from runbooklib import runbooks, settings, variables
 from runbooklib.alerts import Alert
 from runbooklib.errors import NotConfiguredError
 from runbooklib.redact import Redactor
@@ -11,7 +11,6 @@ from runbooklib.scene import Sources
 from runbooklib.settings import environment_secrets
 from runbooklib.tape import Tape
 
-ENVIRONMENT_VARIABLE = "RUNBOOK_ENVIRONMENT"
 # Somebody waits for the page.
 DEADLINE_SECONDS = 3.0
 
@@ -47,7 +46,7 @@ def meant(environment: str, name: str, labels: Mapping[str, str]) -> tuple[Alert
 
 def usual_environment() -> str:
     """The environment where nobody names one: RUNBOOK_ENVIRONMENT, else what the runbooks say themselves."""
-    named = os.environ.get(ENVIRONMENT_VARIABLE, "")
+    named = os.environ.get(variables.ENVIRONMENT, "")
     if named:
         return named
     for alert in runbooks.alerts():

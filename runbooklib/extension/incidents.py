@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from runbooklib import folders, history, runbooks, settings
+from runbooklib import folders, history, runbooks, settings, variables
 from runbooklib.errors import EvidenceError, InputError, SourceError
 from runbooklib.extension import asmade, firing, incidentfolders, prepared, runs
 from runbooklib.extension.incidentfolders import FOLDER, Incident
@@ -48,7 +48,7 @@ def prepare(link: Link, root: Path, now: datetime) -> Prepared:
 def _incident(link: Link, root: Path, now: datetime) -> Incident:
     runbook = runbooks.find(link.alert)
     asked = given(runbook, link)
-    chosen = {ENVIRONMENT: os.environ.get(firing.ENVIRONMENT_VARIABLE, ""), **asked}
+    chosen = {ENVIRONMENT: os.environ.get(variables.ENVIRONMENT, ""), **asked}
     values = runbooks.chosen(runbook, {name: value for name, value in chosen.items() if value})
     labels = {name: value for name, value in asked.items() if name not in (ENVIRONMENT, SERVICE)}
     incident = Incident(runbook, values, link.starts_at or now, labels)

@@ -111,7 +111,7 @@ def test_the_table_has_a_line_a_run_earlier_bundles_stay_linked_and_new_ones_are
     assert ended.code == 4
     before = bundles(output)
     argv = ["runbook", "batch", "Small", "--services", "backend,backend", "--output", tmp_path.as_uri()]
-    again = command(argv, {**home, "RUNBOOK_SPOOL": str(output)})
+    again = command(argv, {**home, "RUNBOOK_EVIDENCE": str(output)})
     assert again.code == 2, again.err
     line = next(line for line in again.out.splitlines() if "Small" in line)
     (new,) = [path for path in bundles(output) if path not in before]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from runbooklib import actionledger, folders, manifest
+from runbooklib import actionledger, folders, manifest, variables
 from tests.notebooks import small
 from runbooklib.evidence import outputs
 from runbooklib.report import CERTIFICATE_MIME
@@ -62,7 +62,7 @@ def test_what_was_seen_is_told_though_it_cannot_be_kept(
 ) -> None:
     (evidence / "ledger.jsonl").mkdir()
     (tmp_path / "file").touch()
-    ended = recover_check(evidence, {**home, folders.SPOOL_VARIABLE: str(tmp_path / "file" / "spool")})
+    ended = recover_check(evidence, {**home, variables.SPOOL: str(tmp_path / "file" / "spool")})
     assert ended.code == 4, (ended.out, ended.err)
     assert "\nCANNOT TELL  It could not be asked: " in ended.out
     assert "could not be written" in ended.err

@@ -13,7 +13,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from runbooklib import manifest, upload
+from runbooklib import manifest, upload, variables
 from runbooklib.errors import EvidenceError, InputError
 from runbooklib.evidence import Bundle
 from tests.notebooks import small
@@ -213,11 +213,11 @@ def test_a_url_that_can_never_work_is_refused_before_anything_runs(url: str, tol
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_folder_is_a_folder_and_a_url_has_its_spool(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_is_a_folder_and_a_url_has_a_local_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     assert upload.destination("some/folder") == upload.Destination(Path("some/folder"))
-    monkeypatch.delenv(upload.SPOOL_VARIABLE, raising=False)
+    monkeypatch.delenv(variables.EVIDENCE, raising=False)
     assert upload.destination("memory://x") == upload.Destination(Path("evidence"), "memory://x")
-    monkeypatch.setenv(upload.SPOOL_VARIABLE, "elsewhere")
+    monkeypatch.setenv(variables.EVIDENCE, "elsewhere")
     assert upload.destination("memory://x").folder == Path("elsewhere")
 
 
@@ -254,9 +254,9 @@ def s3() -> dict[str, str]:
 def stranded(s3: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Ended, Path]:
     """A run whose storage was down, and the folder where its bundle is."""
     folder = tmp_path_factory.mktemp("stranded")
-    environment = small.home(folder / "home") | s3 | {"RUNBOOK_SPOOL": str(folder / "spool")}
+    environment = small.home(folder / "home") | s3 | {variables.EVIDENCE: str(folder / "kept")}
     argv = ["runbook", "run", "Small", "--json", "--output", "s3://evidence/team"]
-    return command(argv, environment), folder / "spool"
+    return command(argv, environment), folder / "kept"
 
 
 @pytest.fixture(scope="module")
@@ -289,15 +289,15 @@ def stored(client: Any, prefix: str) -> dict[str, bytes]:
 def test_storage_that_is_down_ends_in_4_and_one_line_and_the_evidence_is_whole(
     stranded: tuple[Ended, Path], bundle: Path
 ) -> None:
-    ended, spool = stranded
+    ended, kept = stranded
     assert ended.code == 4, ended.err
     assert ended.verdict["status"] == "UNKNOWN"
     assert len(ended.err.splitlines()) == 1
     assert "not uploaded to s3://evidence/team" in ended.err
     assert f"the evidence is whole in {bundle} (finish it with `runbook upload {bundle} s3://" in ended.err
     assert "hunter2" not in ended.err
-    assert bundle.parent == spool
-    assert command(["runbook", "verify", str(spool)]).code == 0
+    assert bundle.parent == kept
+    assert command(["runbook", "verify", str(kept)]).code == 0
 
 
 def test_upload_finishes_what_was_stranded_and_can_be_said_twice(
@@ -317,11 +317,11 @@ def test_upload_finishes_what_was_stranded_and_can_be_said_twice(
 
 
 def test_seal_uploads_too(s3: dict[str, str], client: Any, bundle: Path, tmp_path: Path) -> None:
-    environment = {**s3, "RUNBOOK_SPOOL": str(tmp_path / "spool")}
+    environment = {**s3, variables.EVIDENCE: str(tmp_path / "kept")}
     argv = ["runbook", "seal", str(bundle / "notebook.ipynb"), "--output", "s3://evidence/sealed"]
     ended = command(argv, environment, cwd=tmp_path)
     assert ended.code == 0, ended.err
-    (local,) = [path for path in (tmp_path / "spool").iterdir() if path.is_dir()]
+    (local,) = [path for path in (tmp_path / "kept").iterdir() if path.is_dir()]
     assert ended.err == f"Uploaded: s3://evidence/sealed/{local.name}\n"
     assert stored(client, "sealed/").keys() == {f"sealed/{local.name}/{f.name}" for f in local.iterdir()}
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from runbooklib import ledger, manifest, signature
+from runbooklib import ledger, manifest, signature, variables
 from tests.notebooks import small
 from tests.notebooks.running import Ended, command
 from tests.survival.survey import Survey
@@ -49,7 +49,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Sealed:
     for number in range(3):
         argv = ["runbook", "run", "Small", "--json", "--output", str(folder / "evidence")]
         argv += ["--at", f"2026-01-15T0{number}:00:00Z"]
-        ended = command(argv, {**home, signature.KEY_VARIABLE: str(folder / "signing.pem")})
+        ended = command(argv, {**home, variables.SIGNING_KEY: str(folder / "signing.pem")})
         assert ended.code == 2, ended.err
         heads.append(ended.verdict["head"])
     return Sealed(folder / "evidence", heads, folder / "signing.pub.pem")
@@ -265,7 +265,7 @@ def signed_anew(bundle: Path, key: Path) -> None:
     program = (
         "import sys, pathlib; from runbooklib import signature; signature.sign(pathlib.Path(sys.argv[1]))"
     )
-    ended = command(["python", "-c", program, str(bundle)], {signature.KEY_VARIABLE: str(key)})
+    ended = command(["python", "-c", program, str(bundle)], {variables.SIGNING_KEY: str(key)})
     assert ended.code == 0, ended.err
 
 
@@ -336,7 +336,7 @@ def test_a_signing_key_that_others_may_read_is_refused_before_anything_runs(
     shutil.copy(original.key.with_name("signing.pem"), key)
     key.chmod(0o644)
     argv = ["runbook", "run", "Small", "--output", str(tmp_path / "evidence")]
-    ended = command(argv, {**home, **survey.environment, signature.KEY_VARIABLE: str(key)})
+    ended = command(argv, {**home, **survey.environment, variables.SIGNING_KEY: str(key)})
     assert (ended.code, "chmod 600" in ended.err) == (3, True), ended.err
     assert not (tmp_path / "evidence").exists()
 
@@ -346,9 +346,9 @@ def test_no_kernel_is_told_where_the_key_is(original: Sealed, tmp_path: Path, su
     small.write(tmp_path / "home", "Small", "import os\nprint(sorted(os.environ))\nprint(os.environ)")
     argv = ["runbook", "run", "Small", "--json", "--output", str(tmp_path / "evidence")]
     key = original.key.with_name("signing.pem")
-    ended = command(argv, {**home, **survey.environment, signature.KEY_VARIABLE: str(key)})
+    ended = command(argv, {**home, **survey.environment, variables.SIGNING_KEY: str(key)})
     bundle = Path(ended.verdict["bundle"])
     assert signature.is_signed(bundle)
     content = (bundle / "notebook.ipynb").read_text()
     assert "RUNBOOK_HOME" in content
-    assert (signature.KEY_VARIABLE in content, str(key) in content) == (False, False)
+    assert (variables.SIGNING_KEY in content, str(key) in content) == (False, False)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from runbooklib import actionledger, certificate, folders, manifest, recovery
+from runbooklib import actionledger, certificate, manifest, recovery, variables
 from runbooklib.actionledger import Deed
 from runbooklib.cli import app
 from runbooklib.errors import EvidenceError
@@ -97,7 +97,7 @@ def test_where_sealing_fails_the_ledger_does_not_say_that_it_helped(
     deed = acted(evidence)
     (evidence / "ledger.jsonl").mkdir()  # so nothing can be entered there
     (tmp_path / "file").touch()
-    monkeypatch.setenv(folders.SPOOL_VARIABLE, str(tmp_path / "file" / "spool"))  # nor kept elsewhere
+    monkeypatch.setenv(variables.SPOOL, str(tmp_path / "file" / "spool"))  # nor kept elsewhere
     with pytest.raises(EvidenceError, match="could not be written, and not to the spool"):
         certificate.seal(found(), scene(), deed, evidence)
     assert [line["kind"] for line in lines(evidence)] == ["intent", "outcome"]

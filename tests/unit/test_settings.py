@@ -3,12 +3,10 @@ from typing import Any
 
 import pytest
 
+from runbooklib import variables
 from runbooklib.errors import MissingSecretError, NotConfiguredError, ParameterError, SettingsError
 from runbooklib.redact import tag
 from runbooklib.settings import (
-    ENVIRONMENTS_VARIABLE,
-    HOME_VARIABLE,
-    TAGS_VARIABLE,
     configured,
     environment_secrets,
     environments,
@@ -42,8 +40,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     where = tmp_path / "parameters" / "environments"
     where.mkdir(parents=True)
     (where / "staging.yaml").write_text(ENVIRONMENT, "utf-8")
-    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path))
-    monkeypatch.delenv(ENVIRONMENTS_VARIABLE, raising=False)
+    monkeypatch.setenv(variables.HOME, str(tmp_path))
+    monkeypatch.delenv(variables.ENVIRONMENTS, raising=False)
     return where
 
 
@@ -178,22 +176,22 @@ def test_environments_may_lie_in_further_folders(
     further.mkdir()
     (further / "lab.yaml").write_text(ENVIRONMENT, "utf-8")
     assert environments() == ["staging"]
-    monkeypatch.setenv(ENVIRONMENTS_VARIABLE, str(further))
+    monkeypatch.setenv(variables.ENVIRONMENTS, str(further))
     assert environments() == ["lab", "staging"]
     assert read_target("lab", "backend").environment_name == "lab"
     assert folder.is_dir()
 
 
 def test_home_is_the_nearest_folder_with_environments(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(HOME_VARIABLE)
+    monkeypatch.delenv(variables.HOME)
     monkeypatch.chdir(folder)
     assert home() == folder.parent.parent
 
 
 def test_without_a_home_the_variable_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(HOME_VARIABLE, raising=False)
+    monkeypatch.delenv(variables.HOME, raising=False)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SettingsError, match=HOME_VARIABLE):
+    with pytest.raises(SettingsError, match=variables.HOME):
         home()
 
 
@@ -270,10 +268,10 @@ def test_a_kernel_is_told_no_tag_that_its_runner_did_not_make(
 ) -> None:
     monkeypatch.delenv("RUNBOOK_OPERATOR_KEY", raising=False)
     for told in ("", "nonsense", "[]", '{"RUNBOOK_OPERATOR_KEY": 7}', '{"RUNBOOK_OPERATOR_KEY": ""}'):
-        monkeypatch.setenv(TAGS_VARIABLE, told)
+        monkeypatch.setenv(variables.TAGS, told)
         with pytest.raises(NotConfiguredError, match="RUNBOOK_OPERATOR_KEY is not set"):
             operators_tag("RUNBOOK_OPERATOR_KEY")
-    monkeypatch.setenv(TAGS_VARIABLE, '{"RUNBOOK_OPERATOR_KEY": "[redacted:abcd]"}')
+    monkeypatch.setenv(variables.TAGS, '{"RUNBOOK_OPERATOR_KEY": "[redacted:abcd]"}')
     assert operators_tag("RUNBOOK_OPERATOR_KEY") == "[redacted:abcd]"
     monkeypatch.setenv("RUNBOOK_OPERATOR_KEY", "the-key-itself")
     assert operators_tag("RUNBOOK_OPERATOR_KEY") == tag("the-key-itself")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from runbooklib import signature
+from runbooklib import signature, variables
 from runbooklib.errors import EvidenceError, InputError
 
 MANIFEST = {"version": 1, "kind": "run", "alert": "A — 三", "files": {"a.txt": {"sha256": "ab" * 32}}}
@@ -21,7 +21,7 @@ MANIFEST = {"version": 1, "kind": "run", "alert": "A — 三", "files": {"a.txt"
 @pytest.fixture
 def key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     signature.make_keys(tmp_path / "signing.pem")
-    monkeypatch.setenv(signature.KEY_VARIABLE, str(tmp_path / "signing.pem"))
+    monkeypatch.setenv(variables.SIGNING_KEY, str(tmp_path / "signing.pem"))
     return tmp_path / "signing.pub.pem"
 
 
@@ -77,7 +77,7 @@ def test_whoever_knows_dsse_can_verify_it_without_us(key: Path, bundle: Path) ->
 def test_without_a_key_nothing_is_signed_and_nothing_is_wrong(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv(signature.KEY_VARIABLE, raising=False)
+    monkeypatch.delenv(variables.SIGNING_KEY, raising=False)
     signature.sign(bundle)
     assert [path.name for path in bundle.iterdir()] == ["manifest.json"]
     assert signature.misfit(bundle) == []
@@ -112,7 +112,7 @@ def test_a_key_that_others_may_read_is_refused(
     for mode in (0o640, 0o604, 0o620):
         (tmp_path / f"{mode}.pem").write_bytes((tmp_path / "signing.pem").read_bytes())
         (tmp_path / f"{mode}.pem").chmod(mode)
-        monkeypatch.setenv(signature.KEY_VARIABLE, str(tmp_path / f"{mode}.pem"))
+        monkeypatch.setenv(variables.SIGNING_KEY, str(tmp_path / f"{mode}.pem"))
         with pytest.raises(InputError, match=r"may be read by others .*chmod 600"):
             signature.private_key()
     with pytest.raises(EvidenceError, match="cannot be signed"):
@@ -148,8 +148,8 @@ def test_what_is_no_key_is_refused_at_once(
     if KEYS[what]:
         subprocess.run(KEYS[what], cwd=tmp_path, check=True, capture_output=True, timeout=20)
         path.chmod(0o700 if path.is_dir() else 0o600)
-    monkeypatch.setenv(signature.KEY_VARIABLE, str(path))
-    with pytest.raises(InputError, match=signature.KEY_VARIABLE):
+    monkeypatch.setenv(variables.SIGNING_KEY, str(path))
+    with pytest.raises(InputError, match=variables.SIGNING_KEY):
         signature.private_key()
     with pytest.raises(InputError, match="--key"):
         signature.public_key(path)
@@ -161,7 +161,7 @@ def test_a_private_key_is_no_public_one_and_the_other_way_round(
     with pytest.raises(InputError, match="is no public Ed25519 key"):
         signature.public_key(tmp_path / "signing.pem")
     key.chmod(0o600)
-    monkeypatch.setenv(signature.KEY_VARIABLE, str(key))
+    monkeypatch.setenv(variables.SIGNING_KEY, str(key))
     with pytest.raises(InputError, match="is no Ed25519 key"):
         signature.private_key()
 
@@ -173,9 +173,9 @@ def test_a_kernels_environment_is_everything_but_the_key(key: Path) -> None:
         [sys.executable, "-c", program], env=kept, capture_output=True, text=True, check=True
     )
     found = json.loads(ended.stdout)
-    assert signature.KEY_VARIABLE not in found
+    assert variables.SIGNING_KEY not in found
     assert str(key.parent / "signing.pem") not in found.values()
-    assert os.environ.keys() - found.keys() == {signature.KEY_VARIABLE}
+    assert os.environ.keys() - found.keys() == {variables.SIGNING_KEY}
 
 
 def envelope(payload: object, **signature_of: object) -> str:

@@ -1,0 +1,104 @@
+"""Which names are names of secrets: of environment variables, settings, JSON keys and `name=value` in text.
+
+This is the only rule. Redaction, settings files and the environment's secrets use it.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+
+# DB_PASSWORD, apiKey, api-key and APIKEY are DB PASSWORD, api Key, api key and APIKEY.
+_NAME_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_SECRET_WORD = re.compile(
+    r".*(?:passw|passphrase|secret|credential|webhook).*"
+    r"|.*(?:keys?|tokens?|pass|passcode|pwd|pw|creds?|auth|authorization|dsn|cookies?|jwt|session|salt)"
+    r"|.*sess(?:ion)?id|bearer|csrf|xsrf|otp|totp|pat|psk|sas"
+)
+_ORDINARY_WORDS = frozenset(
+    "monkey donkey turkey jockey hockey bypass compass encompass surpass basalt secretary".split()
+)
+# PUBLIC_KEY, primaryKey, hotkey: these keys open nothing.
+_ORDINARY_KEYS = frozenset(
+    "public publishable primary foreign unique composite partition shard sharding sort group routing cache "
+    "row object lookup dedup deduplication idempotency label metric map dict hot short arrow".split()
+)
+# With one of these as its last word a name describes a secret: PASS_RATE, KEY_COUNT, KeyError.
+_DESCRIPTIONS = frozenset(
+    "address age alg algorithm avg backend bits bytes class column count counter counts days desktop "
+    "disabled domain driver enabled engine env error errors exception expiration expires expiry field "
+    "format functions header host hours httponly index interval kind len length lifetime limit manager "
+    "max method min minutes mode ms name names optional policy port prefix provider rate ratio required "
+    "retries samesite schema scheme seconds secure server size sock socket state status store strategy "
+    "suffix sum through timeout total ttl type user username version".split()
+)
+# A language model's tokens are counted: MAX_TOKENS, prompt_tokens.
+_COUNTED_TOKENS = frozenset(
+    "max min limit count num budget per total prompt completion input output used remaining cached "
+    "reasoning generated".split()
+)
+
+
+def sounds_secret(name: str) -> bool:
+    """Whether a value of that name may be a secret: of an environment variable, a setting, a JSON key.
+
+    Where a name can mean both, it is a secret.
+    """
+    words = [word.lower() for word in _NAME_PART.findall(name)]
+    if not words or words[-1] in _DESCRIPTIONS:
+        return False
+    pairs = zip(["", *words[:-1]], words, strict=True)
+    return any(_is_secret_word(word, before, words) for before, word in pairs)
+
+
+def _is_secret_word(word: str, before: str, words: Sequence[str]) -> bool:
+    if word in _ORDINARY_WORDS or not _SECRET_WORD.fullmatch(word):
+        return False
+    if word == "tokens":
+        return _COUNTED_TOKENS.isdisjoint(words)
+    key = re.fullmatch(r"(.*)keys?", word)
+    return key is None or (key[1] or before) not in _ORDINARY_KEYS
+
+
+_NOT_SECRET = re.compile(r"(?i)true|false|none|null|yes|no|on|off")
+_COUNT = re.compile(r"\d+(?:\.\d+)?")
+
+
+def is_secret_pair(name: str, value: str) -> bool:
+    """Whether this value under this name is a secret; numbers under a plural name are counts."""
+    is_count = name.lower().endswith("s") and not name.lower().endswith("pass") and _COUNT.fullmatch(value)
+    return bool(sounds_secret(name) and not is_count and not _NOT_SECRET.fullmatch(value))
+
+
+# In a sentence ("key: value") these are ordinary words.
+_ORDINARY_ALONE = frozenset("key keys auth session salt tokens pat bearer otp sas webhook webhooks".split())
+# The name is possessive, and begins where no other can: a line of a megabyte is read once.
+_NAME = re.compile(r"""(?<![\w-])([\w-]++)(\\*+["']?)\s*+[=:]\s*+""")
+_QUOTED = re.compile(r"""b?\\*["']([^"']{2,})["']""")
+_BARE = re.compile(r"""(?i:(?:bearer|basic|token|digest|negotiate)[ \t]+)?([^\s"'&,;})]{2,})""")
+_NUMBER = re.compile(r"([\w.+-]{2,})")
+_UP_TO_SPACE = re.compile(r"""[^\s&'"]+""")
+
+
+def secret_spans(text: str) -> Iterator[tuple[int, int, str]]:
+    """Start and end of each secret value of `name=value` or `name: value`, quoted or not.
+
+    With each the quotes that its replacement needs: those of the name, where JSON holds a bare number.
+    """
+    at = 0
+    while name := _NAME.search(text, at):
+        at = name.end()
+        if name[1].lower() in _ORDINARY_ALONE or not sounds_secret(name[1]):
+            continue
+        quoted = _QUOTED.match(text, at)
+        value = quoted or (_NUMBER if name[2] else _BARE).match(text, at)
+        if value and is_secret_pair(name[1], value[1].rstrip("\\")):
+            yield *value.span(1), "" if quoted else name[2]
+            at = value.end()
+
+
+def values_with_secret_names(text: str) -> Iterator[str]:
+    """The secrets in a DSN, a connection string or JSON; where one may end early, in both lengths."""
+    for start, end, _ in secret_spans(text):
+        yield text[start:end]
+        longer = _UP_TO_SPACE.match(text, start)
+        if longer:
+            yield longer[0]
