@@ -40,9 +40,9 @@ _COUNTED_TOKENS = frozenset(
 def sounds_secret(name: str) -> bool:
     """Whether a value of that name may be a secret: of an environment variable, a setting, a JSON key.
 
-    Where a name can mean both, it is a secret.
+    Of a path, the last part is the name. Where a name can mean both, it is a secret.
     """
-    words = [word.lower() for word in _NAME_PART.findall(name)]
+    words = [word.lower() for word in _NAME_PART.findall(name.rpartition("/")[2])]
     if not words or words[-1] in _DESCRIPTIONS:
         return False
     pairs = zip(["", *words[:-1]], words, strict=True)
@@ -59,16 +59,22 @@ def _is_secret_word(word: str, before: str, words: Sequence[str]) -> bool:
 
 
 _NOT_SECRET = re.compile(r"(?i)true|false|none|null|yes|no|on|off")
+_DIGEST = re.compile("[0-9a-f]{64}")
 _COUNT = re.compile(r"\d+(?:\.\d+)?")
 
 
 def is_secret_pair(name: str, value: str) -> bool:
-    """Whether this value under this name is a secret; numbers under a plural name are counts."""
+    """Whether this value under this name is a secret.
+
+    Numbers under a plural name are counts; under a path, a SHA-256 is the digest of a file.
+    """
+    if name.startswith("/") and _DIGEST.fullmatch(value):
+        return False
     is_count = name.lower().endswith("s") and not name.lower().endswith("pass") and _COUNT.fullmatch(value)
     return bool(sounds_secret(name) and not is_count and not _NOT_SECRET.fullmatch(value))
 
 
-# In a sentence ("key: value") these are ordinary words.
+# In a sentence ("key: value") these are ordinary words; in capitals they are settings.
 _ORDINARY_ALONE = frozenset("key keys auth session salt tokens pat bearer otp sas webhook webhooks".split())
 # The name is possessive, and begins where no other can: a line of a megabyte is read once.
 _NAME = re.compile(r"""(?<![\w-])([\w-]++)(\\*+["']?)\s*+[=:]\s*+""")
@@ -76,6 +82,10 @@ _QUOTED = re.compile(r"""b?\\*["']([^"']{2,})["']""")
 _BARE = re.compile(r"""(?i:(?:bearer|basic|token|digest|negotiate)[ \t]+)?([^\s"'&,;})]{2,})""")
 _NUMBER = re.compile(r"([\w.+-]{2,})")
 _UP_TO_SPACE = re.compile(r"""[^\s&'"]+""")
+
+
+def _is_ordinary_alone(name: str) -> bool:
+    return name.lower() in _ORDINARY_ALONE and not name.isupper()
 
 
 def secret_spans(text: str) -> Iterator[tuple[int, int, str]]:
@@ -86,7 +96,7 @@ def secret_spans(text: str) -> Iterator[tuple[int, int, str]]:
     at = 0
     while name := _NAME.search(text, at):
         at = name.end()
-        if name[1].lower() in _ORDINARY_ALONE or not sounds_secret(name[1]):
+        if _is_ordinary_alone(name[1]) or not sounds_secret(name[1]):
             continue
         quoted = _QUOTED.match(text, at)
         value = quoted or (_NUMBER if name[2] else _BARE).match(text, at)

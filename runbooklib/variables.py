@@ -138,7 +138,8 @@ _INTRODUCTION = """# Environment variables
 
 The files of environments name further variables, which hold the secrets of the systems (`token_env`,
 `password_env`). The values of all variables that are named like a secret (`DB_PWD`, `STRIPE_KEY`), and
-passwords within other values (`postgresql://user:password@host`), are redacted in all that is recorded or shown.
+passwords within other values (`postgresql://user:password@host`), are redacted
+in everything that is recorded or shown.
 In the Jupyter server a relative path counts from the folder in which the server was started.
 """
 _SECTIONS = (

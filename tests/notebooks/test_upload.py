@@ -221,6 +221,23 @@ def test_a_folder_is_a_folder_and_a_url_has_a_local_folder(monkeypatch: pytest.M
     assert upload.destination("memory://x").folder == Path("elsewhere")
 
 
+def test_an_uploaded_run_can_be_approved_while_a_spool_is_set(tmp_path: Path) -> None:
+    """The local folder of an upload is not the spool, where each approval is refused."""
+    spool, kept = {variables.SPOOL: str(tmp_path / "spool")}, {variables.EVIDENCE: str(tmp_path / "kept")}
+    home = small.home(tmp_path / "home") | spool
+    argv = ["runbook", "run", "Small", "--json", "--output", (tmp_path / "remote").as_uri()]
+    for number, place in enumerate(({}, kept)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        ended = command(argv, home | place, cwd=folder)
+        bundle = folder / ended.verdict["bundle"]
+        assert bundle.parent == (tmp_path / "kept" if place else folder / "evidence")
+        asked = command(["runbook", "approve", str(bundle), "revert_commit"], home | place, cwd=folder)
+        assert "spool" not in asked.err
+        assert "this run did not propose 'revert_commit'" in asked.err
+    assert not (tmp_path / "spool").exists()
+
+
 @pytest.mark.parametrize("missing", ["fsspec", "s3fs"])
 def test_without_the_extra_the_message_says_what_to_install(missing: str, tmp_path: Path) -> None:
     # None in sys.modules is Python's own way to say that a module cannot be imported.
