@@ -1,6 +1,8 @@
 """The executed notebook as evidence: a folder that is either there whole or not at all.
 
 It is put together in a hidden folder beside, synced, then renamed; a folder that exists is never touched.
+The process that puts it together owns the hidden folder until the bundle has its name, by a lock
+(`folders.Workplace`): by that, `recover` tells a run that is under way from one that was killed.
 """
 
 import errno
@@ -136,7 +138,8 @@ class Bundle:
         self.started_at = started_at
         self.output = output
         self.trouble = ""
-        self._chromium = chromium
+        self._chromium, self._is_spooled = chromium, False
+        self._former: Workplace | None = None
         try:
             self._place = Workplace(output, self.name)
         except OSError as error:
@@ -145,12 +148,12 @@ class Bundle:
             self._place = self._spooled(error)
 
     @classmethod
-    def left_behind(cls, output: Path, folder: str, name: str, started_at: datetime) -> "Bundle":
-        """The bundle that a run which is dead had begun in a hidden folder. Raises OSError, ValueError."""
+    def left_behind(cls, place: Workplace, name: str, started_at: datetime) -> "Bundle":
+        """The bundle that a run which is dead had begun in a folder that is claimed. Raises ValueError."""
         bundle = cls.__new__(cls)
-        bundle.name, bundle.started_at, bundle.output = folders.checked(name), started_at, output
-        bundle.trouble, bundle._chromium = "", ""
-        bundle._place = Workplace(output, folder, is_there=True)
+        bundle.name, bundle.started_at, bundle.output = folders.checked(name), started_at, place.root
+        bundle.trouble, bundle._chromium, bundle._is_spooled = "", "", False
+        bundle._place, bundle._former = place, None
         return bundle
 
     @property
@@ -159,11 +162,21 @@ class Bundle:
         return self._place.folder
 
     def spool(self, error: OSError) -> None:
-        """Go on in the spool. Raises EvidenceError where it is there already, or the spool fails as well."""
-        if self.trouble:
+        """Go on in the spool. Raises EvidenceError where it is there already, or the spool fails as well.
+
+        The folder of before stays until `remove_former`: if this process is killed, it is all there is.
+        """
+        if self._is_spooled:
             raise _lost(error)
-        former, self._place = self._place, self._spooled(error)
-        former.remove()
+        former = self._place
+        self._place = self._spooled(error)
+        self._former = former
+
+    def remove_former(self) -> None:
+        """Remove the folder of before, once the spool holds all that it holds."""
+        if self._former is not None:
+            self._former.remove()
+            self._former = None
 
     def _spooled(self, error: OSError) -> Workplace:
         self.trouble = f"{self.output} could not be written ({error.strerror}): the evidence is in the spool"
@@ -171,7 +184,7 @@ class Bundle:
             place = Workplace(folders.spool(), self.name)
         except OSError as second:
             raise _lost(second) from None
-        self.output = place.root
+        self.output, self._is_spooled = place.root, True
         return place
 
     def finish(self, notebook: Mapping[str, Any], about: Mapping[str, Any], home: Path | None) -> Path:
@@ -184,6 +197,15 @@ class Bundle:
         notebook = cleaned(notebook, redactor)
         about = redactor.json({**_dated(self.started_at), **about}, Depth.SECRETS)
         try:
+            published = self._finished(notebook, about, home)
+            self.remove_former()
+            return published
+        finally:
+            self._close()
+
+    def _finished(self, notebook: Mapping[str, Any], about: Mapping[str, Any], home: Path | None) -> Path:
+        """Finish it where it is, else in the spool."""
+        try:
             return self._finish(notebook, about, home)
         except OSError as error:
             kept = _bytes(self.folder / journal.FILE)
@@ -193,6 +215,7 @@ class Bundle:
                 _write(self.folder / journal.FILE, kept)
             return self._finish(notebook, about, home)
         except OSError as error:
+            self._place.remove()  # half a copy; the folder of before holds what can be recovered
             raise _lost(error) from None
 
     def _finish(self, notebook: Mapping[str, Any], about: Mapping[str, Any], home: Path | None) -> Path:
@@ -232,31 +255,6 @@ class Bundle:
                 (folder / journal.FILE).unlink(missing_ok=True)
             ledger.enter(book, self.name, digest, ended_at)
             place.rename(self.name)
-        place.close()
-
-    @classmethod
-    def complete(cls, output: Path, folder: str) -> Path | None:
-        """Publish a bundle that was whole in its hidden folder when its run died; None for one that was not.
-
-        Raises OSError, ValueError.
-        """
-        if not (output / folder / manifest.FILE).is_file():
-            return None
-        place = Workplace(output, folder, is_there=True)
-        try:
-            with ledger.held(place.beside) as book:
-                told = manifest.whole(place.folder)
-                if told is None or (place.folder / journal.FILE).exists():
-                    return None
-                name = place.free_name(folders.checked(told["bundle"]))
-                ended_at = datetime.fromisoformat(told["ended_at"])
-                ledger.enter(book, name, manifest.sha256(place.folder / manifest.FILE), ended_at)
-                place.rename(name)
-            return output / name
-        except FileNotFoundError:
-            return None  # its own run was faster
-        finally:
-            place.close()
 
     def _printed(self) -> dict[str, str]:
         """Print the page where that is wanted; what failed goes into the manifest, and the rest is kept."""
@@ -269,7 +267,14 @@ class Bundle:
 
     def abandon(self) -> None:
         """Remove what was begun: for a run that was refused before it started."""
+        self.remove_former()
         self._place.remove()
+
+    def _close(self) -> None:
+        """Let go of the folders. What is still in one of them is for `recover` to seal."""
+        for place in (self._place, self._former):
+            if place is not None:
+                place.close()
 
 
 def _not_writable(output: Path, error: OSError) -> InputError:

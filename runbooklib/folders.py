@@ -4,6 +4,7 @@ On Linux a held folder has a path of its own, whatever becomes of its name; else
 """
 
 import errno
+import fcntl
 import os
 import re
 import secrets
@@ -18,6 +19,8 @@ from runbooklib import variables
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,200}")
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DESCRIPTORS = Path("/proc/self/fd")
+_WORKPLACE = re.compile(r"\..+\.[0-9]+\.[0-9a-f]{32}")
+_ATTEMPTS = 10
 
 
 def opened(path: Path) -> int:
@@ -113,20 +116,60 @@ def spool() -> Path:
 
 
 class Workplace:
-    """A hidden folder within a folder of bundles, in which one of them is put together."""
+    """A hidden folder within a folder of bundles, in which one of them is put together.
 
-    def __init__(self, root: Path, name: str, *, is_there: bool = False) -> None:
-        """Make it, under a name that nobody can guess; or take one that is there. Raises OSError."""
+    The process that makes it owns it, by a lock on the folder itself. The lock lasts until the folder is
+    closed or the process ends: through the rename that publishes the bundle, and not only while the run
+    writes its journal.
+    """
+
+    def __init__(self, root: Path, name: str) -> None:
+        """Make it, under a name that nobody can guess, and own it. Raises OSError."""
         self.root = root
         self._root = opened(root)
-        self._name = name if is_there else f".{name}.{os.getpid()}.{secrets.token_hex(16)}"
         try:
-            if not is_there:
-                os.mkdir(self._name, 0o700, dir_fd=self._root)
-            self._work = os.open(self._name, _FLAGS, dir_fd=self._root)
+            self._name, self._work = _made(name, self._root)
         except OSError:
             os.close(self._root)
             raise
+        self._is_open = True
+
+    @classmethod
+    def existing(cls, root: Path, name: str) -> "Workplace":
+        """Hold a folder that is there, without owning it. Raises OSError."""
+        place = cls.__new__(cls)
+        place.root, place._name = root, name
+        place._root = opened(root)
+        try:
+            place._work = os.open(name, _FLAGS, dir_fd=place._root)
+        except OSError:
+            os.close(place._root)
+            raise
+        place._is_open = True
+        return place
+
+    @classmethod
+    def claimed(cls, root: Path, name: str) -> "Workplace | None":
+        """Own a folder whose process is dead; None where a process owns it, or it has been published.
+
+        Raises OSError, also where the file system has no locks: then nobody can tell whether it is in use.
+        """
+        try:
+            place = cls.existing(root, name)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(place._work, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Between the listing and the lock its owner may have published it, and let go of it.
+            is_ours = _is_named(name, place._root, place._work)
+        except BlockingIOError:
+            is_ours = False
+        except OSError as error:
+            place.close()
+            raise OSError(error.errno, "cannot be locked, so a run may be using it") from error
+        if not is_ours:
+            place.close()
+        return place if is_ours else None
 
     @property
     def folder(self) -> Path:
@@ -161,10 +204,46 @@ class Workplace:
         self.close()
 
     def close(self) -> None:
-        """Let go of it."""
+        """Let go of it, and of its lock."""
+        if not self._is_open:
+            return
+        self._is_open = False  # a number that is closed twice may be that of another file by then
         for held in (self._work, self._root):
             with suppress(OSError):
                 os.close(held)
+
+
+def is_workplace(name: str) -> bool:
+    """Whether a hidden folder has a name that `Workplace` gives."""
+    return _WORKPLACE.fullmatch(name) is not None
+
+
+def _made(name: str, root: int) -> tuple[str, int]:
+    """A new hidden folder, which this process owns: its name and a descriptor. Raises OSError."""
+    for _ in range(_ATTEMPTS):
+        hidden = f".{name}.{os.getpid()}.{secrets.token_hex(16)}"
+        os.mkdir(hidden, 0o700, dir_fd=root)
+        # Until it is locked, `recover` may take the empty folder for that of a dead run and remove it.
+        try:
+            work = os.open(hidden, _FLAGS, dir_fd=root)
+        except FileNotFoundError:
+            continue
+        # A file system without locks keeps no run from running: there, `recover` leaves all folders alone.
+        with suppress(OSError):
+            fcntl.flock(work, fcntl.LOCK_EX)
+        if _is_named(hidden, root, work):
+            return hidden, work
+        os.close(work)
+    raise FileNotFoundError(errno.ENOENT, f"a new folder was removed {_ATTEMPTS} times", name)
+
+
+def _is_named(name: str, root: int, work: int) -> bool:
+    """Whether the held folder still has that name."""
+    try:
+        there = os.stat(name, dir_fd=root, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(there, os.fstat(work))
 
 
 def _through(held: int, path: Path) -> Path:

@@ -2,11 +2,9 @@
 
 Written by the runner and never by the kernel. Each line holds the SHA-256 of the line before it, so that
 a journal that was cut short is a valid beginning, and one that was changed is seen. Lines at the borders
-of a step are synced. While the run lives its journal is locked: by that, `recover` tells the living from
-the dead.
+of a step are synced.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -27,10 +25,10 @@ class Journal:
     def __init__(self, folder: Path, goes_on: "Journal | None" = None) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         self._file = os.open(folder / FILE, flags, 0o600)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
         self._previous, self._good_bytes, self._whole, self._lines = FIRST, 0, hashlib.sha256(), 0
         if goes_on is not None:
             self._write(os.pread(goes_on._file, goes_on._good_bytes, 0))
+            os.fsync(self._file)  # only then may the other one go
             self._previous, self._good_bytes = goes_on._previous, goes_on._good_bytes
             self._whole, self._lines = goes_on._whole, goes_on._lines
 
@@ -62,7 +60,7 @@ class Journal:
         return hashlib.sha256(content).digest() == self._whole.digest()
 
     def close(self) -> None:
-        """Let go of the file, and with it of the lock."""
+        """Let go of the file."""
         os.close(self._file)
 
 
@@ -90,17 +88,3 @@ def parse(content: bytes, name: str) -> tuple[list[dict[str, Any]], str]:
         lines.append(line)
         previous = hashlib.sha256(stored + b"\n").hexdigest()
     return lines, ""
-
-
-def claim(path: Path) -> int | None:
-    """A descriptor that holds the journal's lock, or None while a run, or somebody else, has it.
-
-    Raises OSError where there is no journal.
-    """
-    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(file)
-        return None
-    return file

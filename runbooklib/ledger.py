@@ -12,8 +12,9 @@ import hashlib
 import json
 import os
 import re
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import IO
 
 FILE = "ledger.jsonl"
 FIRST = "0" * 64
+_WRITER_SECONDS, _POLL_SECONDS = 5.0, 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +63,30 @@ def append(folder: Path, bundle: str, manifest_sha256: str, sealed_at: datetime)
 def enter(file: IO[bytes], bundle: str, manifest_sha256: str, sealed_at: datetime) -> str:
     """The same, to a ledger that is held."""
     file.seek(0)
-    last = b"".join(_lines_in(file.read())[-1:])
+    content = file.read()
+    last = b"".join(_lines_in(content)[-1:])
     missing = b"" if last.endswith(b"\n") or not last else b"\n"  # of a writer that was killed
     previous = hashlib.sha256(last + missing).hexdigest() if last else FIRST
     line = Line(bundle, manifest_sha256, sealed_at.isoformat(), previous)
-    file.write(missing + line.as_text().encode())
-    file.flush()
-    os.fsync(file.fileno())
+    rest = memoryview(missing + line.as_text().encode())
+    try:
+        while rest:
+            rest = rest[os.write(file.fileno(), rest) :]
+        os.fsync(file.fileno())
+    except OSError:
+        # Half a line would break the chain, and the bundle is going to be elsewhere.
+        with suppress(OSError):
+            os.ftruncate(file.fileno(), len(content))
+        raise
     return line.sha256
+
+
+def name_of(file: IO[bytes], manifest_sha256: str) -> str:
+    """The name under which a held ledger has the bundle with this manifest; empty where it has none."""
+    file.seek(0)
+    lines = [line for stored in _lines_in(file.read()) if (line := _line(stored))]
+    names = [line.bundle for line in lines if line.manifest_sha256 == manifest_sha256]
+    return names[-1] if names else ""
 
 
 def read(folder: Path) -> tuple[list[Line], list[str]]:
@@ -107,9 +125,27 @@ def head_of(bundle: Path) -> str:
 def _stored(folder: Path) -> list[bytes]:
     """The lines as they are; none where there is no ledger. That one may not be read is something else."""
     try:
-        return _lines_in((folder / FILE).read_bytes())
+        with (folder / FILE).open("rb") as file:
+            _wait_for_writer(file.fileno())
+            return _lines_in(file.read())
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def _wait_for_writer(file: int) -> None:
+    """Wait until each line's bundle has its name: a run holds the ledger from its line to the rename.
+
+    A writer that hangs, and a file system without locks, keep nobody from reading.
+    """
+    ends_at = time.monotonic() + _WRITER_SECONDS
+    with suppress(OSError):
+        while time.monotonic() < ends_at:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(_POLL_SECONDS)
+            else:
+                return
 
 
 def _lines_in(content: bytes) -> list[bytes]:

@@ -3,20 +3,22 @@
 import os
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from runbooklib import journal, runner
+from runbooklib import folders, journal, ledger, manifest, runner, signature
 from runbooklib.account import Account
 from runbooklib.errors import EvidenceError
 from runbooklib.evidence import Bundle
+from runbooklib.folders import Workplace
 from runbooklib.redact import Redactor
 from runbooklib.settings import environment_secrets
 from runbooklib.witness import Witness
 
 CAUSE = "the runner died"
-# A run that has just begun may not have its first line yet, nor the lock by which it is known to live.
+# Of a run that has just begun there may be nothing but a folder, not yet locked.
 _YOUNG_SECONDS = 60.0
 
 
@@ -40,31 +42,71 @@ def recover(output: Path) -> Iterator[Path]:
 
 
 def _recovered(output: Path, folder: Path) -> Iterator[Path]:
-    try:
-        held = journal.claim(folder / journal.FILE)
-    except FileNotFoundError:  # nothing of ours, a run that has not begun, or one that was all but sealed
-        if sealed := Bundle.complete(output, folder.name):
-            yield sealed
+    is_ours = folders.is_workplace(folder.name)
+    if not is_ours and not any((folder / name).exists() for name in (journal.FILE, manifest.FILE)):
         return
-    if held is None:
+    place = Workplace.claimed(output, folder.name)
+    if place is None:
         return
     try:
-        yield from _sealed(output, folder)
+        if published := _published(place):
+            yield published
+        elif os.path.lexists(place.folder / journal.FILE):
+            yield from _sealed(place)
+        elif is_ours and _is_old(place.folder) and not any(place.folder.iterdir()):
+            place.remove()
     finally:
-        os.close(held)
+        place.close()
 
 
-def _sealed(output: Path, folder: Path) -> Iterator[Path]:
-    lines, wrong = journal.read(folder / journal.FILE)
+def _is_old(folder: Path) -> bool:
+    return time.time() - folder.stat().st_mtime > _YOUNG_SECONDS
+
+
+def _published(place: Workplace) -> Path | None:
+    """Publish a bundle that was whole in its folder when its process died; None for one that was not."""
+    if not (place.folder / manifest.FILE).is_file():
+        return None
+    with ledger.held(place.beside) as book:
+        about = manifest.whole(place.folder)
+        if about is None:
+            return None
+        digest = manifest.sha256(place.folder / manifest.FILE)
+        entered = ledger.name_of(book, digest)
+        if not entered and os.path.lexists(place.folder / journal.FILE):
+            return None  # sealed from its journal, as if there were no manifest
+        if not entered:
+            _sign(place.folder)
+        name = place.free_name(folders.checked(entered or about["bundle"]))
+        if name != entered:  # none was entered, or another run has taken the name since
+            ledger.enter(book, name, digest, datetime.fromisoformat(about["ended_at"]))
+        place.rename(name)
+    return place.root / name
+
+
+def _sign(folder: Path) -> None:
+    """Sign what its own process may not have signed. A signature that is whole stays."""
+    if signature.misfit(folder):
+        (folder / signature.FILE).unlink()
+    if not signature.is_signed(folder):
+        with suppress(EvidenceError):  # unsigned evidence is kept, as that of a run is
+            signature.sign(folder)
+
+
+def _sealed(place: Workplace) -> Iterator[Path]:
+    path = place.folder / journal.FILE
+    if path.is_symlink() or not path.is_file():
+        raise EvidenceError(f"{journal.FILE} is not a regular file")
+    lines, wrong = journal.read(path)
     if not lines:
         if wrong:
             raise EvidenceError(wrong)
-        if time.time() - folder.stat().st_mtime > _YOUNG_SECONDS:
-            Bundle.left_behind(output, folder.name, "unnamed", datetime.now(UTC)).abandon()
+        if _is_old(place.folder):
+            place.remove()
         return
     begin = lines[0]
     began_at = datetime.fromisoformat(begin["at"])
-    bundle = Bundle.left_behind(output, folder.name, str(begin["bundle"]), began_at)
+    bundle = Bundle.left_behind(place, str(begin["bundle"]), began_at)
     witness = Witness(bundle, Redactor(environment_secrets()), begin["about"])
     account = witness.account = Account(begin["notebook"])
     failure = f"{CAUSE}; {wrong or 'what its journal holds is all there is'}"

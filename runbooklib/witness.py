@@ -107,5 +107,6 @@ class Witness:
         with suppress(OSError, EvidenceError):
             self._bundle.spool(error)
             self._journal = Journal(self._bundle.folder, goes_on=former)
+            self._bundle.remove_former()
         if former is not None:
             former.close()

@@ -33,7 +33,7 @@ def put(path: Path, make: Callable[[], dict[str, Any]]) -> None:
         return
     text = json.dumps(made, indent=1, ensure_ascii=False) + "\n"
     os.close(folders.opened(path.parent))
-    place = Workplace(path.parent.parent, path.parent.name, is_there=True)
+    place = Workplace.existing(path.parent.parent, path.parent.name)
     try:
         target = place.folder / path.name
         if not former:
