@@ -65,12 +65,10 @@ def _is_old(folder: Path) -> bool:
 
 def _published(place: Workplace) -> Path | None:
     """Publish a bundle that was whole in its folder when its process died; None for one that was not."""
-    if not (place.folder / manifest.FILE).is_file():
+    about = manifest.whole(place.folder)
+    if about is None:
         return None
     with ledger.held(place.beside) as book:
-        about = manifest.whole(place.folder)
-        if about is None:
-            return None
         digest = manifest.sha256(place.folder / manifest.FILE)
         entered = ledger.name_of(book, digest)
         if not entered and os.path.lexists(place.folder / journal.FILE):
