@@ -38,21 +38,23 @@ recordings: install servers ## record the incidents under recordings/ again, fro
 lab-down: install ## stop the lab
 	$(python) -m lab down
 
-check: install ## format, lint and types, of the code and of the runbooks
-	$(python) -m ruff format --check .
-	$(python) -m ruff check .
-	$(python) -m mypy
-	.venv/bin/runbook tidy --check
-	.venv/bin/runbook lint --rules lab/rules.yml
+check: install ## format, lint and types, of the code and of the runbooks; all of them, also after one has failed
+	@code=0; \
+	check() { echo "$$*"; "$$@" || code=1; }; \
+	check $(python) -m ruff format --check .; \
+	check $(python) -m ruff check .; \
+	check $(python) -m mypy; \
+	check .venv/bin/runbook tidy --check; \
+	check .venv/bin/runbook lint --rules lab/rules.yml; \
+	exit $$code
 
 docs: install ## write the generated pages again: docs/lint.md, docs/environment-variables.md
 	.venv/bin/runbook lint --explain all > docs/lint.md
 	$(python) -c "from runbooklib.variables import document; print(document(), end='')" \
 	    > docs/environment-variables.md
 
-test: install servers check ## everything: check, then all tests on real servers
-	$(python) -m pytest -n $(WORKERS) --no-loadscope-reorder -m "not alone"
-	$(python) -m pytest -m alone
+test: install servers ## everything: check, then all tests on real servers; all of it, also after a part has failed
+	@$(python) -m tests --check --end-with-parent --workers $(WORKERS)
 
 survive: install servers ## bring about every fault and hostile input, and print the table (SEED=n, WRITE=1: keep it, WORKERS=n)
 	$(python) -m tests.survival --workers $(WORKERS) $(if $(SEED),--seed $(SEED)) $(if $(WRITE),--write)

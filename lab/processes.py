@@ -19,6 +19,8 @@ from lab.errors import LabError
 from lab.layout import HOST, Layout
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+# By RUNBOOK_TEST_RUN a test run recognizes what it started, also after its death.
+INHERITED = ("PATH", "HOME", "VIRTUAL_ENV", "RUNBOOK_TEST_RUN")
 POLL_SECONDS = 0.05
 RELEASE_SECONDS = 2.0
 _children: dict[
@@ -96,7 +98,7 @@ def must_be_free(port: int, name: str) -> None:
 
 def environment(server: Server) -> dict[str, str]:
     """A small environment, so that the lab behaves the same in every shell."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "VIRTUAL_ENV") if name in os.environ}
+    kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
     return kept | {"LC_ALL": "C.UTF-8", "TZ": "UTC", "PYTHONUNBUFFERED": "1", **server.environment}
 
 

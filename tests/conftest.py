@@ -15,6 +15,8 @@ from xdist.scheduler import LoadFileScheduling
 from tests.survival.rows import ROWS
 from tests.survival.survey import Survey
 
+pytest_plugins = ["tests.leftovers"]
+
 # The programs that a server goes by, and what is skipped without it.
 SERVERS = {
     "prometheus": (

@@ -17,6 +17,8 @@ from pathlib import Path
 import docker
 import pytest
 
+from tests.supervisor import prefix
+
 IMAGE = "runbook-test:1"
 
 
@@ -45,7 +47,7 @@ def root_file_system() -> bytes:
 
 @contextlib.contextmanager
 def own_engine() -> Iterator[str]:
-    home = Path(tempfile.mkdtemp(prefix="rbd-", dir="/tmp"))
+    home = Path(tempfile.mkdtemp(prefix=prefix("rbd"), dir="/tmp"))
     url = f"unix://{home}/s"
     directories = ["--data-root", f"{home}/data", "--exec-root", f"{home}/exec", "-p", f"{home}/pid"]
     off = ["--bridge=none", "--iptables=false", "--ip6tables=false"]

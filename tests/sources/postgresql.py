@@ -16,6 +16,7 @@ import pytest
 
 from runbooklib.sources.postgres import Postgres
 from runbooklib.tape import Tape
+from tests.supervisor import prefix
 
 LITERAL = "planted-9ab3-literal"
 PASSWORD = "reader-pass-71c2"
@@ -111,7 +112,7 @@ def own_server(slots: int = 8, app_limit: int = 4) -> Iterator[Server]:
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found:
         missing("no PostgreSQL server is installed")
-    home = Path(tempfile.mkdtemp(prefix="rbp-", dir="/tmp"))
+    home = Path(tempfile.mkdtemp(prefix=prefix("rbp"), dir="/tmp"))
     server: Server | None = None
     try:
         server = Server(found[-1].parent, home, slots)
