@@ -37,7 +37,7 @@ class Server:
     ready: Callable[[], bool]
     user: str | None = None
     stop_signal: signal.Signals = signal.SIGTERM
-    timeout_seconds: float = 20.0
+    timeout_seconds: float = 60.0
     environment: Mapping[str, str] = field(default_factory=dict)
     port: int | None = None
 

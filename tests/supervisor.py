@@ -191,7 +191,7 @@ class Supervised:
 
 
 def end_earlier_runs(records: Path) -> list[str]:
-    """End what killed test runs of this checkout left, where their supervisors were killed too: a line each."""
+    """End what killed test runs of this checkout left, and their killed supervisors: a line each."""
     lines = []
     for record in sorted(records.glob("*.json")):
         try:

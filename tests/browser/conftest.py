@@ -16,7 +16,7 @@ from tests.notebooks.site import Told, running_site
 from tests.survival.terminal import on_terminal
 
 # A busy machine takes its time; what does not come in a minute does not come.
-expect.set_options(timeout=60_000)
+expect.set_options(timeout=180_000)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -79,7 +79,7 @@ def jupyterlab(root: Path, environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while True:
         assert server.poll() is None, "JupyterLab did not start"
         with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2):

@@ -51,7 +51,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Site, P
 def opened(lab: tuple[str, Site, Path], browser: Browser) -> Iterator[Opened]:
     address, site, root = lab
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(180_000)
     found = Opened(page, site, root, [], [])
     page.on("request", lambda request: found.asked.append(request.url))
     page.on("console", lambda told: found.errors.append(told.text) if told.type == "error" else None)
@@ -126,12 +126,17 @@ def saved(opened: Opened) -> str:
     return (opened.root / NOTEBOOK).read_text()
 
 
+def saved_at(opened: Opened) -> int:
+    """When JupyterLab last wrote it, in nanoseconds."""
+    return (opened.root / NOTEBOOK).stat().st_mtime_ns
+
+
 def wait_until(opened: Opened, holds: Callable[[], bool]) -> None:
-    for _ in range(120):
+    for _ in range(360):
         if holds():
             return
         opened.page.wait_for_timeout(500)
-    pytest.fail("it did not come about within a minute")
+    pytest.fail("it did not come about within three minutes")
 
 
 def tab_to(opened: Opened, name: str) -> None:
@@ -196,8 +201,9 @@ def test_sealing_asks_to_save_first_then_makes_a_whole_bundle(opened: Opened, tm
     page = opened.page
     press(opened, "Seal evidence")
     expect(says(opened)).to_contain_text("save it (Ctrl+S), then seal")
+    before = saved_at(opened)
     page.keyboard.press("Control+s")
-    page.wait_for_timeout(1500)
+    wait_until(opened, lambda: saved_at(opened) > before)
     press(opened, "Seal evidence")
     expect(says(opened)).to_contain_text("Sealed: ")
     head = re.search(r"head ([0-9a-f]{64})", says(opened).inner_text())
@@ -220,7 +226,7 @@ def test_it_refreshes_while_the_alert_fires_and_stops_when_it_does_not(opened: O
     every.select_option("10 s")
     expect(says(opened)).to_contain_text("Looked at")
     opened.site.told = replace(opened.site.told, is_firing=False)
-    expect(says(opened)).to_contain_text("The alert fires no more: refreshing has ended.", timeout=20_000)
+    expect(says(opened)).to_contain_text("The alert fires no more: refreshing has ended.", timeout=120_000)
     expect(every.locator("option:checked")).to_have_text("off")
     ended = len(opened.site.asked)
     opened.page.wait_for_timeout(11_000)

@@ -36,7 +36,7 @@ def address(site: Path) -> Iterator[str]:
 def lab_page() -> Iterator[Page]:
     with chromium() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 960})
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(180_000)
         yield page
 
 
@@ -55,7 +55,7 @@ def test_run_all_in_jupyterlab_answers_at_the_top_and_leaves_no_error(lab_page: 
     lab_page.keyboard.press("Escape")
     lab_page.keyboard.press("Control+Home")
     top = lab_page.locator("div[role='status']", has_text="CRITICAL").first
-    expect(top).to_contain_text("Database connections exhausted", timeout=60_000)
+    expect(top).to_contain_text("Database connections exhausted", timeout=180_000)
     expect(top).to_contain_text("replayed from a recording")
     expect(lab_page.get_by_role("button", name="Python 3 (ipykernel) | Idle")).to_be_visible()
     assert lab_page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.error']").count() == 0

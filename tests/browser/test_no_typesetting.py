@@ -72,7 +72,7 @@ def page(browser: Browser, lab: Lab) -> Iterator[Page]:
     """A page that shows no notebook of the test before."""
     context = browser.new_context(viewport={"width": 1280, "height": 1000})
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(180_000)
     page.goto(f"{lab.address}/lab?reset")
     page.wait_for_selector(".jp-Launcher")
     yield page

@@ -55,7 +55,7 @@ class Tried:
         )
         assert trusted.returncode == 0, trusted.stderr
         self.page: Page = browser.new_page(viewport={"width": 1280, "height": 960})
-        self.page.set_default_timeout(60_000)
+        self.page.set_default_timeout(180_000)
         self.page.on("dialog", self._dialog)
         self.page.on("popup", lambda _: self.did.append("popup"))
         self.page.on("request", lambda request: self._asked(request.url))

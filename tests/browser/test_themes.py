@@ -65,7 +65,7 @@ def page(request: pytest.FixtureRequest, tmp_path: Path, browser: Browser) -> It
     (chosen / "themes.jupyterlab-settings").write_text(json.dumps({"theme": request.param}))
     with jupyterlab(root, {"RUNBOOK_REPLAY": str(RECORDING), "RUNBOOK_HOME": str(root)}) as address:
         page = browser.new_page(viewport={"width": 1280, "height": 1000})
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(180_000)
         page.goto(f"{address}/lab/tree/notebooks/HighErrorRate.ipynb")
         page.wait_for_selector(".jp-Notebook .jp-CodeCell")
         expect(page.locator(f"body[data-jp-theme-name='{request.param}']")).to_be_attached()

@@ -34,7 +34,7 @@ class Served:
     def open(self, query: str, *, session: requests.Session | None = None) -> requests.Response:
         """Click a link; where it leads to is not followed."""
         url = f"{self.address}/runbooks/open?{query}"
-        return (session or logged_in(self)).get(url, allow_redirects=False, timeout=60)
+        return (session or logged_in(self)).get(url, allow_redirects=False, timeout=180)
 
     def incidents(self) -> list[str]:
         """Every file of every incident."""
@@ -45,9 +45,9 @@ class Served:
 def logged_in(served: Served, token: str = TOKEN) -> requests.Session:
     """A browser that went through the login page."""
     session = requests.Session()
-    session.get(f"{served.address}/login", timeout=30)
+    session.get(f"{served.address}/login", timeout=120)
     told = {"password": token, "_xsrf": session.cookies.get("_xsrf", "")}
-    answer = session.post(f"{served.address}/login", told, allow_redirects=False, timeout=30)
+    answer = session.post(f"{served.address}/login", told, allow_redirects=False, timeout=120)
     assert answer.status_code == 302, answer.text
     return session
 
@@ -110,7 +110,7 @@ def serving(
 
 def waited_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
     """Wait until the server answers there."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while True:
         assert server.poll() is None, log.read_text()[-3000:]
         with suppress(requests.RequestException):

@@ -128,6 +128,7 @@ def test_evidence_that_the_ledger_does_not_know_is_not_served(
     assert page(served, path=f"/evidence/{name}").status_code in (400, 404)
 
 
+@pytest.mark.alone
 def test_a_slow_alertmanager_does_not_block_the_server(served: Served, alertmanager: Told) -> None:
     alertmanager.delay_seconds = 2.5
     session = logged_in(served)
@@ -141,6 +142,7 @@ def test_a_slow_alertmanager_does_not_block_the_server(served: Served, alertmana
         assert "Alertmanager holds no alert" in slow.result(30).text
 
 
+@pytest.mark.alone
 def test_an_alertmanager_that_never_answers_is_waited_for_three_seconds(
     served: Served, alertmanager: Told
 ) -> None:

@@ -115,7 +115,7 @@ def test_a_sound_lab_is_ok_for_every_alert_and_no_cause_is_claimed(healed: Lab, 
 def batch(lab: Lab, output: Path, *alerts: str) -> dict[str, dict[str, Any]]:
     """The verdicts of a batch, by alert; its exit code tells the worst of them."""
     argv = ["runbook", "batch", *alerts, "-e", "lab", "--lookback", "20s", "--jobs", "2", "--json"]
-    ended = command([*argv, "--output", str(output)], environment(lab), seconds=300)
+    ended = command([*argv, "--output", str(output)], environment(lab), seconds=1200)
     verdicts = {one["alert"]: one for one in json.loads(ended.out)}
     assert (ended.code == 0) == all(one["status"] == "OK" for one in verdicts.values()), ended.err
     return verdicts

@@ -35,7 +35,7 @@ def command(
     environment: Mapping[str, str] | None = None,
     cwd: Path = ROOT,
     *,
-    seconds: float = 180,
+    seconds: float = 600,
 ) -> Ended:
     """Run a program of this virtual environment to its end."""
     ended = subprocess.run(
@@ -63,7 +63,7 @@ def errors(executed: dict[str, Any]) -> list[dict[str, Any]]:
     return [output for output in outputs(executed) if output["output_type"] == "error"]
 
 
-def has_ended(pid: int, *, within_seconds: float = 5.0) -> bool:
+def has_ended(pid: int, *, within_seconds: float = 60.0) -> bool:
     """Whether the process ends soon: one that was killed dies a moment later, when it gets a processor."""
     ends_at = time.monotonic() + within_seconds
     while _is_running(pid):

@@ -54,7 +54,7 @@ def own_engine() -> Iterator[str]:
     log = (home / "log").open("wb")
     process = subprocess.Popen(["dockerd", *off, *directories, "-H", url], stdout=log, stderr=log)
     try:
-        for _ in range(150):
+        for _ in range(900):
             if process.poll() is not None or (home / "s").exists():
                 break
             time.sleep(0.1)
@@ -102,7 +102,7 @@ class Engine:
         container = self.client.containers.run(IMAGE, ["sh", "-c", script], **{**defaults, **options})  # type: ignore[call-overload]
         self.begun.append(container.id)
         if wait:
-            container.wait(timeout=30)
+            container.wait(timeout=120)
         return name
 
     def remove(self, name: str) -> None:
@@ -148,7 +148,7 @@ def span() -> tuple[datetime, datetime]:
     return now - timedelta(minutes=10), now + timedelta(seconds=1)
 
 
-def until_true(holds: Callable[[], bool], seconds: float = 15.0) -> None:
+def until_true(holds: Callable[[], bool], seconds: float = 90.0) -> None:
     ends = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < ends, "did not come true in time"

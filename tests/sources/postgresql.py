@@ -72,7 +72,7 @@ class Server:
             stdout=log, stderr=log, cwd="/", **self.user,  # type: ignore[call-overload]
         )  # fmt: skip
         log.close()
-        for _ in range(100):
+        for _ in range(900):
             with contextlib.suppress(psycopg.OperationalError):
                 self.connect().close()
                 return
@@ -145,7 +145,7 @@ def connections(server: Server, count: int, user: str = "app") -> Iterator[list[
 
 def _free(server: Server, user: str) -> Session:
     """A session; the places of those of the test before may take a moment to become free."""
-    ends = time.monotonic() + 10
+    ends = time.monotonic() + 60
     while True:
         try:
             return server.connect(user)

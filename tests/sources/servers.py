@@ -41,7 +41,7 @@ def running(argv: list[str], folder: Path, is_ready: Callable[[], bool]) -> Iter
     with log.open("wb") as sink:
         server = subprocess.Popen(argv, cwd=folder, stdout=sink, stderr=sink, start_new_session=True)
     try:
-        ends_at = time.monotonic() + 20
+        ends_at = time.monotonic() + 90
         while not is_ready():
             if server.poll() is not None or time.monotonic() > ends_at:
                 pytest.fail(f"{argv[0]} did not start:\n{log.read_text()[-2000:]}")

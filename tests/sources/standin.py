@@ -18,6 +18,8 @@ import dns.message
 import dns.rcode
 import dns.rrset
 
+from tests.timing import HANG_SECONDS
+
 
 @dataclass
 class Asked:
@@ -83,7 +85,7 @@ def told_by_prometheus(result: Any, kind: str = "vector", **more: Any) -> Behavi
 
 def black_hole(_: socket.socket, server: Standin) -> None:
     """Takes the question and says nothing."""
-    server.is_over.wait(20)
+    server.is_over.wait(HANG_SECONDS)
 
 
 def slow(seconds: float, then: Behaviour) -> Behaviour:

@@ -9,7 +9,7 @@ import dns.rcode
 import pytest
 
 from runbooklib.errors import DeadlineError, NotRecordedError, ParameterError, UnreachableError
-from runbooklib.sources.dns import Dns
+from runbooklib.sources.dns import Dns, Resolution
 from runbooklib.tape import Tape, pack, unpack
 from tests.sources.servers import certificate
 from tests.sources.standin import answer, black_hole, closed_port, name_server, standin
@@ -39,9 +39,11 @@ def of(*nameservers: str, deadline_seconds: float = 5.0) -> Dns:
 
 
 def test_a_name_has_addresses_and_a_resolver(resolver: str) -> None:
-    found = of(resolver).resolve("here.test")
+    resolved: list[Resolution] = []
+    taken = seconds_taken(lambda: resolved.append(of(resolver).resolve("here.test")))
+    [found] = resolved
     assert (found.addresses, found.resolver, found.error) == (("127.0.0.1",), resolver, "")
-    assert 0 < found.seconds < 1
+    assert 0 < found.seconds <= taken
 
 
 def test_a_name_with_only_ipv6_has_that(resolver: str) -> None:
@@ -84,6 +86,7 @@ def test_a_resolver_that_is_silent_is_a_deadline_error_that_names_it() -> None:
         assert seconds_taken(question) < 0.5 + BUSY_SECONDS
 
 
+@pytest.mark.alone
 def test_a_dead_resolver_is_not_waited_for_twice_and_hinders_no_address() -> None:
     with name_server({}, is_silent=True) as silent, standin(answer()) as server:
         dns_of = of(silent, deadline_seconds=2.0)

@@ -24,7 +24,7 @@ from runbooklib.sources.docker import Container, Docker, LogLines, Stats
 from runbooklib.tape import Entry, Tape
 from tests.sources.dockerd import IMAGE, Engine, span, until_true
 from tests.sources.standin import Standin, answer, head, in_turn, standin
-from tests.timing import BUSY_SECONDS
+from tests.timing import BUSY_SECONDS, HANG_SECONDS
 
 PLANTED = "planted-3f9c1e-secret"
 MIXED = r"""
@@ -390,7 +390,7 @@ def test_an_engine_that_falls_silent_in_a_log_has_ended_it_early() -> None:
         text = b"2026-01-15T03:12:00Z ERROR lost\n"
         chunked = head(200, "text/plain", None, {"Transfer-Encoding": "chunked"})
         line.sendall(chunked + b"%x\r\n%b\r\n" % (len(text), text))
-        server.is_over.wait(20)
+        server.is_over.wait(HANG_SECONDS)
 
     begun = time.monotonic()
     with standin(in_turn(answer({"ApiVersion": "1.41"}), answer(found), silent)) as server:

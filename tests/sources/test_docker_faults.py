@@ -242,6 +242,7 @@ print(json.dumps(told, default=int))
 
 @pytest.mark.row("F63")
 @pytest.mark.slow
+@pytest.mark.alone
 def test_of_a_log_of_200_mb_its_ends_are_read_in_little_memory(
     url: str, engine: Engine, survey: Survey
 ) -> None:

@@ -25,7 +25,7 @@ from tests.sources.standin import (
     trickle_headers,
     truncated,
 )
-from tests.timing import BUSY_SECONDS, seconds_taken
+from tests.timing import BUSY_SECONDS, HANG_SECONDS, seconds_taken
 
 
 def ask(url: str, *, deadline_seconds: float = 5.0, most_bytes: int = MOST_BYTES) -> Response:
@@ -37,7 +37,7 @@ def open_files() -> int:
 
 
 def settle(is_so: Callable[[], bool]) -> None:
-    ends_at = time.monotonic() + 3
+    ends_at = time.monotonic() + 60
     while not is_so() and time.monotonic() < ends_at:
         time.sleep(0.02)
     assert is_so()
@@ -49,8 +49,10 @@ def response_of(body: bytes) -> Response:
 
 def test_an_answer_has_status_few_headers_text_and_seconds() -> None:
     headers = {"X-Request-ID": "r-1", "Set-Cookie": "session=1", "Retry-After": "30"}
+    responses: list[Response] = []
     with standin(answer({"a": 1}, status=429, headers=headers)) as server:
-        response = ask(server.url)
+        taken = seconds_taken(lambda: responses.append(ask(server.url)))
+    [response] = responses
     assert response.status == 429
     assert response.headers == {
         "content-type": "application/json",
@@ -59,7 +61,7 @@ def test_an_answer_has_status_few_headers_text_and_seconds() -> None:
     }
     assert response.text == '{"a": 1}'
     assert response.json() == {"a": 1}
-    assert 0 < response.seconds < 1
+    assert 0 < response.seconds <= taken
 
 
 def test_a_request_is_never_compressed_and_its_connection_is_not_kept() -> None:
@@ -93,7 +95,9 @@ def test_a_name_that_does_not_resolve_is_unreachable_and_named() -> None:
 
 
 @pytest.mark.row("F35", "F37")
-@pytest.mark.parametrize("behaviour", [black_hole, trickle_body, trickle_headers, slow(15, answer())])
+@pytest.mark.parametrize(
+    "behaviour", [black_hole, trickle_body, trickle_headers, slow(HANG_SECONDS, answer())]
+)
 def test_a_whole_answer_that_is_late_is_a_deadline_error(behaviour: Behaviour) -> None:
     before = threading.active_count()
     with standin(behaviour) as server:
@@ -122,7 +126,7 @@ def test_a_slow_answer_within_the_deadline_is_an_answer() -> None:
 
 
 def test_retry_after_is_not_waited_for() -> None:
-    with standin(answer("later", status=429, headers={"Retry-After": "30"})) as server:
+    with standin(answer("later", status=429, headers={"Retry-After": "600"})) as server:
         assert seconds_taken(lambda: ask(server.url)) < BUSY_SECONDS
         assert len(server.asked) == 1
 

@@ -204,12 +204,12 @@ def test_a_write_in_a_question_s_clothes_is_refused_by_the_server(
 def test_a_hanging_query_is_ended_by_the_server_too(server: Server) -> None:
     begun = time.monotonic()
     with pytest.raises(errors.RefusedError, match="statement timeout") as caught:
-        server.source(deadline_seconds=1.0).sql("select pg_sleep(60)")
+        server.source(deadline_seconds=1.0).sql("select pg_sleep(600)")
     assert caught.value.code == "57014"
     assert time.monotonic() - begun < 1 + BUSY_SECONDS
     time.sleep(0.2)
     left = server.source().sql(
-        "select count(*) as n from pg_stat_activity where query like %s", ("%pg_sleep(60)%",)
+        "select count(*) as n from pg_stat_activity where query like %s", ("%pg_sleep(600)%",)
     )
     assert left["n"].iloc[0] == 0
 
@@ -280,10 +280,10 @@ def test_a_black_hole_is_given_up_at_the_deadline() -> None:
         dsn = f"host=127.0.0.1 port={hole.getsockname()[1]} dbname=x user=x"
         with pytest.raises(errors.DeadlineError):
             Postgres(dsn, Tape(), deadline_seconds=10).connections()
-        assert time.monotonic() - begun < 3 + BUSY_SECONDS / 2
+        assert time.monotonic() - begun < 3 + BUSY_SECONDS
         with pytest.raises(errors.DeadlineError):
             Postgres(dsn, Tape(), deadline_seconds=0.3).connections()
-        assert time.monotonic() - begun < 4 + BUSY_SECONDS / 2
+        assert time.monotonic() - begun < 4 + BUSY_SECONDS
         time.sleep(3)  # until the connection that was left behind has ended too
 
 

@@ -42,7 +42,7 @@ STUBBORN = """
 create or replace function stubborn() returns void language plpgsql as $$
 begin
   loop
-    begin perform pg_sleep(60); exception when query_canceled then null; end;
+    begin perform pg_sleep(600); exception when query_canceled then null; end;
   end loop;
 end $$
 """
@@ -72,7 +72,7 @@ def backends_of(watcher: Session) -> list[tuple[object, ...]]:
 
 
 @contextlib.contextmanager
-def nothing_left(server: Server, within_seconds: float = 4.0) -> Iterator[None]:
+def nothing_left(server: Server, within_seconds: float = 60.0) -> Iterator[None]:
     """None of our backends is there any more when the block has ended, and none of our threads."""
     with contextlib.closing(server.connect()) as watcher:
         yield
@@ -128,9 +128,9 @@ def test_a_black_hole_is_unknown_at_the_connect_deadline(survey: Survey, says: b
     """It takes the connection and says nothing, or a first byte and then nothing."""
     with socket.create_server(("127.0.0.1", 0)) as hole:
         over = threading.Event()
+        taken: list[socket.socket] = []
 
         def serve() -> None:
-            taken = []
             hole.settimeout(0.05)
             while not over.is_set():
                 with contextlib.suppress(TimeoutError):
@@ -145,7 +145,8 @@ def test_a_black_hole_is_unknown_at_the_connect_deadline(survey: Survey, says: b
             where = asking(f"host=127.0.0.1 port={hole.getsockname()[1]} dbname=x user=x")
             begun = time.monotonic()
             findings = where.ask(*CHECKS)
-            assert time.monotonic() - begun < 3 + BUSY_SECONDS, "it is waited for once, and not seven times"
+            assert time.monotonic() - begun < 3 + BUSY_SECONDS
+            assert len(taken) == 1, "it is waited for once, and not seven times"
         finally:
             over.set()
             thread.join()
@@ -157,10 +158,10 @@ def test_a_black_hole_is_unknown_at_the_connect_deadline(survey: Survey, says: b
 @pytest.mark.row("F53")
 def test_a_hanging_query_is_ended_by_the_server_s_own_timeout(server: Server, survey: Survey) -> None:
     with nothing_left(server):
-        where = asking(server.dsn(), deadline=1.0)
+        where = asking(server.dsn(), deadline=5.0)
         begun = time.monotonic()
-        hung, other = where.ask(question("select pg_sleep(60)"), (connection_usage, {"above": 0.9}))
-        assert time.monotonic() - begun < 1 + BUSY_SECONDS
+        hung, other = where.ask(question("select pg_sleep(600)"), (connection_usage, {"above": 0.9}))
+        assert time.monotonic() - begun < 5 + BUSY_SECONDS
     survey.never_ok([hung.status])
     assert is_short_and_names(hung, "postgres", "statement timeout")
     assert other.status is Status.OK, "the others are asked all the same"

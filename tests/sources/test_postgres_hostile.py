@@ -183,7 +183,7 @@ def test_a_setting_that_is_undone_helps_nobody(
     with unchanged(extended), nothing_left(extended):
         where = asking(extended.dsn(), deadline=1.0)
         begun = time.monotonic()
-        hung = where.ask(question(f"{undo}, pg_sleep(60)"), question(f"{undo}, stubborn()"))
+        hung = where.ask(question(f"{undo}, pg_sleep(600)"), question(f"{undo}, stubborn()"))
         assert time.monotonic() - begun < 2 + BUSY_SECONDS
         survey.never_ok(finding.status for finding in hung)
         source = extended.source()

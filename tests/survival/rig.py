@@ -18,8 +18,6 @@ from tests.notebooks.running import BIN, ROOT
 from tests.survival.survey import Survey
 
 STATUSES = {"ok", "problem", "unknown", "interrupted", "not_run"}
-# Which is late by more than this was not held by its deadline.
-SLACK_SECONDS = 2.0
 
 
 @dataclass
@@ -112,7 +110,7 @@ class Rig:
             errors="replace",
         )
 
-    def run(self, *options: str, within_seconds: float = 60, **more: Any) -> Disturbed:
+    def run(self, *options: str, within_seconds: float = 300, **more: Any) -> Disturbed:
         """`runbook run` to its end."""
         self.log.write_text("")
         begun = time.monotonic()
@@ -161,7 +159,7 @@ def write_plain(home: Path, alert: str, *cells: str) -> None:
     path.write_text(json.dumps(notebook))
 
 
-def until(is_so: Callable[[], object], *, within_seconds: float = 30) -> None:
+def until(is_so: Callable[[], object], *, within_seconds: float = 180) -> None:
     """Wait until it is so. Fails where it never becomes."""
     ends_at = time.monotonic() + within_seconds
     while not is_so():

@@ -12,7 +12,7 @@ from runbooklib.redact import encodings
 
 COUNTS = ("lost steps", "false OK", "canaries leaked", "processes left")
 MARK_VARIABLE = "RUNBOOK_SURVEY"
-_DYING_SECONDS = 5.0
+_DYING_SECONDS = 30.0
 
 
 class Survey:

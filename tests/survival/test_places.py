@@ -24,6 +24,7 @@ from tests.notebooks.running import BIN, command
 from tests.sources.servers import program
 from tests.survival.rig import Disturbed, Rig, until
 from tests.survival.survey import Survey, folder_content
+from tests.timing import BUSY_SECONDS
 
 AT = datetime(2026, 1, 15, 3, 12, tzinfo=UTC)
 WAIT = "import os, time\nwhile not os.path.exists({!r}): time.sleep(.01)"
@@ -120,7 +121,7 @@ def test_a_disk_that_becomes_read_only_costs_nothing(rig: Rig, failing_disk: Pat
         until(lambda: rig.log.read_text())
         subprocess.run(["mount", "-o", "remount,abort", str(failing_disk)], check=True)
         (rig.folder / "go").touch()
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
     spooled = hold_spooled(rig, Disturbed(process.returncode, out, err, 0, failing_disk))
     assert "Read-only file system" in err
     assert spooled.statuses[-3:] == ["ok", "ok", "ok"]
@@ -191,7 +192,7 @@ def test_what_is_no_folder_is_refused_at_once(rig: Rig, what: str) -> None:
     output = {"/dev/full": Path("/dev/full"), "fifo above": place / "below"}.get(what, place)
     run = rig.run(output=output)
     refused(rig, run)
-    assert run.seconds < 1 + 5  # a second, and the start of Python on a machine with two cores
+    assert run.seconds < BUSY_SECONDS
 
 
 @pytest.mark.row("H39")
@@ -265,7 +266,7 @@ def test_other_users_can_read_nothing(open_folder: Path, survey: Survey) -> None
         (under_way,) = [path for path in rig.output.iterdir() if path.name.startswith(".")]
         assert _seen_by_nobody(under_way / "journal.jsonl") == b""
         (rig.folder / "go").touch()
-        process.communicate(timeout=60)
+        process.communicate(timeout=300)
     (bundle,) = manifest.bundles(rig.output)
     for path in (bundle, *bundle.iterdir(), rig.output / "ledger.jsonl"):
         assert stat.S_IMODE(path.stat().st_mode) in (0o600, 0o700), path

@@ -117,19 +117,19 @@ def test_a_resolver_that_hangs_or_fails_is_named_within_the_deadline(
     way: str, tmp_path: Path, survey: Survey
 ) -> None:
     """In a network of its own, where the only resolver takes questions and says nothing, or is not there."""
-    (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.1\n")
+    (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:30 attempts:5\n")
     (tmp_path / "look_up.py").write_text(LOOK_UP)
     inside = f'mount --bind {tmp_path}/resolv.conf /etc/resolv.conf && exec "$@"'
     argv = [program("unshare"), "-r", "-n", "-m", "sh", "-c", inside, "sh", sys.executable]
     environment = {**os.environ, **survey.environment, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [*argv, str(tmp_path / "look_up.py"), way],
-        env=environment, capture_output=True, text=True, timeout=60, check=False,
+        env=environment, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     status, says, seconds = json.loads(done.stdout)
     survey.never_ok([status])
-    assert seconds < 1.0 + 2
+    assert seconds < 1.0 + BUSY_SECONDS
     assert "prometheus at http://prometheus.example:9090" in says
     assert "this machine's resolver (127.0.0.1)" in says
 
@@ -148,7 +148,7 @@ def test_the_server_s_reason_is_shown_and_it_is_not_asked_again(status: int, sur
 
 @pytest.mark.row("F40")
 def test_retry_after_is_not_waited_for_and_its_refusal_is_told(survey: Survey) -> None:
-    with standin(answer("later", 429, "text/plain", {"Retry-After": "30"})) as server:
+    with standin(answer("later", 429, "text/plain", {"Retry-After": "600"})) as server:
         begun = time.monotonic()
         finding = found_at(server.url)
         assert time.monotonic() - begun < BUSY_SECONDS
@@ -215,7 +215,7 @@ def test_an_answer_of_300_megabytes_is_cut_in_a_process_that_stays_small(
         done = subprocess.run(
             [sys.executable, "-c", MEMORY, server.url],
             env={**os.environ, **survey.environment, "PYTHONPATH": str(ROOT)},
-            capture_output=True, text=True, timeout=60, check=True,
+            capture_output=True, text=True, timeout=300, check=True,
         )  # fmt: skip
     told, kibibytes = done.stdout.splitlines()
     assert "larger than 16 MiB" in told
@@ -269,7 +269,7 @@ def test_a_query_that_takes_minutes_ends_at_the_deadline_here_and_on_the_server(
     assert found[0].reason in (Reason.TIMED_OUT, Reason.REFUSED)
     with pytest.raises((DeadlineError, RefusedError)):
         Prometheus(real, Tape(), deadline_seconds=0.5).instant(query, datetime.now(UTC))
-    ends_at = time.monotonic() + 15
+    ends_at = time.monotonic() + 60
     while "prometheus_engine_queries 0" not in page(f"{real}/metrics") and time.monotonic() < ends_at:
         time.sleep(0.1)
     assert "prometheus_engine_queries 0" in page(f"{real}/metrics")
