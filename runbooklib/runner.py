@@ -2,6 +2,7 @@
 
 import resource
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +27,7 @@ from runbooklib.witness import Witness
 
 OnFinding = Callable[[dict[str, Any], float], None]
 _LEAST_FILES = 256
+_GRAMMARS = "rfc3987_syntax"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -187,7 +189,8 @@ def _sealed_by_signals(watch: Any) -> Iterator[_Ending]:
 
 def _run_papermill(notebook: Path, *, values: Mapping[str, Value] | None, **engine: Any) -> str:
     """Run the notebook; why it got no further than it got."""
-    import papermill
+    with _without_grammars():
+        import papermill
     from jupyter_client.kernelspec import NoSuchKernel
     from nbclient.exceptions import DeadKernelError
     from papermill.engines import papermill_engines
@@ -214,6 +217,22 @@ def _run_papermill(notebook: Path, *, values: Mapping[str, Value] | None, **engi
     except (DeadKernelError, RuntimeError, OSError) as error:
         return _why(engine) or f"the kernel did not start: {str(error).strip().splitlines()[0]}"
     return _why(engine)
+
+
+@contextmanager
+def _without_grammars() -> Iterator[None]:
+    """Import jsonschema without its check of internationalized addresses, which no notebook needs.
+
+    That check compiles 38 grammars when it is imported: two seconds of an incident.
+    """
+    is_loaded = _GRAMMARS in sys.modules
+    if not is_loaded:
+        sys.modules[_GRAMMARS] = None  # type: ignore[assignment] # None: Python's way to say that it cannot be imported
+    try:
+        yield
+    finally:
+        if not is_loaded:
+            del sys.modules[_GRAMMARS]
 
 
 def _why(engine: Mapping[str, Any]) -> str:
