@@ -59,7 +59,8 @@ class Finding:
     `render.sentences` (percent, seconds, bytes, time, …). `measured` and `limit` are in `unit`
     ("ratio" 0–1, "seconds", "bytes", "count"). `series` is a wide frame, one float column a series,
     on an aware UTC index; `rows` is a small table that shows the answer. `since` is when what was
-    found began, or None where nobody knows; a rate over a window sees a beginning up to `blur_seconds` late.
+    found began, or None where that cannot be seen: the start of what is still kept (events, a log, a series)
+    is not a beginning. A rate over a window sees a beginning up to `blur_seconds` late.
     `marks` are moments that a chart should show. A finding is
     not replayable where an answer was too large to record.
     """

@@ -19,7 +19,7 @@ from runbooklib.errors import NoDataError, NonsenseError, Reason
 from runbooklib.findings import Fact, Finding, Status, breach, unknown
 from runbooklib.promql import Histogram
 from runbooklib.scene import Scene
-from runbooklib.series import began, latest, usual
+from runbooklib.series import began, latest, unseen_seconds, usual
 from runbooklib.tape import side_by_side
 from runbooklib.window import seconds_of
 
@@ -145,6 +145,7 @@ def _judged(scene: Scene, frame: pd.DataFrame, query: str, limit: Limit, words: 
     column = frame[words.line]
     now = newest(scene, column)
     status = limit.judge(now)
+    since = began(column, above=limit.above, below=limit.below, bridging_seconds=fresh_seconds(scene))
     return Finding(
         status=status,
         template=words.sound or words.template if status is Status.OK else words.template,
@@ -152,8 +153,8 @@ def _judged(scene: Scene, frame: pd.DataFrame, query: str, limit: Limit, words: 
         measured=now,
         limit=limit.value,
         unit=words.unit,
-        since=began(column, above=limit.above, below=limit.below, bridging_seconds=fresh_seconds(scene)),
-        blur_seconds=seconds_of(scene.timing.rate_window),
+        since=since,
+        blur_seconds=seconds_of(scene.timing.rate_window) + unseen_seconds(column, since),
         source="prometheus",
         query=query,
         series=frame,

@@ -62,6 +62,17 @@ def began(
     return None if first == known.index[0] else _utc(first)
 
 
+def unseen_seconds(column: "pd.Series[float]", since: datetime | None) -> float:
+    """How much earlier than `since` it may have begun: how long no sample was seen before that moment."""
+    if since is None:
+        return 0.0
+    known = column.dropna().index
+    earlier = known[known < since]
+    if not len(earlier):
+        return 0.0
+    return max((since - earlier[-1] - _step(column)).total_seconds(), 0.0)
+
+
 def usual(column: "pd.Series[float]", before: datetime | None, *, filling_seconds: float = 0.0) -> float:
     """The median of what was measured until `before`, or of everything. Raises NoDataError for nothing.
 

@@ -6,7 +6,7 @@ from runbooklib import measures, promql
 from runbooklib.errors import NoDataError, NonsenseError
 from runbooklib.findings import Finding, Status
 from runbooklib.scene import Scene
-from runbooklib.series import began, finite
+from runbooklib.series import began, finite, unseen_seconds
 
 HEALTH = "app_health_status"
 
@@ -31,11 +31,8 @@ def component_status(scene: Scene, *, component: str = "") -> Finding:
             system="prometheus",
             remedy="ask its health page, which sets these metrics",
         )
-    since = (
-        began(frame[ill].min(axis=1), below=1.0, bridging_seconds=2 * scene.window.step_seconds)
-        if ill
-        else None
-    )
+    lowest_ill = frame[ill].min(axis=1)
+    since = began(lowest_ill, below=1.0, bridging_seconds=2 * scene.window.step_seconds) if ill else None
     return Finding(
         status=Status.CRITICAL if ill else Status.OK,
         template="Unhealthy by the service's own word: {ill}."
@@ -45,6 +42,7 @@ def component_status(scene: Scene, *, component: str = "") -> Finding:
         measured=float(len(ill)),
         unit="count",
         since=since,
+        blur_seconds=unseen_seconds(lowest_ill, since),
         source="prometheus",
         query=lowest,
         rows=pd.DataFrame(

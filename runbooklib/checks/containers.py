@@ -5,10 +5,11 @@ from datetime import datetime, timedelta
 import pandas as pd
 
 from runbooklib import measures, promql
+from runbooklib.containerevents import Events
 from runbooklib.errors import NoDataError, Reason, StaleError
 from runbooklib.findings import Finding, Status, breach, unknown
 from runbooklib.scene import Scene
-from runbooklib.series import began, finite
+from runbooklib.series import began, finite, unseen_seconds
 from runbooklib.sources.docker import Container
 
 
@@ -33,10 +34,16 @@ def container_state(scene: Scene) -> Finding:
             "exit": container.exit_code,
             "restarts": container.restart_count,
         },
-        since=None if container.is_running else container.finished_at,
+        since=_ended_at(container),
         source="docker",
         query=f"inspect {container.name}",
     )
+
+
+def _ended_at(container: Container) -> datetime | None:
+    """When it ended, where that was the first time: of many ends the engine remembers only the last."""
+    is_last_of_many = container.restart_count > 0
+    return None if container.is_running or is_last_of_many else container.finished_at
 
 
 def _state(container: Container, *, is_restarted: bool) -> tuple[Status, str]:
@@ -71,7 +78,7 @@ def container_deaths(scene: Scene) -> Finding:
             },
             measured=float(len(deaths)),
             unit="count",
-            since=deaths["at"].iloc[0].to_pydatetime(),
+            since=_first(scene, events, deaths),
             source="docker",
             query=f"events of {scene.container}",
             rows=deaths[["at", "action", "exit_code"]],
@@ -125,11 +132,19 @@ def out_of_memory(scene: Scene) -> Finding:
         },
         measured=float(len(ooms)),
         unit="count",
-        since=ooms["at"].iloc[0].to_pydatetime(),
+        since=_first(scene, events, ooms),
         source="docker",
         query=f"oom events of {scene.container}",
         rows=ooms[["at", "action"]],
     )
+
+
+def _first(scene: Scene, events: Events, happened: pd.DataFrame) -> datetime | None:
+    """When it happened for the first time; None where the engine may have dropped earlier events."""
+    if not _covers(events.complete_since, scene.suspect_since):
+        return None
+    first: datetime = happened["at"].iloc[0].to_pydatetime()
+    return first
 
 
 def _covers(complete_since: datetime | None, needed_since: datetime) -> bool:
@@ -198,6 +213,8 @@ def memory_usage(scene: Scene, *, above: float) -> Finding:
     status = breach(most / limit, above=above, status=Status.WARNING)
     if status is Status.OK:
         _need_until_it_began(scene, recent)
+    # A leak that is killed climbs again and again: the first time counts.
+    since = began(recent, above=limit * above, bridging_seconds=scene.window.span_seconds)
     return Finding(
         status=status,
         template="At most {most:bytes} of {limit:bytes} ({share:percent}).",
@@ -205,8 +222,8 @@ def memory_usage(scene: Scene, *, above: float) -> Finding:
         measured=most,
         limit=limit * above,
         unit="bytes",
-        # A leak that is killed climbs again and again: the first time counts.
-        since=began(recent, above=limit * above, bridging_seconds=scene.window.span_seconds),
+        since=since,
+        blur_seconds=unseen_seconds(frame["resident memory"], since),
         source="prometheus",
         query=promql.sum_of(query),
         series=frame,

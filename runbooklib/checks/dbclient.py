@@ -4,7 +4,7 @@ from runbooklib import measures, promql, queries
 from runbooklib.findings import Finding, Status, breach
 from runbooklib.measures import Limit, Words
 from runbooklib.scene import Scene
-from runbooklib.series import began
+from runbooklib.series import began, unseen_seconds
 from runbooklib.window import seconds_of
 
 
@@ -28,6 +28,7 @@ def database_errors(scene: Scene, *, above: float = 0.0) -> Finding:
         )
     total = frame.sum(axis=1, min_count=1)
     now = measures.newest(scene, total)
+    since = began(total, above=above, bridging_seconds=measures.fresh_seconds(scene))
     worst = str(frame.iloc[-1].fillna(0.0).idxmax())
     return Finding(
         status=breach(now, above=above, status=Status.WARNING),
@@ -36,8 +37,8 @@ def database_errors(scene: Scene, *, above: float = 0.0) -> Finding:
         measured=now,
         limit=above,
         unit="per second",
-        since=began(total, above=above, bridging_seconds=measures.fresh_seconds(scene)),
-        blur_seconds=seconds_of(scene.timing.rate_window),
+        since=since,
+        blur_seconds=seconds_of(scene.timing.rate_window) + unseen_seconds(total, since),
         source="prometheus",
         query=query,
     )

@@ -8,7 +8,7 @@ from runbooklib import measures, promql
 from runbooklib.errors import NotConfiguredError, Reason
 from runbooklib.findings import Finding, Status, unknown
 from runbooklib.scene import Scene
-from runbooklib.series import began
+from runbooklib.series import began, unseen_seconds
 
 
 def scraped(scene: Scene) -> Finding:
@@ -26,7 +26,8 @@ def scraped(scene: Scene) -> Finding:
     recent = frame.loc[frame.index > scene.window.end - timedelta(seconds=measures.fresh_seconds(scene))]
     uptime, down = float(recent.min(axis=1).mean()), int((last == 0).sum())
     gone = len(frame.columns) - len(last)
-    since = began(frame.min(axis=1), below=0.5, bridging_seconds=measures.fresh_seconds(scene))
+    lowest = frame.min(axis=1)
+    since = began(lowest, below=0.5, bridging_seconds=measures.fresh_seconds(scene))
     is_sound = not down and not gone and uptime == 1
     return Finding(
         status=Status.OK if is_sound else Status.CRITICAL if down else Status.WARNING,
@@ -41,6 +42,7 @@ def scraped(scene: Scene) -> Finding:
         measured=uptime,
         unit="ratio",
         since=None if is_sound else since,
+        blur_seconds=0.0 if is_sound else unseen_seconds(lowest, since),
         source="prometheus",
         query=query,
         series=None if is_sound else _named(frame),
@@ -136,6 +138,7 @@ def alive_though_unscraped(scene: Scene) -> Finding:
         ),
         facts={"host": reachable.facts["host"]},
         since=state.since if contradicts else None,
+        blur_seconds=state.blur_seconds if contradicts else 0.0,
         source="dns",
         query=scene.service.url,
     )
