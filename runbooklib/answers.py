@@ -16,10 +16,8 @@ from typing import Any
 from runbooklib.errors import ParameterError, Reason, RunbookError, SourceError, suggestion
 from runbooklib.findings import Finding, Status, unknown
 from runbooklib.scene import Scene
-from runbooklib.tape import Tape
+from runbooklib.tape import OPENING, Tape
 
-# The tape's source of what an incident was opened with; no system was asked for it.
-OPENING = "opening"
 _FACT = re.compile(r"\{([a-z_]+)\}")
 Check = Callable[..., Finding]
 

@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from runbooklib.answers import OPENING
-from runbooklib.diary import OWN
 from runbooklib.errors import EvidenceError
 from runbooklib.redact import Depth, Redactor
 from runbooklib.render.inert import inert_cell, literal, preformatted, without_literal, words_of
 from runbooklib.render.page import clean, markdown
 from runbooklib.report import OURS, RECORDING_MIME
-from runbooklib.tape import Entry, pack, unpack
+from runbooklib.tape import OPENING, OWN, Entry, pack, unpack
 from runbooklib.visibly import visible
 
 _EMBEDDED = re.compile(r"(data:image/png;base64,)([A-Za-z0-9+/=]+)")

@@ -10,9 +10,6 @@ from runbooklib.questions import NOTE, told
 from runbooklib.tape import Entry, Tape
 from runbooklib.timeline import Event
 
-# In an output's recording: the places of those entries that people asked and noted themselves.
-OWN = "own"
-
 
 class Diary:
     """Each own question and note once; `former` are those of a run that this one goes on with."""

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from runbooklib import parameters, runbooks, unfinished, variables
-from runbooklib.answers import OPENING
 from runbooklib.errors import InputError
 from runbooklib.evidence import VERDICT, Bundle, read_export, read_notebook, read_recording, verdict_of
 from runbooklib.report import canonical
 from runbooklib.runner import OnFinding, Run, execute
+from runbooklib.tape import OPENING
 
 
 @dataclass(frozen=True, slots=True)

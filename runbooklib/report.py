@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runbooklib.findings import Finding, Verdict, Weighed
 from runbooklib.plans import Proposal
 from runbooklib.render.sentences import headline, sentence
-from runbooklib.scene import Scene
+
+if TYPE_CHECKING:
+    from runbooklib.scene import Scene  # with all that asks systems: who only reads a verdict asks none
 
 VERSION = 1
 FINDING_MIME = "application/vnd.runbook.finding+json"
@@ -20,7 +22,7 @@ CERTIFICATE_MIME = "application/vnd.runbook.certificate+json"
 OURS = frozenset({FINDING_MIME, VERDICT_MIME, RECORDING_MIME, REPLAY_MIME, ACTION_MIME, CERTIFICATE_MIME})
 
 
-def verdict_as_dict(verdict: Verdict, scene: Scene) -> dict[str, Any]:
+def verdict_as_dict(verdict: Verdict, scene: "Scene") -> dict[str, Any]:
     """The verdict of a scene; `docs/verdict.md` describes each field."""
     return {
         "version": VERSION,

@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from runbooklib import variables
-from runbooklib.answers import OPENING
 from runbooklib.audience import Kept
-from runbooklib.diary import OWN
 from runbooklib.errors import InputError, RunbookError
 from runbooklib.evidence import outputs, read_notebook, recording_of, verdict_of
 from runbooklib.findings import Finding
 from runbooklib.questions import NOTE
 from runbooklib.report import FINDING_MIME, RECORDING_MIME
-from runbooklib.tape import Entry, unpack
+from runbooklib.tape import OPENING, OWN, Entry, unpack
 
 # The word for the notebook that runs, as it was last saved.
 THIS = "this"

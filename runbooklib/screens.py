@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from runbooklib import charts, controls
-from runbooklib.diary import OWN
 from runbooklib.findings import Finding
 from runbooklib.incident import Incident, overall
 from runbooklib.places import Places
@@ -22,7 +21,7 @@ from runbooklib.report import FINDING_MIME, RECORDING_MIME, REPLAY_MIME, VERDICT
 from runbooklib.resumption import Resumption
 from runbooklib.scene import Scene
 from runbooklib.settings import environment_secrets
-from runbooklib.tape import Entry, Tape, pack
+from runbooklib.tape import OWN, Entry, Tape, pack
 from runbooklib.timeline import Event
 
 _VERDICT_DISPLAY = "runbook-verdict"

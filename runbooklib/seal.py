@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from runbooklib import settings
-from runbooklib.answers import OPENING
 from runbooklib.errors import InputError
 from runbooklib.evidence import Bundle, fingerprints_of, is_replay, read_notebook, recording_of, verdict_of
+from runbooklib.tape import OPENING
 
 
 def seal(notebook: Path, output: Path, chromium: str = "") -> Path:

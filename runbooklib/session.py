@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from runbooklib import parameters, questions, resumption, variables
-from runbooklib.answers import OPENING
 from runbooklib.errors import InputError, NotRecordedError, ParameterError
 from runbooklib.evidence import read_recording
 from runbooklib.history import evidence_folder, uses_of
@@ -23,7 +22,7 @@ from runbooklib.resumption import Resumption
 from runbooklib.scene import Scene, Sources
 from runbooklib.screens import NotebookScreen, TextScreen
 from runbooklib.settings import environment_secrets, home, read_target, secrets_of
-from runbooklib.tape import Tape
+from runbooklib.tape import OPENING, Tape
 from runbooklib.target import Target
 from runbooklib.window import Window
 

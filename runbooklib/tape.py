@@ -21,6 +21,10 @@ from runbooklib.errors import DeadlineError, NonsenseError, NotRecordedError, So
 from runbooklib.redact import Depth, Redactor
 
 VERSION = 1
+# The source of what an incident was opened with; no system was asked for it.
+OPENING = "opening"
+# In an output's recording: the places of those entries that people asked and noted themselves.
+OWN = "own"
 DEADLINE_SECONDS = 10.0
 # One answer larger than this is used but not recorded, and its finding says so.
 MOST_RECORDED_BYTES = 4_000_000

@@ -58,7 +58,7 @@ def _escaped(char: str) -> str:
 
 def _unmasked(text: str) -> str:
     """The text with letters that pass for Latin ones written out."""
-    if text.isascii():
+    if not any(c.isalnum() and not c.isascii() for c in set(text)):
         return text
     plain = {script for script in _LOOKALIKES if _has_own_letter(text, script)}
     return _WORD.sub(lambda found: _word(found[0], plain), text)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from runbooklib.evidence import recording_of, verdict_of
-from runbooklib.answers import OPENING
+from runbooklib.tape import OPENING
 from runbooklib.report import canonical
 from tests.notebooks.running import ROOT, Ended, command, notebook
 from tests.notebooks.site import running_site

@@ -8,12 +8,11 @@ from typing import Any
 import nbformat
 import pytest
 
-from runbooklib.answers import OPENING
 from runbooklib.cleaning import cleaned
 from runbooklib.redact import Redactor, tag
 from runbooklib.render.inert import literal
 from runbooklib.report import FINDING_MIME, RECORDING_MIME
-from runbooklib.tape import Entry, pack, unpack
+from runbooklib.tape import OPENING, Entry, pack, unpack
 
 SECRET = "hunter22-canary"
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
