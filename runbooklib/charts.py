@@ -82,7 +82,7 @@ def _with_few_colours(figure: "Figure") -> bytes:
     plain, small = io.BytesIO(), io.BytesIO()
     figure.savefig(plain, format="rgba")  # pixels: to pack and unpack a picture takes a third of its time
     size = figure.canvas.get_width_height()
-    picture = Image.frombuffer("RGBA", size, plain.getbuffer()).convert("RGB")
+    picture = Image.frombuffer("RGBA", size, plain.getvalue()).convert("RGB")
     picture.quantize(_COLOURS, dither=Image.Dither.NONE).save(small, format="PNG", optimize=True)
     return small.getvalue()
 

@@ -70,7 +70,8 @@ def unseen_seconds(column: "pd.Series[float]", since: datetime | None) -> float:
     earlier = known[known < since]
     if not len(earlier):
         return 0.0
-    return max((since - earlier[-1] - _step(column)).total_seconds(), 0.0)
+    unseen: timedelta = since - _utc(earlier[-1]) - _step(column)
+    return max(unseen.total_seconds(), 0.0)
 
 
 def usual(column: "pd.Series[float]", before: datetime | None, *, filling_seconds: float = 0.0) -> float:
