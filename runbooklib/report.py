@@ -1,4 +1,4 @@
-"""The verdict as JSON: what machines read, and what a replay must give again to the byte."""
+"""The verdict as JSON: what machines read, and what a replay must reproduce byte for byte."""
 
 import json
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from runbooklib.render.sentences import headline, sentence
 if TYPE_CHECKING:
     from runbooklib.scene import Scene  # with all that asks systems: who only reads a verdict asks none
 
-VERSION = 1
+VERSION = 2  # docs/verdict.md says what makes a version
 FINDING_MIME = "application/vnd.runbook.finding+json"
 VERDICT_MIME = "application/vnd.runbook.verdict+json"
 RECORDING_MIME = "application/vnd.runbook.recording+json"
-# Beside a verdict that was replayed: it is the recorded one to the byte, and must never be acted upon.
+# Marks a replayed verdict. Its bytes equal the recorded verdict, and no action may be based on it.
 REPLAY_MIME = "application/vnd.runbook.replay+json"
 ACTION_MIME = "application/vnd.runbook.action+json"
 CERTIFICATE_MIME = "application/vnd.runbook.certificate+json"

@@ -3,7 +3,7 @@
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -15,6 +15,8 @@ from runbooklib.errors import InputError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    from runbooklib.replay import Replay
 
 _VERIFY_EXAMPLES = """\b
 Examples:
@@ -37,8 +39,8 @@ def replay_evidence(
 ) -> None:
     """Run an incident again from its recording; no system is asked.
 
-    Exit codes are those of `run`; 4 where the verdict is not the recorded one, or a question was never
-    recorded.
+    Exit codes are those of `run`; 4 if the verdict differs from the recorded one, or a question was never
+    recorded. A verdict of an older version is compared without its sentences.
     """
     if not evidence.exists():
         raise InputError(f"{evidence} does not exist", remedy="name a bundle under evidence/")
@@ -52,20 +54,32 @@ def replay_evidence(
     tell(played.run, as_json=as_json, may_act=False)
     if not as_json:
         print("This is a replay: every answer above was recorded, and no system was asked.")
-        _compare(played.changed, is_identical=played.is_identical)
+    _compare(played, out=sys.stderr if as_json else sys.stdout)
     complete(played.run.bundle, to.url, has_pdf=pdf)
     code = exit_code(played.run)
-    is_other = bool(played.run.failure) or not (notebook or played.is_identical)
+    is_other = bool(played.run.failure) or not (notebook or played.agrees)
     raise typer.Exit(RUN_FAILED if is_other and not played.run.signal else code)
 
 
-def _compare(changed: tuple[tuple[str, str, str], ...], *, is_identical: bool) -> None:
-    if is_identical:
-        print("The verdict is the recorded one, to the byte.")
-        return
-    print("The verdict differs from the recorded one:")
-    for what, then, now in changed:
-        print(f"  {one_line(what)}\n    then  {one_line(then)}\n    now   {one_line(now)}")
+def _compare(played: "Replay", out: TextIO) -> None:
+    """Say whether the verdict is the recorded one, and in what it differs."""
+    from runbooklib.report import VERSION
+
+    if not played.compares_sentences:
+        version = played.recorded["version"]
+        print(f"The recorded verdict has version {version}, this one {VERSION}.", end=" ", file=out)
+        print("Sentences are not compared between versions.", file=out)
+        if played.agrees:
+            print("Statuses, ranks, onset and start times are the recorded ones.", file=out)
+    elif played.is_identical:
+        print("The verdict is the recorded one, to the byte.", file=out)
+    if not played.agrees:
+        print("The verdict differs from the recorded one:", file=out)
+        for what, recorded, replayed in played.differences:
+            print(
+                f"  {one_line(what)}\n    then  {one_line(recorded)}\n    now   {one_line(replayed)}",
+                file=out,
+            )
 
 
 @app.command("export")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from runbooklib.replay import differences
 from tests.notebooks.running import ROOT, command
 
 RECORDINGS = ROOT / "recordings"
@@ -37,4 +38,6 @@ def test_a_recorded_incident_is_judged_as_it_was(
     assert verdict["status"] == status, json.dumps(verdict, indent=1)
     claimed = [c["id"] for c in verdict["causes"] if c["rank"] in ("confirmed", "likely", "possible")]
     assert claimed[:1] == ([cause] if cause else [])
+    recorded = json.loads((RECORDINGS / f"{name}.json").read_text())["verdict"]
+    assert list(differences(recorded, verdict)) == []
     assert ended.code == {"OK": 0, "WARNING": 1, "CRITICAL": 1}[status]

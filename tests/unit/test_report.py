@@ -28,7 +28,8 @@ def documented() -> dict[str, dict[str, str]]:
     tables: dict[str, dict[str, str]] = {}
     for part in DOCUMENT.read_text().split("\n## ")[1:]:
         rows = re.findall(r"^\| `(\w+)` \| ([\w ]+) \|", part, re.MULTILINE)
-        tables[part.splitlines()[0]] = dict(rows)
+        if rows:
+            tables[part.splitlines()[0]] = dict(rows)
     return tables
 
 
