@@ -1,4 +1,4 @@
-"""One alert, as Alertmanager tells of it (API v2 and webhook payload version 4)."""
+"""One alert of Alertmanager (API v2 and webhook payload version 4)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,8 +7,8 @@ from typing import Any
 
 from runbooklib.errors import NonsenseError
 
-# Go's zero time: Alertmanager's way of saying "not yet".
-_NEVER = "0001-01-01"
+# Go's zero time: Alertmanager sends it for a missing time.
+_ZERO_TIME = "0001-01-01"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,40 +26,42 @@ class Alert:
     inhibited_by: tuple[str, ...] = field(default=())
 
     @classmethod
-    def from_alertmanager(cls, told: Mapping[str, Any]) -> "Alert":
-        """An Alert of one element of `/api/v2/alerts` or of a webhook's `alerts`. Raises NonsenseError."""
-        status = told.get("status")
+    def from_alertmanager(cls, fields: Mapping[str, Any]) -> "Alert":
+        """An Alert from one element of `/api/v2/alerts` or of a webhook's `alerts`. Raises NonsenseError."""
+        status = fields.get("status")
         suppressed = {} if isinstance(status, str) else _mapping(status, "status")
         state = status if isinstance(status, str) else str(suppressed.get("state", ""))
-        labels = _texts(told.get("labels"), "labels")
+        labels = _texts(fields.get("labels"), "labels")
         return cls(
             name=labels.get("alertname", ""),
             labels=labels,
-            annotations=_texts(told.get("annotations"), "annotations"),
-            starts_at=_moment(told.get("startsAt")),
-            ends_at=_moment(told.get("endsAt")),
+            annotations=_texts(fields.get("annotations"), "annotations"),
+            starts_at=_moment(fields.get("startsAt")),
+            ends_at=_moment(fields.get("endsAt")),
             state=state,
-            fingerprint=str(told.get("fingerprint", "")),
+            fingerprint=str(fields.get("fingerprint", "")),
             silenced_by=tuple(suppressed.get("silencedBy") or ()),
             inhibited_by=tuple(suppressed.get("inhibitedBy") or ()),
         )
 
 
-def _mapping(told: object, name: str) -> Mapping[str, Any]:
-    if not isinstance(told, Mapping | None):
-        raise NonsenseError(f"the alert's {name} is a {type(told).__name__}", system="alertmanager")
-    return told or {}
+def _mapping(value: object, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping | None):
+        raise NonsenseError(f"the alert's {name} is a {type(value).__name__}", system="alertmanager")
+    return value or {}
 
 
-def _texts(told: object, name: str) -> dict[str, str]:
-    return {str(key): str(value) for key, value in _mapping(told, name).items()}
+def _texts(value: object, name: str) -> dict[str, str]:
+    return {str(key): str(text) for key, text in _mapping(value, name).items()}
 
 
 def _moment(text: object) -> datetime | None:
-    if not isinstance(text, str) or not text or text.startswith(_NEVER):
+    if not isinstance(text, str) or not text or text.startswith(_ZERO_TIME):
         return None
     try:
         moment = datetime.fromisoformat(text)
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
-        raise NonsenseError(f"the alert has {text[:40]!r} for a time", system="alertmanager") from None
+        raise NonsenseError(
+            f"the alert has {text[:40]!r} instead of a timestamp", system="alertmanager"
+        ) from None

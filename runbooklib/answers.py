@@ -75,23 +75,27 @@ def _refuse_bad_limits(check: Check, limits: Mapping[str, Any]) -> None:
 
 
 def _unknown(error: SourceError) -> Finding:
-    where = f"{error.system} at {error.target}" if error.target else error.system
     return unknown(
         error.reason,
-        "{where}: {told}",
-        facts={"where": where, "told": error.message, "remedy": error.remedy},
+        "{system} at {target}: {message}" if error.target else "{system}: {message}",
+        facts={
+            "system": error.system,
+            "target": error.target,
+            "message": error.message,
+            "remedy": error.remedy,
+        },
         source=error.system,
     )
 
 
 def _with_warnings(finding: Finding, warnings: Sequence[str]) -> Finding:
-    """What a system warned of is said; an answer that it does not stand by cannot make anything OK."""
+    """Add the system's warnings. A finding cannot be OK if the system warns about its own answer."""
     is_ok = finding.status is Status.OK
     return replace(
         finding,
         status=Status.UNKNOWN if is_ok else finding.status,
         reason=Reason.PARTIAL if is_ok else finding.reason,
-        template=finding.template + " The system warned: “{warnings}”",
+        further_templates=(*finding.further_templates, "The system warned: “{warnings}”"),
         facts={**finding.facts, "warnings": "; ".join(warnings)},
     )
 

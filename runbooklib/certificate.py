@@ -1,4 +1,4 @@
-"""The recovery certificate as evidence: a bundle, and a line in the ledger of actions for what helped."""
+"""The recovery certificate as evidence: a bundle, and a line in the action ledger."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,29 +15,29 @@ from runbooklib.report import CERTIFICATE_MIME
 from runbooklib.scene import Scene
 
 
-def as_dict(found: Certificate, scene: Scene, deed: Deed | None) -> dict[str, Any]:
-    """The certificate for machines; times in ISO 8601, durations in seconds."""
-    curve = found.curve
+def as_dict(result: Certificate, scene: Scene, deed: Deed | None) -> dict[str, Any]:
+    """The certificate as JSON values; times in ISO 8601, durations in seconds."""
+    curve = result.curve
     return {
         "version": 1,
-        "outcome": found.outcome.value,
-        "says": found.says,
+        "outcome": result.outcome.value,
+        "says": result.says,
         "alert": scene.alert,
         "service": scene.target.service_name,
         "environment": scene.target.environment_name,
-        "since": found.since.isoformat(),
-        "held_since": found.held_since.isoformat() if found.held_since else None,
-        "held_seconds": round(found.held_seconds, 1),
-        "must_hold_seconds": found.hold_seconds,
+        "since": result.since.isoformat(),
+        "held_since": result.held_since.isoformat() if result.held_since else None,
+        "held_seconds": round(result.held_seconds, 1),
+        "must_hold_seconds": result.hold_seconds,
         "conditions": [
             {
                 "check": finding.check,
                 "question": finding.question,
                 "status": finding.status.name,
                 "says": sentence(finding),
-                "good_after_seconds": found.turned[finding.check],
+                "good_after_seconds": result.turned[finding.check],
             }
-            for finding in found.findings
+            for finding in result.findings
         ],
         "curve": [
             {"at": at.isoformat(), **row}
@@ -50,72 +50,72 @@ def as_dict(found: Certificate, scene: Scene, deed: Deed | None) -> dict[str, An
 
 
 def named(deed: Deed) -> str:
-    """The deed in one line: who did what to which target, when, and how that ended."""
+    """The action in one line: action, target, person, time and outcome."""
     return f"{deed.action} on {deed.target} by {deed.by} at {deed.at:%H:%M:%S} UTC ({deed.outcome})"
 
 
-def seal(found: Certificate, scene: Scene, deed: Deed | None, folder: Path) -> Path:
-    """Keep the certificate in the folder of the evidence, and say in the ledger whether the action helped.
+def seal(result: Certificate, scene: Scene, deed: Deed | None, folder: Path) -> Path:
+    """Seal the certificate in the folder of the evidence, and add its outcome to the action ledger.
 
-    That line names the bundle, and comes last: the ledger says nothing that no certificate proves.
-    Raises InputError, EvidenceError; what could be kept is kept, and the error names it.
+    The line names the bundle and is written last, so that each line has its certificate. Raises InputError,
+    EvidenceError; if the certificate was sealed, the error names its bundle.
     """
-    record, kept = _record(found, scene, deed), None
+    record, kept = _record(result, scene, deed), None
     if deed is None:
-        return _sealed(record, found, scene, folder, {"actions_head": ""})
+        return _sealed(record, result, scene, folder, {"actions_head": ""})
     try:
         with actionledger.held(folder) as book:
-            kept = _sealed(record, found, scene, folder, {"deed": deed.id, "actions_head": book.head})
-            book.append("recovery", _line(found, deed, kept))
+            kept = _sealed(record, result, scene, folder, {"deed": deed.id, "actions_head": book.head})
+            book.append("recovery", _line(result, deed, kept))
             return kept
     except (OSError, ValueError) as error:
-        # A ledger that cannot even be read is no reason to lose what was watched for minutes.
-        kept = kept or _sealed(record, found, scene, folder, {"deed": deed.id, "actions_head": ""})
+        # The certificate took minutes to make: keep it, even if the ledger cannot be read.
+        kept = kept or _sealed(record, result, scene, folder, {"deed": deed.id, "actions_head": ""})
         raise EvidenceError(
-            f"the ledger of actions cannot be written: {error}; the certificate is kept in {kept}",
+            f"the action ledger cannot be written: {error}; the certificate is kept in {kept}",
             remedy="see `runbook verify`",
         ) from None
 
 
-def _record(found: Certificate, scene: Scene, deed: Deed | None) -> Record:
+def _record(result: Certificate, scene: Scene, deed: Deed | None) -> Record:
     record, marks = Record(), [(deed.at, deed.action)] if deed else []
     record.say(
-        f"# {found.outcome}: {scene.alert}\n\nWhether it is over, looked at {len(found.samples)} times."
+        f"# {result.outcome}: {scene.alert}\n\nThe recovery conditions, checked {len(result.samples)} times."
     )
-    facts = {"says": found.says, "service": scene.service.title, "must hold": f"{found.hold_seconds:.0f} s"}
+    facts = {"says": result.says, "service": scene.service.title, "required": f"{result.hold_seconds:.0f} s"}
     if deed is not None:
         facts["after"] = named(deed)
-    facts |= {f"{name} good after": _after(seconds) for name, seconds in found.turned.items()}
-    record.tell(str(found.outcome), facts)
-    for finding in found.findings:
+    facts |= {f"{name} OK after": _after(seconds) for name, seconds in result.turned.items()}
+    record.tell(str(result.outcome), facts)
+    for finding in result.findings:
         plain = f"{finding.status.name}  {finding.question}  {sentence(finding)}"
         record.show(finding.check, plain, html.finding_card(finding, marks))
-    told = as_dict(found, scene, deed)
-    record.show("the certificate", f"{found.outcome}: {found.says}", more={CERTIFICATE_MIME: told})
+    fields = as_dict(result, scene, deed)
+    record.show("the certificate", f"{result.outcome}: {result.says}", more={CERTIFICATE_MIME: fields})
     return record
 
 
 def _after(seconds: float | None) -> str:
-    return "not yet" if seconds is None else "it was all along" if seconds == 0 else f"{seconds:.0f} s"
+    return "not OK" if seconds is None else "always OK" if seconds == 0 else f"{seconds:.0f} s"
 
 
 def _sealed(
-    record: Record, found: Certificate, scene: Scene, folder: Path, ledger: Mapping[str, str]
+    record: Record, result: Certificate, scene: Scene, folder: Path, ledger: Mapping[str, str]
 ) -> Path:
-    """The bundle. `ledger`: which deed it is about, and what the ledger of actions came to before it."""
-    about = {"kind": "recovery", "alert": scene.alert, "outcome": found.outcome.value, **ledger}
-    about["headline"] = f"{found.outcome}: {found.says}"
-    service, at = scene.target.service_name, found.samples[-1].at
+    """Seal the bundle. `ledger` contains the id of the action, and the head of the action ledger before."""
+    about = {"kind": "recovery", "alert": scene.alert, "outcome": result.outcome.value, **ledger}
+    about["headline"] = f"{result.outcome}: {result.says}"
+    service, at = scene.target.service_name, result.samples[-1].at
     return record.seal(folder, f"recovery-{scene.alert}", service, at, about)
 
 
-def _line(found: Certificate, deed: Deed, bundle: Path) -> dict[str, Any]:
-    """What came of the deed, for the ledger."""
-    held = found.held_since if found.outcome is Outcome.RECOVERED else None
+def _line(result: Certificate, deed: Deed, bundle: Path) -> dict[str, Any]:
+    """The line for the action ledger."""
+    held = result.held_since if result.outcome is Outcome.RECOVERED else None
     after = max((held - deed.at).total_seconds(), 0.0) if held else None
     return {
         "id": deed.id,
-        "recovery": found.outcome.value,
+        "recovery": result.outcome.value,
         "after_seconds": after,
         "evidence": bundle.name,
     }

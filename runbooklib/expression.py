@@ -1,4 +1,4 @@
-"""PromQL as it is read: what an expression measures, against what, and which series it asks for. Pure."""
+"""PromQL reader: what an expression measures, its threshold, and the series that it selects. Pure."""
 
 import math
 import re
@@ -16,17 +16,17 @@ _ABSENCE = frozenset({"absent", "absent_over_time"})
 _PART = re.compile(r'#[^\n]*|"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|`[^`]*`|\w+|[<>=!]=|[^\w\s]')
 _OPERATORS = frozenset("+ - * / % ^ < > == != <= >= and or unless atan2".split())
 _BREAK = re.compile(r'("(?:[^"\\]|\\.)*")|\n\s*|^\s+')
-# The parser goes down one call of C a level, and has no bound of its own: at some thousand the process dies.
-_MOST_DEEP = 250
-_MOST_CHARACTERS = 10_000
+# The parser recurses on the C stack without a limit: some thousand levels would kill the process.
+_MAX_DEPTH = 250
+_MAX_CHARACTERS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
     """One comparison: the `measured` side as PromQL, the operator, and the `threshold` on its other side.
 
-    Where both sides are series, `threshold` is None and `other` is the second one. `by` are the labels that
-    the measured side is summed by.
+    If both sides are series, `threshold` is None and `other` is the second one. `by` contains the labels by
+    which the measured side is aggregated.
     """
 
     measured: str
@@ -38,7 +38,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """One selector: metric, matchers as (label, operator, value), and the range where it has one."""
+    """One selector: metric, matchers as (label, operator, value), and the range of a range selector."""
 
     metric: str
     matchers: tuple[tuple[str, str, str], ...]
@@ -46,18 +46,22 @@ class Selector:
 
 
 def parse(text: str) -> Any:
-    """The expression's tree, of promql_parser's classes. Raises ParameterError with the parser's words."""
-    if len(text) > _MOST_CHARACTERS or _depth(text) > _MOST_DEEP:
-        raise ParameterError(f"{text[:80]!r}… is too long to be read", remedy="record parts of it as rules")
+    """The expression as a tree of promql_parser. Raises ParameterError with the parser's message."""
+    if len(text) > _MAX_CHARACTERS or _depth(text) > _MAX_DEPTH:
+        raise ParameterError(
+            f"{text[:80]!r}… is too long to parse", remedy="use recording rules for parts of it"
+        )
     try:
         return promql.parse(_PART.sub(_as_parser_reads, text))
     except ValueError as error:
-        told = " ".join(str(error).split())
-        raise ParameterError(f"{text[:80]!r} is no PromQL: {told}", remedy="try it in Prometheus") from None
+        message = " ".join(str(error).split())
+        raise ParameterError(
+            f"{text[:80]!r} is not PromQL: {message}", remedy="try it in Prometheus"
+        ) from None
 
 
 def _depth(text: str) -> int:
-    """No less than the depth of the tree: the most brackets that are open at once, and each operator."""
+    """An upper bound for the depth of the tree: the deepest nesting of brackets plus all operators."""
     deepest = depth = operators = 0
     for part in _PART.findall(text):
         depth += (part in "([{") - (part in ")]}")
@@ -67,7 +71,7 @@ def _depth(text: str) -> int:
 
 
 def _as_parser_reads(part: re.Match[str]) -> str:
-    """A string in backticks as one in quotes: the parser takes a backslash in the former for an escape."""
+    """A string in backticks, rewritten with quotes: the parser reads backslashes in backticks as escapes."""
     if not part[0].startswith("`"):
         return part[0]
     raw = part[0][1:-1]
@@ -77,28 +81,26 @@ def _as_parser_reads(part: re.Match[str]) -> str:
 
 
 def one_line(text: str) -> str:
-    """The expression as the parser would write it, on one line: two that mean the same are equal."""
+    """The expression in the parser's own notation, on one line: equal for equal expressions."""
     return _text(parse(text))
 
 
 def _text(tree: Any) -> str:
-    # `str` of a tree is no PromQL: of `x[5m:]` it makes `x{}[5m]`, of `x[500ms]` `x{}[0s]`. Its prettified
-    # text is, on several lines where it is long; within strings there is no line break that is not escaped.
-    return _BREAK.sub(lambda found: found[1] or ("" if _is_edge(found) else " "), tree.prettify())
+    # `str` of a tree is not PromQL: `x[5m:]` becomes `x{}[5m]`, `x[500ms]` becomes `x{}[0s]`. Its prettified
+    # text is PromQL, but on several lines if it is long. Line breaks within strings are escaped.
+    return _BREAK.sub(lambda match: match[1] or ("" if _is_edge(match) else " "), tree.prettify())
 
 
-def _is_edge(found: re.Match[str]) -> bool:
-    """Whether a line break stands at the beginning, or just inside of a parenthesis."""
-    whole = found.string
-    return (
-        found.start() == 0 or whole[found.start() - 1] == "(" or whole[found.end() : found.end() + 1] == ")"
-    )
+def _is_edge(match: re.Match[str]) -> bool:
+    """Whether a line break is at the beginning, or just inside a parenthesis."""
+    text, start, end = match.string, match.start(), match.end()
+    return start == 0 or text[start - 1] == "(" or text[end : end + 1] == ")"
 
 
 def condition_of(text: str) -> Condition | None:
-    """The left-most comparison of an expression; None where it has none (`absent(…)`, `x unless y`).
+    """The left-most comparison of an expression; None without a comparison (`absent(…)`, `x unless y`).
 
-    What is computed with a comparison's answer is passed: `sum by (a) (x == 1)` asks whether x is 1.
+    Functions around a comparison are ignored: the condition of `sum by (a) (x == 1)` is `x == 1`.
     """
     return _condition(parse(text))
 
@@ -110,15 +112,16 @@ def _condition(tree: Any) -> Condition | None:
         case promql.BinaryExpr():
             return _of_binary(tree, str(tree.op))
         case promql.Call() if tree.func.name not in _ABSENCE:
-            return next((found for one in tree.args if (found := _condition(one))), None)
+            conditions = (_condition(argument) for argument in tree.args)
+            return next((condition for condition in conditions if condition), None)
     return None
 
 
 def _of_binary(tree: Any, operator: str) -> Condition | None:
     if operator in COMPARISONS:
         return None if _is_absence(tree.lhs) else _compared(tree, operator)
-    # What stands behind `unless` is not what the alert asks for, and beside something that fires by itself
-    # the second half of an `or` is half the truth.
+    # The right side of `unless` is not the alert's condition. If the left side of an `or` can be true without
+    # a comparison, a comparison on the right side is not the whole condition.
     is_left_alone = operator == "unless" or (operator == "or" and not _is_absence(tree.lhs))
     return _condition(tree.lhs) or (None if is_left_alone else _condition(tree.rhs))
 
@@ -132,8 +135,8 @@ def _compared(tree: Any, operator: str) -> Condition:
 
 
 def alternatives(text: str) -> tuple[str, ...]:
-    """The operands of an `or` at the top, each of which alone makes it true; else the expression itself."""
-    return tuple(_text(one) for one in _alternatives(parse(text)))
+    """The operands of a top-level `or`, each of which makes it true; else the expression itself."""
+    return tuple(_text(tree) for tree in _alternatives(parse(text)))
 
 
 def _alternatives(tree: Any) -> list[Any]:
@@ -143,8 +146,8 @@ def _alternatives(tree: Any) -> list[Any]:
     return [tree]
 
 
-def _finite(known: float | None) -> float | None:
-    return known if known is not None and math.isfinite(known) else None
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _bare(tree: Any) -> Any:
@@ -154,7 +157,7 @@ def _bare(tree: Any) -> Any:
 
 
 def number(tree: Any) -> float | None:
-    """The number that an expression of numbers alone amounts to; None for any other."""
+    """The value of an expression that consists of numbers only; None for any other."""
     tree = _bare(tree)
     if isinstance(tree, promql.NumberLiteral):
         return float(tree.val)
@@ -185,22 +188,22 @@ def _calculated(operator: str, left: float, right: float) -> float | None:
 
 
 def _labels(tree: Any) -> tuple[str, ...]:
-    """The labels of the outermost `by`; a quantile's buckets are no label of its answer."""
-    found: list[tuple[str, ...]] = []
+    """The labels of the outermost `by`, without the bucket label `le`, which a quantile removes."""
+    labels: list[tuple[str, ...]] = []
 
-    def look(node: Any) -> bool:
+    def visit(node: Any) -> bool:
         if isinstance(node, promql.AggregateExpr) and node.modifier is not None:
             if node.modifier.type == promql.AggModifierType.By:
-                found.append(tuple(label for label in node.modifier.labels if label != "le"))
+                labels.append(tuple(label for label in node.modifier.labels if label != "le"))
             return False
         return True
 
-    promql.walk(tree, look)
-    return found[0] if found else ()
+    promql.walk(tree, visit)
+    return labels[0] if labels else ()
 
 
 def is_absence(text: str) -> bool:
-    """Whether the expression asks for what is not there: `absent` at its top, compared or not."""
+    """Whether the top of the expression is `absent` or `absent_over_time`, with or without a comparison."""
     return _is_absence(parse(text))
 
 
@@ -214,7 +217,7 @@ def _is_absence(tree: Any) -> bool:
 def rests_on(text: str) -> tuple[str, ...]:
     """The selectors, as PromQL, without whose series the expression cannot become true.
 
-    What stands behind `unless` or in `absent` is none of them, and neither side of an `or` is.
+    Selectors on the right of `unless`, in `absent`, or on either side of an `or` are not among them.
     """
     return tuple(dict.fromkeys(_rests_on(parse(text))))
 
@@ -228,9 +231,9 @@ def _rests_on(tree: Any) -> list[str]:
         case promql.BinaryExpr():
             operator = str(tree.op)
             sides = {"or": (), "unless": (tree.lhs,)}.get(operator, (tree.lhs, tree.rhs))
-            return [one for side in sides for one in _rests_on(side)]
+            return [selector for side in sides for selector in _rests_on(side)]
         case promql.Call() if tree.func.name not in _ABSENCE:
-            return [one for argument in tree.args for one in _rests_on(argument)]
+            return [selector for argument in tree.args for selector in _rests_on(argument)]
         case promql.ParenExpr() | promql.UnaryExpr() | promql.AggregateExpr() | promql.SubqueryExpr():
             return _rests_on(tree.expr)
     return []
@@ -238,27 +241,27 @@ def _rests_on(tree: Any) -> list[str]:
 
 def selectors(text: str) -> tuple[Selector, ...]:
     """Every selector of the expression, from left to right."""
-    found: list[Selector] = []
-    ranges: list[float] = []  # of the selector that comes next: a range is told before what it ranges over
+    result: list[Selector] = []
+    ranges: list[float] = []  # the walk visits a range before its selector
 
-    def look(node: Any) -> bool:
+    def visit(node: Any) -> bool:
         if isinstance(node, promql.MatrixSelector):
             ranges.append(node.range.total_seconds())
         elif isinstance(node, promql.VectorSelector):
-            found.append(_selector(node, ranges.pop() if ranges else None))
+            result.append(_selector(node, ranges.pop() if ranges else None))
         return True
 
-    promql.walk(parse(text), look)
-    return tuple(found)
+    promql.walk(parse(text), visit)
+    return tuple(result)
 
 
 def _selector(node: Any, range_seconds: float | None) -> Selector:
     matchers = [(m.name, _MATCHES[str(m.op).rpartition(".")[2]], m.value) for m in node.matchers.matchers]
     named = [value for name, operator, value in matchers if name == "__name__" and operator == "="]
-    kept = tuple(one for one in matchers if one[0] != "__name__")
-    return Selector(node.name or (named[0] if named else ""), kept, range_seconds)
+    labels = tuple(matcher for matcher in matchers if matcher[0] != "__name__")
+    return Selector(node.name or (named[0] if named else ""), labels, range_seconds)
 
 
 def metrics(text: str) -> tuple[str, ...]:
-    """The names of the metrics that the expression asks for, each once, in order."""
-    return tuple(dict.fromkeys(one.metric for one in selectors(text) if one.metric))
+    """The names of the metrics that the expression selects, each once, in order."""
+    return tuple(dict.fromkeys(selector.metric for selector in selectors(text) if selector.metric))

@@ -1,14 +1,14 @@
-"""What was found, what it means, and how causes are ranked. Pure values and pure functions.
+"""Findings, the verdict, and the ranking of causes. Pure values and pure functions.
 
-Judging can be redone by hand. A sign of a cause that is CRITICAL counts 2 points for it, WARNING 1;
-a sign that is OK, or that began after the symptom did, counts 1 against it; UNKNOWN counts nothing and
-is named as missing. Then:
+The ranking can be repeated by hand. A CRITICAL finding of a cause counts 2 points for the cause, WARNING 1.
+A finding that is OK, or that began after the symptom, counts 1 point against it. UNKNOWN counts nothing
+and is listed as missing. Then:
 
-    confirmed    3 points or more for it, from two systems or more, and at least twice the points against
-    likely       more points for it than against
-    possible     points for it, but no more than against
-    unlikely     nothing for it, and more against it than is missing
-    cannot tell  nothing for it, and too much is missing
+    confirmed    at least 3 points for, from at least two systems, and at least twice the points against
+    likely       more points for than against
+    possible     points for, but not more than against
+    unlikely     no points for, and more points against than findings missing
+    cannot tell  no points for, and too many findings missing
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Fact = str | int | float | datetime | None
 
 
 class Status(IntEnum):
-    """How bad it is. UNKNOWN is worse than OK: what was not seen is not sound."""
+    """Severity of a finding. UNKNOWN is worse than OK: a check without an answer proves nothing."""
 
     OK = 0
     UNKNOWN = 1
@@ -38,7 +38,7 @@ class Status(IntEnum):
 
 
 class Rank(StrEnum):
-    """How strongly the findings speak for a cause, in the order in which causes are shown."""
+    """How strongly the findings support a cause, in the order in which causes are shown."""
 
     CONFIRMED = "confirmed"
     LIKELY = "likely"
@@ -53,20 +53,25 @@ CLAIMED = frozenset({Rank.CONFIRMED, Rank.LIKELY, Rank.POSSIBLE})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """The answer to one question. Facts, not sentences: `render/` makes the sentences.
+    """The answer to one question, as facts. `render/` makes the sentences.
 
     `template` is an English sentence with `{fact}` or `{fact:kind}` in it; kinds are those of
-    `render.sentences` (percent, seconds, bytes, time, …). `measured` and `limit` are in `unit`
-    ("ratio" 0–1, "seconds", "bytes", "count"). `series` is a wide frame, one float column a series,
-    on an aware UTC index; `rows` is a small table that shows the answer. `since` is when what was
-    found began, or None where that cannot be seen: the start of what is still kept (events, a log, a series)
-    is not a beginning. A rate over a window sees a beginning up to `blur_seconds` late.
-    `marks` are moments that a chart should show. A finding is
-    not replayable where an answer was too large to record.
+    `render.sentences` (percent, seconds, bytes, time, …). `further_templates` are more sentences over the
+    same `facts`. A fact is a number, a time, a name from a system, or a term of `render.sentences.TERMS`.
+
+    `measured` and `limit` are in `unit` ("ratio" 0–1, "seconds", "bytes", "count"). `series` is a wide frame,
+    one float column for each series, on an aware UTC index; `rows` is a small table that shows the answer.
+    `since` is the start of the problem (aware UTC), None if it is unknown. The start of what is still kept
+    (events, a log, a series) is not the start of the problem. A rate over a window shows a start
+    up to `blur_seconds` late. `marks` are moments for the chart. `is_replayable` is False if an answer was
+    too large to record.
+
+    Raises ValueError if only one of UNKNOWN and `reason` is given, and if an OK finding contains NaN.
     """
 
     status: Status
     template: str
+    further_templates: tuple[str, ...] = ()
     facts: Mapping[str, Fact] = field(default_factory=dict)
     check: str = ""
     question: str = ""
@@ -86,18 +91,21 @@ class Finding:
 
     def __post_init__(self) -> None:
         if (self.status is Status.UNKNOWN) != (self.reason is not None):
-            raise ValueError("a finding is UNKNOWN if and only if it says why")
-        if self.status is Status.OK and any(fact != fact for fact in (self.measured, *self.facts.values())):
-            raise ValueError("what rests on NaN is not OK")
+            raise ValueError("a finding has a reason if and only if it is UNKNOWN")
+        if self.status is Status.OK and any(
+            value != value for value in (self.measured, *self.facts.values())
+        ):
+            raise ValueError("a finding with NaN cannot be OK")
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able; without the series, whose raw answer lies in the recording."""
+        """The finding as JSON values, without series and rows: the recording contains the raw answers."""
         return {
             "check": self.check,
             "question": self.question,
             "status": self.status.name,
             "reason": self.reason.value if self.reason else None,
             "template": self.template,
+            "further_templates": list(self.further_templates),
             "facts": {name: _plain(value) for name, value in self.facts.items()},
             "measured": self.measured,
             "limit": self.limit,
@@ -111,30 +119,34 @@ class Finding:
         }
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> Finding:
-        """The reverse of `as_dict`, as far as that goes: no series, no rows. Raises KeyError, ValueError."""
-        texts = ("check", "question", "template", "unit", "source", "query")
-        named: dict[str, Any] = {name: str(told[name]) for name in texts}
+    def from_dict(cls, fields: Mapping[str, Any]) -> Finding:
+        """The reverse of `as_dict`, without series and rows. Raises KeyError, ValueError.
+
+        Findings of older evidence have no `further_templates`.
+        """
+        names = ("check", "question", "template", "unit", "source", "query")
+        texts: dict[str, Any] = {name: str(fields[name]) for name in names}
         return cls(
-            status=Status[told["status"]],
-            reason=Reason(told["reason"]) if told["reason"] else None,
-            facts={str(name): _fact(value) for name, value in told["facts"].items()},
-            measured=told["measured"],
-            limit=told["limit"],
-            since=_moment(told["since"]),
-            asked_at=_moment(told["asked_at"]),
-            is_replayable=bool(told["is_replayable"]),
-            blur_seconds=float(told["blur_seconds"]),
-            **named,
+            status=Status[fields["status"]],
+            reason=Reason(fields["reason"]) if fields["reason"] else None,
+            further_templates=tuple(str(template) for template in fields.get("further_templates", ())),
+            facts={str(name): _fact(value) for name, value in fields["facts"].items()},
+            measured=fields["measured"],
+            limit=fields["limit"],
+            since=_moment(fields["since"]),
+            asked_at=_moment(fields["asked_at"]),
+            is_replayable=bool(fields["is_replayable"]),
+            blur_seconds=float(fields["blur_seconds"]),
+            **texts,
         )
 
 
-def _moment(told: str | None) -> datetime | None:
-    return datetime.fromisoformat(told) if told else None
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
 
 
 def _fact(value: Fact) -> Fact:
-    """A moment is told as its text."""
+    """The reverse of `_plain`: a time is stored as its ISO 8601 text."""
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
@@ -159,12 +171,12 @@ def breach(
     status: Status,
     critical_above: float | None = None,
 ) -> Status:
-    """`status` where the measured value is beyond a limit, CRITICAL above the second one, else OK.
+    """`status` if the measured value is beyond a limit, CRITICAL above `critical_above`, else OK.
 
-    NaN is a mistake of the caller.
+    Raises ValueError for NaN.
     """
     if measured != measured:
-        raise ValueError("NaN cannot be judged; a check must call it UNKNOWN")
+        raise ValueError("NaN cannot be compared with a limit; the check must return UNKNOWN")
     if critical_above is not None and measured > critical_above:
         return Status.CRITICAL
     beyond = (above is not None and measured > above) or (below is not None and measured < below)
@@ -173,7 +185,7 @@ def breach(
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One possible cause with its signs and the remedies proposed for it."""
+    """One possible cause, its findings (`signs`) and the proposals for it."""
 
     id: str
     title: str
@@ -183,7 +195,7 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
-    """A cause, its rank, and the signs that put it there."""
+    """A cause, its rank, and the findings that the rank follows from."""
 
     cause: Cause
     rank: Rank
@@ -194,23 +206,23 @@ class Weighed:
 
     @property
     def points_for(self) -> int:
-        """2 for each CRITICAL sign, 1 for each WARNING."""
+        """2 for each CRITICAL finding, 1 for each WARNING."""
         return sum(2 if sign.status is Status.CRITICAL else 1 for sign in self.speaks_for)
 
     @property
     def points_against(self) -> int:
-        """1 for each sign that is OK or that came after the symptom."""
+        """1 for each finding that is OK or that began after the symptom."""
         return len(self.speaks_against) + len(self.came_after)
 
     @property
     def is_claimed(self) -> bool:
-        """Whether something speaks for it."""
+        """Whether any finding supports the cause."""
         return self.rank in CLAIMED
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the incident comes to so far."""
+    """The verdict over all findings so far. `onset` is aware UTC, None if it is unknown."""
 
     status: Status
     onset: datetime | None
@@ -220,20 +232,20 @@ class Verdict:
 
     @property
     def claimed(self) -> tuple[Weighed, ...]:
-        """The causes that something speaks for, strongest first."""
+        """The causes that a finding supports, strongest first."""
         return tuple(weighed for weighed in self.causes if weighed.is_claimed)
 
     @property
     def proposals(self) -> tuple[Proposal, ...]:
-        """What the strongest cause proposes."""
+        """The proposals of the strongest cause."""
         return self.claimed[0].cause.proposals if self.claimed else ()
 
 
 def onset_of(symptoms: Iterable[Finding]) -> datetime | None:
-    """When the symptom began: the known start of the first symptom asked that is beyond its limit.
+    """The known start of the first symptom in the notebook that is beyond its limit.
 
-    The first and not the earliest: a runbook asks first what the alert is about, and a slow endpoint
-    that has always been slow did not begin the incident.
+    The first in order, not the earliest in time: a runbook begins with the alert's own symptom, and an
+    endpoint that has always been slow did not start the incident.
     """
     return next((f.since for f in symptoms if f.status >= Status.WARNING and f.since is not None), None)
 
@@ -241,8 +253,8 @@ def onset_of(symptoms: Iterable[Finding]) -> datetime | None:
 def weigh(cause: Cause, onset: datetime | None, tolerance_seconds: float = 0.0) -> Weighed:
     """Rank one cause by the table in this module's docstring.
 
-    A sign whose start is known and lies more than the tolerance (the resolution of the clocks
-    involved) and its own blur after the onset is a consequence, not a cause.
+    A finding that began after the onset is a consequence and not a cause. "After" allows for
+    `tolerance_seconds` (the resolution of the clocks) and the finding's own `blur_seconds`.
     """
     alarms = [sign for sign in cause.signs if sign.status >= Status.WARNING]
     latest = onset + timedelta(seconds=tolerance_seconds) if onset else None
@@ -285,8 +297,8 @@ def judge(
 ) -> Verdict:
     """The verdict: the worst status of all findings, and the causes by rank, points and order.
 
-    `onset` is when the alert says that it began; without it the symptoms tell. Nothing found at
-    all is UNKNOWN: an empty ledger proves nothing.
+    `onset` is the start time of the alert (aware UTC); without it, the symptoms give the onset. Without any
+    finding the verdict is UNKNOWN.
     """
     began = onset or onset_of(symptoms)
     weighed = [weigh(cause, began, tolerance_seconds) for cause in causes]

@@ -1,9 +1,9 @@
-"""What many checks ask of a measured series, whatever it measures: how much, against what, and since when?
+"""Measurements that many checks share: the value of a series, its limit, and since when it is beyond.
 
-`level` judges a series against a limit, `change` against what was usual before it began, `share` a part of
-a whole and `quantile` a histogram, both with a floor of traffic. `by_label` and `slowest` are the tables.
-Each asks Prometheus and returns a Finding in the words of its caller, whose template may use the facts
-`now` and `limit` and those named below. What has no sample raises NoDataError: it is never zero.
+`level` compares a series with a limit, `change` and `fall` with the usual value before the onset, `share` the
+ratio of two counters and `quantile` a histogram, both with a minimum of traffic. `by_label` and `slowest`
+give tables. Each asks Prometheus and returns a Finding with the caller's wording, whose template may use the
+facts `now` and `limit` and those named below. A series without samples raises NoDataError: it is never zero.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,19 +23,21 @@ from runbooklib.series import began, latest, unseen_seconds, usual
 from runbooklib.tape import side_by_side
 from runbooklib.window import seconds_of
 
-# A share of fewer than this is chance, not a finding; a quantile of fewer is the highest of a few.
+# Below these numbers of requests, a share is chance, and a quantile is the maximum of a few values.
 LEAST_OF_A_SHARE = 20.0
 LEAST_OF_A_QUANTILE = 5.0
-_THIN = "{counted:number} {what} in {window} are too few to judge them by; it takes {least:number}."
-_GUESS = " It lies, as the limit does, between the buckets {lower:seconds} and {upper:seconds}: a guess."
-_OFF_THE_SCALE = " The histogram ends there: it may be much more."
+_THIN = "{counted:number} {what:term} in {window} are too few for a judgement; the minimum is {least:number}."
+_ESTIMATE = (
+    "This is an estimate: the limit lies in the same bucket, between {lower:seconds} and {upper:seconds}."
+)
+_OFF_THE_SCALE = "The real value may be much higher: the histogram has no larger bucket."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
-    """How a measure is told: the sentence, the name of its line in a chart, its unit, further facts.
+    """The wording of a measurement: its sentence, the name of its line in a chart, its unit, further facts.
 
-    `sound` is the sentence where nothing is beyond the limit, if that wants another one.
+    `sound` is the sentence for OK; if it is empty, `template` is used for each status.
     """
 
     template: str
@@ -47,7 +49,7 @@ class Words:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """Beyond what it is a finding, and how grave: `status`, and CRITICAL above `critical_above`."""
+    """Limits of a measurement: `status` beyond `above` or `below`, CRITICAL above `critical_above`."""
 
     above: float | None = None
     below: float | None = None
@@ -71,12 +73,12 @@ class Limit:
 
 
 def fresh_seconds(scene: Scene) -> float:
-    """How old the last sample of a rate may be: two steps and the rate window."""
+    """The maximum age in seconds of the last sample of a rate: two steps and the rate window."""
     return 2 * scene.window.step_seconds + seconds_of(scene.timing.rate_window)
 
 
 def line(scene: Scene, query: str, name: str) -> pd.DataFrame:
-    """The one series of a query over the window, as the column `name`. Raises NoDataError."""
+    """The only series of a query over the window, as the column `name`. Raises NoDataError."""
     frame = scene.sources.prometheus.range(query, scene.window).rename(columns={"value": name})
     if name not in frame:
         raise NoDataError("the query has no series in this window", system="prometheus")
@@ -84,59 +86,58 @@ def line(scene: Scene, query: str, name: str) -> pd.DataFrame:
 
 
 def level(scene: Scene, query: str, limit: Limit, words: Words) -> Finding:
-    """The series at the end of the window against the limit."""
+    """Compare the value at the end of the window with the limit."""
     frame = line(scene, query, words.line)
     return _judged(scene, frame, query, limit, words)
 
 
 def change(scene: Scene, query: str, words: Words, *, above_times: float) -> Finding:
-    """The series at the end of the window against `above_times` what was usual before it began.
+    """Compare the value at the end of the window with `above_times` the usual value before the onset.
 
-    Facts: `usual`, `times` (now over usual). Nothing before it in the window is NoDataError; nothing where
-    there used to be nothing is OK, and something where there was nothing is a finding.
+    Facts: `usual`, `times` (now over usual). If the usual value is 0, a value of 0 is OK and any other is
+    beyond the limit. Raises NoDataError if the window has no samples before the onset.
     """
     frame = line(scene, query, words.line)
-    was = _usual(scene, frame[words.line])
+    usual_value = _usual(scene, frame[words.line])
     now = newest(scene, frame[words.line])
-    facts = {**words.facts, "usual": was, "times": now / was if was else None}
-    return _judged(scene, frame, query, Limit(above=was * above_times), replace(words, facts=facts))
+    facts = {**words.facts, "usual": usual_value, "times": now / usual_value if usual_value else None}
+    return _judged(scene, frame, query, Limit(above=usual_value * above_times), replace(words, facts=facts))
 
 
 def fall(scene: Scene, query: str, words: Words, *, below_share: float) -> Finding:
-    """The series at the end of the window against `below_share` (0–1) of what was usual before it began.
+    """Compare the value at the end of the window with `below_share` (0–1) of the usual value.
 
-    Facts: `usual`. Where there used to be nothing, nothing can have been lost: NoDataError.
+    Facts: `usual`. Raises NoDataError if the usual value is 0, since nothing can fall below it.
     """
     frame = line(scene, query, words.line)
-    was = _usual(scene, frame[words.line])
-    if was <= 0:
-        raise NoDataError("there was nothing before it began either", system="prometheus")
-    told = replace(words, facts={**words.facts, "usual": was})
-    return _judged(scene, frame, query, Limit(below=was * below_share), told)
+    usual_value = _usual(scene, frame[words.line])
+    if usual_value <= 0:
+        raise NoDataError("the value before the onset was 0 as well", system="prometheus")
+    wording = replace(words, facts={**words.facts, "usual": usual_value})
+    return _judged(scene, frame, query, Limit(below=usual_value * below_share), wording)
 
 
 def newest(scene: Scene, column: "pd.Series[float]") -> float:
-    """The last sample of the window. Raises NoDataError for none, StaleError for an old one."""
+    """The last sample of the window. Raises NoDataError without a sample, StaleError if it is too old."""
     return latest(column, within_seconds=fresh_seconds(scene))
 
 
 def _usual(scene: Scene, column: "pd.Series[float]") -> float:
-    filling = seconds_of(scene.timing.rate_window)
-    return usual(column, _before_it_began(scene), filling_seconds=filling)
+    return usual(column, _end_of_usual(scene), filling_seconds=seconds_of(scene.timing.rate_window))
 
 
-def _before_it_began(scene: Scene) -> datetime | None:
-    """Until when things were as usual: a rate window before the onset; None where nothing is wrong.
+def _end_of_usual(scene: Scene) -> datetime | None:
+    """One rate window before the onset; None if nothing is wrong.
 
-    Raises NoDataError where it began before anything was seen.
+    Raises NoDataError if the incident began before the window.
     """
     if scene.onset is not None:
         return scene.onset - timedelta(seconds=seconds_of(scene.timing.rate_window))
     if scene.is_disturbed:
         raise NoDataError(
-            "it began before this window, so there is nothing to compare with",
+            "the incident began before this window, so the usual value is unknown",
             system="prometheus",
-            remedy="give a longer lookback",
+            remedy="use a longer lookback",
         )
     return None
 
@@ -171,9 +172,9 @@ def share(
     what: str,
     least: float = LEAST_OF_A_SHARE,
 ) -> Finding:
-    """The rate of the selector `part` over that of `whole`, 0–1, at the end of the window.
+    """Compare the rate of the selector `part` over that of `whole` (0–1) with the limit.
 
-    Fewer than `least` of the whole (`what` they are, in words) in the rate window is UNKNOWN.
+    Fewer than `least` of the whole in the rate window give UNKNOWN; `what` is the term for them.
     """
     window = scene.timing.rate_window
     query = promql.share(promql.rate(part, window), promql.rate(whole, window))
@@ -184,7 +185,7 @@ def share(
 
 
 def count(scene: Scene, selector: str) -> float:
-    """By how much the counter grew in the last rate window. Raises NoDataError where it does not exist."""
+    """The increase of the counter in the last rate window. Raises NoDataError without such a series."""
     return _one(scene, promql.sum_of(promql.increase(selector, scene.timing.rate_window)))
 
 
@@ -194,12 +195,17 @@ def _one(scene: Scene, query: str) -> float:
 
 
 def number(answer: pd.DataFrame, missing: str) -> float:
-    """The first value of an instant answer. Raises NoDataError, which says what is missing, and for NaN."""
+    """The first value of an instant answer.
+
+    Raises NoDataError with the message `missing` for an empty answer, and for NaN and infinity.
+    """
     if answer.empty:
-        raise NoDataError(missing, system="prometheus", remedy="see whether the target is still scraped")
+        raise NoDataError(missing, system="prometheus", remedy="check that the target is scraped")
     value = float(answer["value"].iloc[0])
     if not np.isfinite(value):
-        raise NoDataError(f"the answer is {value}, which is no number to judge by", system="prometheus")
+        raise NoDataError(
+            f"the query returned {value}, which cannot be compared with the limit", system="prometheus"
+        )
     return value
 
 
@@ -223,10 +229,10 @@ def quantile(
     what: str,
     least: float = LEAST_OF_A_QUANTILE,
 ) -> Finding:
-    """The quantile (0–1) of a histogram at the end of the window, in the histogram's unit.
+    """Compare the quantile `q` (0–1) of a histogram, in its unit, with the limit.
 
-    Fewer than `least` observations (`what` they are, in words) in the rate window is UNKNOWN. A quantile is
-    interpolated within its bucket: where the limit lies in the same bucket, the finding says so.
+    Fewer than `least` observations in the rate window give UNKNOWN; `what` is the term for them. A quantile
+    is interpolated within its bucket: if the limit lies in the same bucket, the finding says so.
     """
     window, ask = scene.timing.rate_window, scene.sources.prometheus
     query = histogram.quantile(q, window)
@@ -246,7 +252,7 @@ def quantile(
 
 
 def _interpolated(finding: Finding, bounds: list[float]) -> Finding:
-    """The finding with a word on how far the buckets allow it to be judged."""
+    """The finding, with a sentence about the precision of the buckets where it matters."""
     now, limit = finding.measured, finding.limit
     if now is None or limit is None:
         return finding
@@ -256,20 +262,21 @@ def _interpolated(finding: Finding, bounds: list[float]) -> Finding:
     lower = max((bound for bound in finite if bound < now), default=0.0)
     upper = min((bound for bound in finite if bound >= now), default=lower)
     if lower < limit < upper:
-        return _with(finding, _GUESS, {"lower": lower, "upper": upper})
+        return _with(finding, _ESTIMATE, {"lower": lower, "upper": upper})
     return finding
 
 
-def _with(finding: Finding, more: str, facts: Mapping[str, Fact]) -> Finding:
-    return replace(finding, template=finding.template + more, facts={**finding.facts, **facts})
+def _with(finding: Finding, template: str, facts: Mapping[str, Fact]) -> Finding:
+    templates = (*finding.further_templates, template)
+    return replace(finding, further_templates=templates, facts={**finding.facts, **facts})
 
 
 def slowest(
     scene: Scene, histogram: Histogram, *, by: str, q: float, above: float, words: Words, top: int = 5
 ) -> Finding:
-    """The quantile (0–1) of each value of a label, slowest first; those without traffic are left out.
+    """The quantile `q` (0–1) for each value of the label `by` with traffic, slowest first.
 
-    Facts: `beyond` (how many are above), `all`, `worst`, `now` (its quantile).
+    Facts: `beyond` (how many are above the limit), `all`, `worst` (the slowest value), `now` (its quantile).
     """
     query = histogram.quantile(q, scene.timing.rate_window, by=(by,))
     return by_label(
@@ -280,18 +287,21 @@ def slowest(
 def by_label(
     scene: Scene, query: str, *, by: str, above: float, words: Words, column: str, top: int = 5
 ) -> Finding:
-    """The value of a query for each value of a label, highest first, as a table with that `column`.
+    """The value of a query for each value of the label `by`, highest first, as a table with that `column`.
 
-    Facts as for `slowest`. What has no traffic has no value and is left out.
+    Facts as for `slowest`. Label values without traffic are left out.
     """
     frame = scene.sources.prometheus.instant(query, scene.window.end)
     known = frame[frame["value"].notna()] if len(frame) else frame
     if known.empty:
-        raise NoDataError("there was no traffic to judge", system="prometheus")
+        raise NoDataError("there was no traffic", system="prometheus")
     rows = known.sort_values("value", ascending=False).reset_index(drop=True)
     beyond = rows[rows["value"] > above]
     if not np.isfinite(rows["value"]).all() and not np.isfinite(beyond["value"]).any():
-        raise NonsenseError("an infinite value cannot be judged", system="prometheus")
+        raise NonsenseError(
+            "the query returned an infinite value, which cannot be compared with the limit",
+            system="prometheus",
+        )
     worst = float(rows["value"].iloc[0])
     facts: dict[str, Fact] = {"beyond": len(beyond), "all": len(rows), "limit": above, "now": worst}
     shown = rows.head(top)[[by, "value"]].rename(columns={"value": column, by: by.replace("_", " ")})

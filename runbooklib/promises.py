@@ -1,4 +1,4 @@
-"""What a site has promised, and by which rules somebody else is called: as questions to ask."""
+"""The checks that follow from the environment's settings: service level objectives and escalation rules."""
 
 from typing import Any
 
@@ -7,19 +7,27 @@ from runbooklib.checks import escalation, slo
 from runbooklib.scene import Scene
 from runbooklib.window import seconds_of
 
-Asked = list[tuple[Check, dict[str, Any]]]
+Checks = list[tuple[Check, dict[str, Any]]]
 
 
-def objectives(scene: Scene) -> Asked:
-    """How much of each error budget is left; nothing where nothing was promised."""
+def objectives(scene: Scene) -> Checks:
+    """One check for each objective of the environment, with its parameters."""
     return [
-        (slo.error_budget, {"promise": one.name, "of": one.of, "success": one.success, "over": one.over})
-        for one in scene.target.environment.objectives
+        (
+            slo.error_budget,
+            {
+                "promise": objective.name,
+                "of": objective.of,
+                "success": objective.success,
+                "over": objective.over,
+            },
+        )
+        for objective in scene.target.environment.objectives
     ]
 
 
-def escalations(scene: Scene) -> Asked:
-    """Whether somebody else is to be called."""
+def escalations(scene: Scene) -> Checks:
+    """The checks of the escalation rules, with their parameters."""
     rules = scene.target.environment.escalation
     return [
         (escalation.lasting, {"longer_than_seconds": seconds_of(rules.lasting)}),

@@ -1,6 +1,6 @@
-"""PromQL, built and never pasted: pure functions from names and values to an expression.
+"""PromQL builder: pure functions from names and values to an expression.
 
-Every label value is escaped; what comes from outside only ever becomes an equality matcher.
+Every label value is escaped. Values from outside are only used in equality matchers.
 """
 
 import re
@@ -15,13 +15,13 @@ _REGEX_SPECIAL = re.compile(r"([\\.+*?()|\[\]{}^$])")
 
 
 def quoted(value: str) -> str:
-    r"""A PromQL string of any text: backslash, quote and line breaks escaped."""
+    r"""The text as a PromQL string, with backslash, quote and line breaks escaped."""
     escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
     return f'"{escaped}"'
 
 
 def literal(value: str) -> str:
-    """An RE2 pattern that matches exactly this text, for use inside a regex matcher."""
+    """An RE2 pattern that matches exactly this text."""
     return _REGEX_SPECIAL.sub(r"\\\1", value)
 
 
@@ -34,8 +34,8 @@ def selector(
 ) -> str:
     """One instant vector selector.
 
-    `labels` are equalities, `matching` are RE2 patterns written by us, `none_of` leaves out
-    literal values. Raises ParameterError for names that PromQL does not allow.
+    `labels` become equality matchers, `matching` are RE2 patterns of this library, `none_of` excludes literal
+    values. Raises ParameterError for names that PromQL does not allow.
     """
     if not _METRIC.fullmatch(metric):
         raise ParameterError(f"{metric!r} is not a metric name", remedy="use letters, digits, _ and :")
@@ -55,52 +55,52 @@ def _matcher(name: str, operator: str, value: str) -> str:
 
 
 def rate(series: str, window: str) -> str:
-    """Increase per second over the window."""
+    """The increase per second over the window."""
     return f"rate({series}[{window}])"
 
 
 def increase(series: str, window: str) -> str:
-    """Increase over the window."""
+    """The increase over the window."""
     return f"increase({series}[{window}])"
 
 
 def sum_of(expression: str, *, by: Iterable[str] = ()) -> str:
-    """Sum, over everything or by labels."""
+    """The sum over all series, or by labels."""
     labels = ",".join(by)
     return f"sum by({labels}) ({expression})" if labels else f"sum({expression})"
 
 
 def share(part: str, whole: str, *, by: Iterable[str] = ()) -> str:
-    """Part of whole, 0–1; a group that had no part counts as 0 and not as missing.
+    """Part over whole, 0–1. A group without a series of `part` is 0 and not missing.
 
-    The zero is only added where the whole has traffic: without traffic there is no share.
+    Without traffic in `whole` there is no series.
     """
     total = sum_of(whole, by=by)
     return f"({sum_of(part, by=by)} or {total} * 0) / ({total} > 0)"
 
 
 def quantile(q: float, buckets: str, window: str, *, by: Iterable[str] = ()) -> str:
-    """Quantile of a histogram, its buckets summed by `le` (and by the labels) first."""
+    """The quantile of a histogram, with its buckets summed by `le` and by the labels."""
     return f"histogram_quantile({q:g}, {sum_of(rate(buckets, window), by=('le', *by))})"
 
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """A classic histogram by its name without suffix: the three questions that can be asked of it."""
+    """A classic histogram, by its name without suffix."""
 
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
     none_of: Mapping[str, Iterable[str]] = field(default_factory=dict)
 
     def quantile(self, q: float, window: str, *, by: Iterable[str] = ()) -> str:
-        """The quantile (0–1) of what was observed in the window, interpolated within a bucket."""
+        """The quantile `q` (0–1) of the observations in the window, interpolated within a bucket."""
         return quantile(q, selector(f"{self.name}_bucket", self.labels, none_of=self.none_of), window, by=by)
 
     def counted(self, window: str, *, by: Iterable[str] = ()) -> str:
-        """How many were observed in the window."""
+        """The number of observations in the window."""
         every = selector(f"{self.name}_bucket", {**self.labels, "le": "+Inf"}, none_of=self.none_of)
         return sum_of(increase(every, window), by=by)
 
     def bounds(self) -> str:
-        """One series a bucket, with its upper bound as the label `le`."""
+        """One series for each bucket, with its upper bound as the label `le`."""
         return f"group by(le) ({selector(f'{self.name}_bucket', self.labels, none_of=self.none_of)})"

@@ -1,7 +1,7 @@
-"""The connection that prometheus-api-client is given: whatever it asks passes through the tape.
+"""The HTTP session for prometheus-api-client: all its requests pass through the tape.
 
-No retries that swallow the server's own words, whole deadlines, long queries in the body, and only
-questions: what could change something is refused here.
+It makes no retries, since they would hide the server's error message. A deadline covers the whole request,
+long queries are sent in the body, and requests that are not read-only are refused.
 """
 
 import json
@@ -15,17 +15,17 @@ from runbooklib.errors import NonsenseError, ParameterError
 from runbooklib.http import Response, fetch, target_of
 from runbooklib.tape import Tape
 
-LONGEST_IN_URL = 1_500
+MAX_URL_PARAMETERS_LENGTH = 1_500
 
-_MOST_TEXT = 2_000
+_MAX_TEXT_LENGTH = 2_000
 _POSTED = frozenset(f"/api/v1/{name}" for name in ("query", "query_range", "series", "labels"))
-_TIMED = frozenset({"/api/v1/query", "/api/v1/query_range"})
+_WITH_TIMEOUT = frozenset({"/api/v1/query", "/api/v1/query_range"})
 
 
 class TapedSession(requests.Session):
-    """What the library takes for its connection: each of its requests becomes a question to the tape.
+    """A session whose requests are asked through the tape.
 
-    Whatever adapter the library mounts, with its retries, is never reached.
+    The adapters that the library mounts, and their retries, are not used.
     """
 
     def __init__(self, base: str, tape: Tape, token: str, deadline_seconds: float) -> None:
@@ -39,7 +39,7 @@ class TapedSession(requests.Session):
         tape.redactor.know(token)
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
-        """The recorded answer to a request of the library, as the library wants it."""
+        """The tape's answer to a request of the library. Raises ParameterError for another host."""
         url = str(request.url)
         if not f"{target_of(url)}/".startswith(f"{self.target}/"):
             raise ParameterError(f"{target_of(url)} is not the Prometheus of this incident")
@@ -61,25 +61,31 @@ class TapedSession(requests.Session):
     def answered(
         self, method: str, path: str, params: Sequence[tuple[str, str]], timeout_seconds: float | None = None
     ) -> dict[str, Any]:
-        """Status, content_type and json (or text) of one request, from the tape."""
+        """`status`, `content_type` and `json` (or `text`) of one request, from the tape.
+
+        Raises ParameterError for a request that is not read-only.
+        """
         if method != "GET" and path not in _POSTED:
-            raise ParameterError(f"{method} {path} could change something; here is only looked")
+            raise ParameterError(f"{method} {path} is not read-only")
         deadline = min(self._deadline_seconds, timeout_seconds or self._deadline_seconds)
         request = {"method": method, "path": path, "params": [list(pair) for pair in params]}
         answer: dict[str, Any] = self._tape.ask(
             "prometheus",
             request,
-            lambda: self._asked(path, params, deadline),
+            lambda: self._fetch(path, params, deadline),
             target=self.target,
             deadline_seconds=deadline,
         )
         return answer
 
-    def _asked(self, path: str, params: Sequence[tuple[str, str]], deadline: float) -> dict[str, Any]:
+    def _fetch(self, path: str, params: Sequence[tuple[str, str]], deadline: float) -> dict[str, Any]:
         sent = list(params)
-        if path in _TIMED and "timeout" not in dict(sent):
+        if path in _WITH_TIMEOUT and "timeout" not in dict(sent):
             sent.append(("timeout", f"{deadline:g}"))
-        is_long = path in _POSTED and sum(len(name) + len(value) for name, value in sent) > LONGEST_IN_URL
+        is_long = (
+            path in _POSTED
+            and sum(len(name) + len(value) for name, value in sent) > MAX_URL_PARAMETERS_LENGTH
+        )
         response = fetch(
             "POST" if is_long else "GET",
             f"{self._base}{path}",
@@ -93,17 +99,17 @@ class TapedSession(requests.Session):
         )
         answer = _as_answer(response, self.target)
         if path.startswith("/api/") and response.status == 200 and "json" not in answer:
-            told = f"not Prometheus: {response.content_type or 'no content type'}"
-            raise NonsenseError(told, system="prometheus", target=self.target, remedy="check the address")
+            message = f"not a Prometheus API: {response.content_type or 'no content type'}"
+            raise NonsenseError(message, system="prometheus", target=self.target, remedy="check the address")
         return answer
 
 
 def _as_answer(response: Response, target: str) -> dict[str, Any]:
-    kept: dict[str, Any] = {"status": response.status, "content_type": response.content_type}
+    answer: dict[str, Any] = {"status": response.status, "content_type": response.content_type}
     if response.content_type != "application/json":
-        return kept | {"text": response.text[:_MOST_TEXT]}
-    told = response.json(system="prometheus", target=target)
-    warnings = told.get("warnings") or [] if isinstance(told, dict) else None
+        return answer | {"text": response.text[:_MAX_TEXT_LENGTH]}
+    content = response.json(system="prometheus", target=target)
+    warnings = content.get("warnings") or [] if isinstance(content, dict) else None
     if isinstance(warnings, list) and not response.is_utf8:
-        told["warnings"] = [*warnings, "not all of the answer is UTF-8; see its escapes"]
-    return kept | {"json": told}
+        content["warnings"] = [*warnings, "the answer contains invalid UTF-8, shown as escapes"]
+    return answer | {"json": content}

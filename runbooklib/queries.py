@@ -1,7 +1,7 @@
-"""What counts as a service's traffic, as PromQL: one definition for every check that asks about it.
+"""PromQL for the traffic of a service: one definition for all checks.
 
-Probes of health and metrics pages are no traffic: a health page that is broken itself would else count
-as failed requests of users.
+Requests to health and metrics pages are not traffic: otherwise a broken health page would count as failed
+requests of users.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ REQUESTS = "http_requests_total"
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """A counter of attempts by their outcome: all of them, and those that failed, as selectors."""
+    """Selectors of a counter: all attempts, and the failed ones. `what` is the term for the attempts."""
 
     every: str
     failed: str
@@ -24,23 +24,23 @@ class Outcomes:
 
 
 def requests(target: Target) -> str:
-    """Selector of the users' requests."""
+    """Selector of user requests."""
     return promql.selector(REQUESTS, target.service.labels, none_of=_probes(target))
 
 
 def failed_requests(target: Target) -> str:
-    """Selector of the users' requests that were answered 5xx."""
+    """Selector of user requests with a status code 5xx."""
     failed = {"status_code": "5.."}
     return promql.selector(REQUESTS, target.service.labels, matching=failed, none_of=_probes(target))
 
 
 def request_outcomes(target: Target) -> Outcomes:
-    """Users' requests, and those that were answered 5xx."""
+    """All user requests, and those with a status code 5xx."""
     return Outcomes(requests(target), failed_requests(target), "requests")
 
 
 def executions(target: Target) -> Outcomes:
-    """Executions of code in the sandbox."""
+    """Code executions in the sandbox."""
     return _by_status(target, "sandbox_executions_total", "code executions")
 
 
@@ -71,38 +71,38 @@ def failure_rate(target: Target, *, by: Iterable[str] = ()) -> str:
 
 
 def failed_share(target: Target, *, by: Iterable[str] = ()) -> str:
-    """Failed requests over all requests, 0–1; no series where there is no traffic."""
+    """Failed requests over all requests, 0–1; no series without traffic."""
     return share_of(target, request_outcomes(target), by=by)
 
 
 def share_of(target: Target, outcomes: Outcomes, *, by: Iterable[str] = ()) -> str:
-    """Failed over all, 0–1; no series where there is no traffic."""
+    """Failed over all attempts, 0–1; no series without traffic."""
     window, by = target.timing.rate_window, tuple(by)
     return promql.share(promql.rate(outcomes.failed, window), promql.rate(outcomes.every, window), by=by)
 
 
 def durations(target: Target) -> Histogram:
-    """How long users' requests take, in seconds."""
+    """Duration of user requests in seconds."""
     return Histogram("http_request_duration_seconds", target.service.labels, _probes(target))
 
 
 def execution_durations(target: Target) -> Histogram:
-    """How long code executions take, in seconds."""
+    """Duration of code executions in seconds."""
     return Histogram("sandbox_execution_duration_seconds", target.service.labels)
 
 
 def chat_durations(target: Target) -> Histogram:
-    """How long requests to the AI provider take, in seconds."""
+    """Duration of requests to the AI provider in seconds."""
     return Histogram("ai_chat_duration_seconds", target.service.labels)
 
 
 def query_durations(target: Target) -> Histogram:
-    """How long database queries take, in seconds."""
+    """Duration of database queries in seconds."""
     return Histogram("db_query_duration_seconds", target.service.labels)
 
 
 def duration_quantile(target: Target, q: float, *, by: Iterable[str] = ()) -> str:
-    """Quantile (0–1) of the duration of requests in seconds."""
+    """Quantile `q` (0–1) of the duration of user requests in seconds."""
     return durations(target).quantile(q, target.timing.rate_window, by=by)
 
 

@@ -1,10 +1,9 @@
-"""Proof of recovery: the conditions of the template, asked again and again until they have held long enough.
+"""Proof of recovery: checks the recovery conditions repeatedly until all have been met for long enough.
 
-RECOVERED      every condition was answered, and held, at every look of the whole span, and its series in
-               Prometheus have no gap and no point beyond the limit in it
-NOT RECOVERED  the time is over, and a condition did not hold at the last look that was not good, or hold
-               long enough since
-CANNOT TELL    the time is over, and what stood in the way could not be asked: no data, no traffic, no answer
+RECOVERED      Every condition was met in every sample of the required time, and its series in Prometheus have
+               no gap and no point beyond the limit in that time.
+NOT RECOVERED  The time is over. The last sample that was not OK has a condition that was not met.
+CANNOT TELL    The time is over. The last sample that was not OK has a condition without an answer.
 """
 
 import time
@@ -23,36 +22,49 @@ from runbooklib.actionledger import Deed
 from runbooklib.answers import Check, answered
 from runbooklib.checks import alerting, dependencies, latency, traffic
 from runbooklib.errors import EvidenceError, ParameterError
-from runbooklib.findings import Finding, Status
+from runbooklib.findings import Fact, Finding, Status
 from runbooklib.redact import Redactor
+from runbooklib.render.sentences import say
 from runbooklib.scene import Scene
 from runbooklib.tape import Tape, side_by_side
 from runbooklib.window import seconds_of
 
-# Of requests, and of a P95 in seconds: what the template calls recovered.
+# The default limits: the share of failed requests (0–1), and the P95 of the response time.
 FAILED_BELOW, WAIT_BELOW_SECONDS = 0.01, 0.5
 Condition = tuple[Check, Mapping[str, Any]]
-# A scene that ends now, and a tape of its own for it.
+# Returns a scene that ends now, and its own tape.
 Look = Callable[[], tuple[Scene, Tape]]
 OnSample = Callable[["Sample", float], None]
-# Looks that are further apart prove nothing of the time between them.
-_MOST_APART = timedelta(seconds=60)
-# However seldom a site scrapes: half of that, since a look takes its time. Looking more often than the scrape
-# is no waste, for only the series wait for it: pages and Alertmanager answer anew each time.
-_MOST_EVERY_SECONDS = 30.0
+# Samples that are further apart prove nothing about the time between them.
+_MAX_DISTANCE = timedelta(seconds=60)
+# Half of `_MAX_DISTANCE`, since a sample takes time. A shorter interval than the scrape interval is useful:
+# health pages and Alertmanager give a new answer for each sample.
+_MAX_INTERVAL_SECONDS = 30.0
+
+
+_HELD = "All conditions have been met for {held:seconds}."
+_GAPS = "The series of these conditions have a gap: {gaps}."
+_BREACHES = "The series of these conditions were beyond the limit: {breaches}."
+_STOPPED_EARLY = "The conditions were checked for {held:seconds} of {hold:seconds} only."
+_FAILED = "Conditions that are not met: {failed}."
+_UNKNOWN = "Conditions without an answer: {unknown}."
+_HELD_SINCE = "Since then, all conditions have been met for {held:seconds} of {hold:seconds}."
 
 
 class Outcome(StrEnum):
-    """What the certificate says."""
+    """The result of a certificate."""
 
     RECOVERED = "RECOVERED"
     NOT_RECOVERED = "NOT RECOVERED"
     CANNOT_TELL = "CANNOT TELL"
 
 
+_Explanation = tuple[Outcome, tuple[str, ...], Mapping[str, Fact]]
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One look at all conditions, when it was over (aware UTC, and by the monotonic clock)."""
+    """One check of all conditions, and when it ended: `at` (aware UTC), `seconds` (monotonic clock)."""
 
     at: datetime
     seconds: float
@@ -60,21 +72,21 @@ class Sample:
 
     @property
     def status(self) -> Status:
-        """OK only where every condition was answered and holds; WARNING or worse where one does not."""
+        """OK only if every condition has an answer and is met; the worst status of all conditions."""
         return max(finding.status for finding in self.findings)
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What came of it, in `outcome` and `says`. `held_since`: from when on every condition held, if one did.
+    """The result: `outcome`, and its explanation in `templates` and `facts` (as in a Finding).
 
-    `turned` has, for each condition, how many seconds after `since` it turned good for good; None where it
-    did not, and 0 where it had been good all along. `curve`: a row a look, a column a condition, with the
-    names of the statuses.
+    `since` is when the action was done or the samples began; `held_since` is the first sample from which on
+    every condition was met, None if the last sample is not OK. Times are aware UTC.
     """
 
     outcome: Outcome
-    says: str
+    templates: tuple[str, ...]
+    facts: Mapping[str, Fact]
     since: datetime
     held_since: datetime | None
     held_seconds: float
@@ -82,48 +94,56 @@ class Certificate:
     samples: tuple[Sample, ...]
 
     @property
+    def says(self) -> str:
+        """The explanation of the outcome."""
+        return " ".join(say(template, self.facts) for template in self.templates)
+
+    @property
     def findings(self) -> tuple[Finding, ...]:
-        """The conditions as they were last answered."""
+        """The findings of the last sample, one for each condition."""
         return self.samples[-1].findings
 
     @property
     def curve(self) -> pd.DataFrame:
-        """A row a look, by time (aware UTC); a column a condition; the names of the statuses."""
+        """The names of the statuses: one row for each sample (aware UTC), one column for each condition."""
         rows = [{f.check: f.status.name for f in sample.findings} for sample in self.samples]
         return pd.DataFrame(rows, index=pd.DatetimeIndex([s.at for s in self.samples], name="at"))
 
     @property
     def turned(self) -> dict[str, float | None]:
-        """By check: how many seconds after `since` it turned good for good."""
-        found: dict[str, float | None] = {}
+        """By check: how many seconds after `since` it became OK and stayed OK.
+
+        None if it is not OK at the end, 0 if it was OK in every sample.
+        """
+        seconds: dict[str, float | None] = {}
         for place, last in enumerate(self.findings):
-            bad = [s for s in self.samples if s.findings[place].status is not Status.OK]
+            bad = [sample for sample in self.samples if sample.findings[place].status is not Status.OK]
             if last.status is not Status.OK:
-                found[last.check] = None
+                seconds[last.check] = None
                 continue
-            after = [s for s in self.samples if not bad or s.seconds > bad[-1].seconds]
-            found[last.check] = (after[0].at - self.since).total_seconds() if bad else 0.0
-        return found
+            after = [sample for sample in self.samples if not bad or sample.seconds > bad[-1].seconds]
+            seconds[last.check] = (after[0].at - self.since).total_seconds() if bad else 0.0
+        return seconds
 
 
 def conditions(*, failed_below: float, wait_below_seconds: float) -> list[Condition]:
-    """What must hold: health page, share of failed requests, P95, rule, alert, key functions.
+    """The conditions: share of failed requests, P95, alert rule, firing alert, health page, key functions.
 
-    The share and P95 need traffic, or they are UNKNOWN; so is a rule whose series are gone.
+    Without traffic, the share and P95 are UNKNOWN; so is a rule whose series are missing.
     """
-    asked: list[Condition] = [
+    return [
         (traffic.error_rate, {"above": failed_below}),
         (latency.response_time, {"above": wait_below_seconds}),
         (alerting.alert_rule, {}),
         (alerting.firing_alert, {}),
         (dependencies.health_page, {}),
+        (dependencies.key_functions, {}),
     ]
-    return [*asked, (dependencies.key_functions, {})]
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """How long all must hold, for how long that is waited, how often it is looked at; in seconds."""
+    """How long all conditions must be met, the timeout, and the interval between samples, in seconds."""
 
     hold_seconds: float
     within_seconds: float
@@ -131,14 +151,14 @@ class Wait:
 
     @classmethod
     def of(cls, scene: Scene, held: str, within: str = "") -> "Wait":
-        """By durations; without `within`, ten minutes more than must be held. Raises ParameterError."""
+        """From durations; `within` defaults to ten minutes more than `held`. Raises ParameterError."""
         hold = seconds_of(held)
         scrape = max(seconds_of(scene.timing.scrape_interval), 2.0)
         if hold < 2 * scrape:
             raise ParameterError(
-                f"{held} is no time to prove anything in", remedy=f"hold it for {2 * scrape:g} s or more"
+                f"{held} is too short to prove recovery", remedy=f"use {2 * scrape:g} s or more"
             )
-        every = min(scrape, _MOST_EVERY_SECONDS)
+        every = min(scrape, _MAX_INTERVAL_SECONDS)
         return cls(hold, seconds_of(within) if within else hold + 600.0, every)
 
 
@@ -151,32 +171,33 @@ def watch(
     wait_below_seconds: float = WAIT_BELOW_SECONDS,
     on_sample: OnSample | None = None,
 ) -> Certificate:
-    """Look until everything has held long enough, or the time is over.
+    """Take samples until all conditions have been met long enough, or the time is over.
 
-    `on_sample` is told of each look, and for how many seconds everything has held.
+    `on_sample` is called with each sample and the number of seconds for which all conditions have been met.
     """
-    begun, since = time.monotonic(), since or datetime.now(UTC)
+    started, since = time.monotonic(), since or datetime.now(UTC)
     samples: list[Sample] = []
     limits = {"failed_below": failed_below, "wait_below_seconds": wait_below_seconds}
     while True:
         next_at = time.monotonic() + wait.every_seconds
-        samples.append(_looked(look, limits))
+        samples.append(_sample(look, limits))
         held = held_seconds(samples)
         if on_sample is not None:
             on_sample(samples[-1], held)
-        is_over = time.monotonic() - begun >= wait.within_seconds
+        is_over = time.monotonic() - started >= wait.within_seconds
         if is_over or (held >= wait.hold_seconds and not flaws(samples, wait.hold_seconds)):
             return certificate(samples, since, wait.hold_seconds)
         time.sleep(max(next_at - time.monotonic(), 0.0))
 
 
-def _looked(look: Look, limits: Mapping[str, float]) -> Sample:
-    """All conditions now, side by side, each with a scene and a tape of its own."""
+def _sample(look: Look, limits: Mapping[str, float]) -> Sample:
+    """Check all conditions in parallel, each with its own scene and tape."""
 
-    def ask(check: Check, given: Mapping[str, Any]) -> Finding:
-        return answered(check, given, *look())
+    def ask(check: Check, parameters: Mapping[str, Any]) -> Finding:
+        return answered(check, parameters, *look())
 
-    findings = side_by_side([partial(ask, check, given) for check, given in conditions(**limits)])
+    calls = [partial(ask, check, parameters) for check, parameters in conditions(**limits)]
+    findings = side_by_side(calls)
     return Sample(datetime.now(UTC), time.monotonic(), tuple(findings))
 
 
@@ -190,23 +211,23 @@ def prove(
     failed_below: float = FAILED_BELOW,
     wait_below_seconds: float = WAIT_BELOW_SECONDS,
 ) -> tuple[Certificate, Deed | None]:
-    """Watch that place from now on, over new tapes; and the last deed there, which may have helped.
+    """Watch the scene's service from now on; return the certificate and the last action on the service.
 
-    `evidence` is the folder with the ledger of actions. Raises EvidenceError where that cannot be read.
+    `evidence` is the folder with the action ledger. Raises EvidenceError if the ledger cannot be read.
     """
-    where = (scene.target.environment_name, scene.target.service_name, scene.alert)
+    place = (scene.target.environment_name, scene.target.service_name, scene.alert)
     try:
-        deed = actionledger.last_of(evidence, *where) if evidence else None
+        deed = actionledger.last_of(evidence, *place) if evidence else None
     except (OSError, ValueError) as error:
         raise EvidenceError(
-            f"the ledger of actions cannot be read: {error}", remedy="see `runbook verify`"
+            f"the action ledger cannot be read: {error}", remedy="see `runbook verify`"
         ) from None
 
     def look() -> tuple[Scene, Tape]:
         own = Tape(redactor)
         return scene.anew(own, at_least_seconds=wait.hold_seconds * 1.5), own
 
-    found = watch(
+    result = watch(
         look,
         wait,
         since=deed.at if deed else None,
@@ -214,52 +235,62 @@ def prove(
         wait_below_seconds=wait_below_seconds,
         on_sample=on_sample,
     )
-    return found, deed
+    return result, deed
 
 
 def held_seconds(samples: Sequence[Sample]) -> float:
-    """For how long, up to the last look, every look was good."""
+    """For how many seconds, up to the last sample, every sample was OK."""
     good = _good(samples)
     return good[-1].seconds - good[0].seconds if good else 0.0
 
 
 def _good(samples: Sequence[Sample]) -> list[Sample]:
-    """The looks since the last one that was not good, and since the last long time without any."""
-    found: list[Sample] = []
+    """The samples since the last one that was not OK, and since the last long pause between samples."""
+    good: list[Sample] = []
     for sample in samples:
-        if found and sample.at - found[-1].at > _MOST_APART:
-            found = []
-        found = [*found, sample] if sample.status is Status.OK else []
-    return found
+        if good and sample.at - good[-1].at > _MAX_DISTANCE:
+            good = []
+        good = [*good, sample] if sample.status is Status.OK else []
+    return good
 
 
-def flaws(samples: Sequence[Sample], hold_seconds: float) -> list[str]:
-    """What the series of the last look have against it: points beyond a limit, and gaps, within the span."""
-    start = samples[-1].at - timedelta(seconds=hold_seconds)
-    told = []
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """A condition whose series has a gap, or else a point beyond its limit, within the required time."""
+
+    check: str
+    is_gap: bool
+
+
+def flaws(samples: Sequence[Sample], hold_seconds: float) -> list[Flaw]:
+    """The flaws in the series of the last sample, within the last `hold_seconds`."""
+    start = pd.Timestamp(samples[-1].at - timedelta(seconds=hold_seconds))
+    result = []
     for finding in samples[-1].findings:
         if finding.series is None or finding.limit is None:
             continue
-        held = finding.series.loc[finding.series.index >= pd.Timestamp(start)]
-        is_short = held.empty or finding.series.index[0] > pd.Timestamp(start)
+        held = finding.series.loc[finding.series.index >= start]
+        is_short = held.empty or finding.series.index[0] > start
         if is_short or bool(held.isna().any(axis=None)):
-            told.append(f"{finding.check} has a gap")
+            result.append(Flaw(finding.check, is_gap=True))
         elif bool((held > finding.limit).any(axis=None)):
-            told.append(f"{finding.check} was beyond its limit")
-    return told
+            result.append(Flaw(finding.check, is_gap=False))
+    return result
 
 
 def certificate(samples: Sequence[Sample], since: datetime, hold_seconds: float) -> Certificate:
-    """What these looks amount to."""
+    """The certificate for these samples."""
     good, held = _good(samples), held_seconds(samples)
-    lacking = flaws(samples, hold_seconds) if held >= hold_seconds else []
-    if held >= hold_seconds and not lacking:
-        outcome, says = Outcome.RECOVERED, f"Everything has held for {held:.0f} s."
-    else:
-        outcome, says = _why_not(samples, held, hold_seconds, lacking)
+    series_flaws = flaws(samples, hold_seconds) if held >= hold_seconds else []
+    outcome, templates, facts = Outcome.RECOVERED, (_HELD,), {}
+    if series_flaws:
+        outcome, templates, facts = _flawed(series_flaws)
+    elif held < hold_seconds:
+        outcome, templates, facts = _too_short(samples, held)
     return Certificate(
         outcome=outcome,
-        says=says,
+        templates=templates,
+        facts={"held": held, "hold": hold_seconds, **facts},
         since=since,
         held_since=good[0].at if good else None,
         held_seconds=held,
@@ -268,26 +299,20 @@ def certificate(samples: Sequence[Sample], since: datetime, hold_seconds: float)
     )
 
 
-def _why_not(
-    samples: Sequence[Sample], held: float, hold_seconds: float, lacking: Sequence[str]
-) -> tuple[Outcome, str]:
-    if lacking:
-        has_gap = any(one.endswith("a gap") for one in lacking)
-        return (Outcome.CANNOT_TELL if has_gap else Outcome.NOT_RECOVERED), f"{'; '.join(lacking)}."
-    last = next(s for s in reversed(samples) if s.status is not Status.OK) if _was_bad(samples) else None
-    if last is None:
-        return Outcome.CANNOT_TELL, f"It was looked at for {held:.0f} s only, of {hold_seconds:.0f} s."
-    failed = [f for f in last.findings if f.status >= Status.WARNING]
-    unknown = [f for f in last.findings if f.status is Status.UNKNOWN]
-    since = f" Everything holds since, for {held:.0f} s of {hold_seconds:.0f} s." if held else ""
-    if failed:
-        return Outcome.NOT_RECOVERED, f"It does not hold: {_named(failed)}.{since}"
-    return Outcome.CANNOT_TELL, f"It could not be asked: {_named(unknown)}.{since}"
+def _flawed(series_flaws: Sequence[Flaw]) -> _Explanation:
+    gaps = [flaw.check for flaw in series_flaws if flaw.is_gap]
+    breaches = [flaw.check for flaw in series_flaws if not flaw.is_gap]
+    templates = ((_GAPS,) if gaps else ()) + ((_BREACHES,) if breaches else ())
+    outcome = Outcome.CANNOT_TELL if gaps else Outcome.NOT_RECOVERED
+    return outcome, templates, {"gaps": ", ".join(gaps), "breaches": ", ".join(breaches)}
 
 
-def _was_bad(samples: Sequence[Sample]) -> bool:
-    return any(sample.status is not Status.OK for sample in samples)
-
-
-def _named(findings: Sequence[Finding]) -> str:
-    return ", ".join(f.check for f in findings)
+def _too_short(samples: Sequence[Sample], held: float) -> _Explanation:
+    bad = [sample for sample in samples if sample.status is not Status.OK]
+    if not bad:
+        return Outcome.CANNOT_TELL, (_STOPPED_EARLY,), {}
+    failed = [finding.check for finding in bad[-1].findings if finding.status >= Status.WARNING]
+    unknown = [finding.check for finding in bad[-1].findings if finding.status is Status.UNKNOWN]
+    outcome = Outcome.NOT_RECOVERED if failed else Outcome.CANNOT_TELL
+    templates = (_FAILED if failed else _UNKNOWN, *((_HELD_SINCE,) if held else ()))
+    return outcome, templates, {"failed": ", ".join(failed), "unknown": ", ".join(unknown)}

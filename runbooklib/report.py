@@ -23,7 +23,7 @@ OURS = frozenset({FINDING_MIME, VERDICT_MIME, RECORDING_MIME, REPLAY_MIME, ACTIO
 
 
 def verdict_as_dict(verdict: Verdict, scene: "Scene") -> dict[str, Any]:
-    """The verdict of a scene; `docs/verdict.md` describes each field."""
+    """The verdict as JSON values; `docs/verdict.md` describes each field."""
     return {
         "version": VERSION,
         "status": verdict.status.name,
@@ -38,27 +38,27 @@ def verdict_as_dict(verdict: Verdict, scene: "Scene") -> dict[str, Any]:
             "step_seconds": scene.window.step_seconds,
         },
         "onset": verdict.onset.isoformat() if verdict.onset else None,
-        "symptoms": [_told(finding) for finding in verdict.symptoms],
+        "symptoms": [_finding(finding) for finding in verdict.symptoms],
         "causes": [_cause(weighed) for weighed in verdict.causes],
-        "not_checked": [_told(finding) for finding in verdict.not_checked],
+        "not_checked": [_finding(finding) for finding in verdict.not_checked],
         "next": [_proposal(proposal) for proposal in verdict.proposals],
         **_actions(verdict),
     }
 
 
 def _actions(verdict: Verdict) -> dict[str, Any]:
-    """What can be approved, by the cause it is for, strongest first; nothing where no action may act."""
-    found: dict[str, dict[str, Any]] = {}
+    """The proposals that can be approved, strongest cause first; empty without any."""
+    actions: dict[str, dict[str, Any]] = {}
     for weighed in verdict.causes:
-        for one in weighed.cause.proposals:
-            if one.plan is not None:
-                about = {"undo": one.undo, "cause": weighed.cause.title, "rank": weighed.rank.value}
-                told = {**_proposal(one), **about, "plan": one.plan.as_dict()}
-                found.setdefault(one.plan.digest, told)
-    return {"actions": list(found.values())} if found else {}
+        for proposal in weighed.cause.proposals:
+            if proposal.plan is not None:
+                about = {"undo": proposal.undo, "cause": weighed.cause.title, "rank": weighed.rank.value}
+                action = {**_proposal(proposal), **about, "plan": proposal.plan.as_dict()}
+                actions.setdefault(proposal.plan.digest, action)
+    return {"actions": list(actions.values())} if actions else {}
 
 
-def _told(finding: Finding) -> dict[str, Any]:
+def _finding(finding: Finding) -> dict[str, Any]:
     return {
         "check": finding.check,
         "question": finding.question,
@@ -76,14 +76,14 @@ def _cause(weighed: Weighed) -> dict[str, Any]:
         "rank": weighed.rank.value,
         "points_for": weighed.points_for,
         "points_against": weighed.points_against,
-        "for": _all_told(weighed.speaks_for),
-        "against": _all_told((*weighed.speaks_against, *weighed.came_after)),
-        "missing": _all_told(weighed.missing),
+        "for": _findings(weighed.speaks_for),
+        "against": _findings((*weighed.speaks_against, *weighed.came_after)),
+        "missing": _findings(weighed.missing),
     }
 
 
-def _all_told(findings: Sequence[Finding]) -> list[dict[str, Any]]:
-    return [_told(finding) for finding in findings]
+def _findings(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    return [_finding(finding) for finding in findings]
 
 
 def _proposal(proposal: Proposal) -> dict[str, Any]:
@@ -98,5 +98,5 @@ def _proposal(proposal: Proposal) -> dict[str, Any]:
 
 
 def canonical(value: Any) -> str:
-    """JSON with one spelling: sorted keys, two spaces, UTF-8 as it is, one line break at the end."""
+    """Canonical JSON: UTF-8, sorted keys, two spaces, one final line break. Raises ValueError for NaN."""
     return json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

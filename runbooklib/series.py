@@ -1,4 +1,4 @@
-"""Questions about one measured series: what it is now, and since when it is beyond a limit.
+"""One measured series: its latest value, its usual value, and since when it is beyond a limit.
 
 Pure functions on a float column with an aware UTC index. A gap is NaN and is never read as zero.
 """
@@ -11,28 +11,31 @@ from runbooklib.errors import NoDataError, StaleError
 
 
 def finite(column: "pd.Series[float]") -> "pd.Series[float]":
-    """The samples that are numbers: neither NaN nor infinite."""
+    """The samples that are neither NaN nor infinite."""
     return column[column.abs() != float("inf")].dropna()
 
 
 def latest(column: "pd.Series[float]", *, within_seconds: float) -> float:
-    """The last sample, which must not be older than `within_seconds` before the end of the index.
+    """The last finite sample.
 
-    Raises NoDataError where there is no finite sample at all, StaleError where the last is too old.
+    Raises NoDataError without a finite sample, StaleError if the last one is more than `within_seconds` older
+    than the end of the index.
     """
     known = finite(column)
     if known.empty:
         raise NoDataError("there is no sample in this window", system="prometheus")
     age = (column.index[-1] - known.index[-1]).total_seconds()
     if age > within_seconds:
-        raise StaleError(f"the last sample is {age:.0f} s older than the window's end", system="prometheus")
+        raise StaleError(
+            f"the last sample is {age:.0f} s older than the end of the window", system="prometheus"
+        )
     return float(known.iloc[-1])
 
 
 def beyond(
     column: "pd.Series[float]", *, above: float | None = None, below: float | None = None
 ) -> "pd.Series[bool]":
-    """Where the column is beyond a limit; a gap is not."""
+    """For each sample, whether it is beyond a limit; False for a gap."""
     over = column > above if above is not None else pd.Series(data=False, index=column.index)
     under = column < below if below is not None else pd.Series(data=False, index=column.index)
     return over | under
@@ -45,10 +48,10 @@ def began(
     below: float | None = None,
     bridging_seconds: float = 0.0,
 ) -> datetime | None:
-    """When the last episode beyond the limit began; pauses up to `bridging_seconds` do not end it.
+    """The start of the last episode beyond the limit. Pauses up to `bridging_seconds` do not end an episode.
 
-    None where the limit was never passed, and where the series was beyond it from its first sample on:
-    then it began before anything was seen, and nobody knows when.
+    None if the series is never beyond the limit, and if it is beyond it from its first sample on: then the
+    start is unknown.
     """
     known = column.dropna()
     over = known[beyond(known, above=above, below=below)]
@@ -75,10 +78,10 @@ def unseen_seconds(column: "pd.Series[float]", since: datetime | None) -> float:
 
 
 def usual(column: "pd.Series[float]", before: datetime | None, *, filling_seconds: float = 0.0) -> float:
-    """The median of what was measured until `before`, or of everything. Raises NoDataError for nothing.
+    """The median of the samples until `before`, or of all samples.
 
-    Of a series that begins within the index, the first `filling_seconds` do not count: a rate over a window
-    that is not yet filled is too low.
+    If the series starts within the index, its first `filling_seconds` do not count: a rate is too low until
+    its window is filled. Raises NoDataError without such samples.
     """
     known = finite(column)
     if len(known) and known.index[0] > column.index[0]:
@@ -86,9 +89,9 @@ def usual(column: "pd.Series[float]", before: datetime | None, *, filling_second
     earlier = known if before is None else known[known.index <= before]
     if earlier.empty:
         raise NoDataError(
-            "there is nothing earlier in this window to compare with",
+            "this window has no earlier samples, so the usual value is unknown",
             system="prometheus",
-            remedy="give a longer lookback",
+            remedy="use a longer lookback",
         )
     return float(earlier.median())
 

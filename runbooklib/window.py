@@ -1,7 +1,7 @@
-"""The span of time that a notebook speaks of: aware UTC start and end on a grid of one step.
+"""The time window of a notebook: aware UTC start and end on a grid of one step.
 
-Aligned once, here: queries that each rounded their own start would answer on different grids,
-and joining them would double the rows.
+The window is aligned once, here. If each query rounded its own start, the answers would be on different
+grids, and a join would have twice the rows.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Any
 
 from runbooklib.errors import ParameterError
 
-# Prometheus refuses a range query of more than 11,000 points a series; a chart is legible with far fewer.
+# Prometheus allows 11,000 points per series; a chart needs far fewer.
 MOST_POINTS = 360
 LIVE_WITHIN_SECONDS = 120.0
 
@@ -22,7 +22,7 @@ _STEPS_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200,
 
 
 def seconds_of(duration: str) -> float:
-    """Seconds of a Prometheus duration: "90s" is 90, "1h30m" is 5400. Raises ParameterError."""
+    """The seconds of a Prometheus duration: "90s" is 90, "1h30m" is 5400. Raises ParameterError."""
     if not _DURATION.fullmatch(duration):
         raise ParameterError(
             f"{duration!r} is not a duration", remedy='write it like "90s", "15m" or "1h30m"'
@@ -31,7 +31,7 @@ def seconds_of(duration: str) -> float:
 
 
 def moment_of(text: str) -> datetime:
-    """An aware UTC datetime of an ISO 8601 text. A text without an offset is refused, not guessed."""
+    """The aware UTC datetime of an ISO 8601 text with an offset. Raises ParameterError."""
     try:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is not None:
@@ -40,15 +40,15 @@ def moment_of(text: str) -> datetime:
         raise ParameterError(
             f"{text!r} is not a time", remedy='write it like "2026-01-15T03:12:00Z"'
         ) from None
-    raise ParameterError(f"{text!r} does not say which time zone", remedy='end it with "Z" or "+08:00"')
+    raise ParameterError(f"{text!r} has no time zone", remedy='end it with "Z" or "+08:00"')
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
     """From `start` to `end` in steps of `step_seconds`, opened at `opened_at` (all aware UTC).
 
-    `ends_now`: nobody said when it is to end, so it ends when it was opened. `skew_seconds`: by how much the
-    clock of the systems, by which all of these are, is ahead of this machine's.
+    All times are by the clock of the systems, which is `skew_seconds` ahead of this machine's clock.
+    `ends_now`: no end was given, so the window ends when it is opened.
     """
 
     start: datetime
@@ -62,26 +62,26 @@ class Window:
     def open(
         cls, *, opened_at: datetime, at: str = "", lookback: str = "1h", scrape_interval: str = "15s"
     ) -> "Window":
-        """The window that ends `at` (empty: when it is opened) and looks back that long.
+        """The window of the duration `lookback` that ends at the ISO 8601 time `at` (empty: `opened_at`).
 
-        Raises ParameterError for times without zone, times to come, and unreadable durations.
+        Raises ParameterError for a time without time zone or in the future, and for an invalid duration.
         """
         end = moment_of(at) if at else opened_at
         if end > opened_at + timedelta(seconds=1):
-            raise ParameterError(f"{at!r} is still to come", remedy="give a time that has passed")
+            raise ParameterError(f"{at!r} is in the future", remedy="pass a time in the past")
         span = seconds_of(lookback)
         if span <= 0:
-            raise ParameterError("a window needs a length", remedy='give a lookback like "1h"')
+            raise ParameterError("lookback must be positive", remedy='pass a lookback like "1h"')
         step = _step_for(span, seconds_of(scrape_interval))
         last = end.timestamp() // step * step
         first = min((end.timestamp() - span) // step * step, last - step)
         if first < 0:
-            raise ParameterError(f"{lookback!r} is too far back", remedy='give a lookback like "1h"')
+            raise ParameterError(f"{lookback!r} is too far back", remedy='pass a lookback like "1h"')
         start, aligned = datetime.fromtimestamp(first, UTC), datetime.fromtimestamp(last, UTC)
         return cls(start=start, end=aligned, step_seconds=step, opened_at=opened_at, ends_now=not at)
 
     def by_clock(self, ahead_seconds: float) -> "Window":
-        """The window of somebody whose clock is that much ahead. An end that was asked for stays."""
+        """The window by a clock that is `ahead_seconds` ahead. An end given by `at` does not move."""
         opened_at = self.opened_at + timedelta(seconds=ahead_seconds)
         moved = replace(self, opened_at=opened_at, skew_seconds=ahead_seconds)
         if not self.ends_now:
@@ -90,7 +90,7 @@ class Window:
         return replace(moved, start=end - (self.end - self.start), end=end)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able."""
+        """The window as JSON values."""
         moments = {name: getattr(self, name).isoformat() for name in ("start", "end", "opened_at")}
         more = {"ends_now": self.ends_now, "skew_seconds": self.skew_seconds}
         return {**moments, "step_seconds": self.step_seconds, **{k: v for k, v in more.items() if v}}
@@ -108,16 +108,16 @@ class Window:
 
     @property
     def span_seconds(self) -> float:
-        """How long the window is."""
+        """The length of the window."""
         return (self.end - self.start).total_seconds()
 
     @property
     def is_live(self) -> bool:
-        """Whether a system that can only say what is now may speak for the window's end."""
+        """Whether the current state of a system is valid for the end of the window."""
         return (self.opened_at - self.end).total_seconds() <= LIVE_WITHIN_SECONDS + self.step_seconds
 
 
 def _step_for(span_seconds: float, scrape_seconds: float) -> float:
-    """The finest step that keeps a chart at MOST_POINTS and is not finer than the scrape."""
+    """The smallest step with at most MOST_POINTS points that is not smaller than the scrape interval."""
     wanted = max(span_seconds / MOST_POINTS, scrape_seconds, 1.0)
     return float(next((step for step in _STEPS_SECONDS if step >= wanted), _STEPS_SECONDS[-1]))

@@ -1,4 +1,4 @@
-"""The rules by which someone else is called."""
+"""The rules for escalation to another person or team."""
 
 from runbooklib import measures, queries
 from runbooklib.errors import Reason
@@ -7,13 +7,13 @@ from runbooklib.scene import Scene
 
 
 def lasting(scene: Scene, *, longer_than_seconds: float) -> Finding:
-    """How long has it lasted?"""
+    """How long has the incident lasted?"""
     if scene.onset is None:
-        return unknown(Reason.NO_DATA, "Nothing that was asked says when it began.", source="prometheus")
+        return unknown(Reason.NO_DATA, "No check shows when the incident began.", source="prometheus")
     seconds = (scene.window.end - scene.onset).total_seconds()
     return Finding(
         status=breach(seconds, above=longer_than_seconds, status=Status.WARNING),
-        template="For {seconds:seconds}, since {since:time}; escalate after {limit:seconds}.",
+        template="It has lasted {seconds:seconds}, since {since:time}. Escalate after {limit:seconds}.",
         facts={"seconds": seconds, "since": scene.onset, "limit": longer_than_seconds},
         measured=seconds,
         limit=longer_than_seconds,
@@ -26,8 +26,8 @@ def lasting(scene: Scene, *, longer_than_seconds: float) -> Finding:
 def affected_users(scene: Scene, *, above: float) -> Finding:
     """What share of the users is affected?
 
-    By the environment's own query. Without one nobody knows; the share of failed requests stands in
-    and is called so. `above` is a ratio 0–1.
+    By the environment's own query. Without a query the finding is UNKNOWN, and shows the share of failed
+    requests instead. `above` is a ratio 0–1.
     """
     rules = scene.target.environment.escalation
     ask = scene.sources.prometheus
@@ -35,8 +35,8 @@ def affected_users(scene: Scene, *, above: float) -> Finding:
         shares = ask.instant(queries.failed_share(scene.target), scene.window.end)
         return unknown(
             Reason.NOT_CONFIGURED,
-            "Nothing measures affected users. As a stand-in: {share:percent} of requests fail; "
-            "escalate above {limit:percent} of users.",
+            "No query for affected users is configured. {share:percent} of requests fail. Escalate above "
+            "{limit:percent} of users.",
             facts={"share": float(shares["value"].iloc[0]) if len(shares) else None, "limit": above},
             source="prometheus",
         )
@@ -44,7 +44,7 @@ def affected_users(scene: Scene, *, above: float) -> Finding:
     share = measures.number(frame, "the query for affected users has no series")
     return Finding(
         status=breach(share, above=above, status=Status.CRITICAL),
-        template="{share:percent} of users; escalate above {limit:percent}.",
+        template="{share:percent} of users are affected. Escalate above {limit:percent}.",
         facts={"share": share, "limit": above},
         measured=share,
         limit=above,

@@ -1,4 +1,4 @@
-"""How long requests take."""
+"""Response times."""
 
 from runbooklib import measures, queries
 from runbooklib.findings import Finding
@@ -11,8 +11,8 @@ def response_time(
 ) -> Finding:
     """How long do users wait?
 
-    A quantile (0–1) of the duration of all requests, in seconds, from the histogram's buckets summed
-    over instances; `above` and `critical_above` are seconds.
+    The `quantile` (0–1) of the duration of user requests, from the histogram's buckets summed over
+    instances; `above` and `critical_above` are seconds.
     """
     name = f"P{quantile * 100:g}"
     words = Words(
@@ -30,11 +30,12 @@ def response_time(
 def slow_endpoints(scene: Scene, *, above: float, quantile: float = 0.95, top: int = 5) -> Finding:
     """Which endpoints are slow?
 
-    The quantile (0–1) of the duration at each endpoint in seconds, slowest first.
+    The `quantile` (0–1) of the duration at each endpoint, slowest first; `above` is seconds.
     """
     words = Words(
         template=(
-            "{beyond} of {all} endpoints are slower than {limit:seconds}; slowest is {worst}: {now:seconds}."
+            "{beyond} of {all} endpoints are slower than {limit:seconds}. "
+            "The slowest is {worst} with {now:seconds}."
         ),
         sound="None of {all} endpoints is slower than {limit:seconds}.",
         line="",

@@ -1,4 +1,4 @@
-"""Any alert by its own expression: what a runbook asks of a rule that nobody wrote checks for."""
+"""A check for any alert by its own expression, for rules without a check of their own."""
 
 import math
 from datetime import datetime
@@ -17,37 +17,47 @@ from runbooklib.tape import side_by_side
 _MOST_SERIES = 6
 _SEVERITIES = {"critical": Status.CRITICAL, "page": Status.CRITICAL}
 _KINDS = {"seconds": "seconds", "bytes": "bytes", "ratio": "percent"}
-# What makes another unit of a series than its name says.
+# With these in the expression, the unit of the metric's name is not the unit of the result.
 _OTHER_UNIT = ("rate(", "increase(", "deriv(", "changes(", "resets(", "count", " / ", " * ")
+_COMPARED = {
+    "number": "The worst value is {worst:number}; the condition is {operator} {threshold:number}.",
+    "seconds": "The worst value is {worst:seconds}; the condition is {operator} {threshold:seconds}.",
+    "bytes": "The worst value is {worst:bytes}; the condition is {operator} {threshold:bytes}.",
+    "percent": "The worst value is {worst:percent}; the condition is {operator} {threshold:percent}.",
+    "series": "The worst value is {worst:number}; the condition is {operator} {other}.",
+}
+_NOT_COMPARED = "No series has a value that can be compared."
 
 
 def alert_expression(scene: Scene, *, expression: str, severity: str = "warning") -> Finding:
     """Is the alert's own condition true?
 
-    The whole expression at the end of the window, and its measured side over the window against its
-    threshold, the worst series first. Not true is only OK where everything is there that could make it true:
-    a missing series is not sound. Raises ParameterError for what is no PromQL.
+    The whole expression at the end of the window, and its measured side over the window with the threshold,
+    the worst series first. A condition that is not true is OK only if all its series exist; a missing series
+    gives UNKNOWN. Raises ParameterError for invalid PromQL.
     """
     condition = promql.condition_of(expression)
-    holds = scene.sources.prometheus.instant(expression, scene.window.end)
-    if holds.empty:
+    true_series = scene.sources.prometheus.instant(expression, scene.window.end)
+    if true_series.empty:
         _need_all(scene, expression)
-    status = _SEVERITIES.get(severity, Status.WARNING) if len(holds) else Status.OK
-    since = _since(scene, expression) if len(holds) else None
+    status = _SEVERITIES.get(severity, Status.WARNING) if len(true_series) else Status.OK
+    since = _since(scene, expression) if len(true_series) else None
     if condition is None:
-        return _without_threshold(expression, holds, status, since)
+        return _without_threshold(expression, true_series, status, since)
     frame = scene.sources.prometheus.range(condition.measured, scene.window)
-    return _measured(expression, condition, _shortened(_worst_first(frame, condition)), holds, status, since)
+    return _measured(
+        expression, condition, _shortened(_worst_first(frame, condition)), true_series, status, since
+    )
 
 
 def _need_all(scene: Scene, expression: str) -> None:
-    """Raises NoDataError where the condition is not true because something is missing."""
+    """Raises NoDataError if the condition is not true because a series is missing."""
     for alternative in promql.alternatives(expression):
         _need(scene, promql.rests_on(alternative))
         condition = promql.condition_of(alternative)
         for side in (condition.measured, condition.other) if condition else ():
-            # A side with a comparison of its own is empty where that one is not true; what the comparison
-            # rests on was there.
+            # A side with a comparison of its own is empty if that comparison is not true. Its series exist:
+            # they were checked above.
             if side and promql.condition_of(side) is None:
                 _need(scene, (side,))
 
@@ -58,16 +68,16 @@ def _need(scene: Scene, queries: tuple[str, ...]) -> None:
     for query, answer in zip(queries, answers, strict=True):
         if finite(answer["value"]).empty:
             raise NoDataError(
-                f"there is no sample of {query[:120]}, without which the alert cannot fire",
+                f"there is no sample of {query[:120]}, so the alert cannot fire",
                 system="prometheus",
-                remedy="see whether the target is still scraped",
+                remedy="check that the target is scraped",
             )
 
 
 def _since(scene: Scene, expression: str) -> datetime | None:
-    """When the first of the series for which it is true became so.
+    """When the condition became true for the first of the series for which it is true now.
 
-    Of a whole condition, and here only, a gap does mean "not true".
+    The answer of a whole condition has a gap where the condition is not true.
     """
     frame = scene.sources.prometheus.range(expression, scene.window)
     is_true = frame.loc[:, _last(frame).notna()].notna().any(axis="columns").astype(float)
@@ -75,22 +85,22 @@ def _since(scene: Scene, expression: str) -> datetime | None:
 
 
 def _without_threshold(
-    expression: str, holds: pd.DataFrame, status: Status, since: datetime | None
+    expression: str, true_series: pd.DataFrame, status: Status, since: datetime | None
 ) -> Finding:
-    """A condition without a number: true for the series that it answers."""
-    sound = "What it looks for is there."
-    if not promql.is_absence(expression):
-        sound = "The condition is true for nothing."
+    """A condition without a threshold: it is true for each series of its answer."""
+    sound = "The condition is true for no series."
+    if promql.is_absence(expression):
+        sound = "The series whose absence would raise the alert exists."
     return Finding(
         status=status,
-        template="The condition is true for {count} series." if len(holds) else sound,
-        facts={"count": len(holds)},
-        measured=float(len(holds)),
+        template="The condition is true for {count} series." if len(true_series) else sound,
+        facts={"count": len(true_series)},
+        measured=float(len(true_series)),
         unit="count",
         since=since,
         source="prometheus",
         query=expression,
-        rows=_table(holds.iloc[:_MOST_SERIES]) if len(holds) else None,
+        rows=_table(true_series.iloc[:_MOST_SERIES]) if len(true_series) else None,
     )
 
 
@@ -98,22 +108,26 @@ def _measured(
     query: str,
     condition: Condition,
     frame: pd.DataFrame,
-    holds: pd.DataFrame,
+    true_series: pd.DataFrame,
     status: Status,
     since: datetime | None,
 ) -> Finding:
     worst, unit = _number(_last(frame)), _unit(condition)
     facts: dict[str, Fact] = {
-        "count": len(holds),
+        "count": len(true_series),
         "worst": worst,
         "operator": condition.operator,
         "threshold": condition.threshold,
         "other": condition.other,
     }
-    worst_first = holds.loc[_order(holds["value"], condition)[:_MOST_SERIES]]
+    kind = "series" if condition.threshold is None else _KINDS.get(unit, "number")
+    worst_first = true_series.loc[_order(true_series["value"], condition)[:_MOST_SERIES]]
     return Finding(
         status=status,
-        template=_template(condition, _KINDS.get(unit, "number"), is_true=len(holds) > 0, worst=worst),
+        template="The condition is true for {count} series."
+        if len(true_series)
+        else "The condition is not true.",
+        further_templates=(_COMPARED[kind] if len(true_series) or worst is not None else _NOT_COMPARED,),
         facts=facts,
         measured=worst,
         limit=condition.threshold,
@@ -122,33 +136,22 @@ def _measured(
         source="prometheus",
         query=query,
         series=frame if len(frame.columns) else None,
-        rows=_table(worst_first) if len(holds) else None,
+        rows=_table(worst_first) if len(true_series) else None,
     )
 
 
-def _template(condition: Condition, kind: str, *, is_true: bool, worst: float | None) -> str:
-    told = "{operator} {other}" if condition.threshold is None else f"{{operator}} {{threshold:{kind}}}"
-    if is_true:
-        return (
-            f"The condition is true for {{count}} series; the worst is {{worst:{kind}}}, and true is {told}."
-        )
-    if worst is None:
-        return f"The condition is not true: no series comes as far as to be compared, and true is {told}."
-    return f"The condition is not true: the nearest is {{worst:{kind}}}, and true is {told}."
-
-
 def _worst_first(frame: pd.DataFrame, condition: Condition) -> pd.DataFrame:
-    """The series that are nearest to the condition at the end, or beyond it; those that ended come last."""
+    """The series nearest to the condition, or beyond it, at the end of the window; ended series come last."""
     return pd.DataFrame(frame[list(_order(_last(frame), condition)[:_MOST_SERIES])])
 
 
 def _last(frame: pd.DataFrame) -> "pd.Series[float]":
-    """The value of each series in the last two steps; NaN where it ended before."""
+    """The last value of each series within the last two steps; NaN if it ended before."""
     return frame.iloc[-2:].ffill().iloc[-1] if len(frame.columns) else pd.Series(dtype=float)
 
 
 def _number(values: "pd.Series[float]") -> float | None:
-    """The first of the values, where it is a number."""
+    """The first value; None if it is not a finite number."""
     return float(values.iloc[0]) if len(values) and math.isfinite(values.iloc[0]) else None
 
 
@@ -159,7 +162,7 @@ def _order(values: "pd.Series[float]", condition: Condition) -> "pd.Index[str]":
 
 
 def _unit(condition: Condition) -> str:
-    """The unit that the name of a single metric says, or a ratio of one metric to itself."""
+    """The unit by the name of a single metric, or "ratio" for a ratio of one metric to itself."""
     names, text = promql.metrics(condition.measured), condition.measured
     if len(names) != 1:
         return ""
@@ -174,7 +177,7 @@ def _unit(condition: Condition) -> str:
 
 
 def _shortened(frame: pd.DataFrame) -> pd.DataFrame:
-    """Columns called by the labels in which they differ."""
+    """The frame with columns named by the labels in which they differ."""
     parts = [set(str(name).split(",")) for name in frame.columns]
     if len(parts) < 2:
         return frame
@@ -185,7 +188,7 @@ def _shortened(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.set_axis(names, axis="columns") if len(set(names)) == len(names) else frame
 
 
-def _table(holds: pd.DataFrame) -> pd.DataFrame:
-    labels = [name for name in holds.columns if name not in ("value", "__name__")]
-    differing = [name for name in labels if holds[name].nunique() > 1 or len(holds) == 1]
-    return holds[[*differing, "value"]].reset_index(drop=True)
+def _table(true_series: pd.DataFrame) -> pd.DataFrame:
+    labels = [name for name in true_series.columns if name not in ("value", "__name__")]
+    differing = [name for name in labels if true_series[name].nunique() > 1 or len(true_series) == 1]
+    return true_series[[*differing, "value"]].reset_index(drop=True)

@@ -1,8 +1,8 @@
-"""The promise to the users: how much of the error budget is left, and how fast is it spent?
+"""Service level objectives: how much of the error budget is left, and how fast is it used?
 
-A budget is what may fail: (1 - success) of all requests of the period. The burn rate is the share that fails
-now over the share that may; at 1 the budget lasts exactly the period. The limits are those of the SRE
-Workbook, chapter 5: at 14.4 a budget of 30 days loses 2 % in an hour, at 6 it loses 5 % in six.
+The budget is the share of requests that may fail, (1 - success), over the period. The burn rate is the share
+that fails now over the share that may fail; at 1 the budget lasts exactly the period. The limits are those of
+the SRE Workbook, chapter 5: at 14.4, 2 % of a budget for 30 days are used in 1 h; at 6, 5 % in 6 h.
 """
 
 from runbooklib import measures, promql, queries
@@ -13,6 +13,11 @@ from runbooklib.scene import Scene
 from runbooklib.window import seconds_of
 
 FAST_BURN, SLOW_BURN = 14.4, 6.0
+_LEFT = "{left:percent} of the error budget for {over} is left ({budget:seconds} of full outage)."
+_SPENT = "This incident has used {spent:percent} of the budget ({spent_seconds:seconds})."
+_BURN = "The burn rate is {burn:number}."
+_NOT_COUNTED = "Nothing is counted at present, so failures that are not counted are not included."
+_SHORT = "Prometheus has data for the last {known:seconds} only. The rest is assumed to be the same."
 
 
 def error_budget(
@@ -25,32 +30,36 @@ def error_budget(
 ) -> Finding:
     """{promise}: how much of the error budget is left?
 
-    Of `of` (requests, executions, chats) the share `success` (0–1) was promised over the duration `over`.
-    Where Prometheus knows less than that, what is missing is taken to be like what it knows.
+    The objective: of all `of` (requests, executions, chats) over the duration `over`, the share `success`
+    (0–1) succeeds. If Prometheus has data for a part of the period only, the rest is assumed to be the same.
     """
     outcomes = _outcomes(scene, of)
     period, known = seconds_of(over), _known_seconds(scene, over)
-    every, failed = _grew(scene, outcomes.every, over), _grew(scene, outcomes.failed, over, absent=0.0)
-    if not every:
+    total, failed = (
+        _increase(scene, outcomes.every, over),
+        _increase(scene, outcomes.failed, over, absent=0.0),
+    )
+    if not total:
         raise NoDataError(f"there were no {outcomes.what} in the last {over}", system="prometheus")
-    allowed = (1 - success) * every * max(period / known, 1.0)
-    began_at = scene.onset or scene.window.start
-    lasted = f"{max(1, int((scene.window.end - began_at).total_seconds()))}s"
-    spent = _grew(scene, outcomes.failed, lasted, absent=0.0) / allowed
-    now = _one(scene, queries.share_of(scene.target, outcomes))
-    burn = None if now is None else now / (1 - success)
+    budget = (1 - success) * period
+    allowed = (1 - success) * total * max(period / known, 1.0)
+    spent = _increase(scene, outcomes.failed, _incident_duration(scene), absent=0.0) / allowed
+    share = _value(scene, queries.share_of(scene.target, outcomes))
+    burn = None if share is None else share / (1 - success)
     left = 1 - failed / allowed
     status = _status(left, burn)
+    further = (_NOT_COUNTED,) if burn is None else (_SPENT, _BURN) if scene.onset else (_BURN,)
     return Finding(
         status=status,
         reason=Reason.NO_DATA if status is Status.UNKNOWN else None,
-        template=_template(scene, burn) + ("" if known >= period else _SHORT),
+        template=_LEFT,
+        further_templates=further if known >= period else (*further, _SHORT),
         facts={
             "left": left,
-            "budget": (1 - success) * period,
+            "budget": budget,
             "over": over,
             "spent": spent,
-            "spent_seconds": spent * (1 - success) * period,
+            "spent_seconds": spent * budget,
             "burn": burn,
             "known": known,
         },
@@ -62,35 +71,19 @@ def error_budget(
     )
 
 
-_BEGAN = (
-    "{left:percent} of the budget of {over} is left (it is {budget:seconds} of total failure); this incident "
-    "has used {spent:percent} of it ({spent_seconds:seconds}), and it is being spent {burn:number} times as "
-    "fast as it may be."
-)
-_STOPPED = (
-    "{left:percent} of the budget of {over} is left by what was counted (it is {budget:seconds} of total "
-    "failure), and nothing is being counted now: what fails without being counted is not in it."
-)
-_QUIET = (
-    "{left:percent} of the budget of {over} is left (it is {budget:seconds} of total failure); it is being "
-    "spent {burn:number} times as fast as it may be."
-)
-_SHORT = " Prometheus knows only the last {known:seconds}; the rest is taken to be alike."
-
-
 def _outcomes(scene: Scene, of: str) -> Outcomes:
-    counted = {
+    outcomes = {
         "requests": queries.request_outcomes,
         "executions": queries.executions,
         "chats": queries.chats,
     }
-    return counted[of](scene.target)
+    return outcomes[of](scene.target)
 
 
-def _template(scene: Scene, burn: float | None) -> str:
-    if burn is None:
-        return _STOPPED
-    return _BEGAN if scene.onset else _QUIET
+def _incident_duration(scene: Scene) -> str:
+    """The time since the onset as a PromQL duration; without an onset, the window."""
+    start = scene.onset or scene.window.start
+    return f"{max(1, int((scene.window.end - start).total_seconds()))}s"
 
 
 def _status(left: float, burn: float | None) -> Status:
@@ -102,22 +95,24 @@ def _status(left: float, burn: float | None) -> Status:
 
 
 def _known_seconds(scene: Scene, over: str) -> float:
-    """For how much of the period there are samples of the service's target."""
+    """For how many seconds of the period Prometheus has samples of the service's target."""
     up = promql.selector("up", scene.labels)
-    samples = _one(scene, f"max(count_over_time({up}[{over}]))")
+    samples = _value(scene, f"max(count_over_time({up}[{over}]))")
     if not samples:
-        raise NoDataError("Prometheus does not know the service", system="prometheus")
+        raise NoDataError("there are no samples of the service", system="prometheus")
     return samples * seconds_of(scene.timing.scrape_interval)
 
 
-def _grew(scene: Scene, selector: str, over: str, *, absent: float | None = None) -> float:
-    """By how much the counter grew; `absent` where there is none: failures are counted from the first."""
-    grown = _one(scene, promql.sum_of(promql.increase(selector, over)))
-    if grown is None and absent is None:
+def _increase(scene: Scene, selector: str, over: str, *, absent: float | None = None) -> float:
+    """The increase of the counter; `absent` without such a series: failures have none before the first."""
+    increase = _value(scene, promql.sum_of(promql.increase(selector, over)))
+    if increase is not None:
+        return increase
+    if absent is None:
         raise NoDataError("there is no such series for this service", system="prometheus")
-    return grown if grown is not None else (absent or 0.0)
+    return absent
 
 
-def _one(scene: Scene, query: str) -> float | None:
+def _value(scene: Scene, query: str) -> float | None:
     frame = scene.sources.prometheus.instant(query, scene.window.end)
     return measures.number(frame, "") if len(frame) else None

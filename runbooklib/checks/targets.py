@@ -1,4 +1,4 @@
-"""The service as Prometheus' target, and as anybody on the network sees it."""
+"""The service as a target of Prometheus, and as seen from the network."""
 
 from datetime import datetime, timedelta
 
@@ -14,31 +14,26 @@ from runbooklib.series import began, unseen_seconds
 def scraped(scene: Scene) -> Finding:
     """Does Prometheus reach the service?
 
-    `up` of its targets. `up == 0` cannot fire where the target itself is gone, so that is told apart: no
-    sample at the end of the window is a target that vanished, or that was never there, also where others are
-    left. One that answers now and did not all through the last rate window comes and goes.
+    `up` of its targets. A target without a sample at the end of the window disappeared, or never existed:
+    `up == 0` cannot fire for it, so the finding says so. A target that is up now and was down during the last
+    rate window is unstable.
     """
     query = promql.selector("up", scene.labels)
     frame = scene.sources.prometheus.range(query, scene.window)
     last = frame.iloc[-1].dropna()
     if last.empty:
-        return _vanished(frame, query)
+        return _disappeared(frame, query)
     recent = frame.loc[frame.index > scene.window.end - timedelta(seconds=measures.fresh_seconds(scene))]
     uptime, down = float(recent.min(axis=1).mean()), int((last == 0).sum())
     gone = len(frame.columns) - len(last)
     lowest = frame.min(axis=1)
     since = began(lowest, below=0.5, bridging_seconds=measures.fresh_seconds(scene))
+    error = _last_error(scene) if down else ""
     is_sound = not down and not gone and uptime == 1
     return Finding(
         status=Status.OK if is_sound else Status.CRITICAL if down else Status.WARNING,
-        template=_told(down, gone, uptime),
-        facts={
-            "down": down,
-            "gone": gone,
-            "all": len(last),
-            "uptime": uptime,
-            "error": _last_error(scene) if down else "",
-        },
+        template=_template(down, gone, uptime, error),
+        facts={"down": down, "gone": gone, "all": len(last), "uptime": uptime, "error": error},
         measured=uptime,
         unit="ratio",
         since=None if is_sound else since,
@@ -49,26 +44,31 @@ def scraped(scene: Scene) -> Finding:
     )
 
 
-def _told(down: int, gone: int, uptime: float) -> str:
-    if down:
+def _template(down: int, gone: int, uptime: float, error: str) -> str:
+    if down and error:
         return "Prometheus cannot reach {down} of {all} targets: “{error}”"
+    if down:
+        return "Prometheus cannot reach {down} of {all} targets. The error is unknown."
     if gone:
-        return "Targets that vanished within this window: {gone}; Prometheus reaches the {all} that are left."
+        return "{gone} targets disappeared within this window. Prometheus reaches the other {all}."
     if uptime < 1:
-        return "The target comes and goes: it was up for {uptime:percent} of the last moments, and is now."
+        return (
+            "The target is unstable: it is up now, but was up for {uptime:percent} of the last rate window."
+        )
     return "Prometheus reaches all {all} targets."
 
 
-def _vanished(frame: pd.DataFrame, query: str) -> Finding:
+def _disappeared(frame: pd.DataFrame, query: str) -> Finding:
     seen = frame.dropna(how="all") if len(frame.columns) else frame.iloc[:0]
     last: datetime | None = seen.index[-1].to_pydatetime() if len(seen) else None
     return Finding(
         status=Status.CRITICAL,
         template=(
-            "The target vanished: its last sample is of {last:time}. An alert on `up == 0` cannot see that."
+            "The target disappeared: its last sample is from {last:time}. "
+            "An alert on `up == 0` cannot detect this."
             if last
-            else "Prometheus has no target with these labels in this window. An alert on `up "
-            "== 0` cannot see that."
+            else "Prometheus has no target with these labels in this window. An alert on `up == 0` cannot "
+            "detect this."
         ),
         facts={"last": last},
         measured=0.0,
@@ -84,16 +84,16 @@ def _named(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _last_error(scene: Scene) -> str:
-    """What Prometheus says of its last attempt; only known for now."""
+    """The error of the last scrape; empty if there is none. Prometheus keeps no errors of the past."""
     if not scene.window.is_live:
-        return "not known for the past"
+        return ""
     targets = scene.sources.prometheus.targets()
     errors = targets[(targets["health"] == "down") & (targets["job"] == scene.labels.get("job", ""))]
-    return str(errors["last_error"].iloc[0]) if len(errors) else "it does not say why"
+    return str(errors["last_error"].iloc[0]) if len(errors) else ""
 
 
 def service_reachable(scene: Scene) -> Finding:
-    """Can a connection to the service be opened from here: name, port, certificate?"""
+    """Does the service accept a connection from here (DNS, port, certificate)?"""
     scene.need_live("dns")
     if not scene.service.url:
         raise NotConfiguredError(
@@ -103,7 +103,7 @@ def service_reachable(scene: Scene) -> Finding:
     return Finding(
         status=Status.CRITICAL if reach.failed_at else Status.OK,
         template=(
-            "{host}:{port} cannot be reached from here, it fails at {step}: {error}"
+            "{host}:{port} cannot be reached from here. The step {step} failed: {error}"
             if reach.failed_at
             else "{host}:{port} accepts connections from here."
         ),
@@ -116,14 +116,15 @@ def service_reachable(scene: Scene) -> Finding:
 def alive_though_unscraped(scene: Scene) -> Finding:
     """Does the service accept connections although Prometheus cannot reach it?
 
-    Then not the service is ill but the way to it: a changed address, a network rule, a target that was taken
-    out of the configuration.
+    Then the fault is between the two: a changed address, a network rule, or a target that was removed from
+    the configuration.
     """
     reachable, state = service_reachable(scene), scraped(scene)
     if reachable.facts["step"] == "dns" or (reachable.status is not Status.OK and state.status is Status.OK):
         return unknown(
             Reason.PARTIAL,
-            "{host} cannot be reached from here, it fails at {step}: {error} That does not say how it is.",
+            "{host} cannot be reached from here. The step {step} failed: {error} The state of the service is "
+            "unknown.",
             facts=reachable.facts,
             source="dns",
             query=scene.service.url,
@@ -132,9 +133,9 @@ def alive_though_unscraped(scene: Scene) -> Finding:
     return Finding(
         status=Status.WARNING if contradicts else Status.OK,
         template=(
-            "{host} accepts connections, and Prometheus cannot see it: look at the way between them."
+            "{host} accepts connections, but Prometheus cannot reach it. Check the network between the two."
             if contradicts
-            else "What can be reached from here and what Prometheus sees agree."
+            else "Prometheus and this check agree on whether the service can be reached."
         ),
         facts={"host": reachable.facts["host"]},
         since=state.since if contradicts else None,

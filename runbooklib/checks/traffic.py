@@ -1,4 +1,4 @@
-"""Requests: how many, how many fail, and which."""
+"""Requests: how many there are, how many fail, and which ones."""
 
 import pandas as pd
 
@@ -19,11 +19,11 @@ def error_rate(
     critical_above: float | None = None,
     least_requests: float = measures.LEAST_OF_A_SHARE,
 ) -> Finding:
-    """What share of the users' requests fails?
+    """What share of user requests fails?
 
-    5xx over all, each as a rate over the site's rate window; health and metrics pages are left out. `above`
-    is a ratio 0–1; above `critical_above` (without it: above `above`) it is critical. Fewer than
-    `least_requests` in the rate window is UNKNOWN.
+    5xx over all requests, as rates over the site's rate window, without health and metrics pages. `above` is
+    a ratio 0–1; above `critical_above` (default: `above`) the finding is CRITICAL. Fewer than
+    `least_requests` in the rate window give UNKNOWN.
     """
     users = queries.request_outcomes(scene.target)
     words = Words(
@@ -39,10 +39,10 @@ def error_rate(
 
 
 def request_rate(scene: Scene, *, below_share: float = 0.5) -> Finding:
-    """Does the service get the traffic that it usually gets?
+    """Does the service receive its usual traffic?
 
-    Requests per second at the end of the window against the median of the window. `below_share` is the
-    ratio of the two under which traffic counts as lost.
+    Requests per second at the end of the window against the median of the window. Traffic counts as lost if
+    the ratio of the two is below `below_share`.
     """
     query = queries.request_rate(scene.target)
     frame = measures.line(scene, query, "requests")
@@ -50,7 +50,7 @@ def request_rate(scene: Scene, *, below_share: float = 0.5) -> Finding:
     if usual <= 0:
         raise NoDataError("the service had no traffic in this window", system="prometheus")
     words = Words(
-        template="{now:rate} arrive; usual in this window is {usual:rate}.",
+        template="{now:rate} requests arrive; {usual:rate} is usual in this window.",
         line="requests",
         unit="per second",
         facts={"usual": usual},
@@ -61,10 +61,10 @@ def request_rate(scene: Scene, *, below_share: float = 0.5) -> Finding:
 def traffic_surge(scene: Scene, *, above_times: float = 2.0) -> Finding:
     """Do more requests arrive than usual?
 
-    Requests per second against what was usual before it began.
+    Requests per second against the usual rate before the onset.
     """
     words = Words(
-        template="{now:rate} arrive; usual before it began is {usual:rate}.",
+        template="{now:rate} requests arrive; {usual:rate} was usual before the onset.",
         line="requests",
         unit="per second",
     )
@@ -73,7 +73,7 @@ def traffic_surge(scene: Scene, *, above_times: float = 2.0) -> Finding:
 
 
 def requests_in_progress(scene: Scene, *, above: float) -> Finding:
-    """How many requests are being answered at once?
+    """How many requests are in progress at the same time?
 
     The gauge summed over endpoints and instances; `above` is a number of requests.
     """
@@ -87,15 +87,16 @@ def requests_in_progress(scene: Scene, *, above: float) -> Finding:
 
 
 def busy_endpoints(scene: Scene, *, above: float) -> Finding:
-    """Where are the requests that are in progress?
+    """Which endpoints have many requests in progress?
 
-    By endpoint, most first; `above` is a number of requests.
+    By endpoint, highest first; `above` is a number of requests.
     """
     words = Words(
         template=(
-            "{beyond} of {all} endpoints hold more than {limit:number} requests; most {worst}: {now:number}."
+            "{beyond} of {all} endpoints have more than {limit:number} requests in progress. "
+            "The highest is {worst} with {now:number}."
         ),
-        sound="None of {all} endpoints holds more than {limit:number} requests.",
+        sound="None of {all} endpoints has more than {limit:number} requests in progress.",
         line="",
         unit="count",
     )
@@ -106,9 +107,9 @@ def busy_endpoints(scene: Scene, *, above: float) -> Finding:
 def steady_counters(scene: Scene) -> Finding:
     """Can the counters be trusted?
 
-    A process starts later and later, and its counters only go back when it starts again. A start time that
-    goes back is that of another process: several workers answer in turn behind one metrics page. Then each
-    rate is too high, by any factor, and nothing that rests on one can be judged.
+    If several workers share one metrics page, each scrape shows the counters of another worker. Prometheus
+    then sees counter resets that never happened, and each rate is too high by an unknown factor. The sign is
+    a process start time that goes back: for one process it only ever increases.
     """
     span = f"{int(scene.window.span_seconds)}s"
     started = promql.selector("process_start_time_seconds", scene.labels)
@@ -116,21 +117,25 @@ def steady_counters(scene: Scene) -> Finding:
     ask = scene.sources.prometheus
     backwards = ask.instant(query, scene.window.end)
     resets = ask.instant(f"max(resets({queries.requests(scene.target)}[{span}]))", scene.window.end)
-    missing = "the service does not say when it started"
-    times, began_anew = measures.number(backwards, missing), measures.number(resets, missing)
-    facts = {"times": times, "resets": began_anew, "span": scene.window.span_seconds}
+    missing = "the service has no start time"
+    times, counter_resets = measures.number(backwards, missing), measures.number(resets, missing)
+    facts = {"times": times, "resets": counter_resets, "span": scene.window.span_seconds}
     if times > 0:
         return unknown(
             Reason.NONSENSE,
-            "The start time of the process went back {times:number} times in {span:seconds}: several workers "
-            "answer behind one metrics page, and no rate of it can be trusted.",
+            "The start time of the process went back {times:number} times in the last {span:seconds}. "
+            "Several workers share one metrics page, so its rates cannot be trusted.",
             facts=facts,
             source="prometheus",
             query=query,
         )
     return Finding(
         status=Status.OK,
-        template="One process answers; its counters began anew {resets:number} times in {span:seconds}.",
+        template=(
+            "One process answers. Counter resets in the last {span:seconds}: {resets:number}."
+            if counter_resets
+            else "One process answers. No counter reset in the last {span:seconds}."
+        ),
         facts=facts,
         source="prometheus",
         query=query,
@@ -146,7 +151,7 @@ def failing_endpoints(scene: Scene, *, above: float, top: int = 5) -> Finding:
 
 
 def failing_instances(scene: Scene, *, above: float, top: int = 5) -> Finding:
-    """Do all instances fail, or one?
+    """Which instances fail?
 
     The share of 5xx at each instance, worst first. `above` is a ratio 0–1.
     """
@@ -159,7 +164,7 @@ def _failing(scene: Scene, by: tuple[str, ...], above: float, top: int) -> Findi
     shares = ask.instant(query, scene.window.end)
     shares = shares.loc[finite(shares["value"]).index]
     if shares.empty:
-        raise NoDataError("there was no traffic to judge", system="prometheus")
+        raise NoDataError("there was no traffic", system="prometheus")
     rates = ask.instant(queries.failure_rate(scene.target, by=by), scene.window.end)
     rows = _table(shares, rates, by).head(top)
     worst = rows.iloc[0]
@@ -167,10 +172,10 @@ def _failing(scene: Scene, by: tuple[str, ...], above: float, top: int) -> Findi
     return Finding(
         status=Status.WARNING if beyond else Status.OK,
         template=(
-            "{beyond} of {all} are beyond {limit:percent}; "
-            "worst is {worst}: {share:percent} of its requests fail."
+            "{beyond} of {all} are above {limit:percent}. The worst is {worst}: {share:percent} of its "
+            "requests fail."
             if beyond
-            else "None of {all} is beyond {limit:percent}."
+            else "None of {all} is above {limit:percent}."
         ),
         facts={
             "beyond": beyond,
@@ -210,7 +215,7 @@ def _worst_shares(scene: Scene, label: str, top: int) -> pd.DataFrame:
 def status_codes(scene: Scene, *, top: int = 5) -> Finding:
     """With which status codes do requests fail?
 
-    Failures per second by status code. Without any failure this is OK.
+    Failures per second by status code. OK if no request fails.
     """
     query = queries.failure_rate(scene.target, by=("status_code",))
     frame = scene.sources.prometheus.instant(query, scene.window.end)
@@ -220,7 +225,7 @@ def status_codes(scene: Scene, *, top: int = 5) -> Finding:
         return Finding(status=Status.OK, template="No request fails.", source="prometheus", query=query)
     return Finding(
         status=Status.WARNING,
-        template="Most failures are {code}: {rate:rate}.",
+        template="The most frequent failure is status {code}: {rate:rate}.",
         facts={"code": str(rows["status_code"].iloc[0]), "rate": float(rows["value"].iloc[0])},
         source="prometheus",
         query=query,

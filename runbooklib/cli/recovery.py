@@ -85,7 +85,7 @@ class _Bar:
     def __call__(self, sample: "Sample", held: float) -> None:
         """One more look."""
         bad = [f"{one.check} {one.status.name}" for one in sample.findings if one.status]
-        says = one_line(", ".join(bad) or f"everything holds for {held:.0f} s")
+        says = one_line(", ".join(bad) or f"all conditions met for {held:.0f} s")
         self._progress.update(self._task, completed=held, description=says)
 
 
@@ -96,6 +96,6 @@ def _tell(found: "Certificate") -> None:
     print(f"\n{found.outcome}  {one_line(found.says)}")
     for finding in found.findings:
         after = found.turned[finding.check]
-        when = "" if not after else f"  (good after {after:.0f} s)"
+        when = "" if not after else f"  (OK after {after:.0f} s)"
         line = terminal.status(finding.status.name).plain
         print(f"  {line:<11} {one_line(finding.question)} {one_line(sentence(finding))}{when}")

@@ -1,4 +1,4 @@
-"""Several runs at a glance: one HTML page with relative links, and one table for a terminal."""
+"""An overview of several runs: one HTML page with relative links, and one table for a terminal."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -41,9 +41,9 @@ details.earlier { margin-top: 2rem; font-size: 13px; } details.earlier summary {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One run: `status` is a Status's name or FAILED, `bundle` its folder's name (empty: there is none).
+    """One run: `status` is the name of a Status or FAILED, `bundle` the name of its folder or empty.
 
-    `headline` is what the verdict says, or why the run failed; `seconds` is how long it took.
+    `headline` is that of the verdict, or the reason of the failure; `seconds` is the duration of the run.
     """
 
     alert: str
@@ -56,7 +56,7 @@ class Row:
 
 
 def index_page(rows: Sequence[Row], earlier: Sequence[str], environment: str, ended_at: datetime) -> str:
-    """The page over the runs of a batch; `earlier` are the names of the other bundles in the folder."""
+    """The page of a batch of runs; `earlier` are the names of the other bundles in the folder."""
     counted = Counter(row.status for row in rows)
     chips = "".join(f"<span>{_badge(s)} {counted[s]}</span>" for s in _WORST_FIRST if counted[s])
     about = f"{environment} · {len(rows)} runs · ended {sentences.time(ended_at)}".removeprefix(" · ")
@@ -64,8 +64,8 @@ def index_page(rows: Sequence[Row], earlier: Sequence[str], environment: str, en
     body = (
         f'<h1>Runbooks</h1><p class="about">{html.text(about)}</p><p class="chips">{chips}</p>\n'
         '<table class="runs"><thead><tr><th scope="col">Verdict</th><th scope="col">Alert</th>'
-        '<th scope="col">Service</th><th scope="col">What it says</th>'
-        '<th scope="col" class="number">Took</th><th scope="col">Evidence</th></tr></thead>\n'
+        '<th scope="col">Service</th><th scope="col">Headline</th>'
+        '<th scope="col" class="number">Duration</th><th scope="col">Evidence</th></tr></thead>\n'
         f"<tbody>{lines}</tbody></table>\n{_earlier(earlier)}"
     )
     return shell("Runbooks", body, _STYLE)
@@ -104,26 +104,24 @@ def _earlier(bundles: Sequence[str]) -> str:
 
 
 def line(row: Row) -> Text:
-    """A run that ended, as one line."""
-    told = terminal.status(row.status)
-    told.append(f"  {terminal.one_line(f'{row.alert} {row.service}')}  ", style="bold not reverse")
-    told.append(terminal.one_line(row.headline), style="not bold not reverse dim")
-    told.truncate(160, overflow="ellipsis")
-    return told
+    """A finished run as one line."""
+    text = terminal.status(row.status)
+    text.append(f"  {terminal.one_line(f'{row.alert} {row.service}')}  ", style="bold not reverse")
+    text.append(terminal.one_line(row.headline), style="not bold not reverse dim")
+    text.truncate(160, overflow="ellipsis")
+    return text
 
 
 def table(rows: Sequence[Row]) -> Table:
     """The runs, worst first."""
-    found = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    overview = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("Alert", "Service", "Status"):
-        found.add_column(name, no_wrap=True)
-    found.add_column("Headline", ratio=1, overflow="fold")
-    found.add_column("Seconds", justify="right", no_wrap=True)
-    found.add_column("Bundle", overflow="fold")
+        overview.add_column(name, no_wrap=True)
+    overview.add_column("Headline", ratio=1, overflow="fold")
+    overview.add_column("Seconds", justify="right", no_wrap=True)
+    overview.add_column("Bundle", overflow="fold")
     for row in _sorted(rows):
-        words = (row.alert, row.service, None, row.headline, f"{row.seconds:.1f}", row.bundle or "none")
-        cells = [
-            terminal.status(row.status) if one is None else Text(terminal.one_line(one)) for one in words
-        ]
-        found.add_row(*cells)
-    return found
+        texts = (row.headline, f"{row.seconds:.1f}", row.bundle or "none")
+        name, service, *rest = (Text(terminal.one_line(text)) for text in (row.alert, row.service, *texts))
+        overview.add_row(name, service, terminal.status(row.status), *rest)
+    return overview

@@ -1,4 +1,4 @@
-"""The one place where facts become sentences, and a catalogue of these sentences in each language.
+"""Facts into sentences, and a catalogue of these sentences in each language.
 
 A template is an English sentence with `{fact}` or `{fact:kind}` in it. It is also the key of its own
 translation: a catalogue maps templates to templates. Facts are never evaluated: a field is a name.
@@ -7,46 +7,75 @@ translation: a catalogue maps templates to templates. Facts are never evaluated:
 import math
 import re
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from runbooklib.findings import Fact, Finding, Status, Verdict
+from runbooklib.errors import Reason
+from runbooklib.findings import Fact, Finding, Rank, Status, Verdict
 from runbooklib.visibly import visible
 
 # Other languages by their code: English template -> template. English is its own catalogue.
 CATALOGUES: dict[str, Mapping[str, str]] = {"en": {}}
+# English words that a fact may be, as `{fact:term}`. A catalogue translates them like templates.
+TERMS = frozenset({"requests", "code executions", "AI requests", *(rank.value for rank in Rank)})
+# An UNKNOWN finding begins with its reason.
+_REASONS: Mapping[Reason, str] = {
+    Reason.UNREACHABLE: "Unreachable:",
+    Reason.TIMED_OUT: "Timed out:",
+    Reason.REFUSED: "Refused:",
+    Reason.NONSENSE: "Invalid answer:",
+    Reason.NO_DATA: "No data:",
+    Reason.THIN_TRAFFIC: "Too little traffic:",
+    Reason.STALE: "Stale:",
+    Reason.PARTIAL: "Partial answer:",
+    Reason.NOT_CONFIGURED: "Not configured:",
+    Reason.NOT_ASKED: "Not asked again:",
+}
 _FIELD = re.compile(r"[a-z_][a-z0-9_]*")
 
 
 def say(template: str, facts: Mapping[str, Fact] | None = None, *, language: str = "en") -> str:
-    """The sentence of a template and its facts. What came from outside is made visible, never markup."""
-    known = facts or {}
-    spoken = CATALOGUES.get(language, {}).get(template, template)
+    """The sentence of a template and its facts. Invisible characters of facts are escaped.
+
+    Raises ValueError for a field that is not a name and for an unknown term, KeyError for an unknown kind,
+    TypeError for a fact that does not fit its kind.
+    """
+    values, catalogue = facts or {}, CATALOGUES.get(language, {})
     parts = []
-    for plain, field, kind, _ in string.Formatter().parse(spoken):
+    for plain, field, kind, _ in string.Formatter().parse(catalogue.get(template, template)):
         parts.append(plain)
         if field is not None:
             if not _FIELD.fullmatch(field):
-                raise ValueError(f"{field!r} is no name of a fact")
-            parts.append(told(known.get(field), kind or ""))
+                raise ValueError(f"{field!r} is not the name of a fact")
+            value = values.get(field)
+            if kind == "term" and isinstance(value, str):
+                value = catalogue.get(term(value), value)
+            parts.append(told(value, kind if kind and kind != "term" else ""))
     return "".join(parts)
 
 
 def told(value: Fact, kind: str = "") -> str:
-    """One fact as text. `kind` is percent, seconds, bytes, number, rate, time or empty for as it is."""
+    """One fact as text. `kind` is a key of KINDS, or empty for the value without a unit."""
     if value is None or value != value:
         return "unknown"
     if isinstance(value, float) and math.isinf(value):
         return "infinity" if value > 0 else "-infinity"
     if kind:
-        return _KINDS[kind](value)
+        return KINDS[kind](value)
     if isinstance(value, datetime):
         return time(value)
     return visible(value) if isinstance(value, str) else number(value)
 
 
+def term(value: Fact) -> str:
+    """A term of TERMS. Raises ValueError for any other text."""
+    if value not in TERMS:
+        raise ValueError(f"{value!r} is not in TERMS")
+    return str(value)
+
+
 def number(value: Fact) -> str:
-    """At most three significant digits behind the point: 0.0312, 12.3, 1,240."""
+    """Three significant digits: 0.0312, 12.3, 1,240. Whole numbers keep all digits."""
     amount = _float(value)
     if amount == int(amount) and abs(amount) < 1e15:
         return f"{int(amount):,}"
@@ -54,7 +83,7 @@ def number(value: Fact) -> str:
 
 
 def percent(value: Fact) -> str:
-    """A ratio 0–1 as a percentage; what is not all is never called 100 %, what is not nothing never 0 %."""
+    """A ratio 0–1 as a percentage. A ratio below 1 is never shown as 100 %, one above 0 never as 0 %."""
     share = _float(value) * 100
     if share == int(share):
         return f"{share:.0f} %"
@@ -65,7 +94,7 @@ def percent(value: Fact) -> str:
 
 
 def seconds(value: Fact) -> str:
-    """A duration in its two largest units."""
+    """A duration in seconds, in its two largest units."""
     amount = _float(value)
     if amount < 0:
         return f"-{seconds(-amount)}"
@@ -83,7 +112,7 @@ def seconds(value: Fact) -> str:
 
 
 def size(value: Fact) -> str:
-    """Bytes in binary units."""
+    """A number of bytes in binary units."""
     amount = _float(value)
     for unit in ("bytes", "KiB", "MiB"):
         if abs(amount) < 1023.5:
@@ -93,14 +122,14 @@ def size(value: Fact) -> str:
 
 
 def time(value: Fact) -> str:
-    """An aware moment in UTC, to the second."""
+    """An aware time in UTC, to the second. A text is returned as it is."""
     if not isinstance(value, datetime):
         return str(value)
     return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def rate(value: Fact) -> str:
-    """Something per second."""
+    """A number per second."""
     return f"{number(round(_float(value), 2))}/s"
 
 
@@ -110,41 +139,55 @@ def _float(value: Fact) -> float:
     raise TypeError(f"{value!r} is not a number")
 
 
-_KINDS: Mapping[str, Callable[[Fact], str]] = {
+KINDS: Mapping[str, Callable[[Fact], str]] = {
     "percent": percent,
     "seconds": seconds,
     "bytes": size,
     "number": number,
     "rate": rate,
     "time": time,
+    "term": term,
 }
 
 
 def sentence(finding: Finding, *, language: str = "en") -> str:
-    """What a finding says; an UNKNOWN one begins with its reason."""
-    said = say(finding.template, finding.facts, language=language)
-    return f"{say(finding.reason.value.capitalize(), language=language)}: {said}" if finding.reason else said
+    """The sentences of a finding. An UNKNOWN finding begins with its reason."""
+    reason = (say(_REASONS[finding.reason], language=language),) if finding.reason else ()
+    templates = (finding.template, *finding.further_templates)
+    return " ".join((*reason, *(say(template, finding.facts, language=language) for template in templates)))
 
 
 def headline(verdict: Verdict, *, language: str = "en") -> str:
-    """The verdict in one line: what the alert is about, and the strongest cause."""
+    """The verdict in a few sentences: the alert's symptom, and the strongest cause."""
+    return " ".join(_headline(verdict, language))
+
+
+def _headline(verdict: Verdict, language: str) -> Sequence[str]:
     if not verdict.symptoms:
-        return say("Nothing has been asked yet.", language=language)
-    first, missing = verdict.symptoms[0], {"count": len(verdict.not_checked)}
+        return [say("No check has run yet.", language=language)]
     if verdict.status is Status.OK:
-        return say("Everything that was asked is sound.", language=language)
+        return [say("All checks passed.", language=language)]
+    first = verdict.symptoms[0]
     if verdict.status is Status.UNKNOWN:
-        why = say("Questions without an answer: {count}.", missing, language=language)
-        if first.status is Status.OK:
-            return f"{sentence(first, language=language)} {why}"
-        told = {"told": sentence(first, language=language), "why": why}
-        return say("Cannot tell. {told} {why}", told, language=language)
+        count = say(
+            "Checks without an answer: {count}.", {"count": len(verdict.not_checked)}, language=language
+        )
+        about = sentence(first, language=language)
+        return (
+            [about, count]
+            if first.status is Status.OK
+            else [say("Cannot tell.", language=language), about, count]
+        )
     if first.status is Status.OK:
-        told = {"first": sentence(first, language=language), "worst": _worst(verdict, language)}
-        return say("The alert's own symptom is not there: {first} But: {worst}", told, language=language)
-    # On a draw the first asked speaks: it is what the alert is about.
+        return [
+            say("The alert's own symptom is not present.", language=language),
+            sentence(first, language=language),
+            say("Another check found a problem.", language=language),
+            _worst(verdict, language),
+        ]
+    # If several are equally bad, `max` returns the first: it is the alert's own symptom.
     worst = max(verdict.symptoms, key=lambda finding: finding.status)
-    return f"{sentence(worst, language=language)} {_most_likely(verdict, language)}".strip()
+    return [sentence(worst, language=language), *_most_likely(verdict, language)]
 
 
 def _worst(verdict: Verdict, language: str) -> str:
@@ -152,17 +195,17 @@ def _worst(verdict: Verdict, language: str) -> str:
     return sentence(max([*verdict.symptoms, *signs], key=lambda finding: finding.status), language=language)
 
 
-def _most_likely(verdict: Verdict, language: str) -> str:
+def _most_likely(verdict: Verdict, language: str) -> Sequence[str]:
     if verdict.claimed:
-        cause = {"title": verdict.claimed[0].cause.title, "rank": verdict.claimed[0].rank.value}
-        return say("Most likely cause: {title} ({rank}).", cause, language=language)
+        facts = {"title": verdict.claimed[0].cause.title, "rank": verdict.claimed[0].rank.value}
+        return [say("Most likely cause: {title} ({rank:term}).", facts, language=language)]
     if verdict.causes:
-        return say("Nothing that was checked speaks for a known cause.", language=language)
-    return ""
+        return [say("No known cause is supported by the checks.", language=language)]
+    return []
 
 
 def unfinished(failure: str, interrupted: list[str], not_run: list[str]) -> str:
-    """What stands above a notebook whose run did not finish."""
+    """The text above a notebook whose run did not finish."""
     lines = [say("This run did not finish: {failure}", {"failure": failure})]
     if interrupted:
         lines.append(say("Interrupted: {steps}", {"steps": ", ".join(interrupted)}))
@@ -173,8 +216,8 @@ def unfinished(failure: str, interrupted: list[str], not_run: list[str]) -> str:
 
 
 def unfinished_headline(so_far: str, failure: str) -> str:
-    """The headline of such a run: what it had found, or that nobody can tell."""
-    facts: dict[str, Fact] = {"so_far": so_far, "failure": failure}
+    """The headline of a run that did not finish: the verdict so far, if there is one."""
+    facts: dict[str, Fact] = {"failure": failure}
     if so_far:
-        return say("{so_far} The run did not finish: {failure}", facts)
-    return say("Cannot tell: the run did not finish: {failure}", facts)
+        return f"{so_far} {say('The run did not finish: {failure}', facts)}"
+    return say("Cannot tell. The run did not finish: {failure}", facts)

@@ -1,4 +1,4 @@
-"""The answer in a terminal: what a tired engineer reads first."""
+"""The verdict and single findings in a terminal."""
 
 from typing import Any
 
@@ -19,12 +19,12 @@ _SIGNS = {"OK": "✓", "UNKNOWN": "?", "WARNING": "▲", "CRITICAL": "✖", "FAI
 
 
 def status(name: str) -> Text:
-    """A status, or FAILED, as sign and word."""
+    """A status, or FAILED, as a sign and a word."""
     return Text(f"{_SIGNS[name]} {name}", style=_STYLES[name])
 
 
 def progress_line(status: str, check: str, says: str, seconds: float) -> Text:
-    """One finding as one line."""
+    """One finding as one line; `seconds` is how long its check took."""
     line = Text(f"{_SIGNS[status]} ", style=_STYLES[status])
     line.append(f"{one_line(check):<24} ", style="default")
     line.append(one_line(says), style="dim")
@@ -34,7 +34,7 @@ def progress_line(status: str, check: str, says: str, seconds: float) -> Text:
 
 
 def answer(verdict: dict[str, Any]) -> Group:
-    """Verdict, causes with what speaks for and against them, what was not checked, what next."""
+    """The verdict, the causes with their findings, the checks without an answer, and the next steps."""
     status = verdict["status"]
     title = Text(f"{_SIGNS[status]} {status}  ", style=_STYLES[status])
     about = f"{verdict['alert']} · {verdict['service']} · {verdict['environment']}"
@@ -60,9 +60,9 @@ def _cause(cause: dict[str, Any]) -> list[RenderableType]:
         return [_indented(f"{cause['title']}: {cause['rank']}", "dim")]
     title = one_line(f"{cause['title']}: {cause['rank']}")
     lines: list[RenderableType] = [Text(f"\n{title}", style="bold")]
-    for word, style in (("for", "green"), ("against", "red"), ("missing", "magenta")):
-        for sign in cause[word]:
-            line = Text(f"{word:<8}", style=style)
+    for side, style in (("for", "green"), ("against", "red"), ("missing", "magenta")):
+        for sign in cause[side]:
+            line = Text(f"{side:<8}", style=style)
             line.append(one_line(sign["says"]), style="default")
             lines.append(Padding(line, (0, 0, 0, 2)))
     return lines
@@ -72,7 +72,7 @@ def _missing(not_checked: list[dict[str, Any]]) -> list[RenderableType]:
     if not not_checked:
         return []
     lines: list[RenderableType] = [Text("\nNot checked", style="bold magenta")]
-    return lines + [_indented(f"{one['question']} {one['says']}") for one in not_checked]
+    return lines + [_indented(f"{finding['question']} {finding['says']}") for finding in not_checked]
 
 
 def _indented(text: str, style: str = "default") -> Padding:
@@ -80,10 +80,10 @@ def _indented(text: str, style: str = "default") -> Padding:
 
 
 def one_line(text: str) -> str:
-    """The text where it cannot pass for a line of ours, like a verdict that a log has forged."""
+    """The text on one line, so that text from a log cannot imitate a line of this program."""
     return " ".join(visible(text).split("\n"))
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that never reads markup or emoji codes out of what it is given."""
+    """A console that does not interpret markup or emoji codes in texts."""
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=False)

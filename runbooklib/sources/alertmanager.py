@@ -1,4 +1,4 @@
-"""Alertmanager, by its API v2: which alerts there are, and what keeps them quiet."""
+"""Alertmanager API v2: alerts and silences."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ _SHAPE_ERRORS = (KeyError, TypeError, ValueError, AttributeError)
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """What somebody muted: `state` is active, pending or expired; `matchers` like `alertname="X"`."""
+    """One silence: `state` is active, pending or expired; `matchers` like `alertname="X"`."""
 
     id: str
     state: str
@@ -30,23 +30,23 @@ class Silence:
     comment: str
 
     @classmethod
-    def from_alertmanager(cls, told: Mapping[str, Any]) -> "Silence":
-        """A Silence of one element of `/api/v2/silences`."""
+    def from_alertmanager(cls, fields: Mapping[str, Any]) -> "Silence":
+        """A Silence from one element of `/api/v2/silences`."""
         return cls(
-            id=str(told["id"]),
-            state=str(told["status"]["state"]),
-            matchers=tuple(_matcher_text(matcher) for matcher in told["matchers"]),
-            starts_at=datetime.fromisoformat(told["startsAt"]).astimezone(UTC),
-            ends_at=datetime.fromisoformat(told["endsAt"]).astimezone(UTC),
-            created_by=str(told.get("createdBy", "")),
-            comment=str(told.get("comment", "")),
+            id=str(fields["id"]),
+            state=str(fields["status"]["state"]),
+            matchers=tuple(_matcher_text(matcher) for matcher in fields["matchers"]),
+            starts_at=datetime.fromisoformat(fields["startsAt"]).astimezone(UTC),
+            ends_at=datetime.fromisoformat(fields["endsAt"]).astimezone(UTC),
+            created_by=str(fields.get("createdBy", "")),
+            comment=str(fields.get("comment", "")),
         )
 
 
 class Alertmanager:
     """One Alertmanager. Times are aware UTC.
 
-    Every method raises UnreachableError, DeadlineError, RefusedError (with the server's own words) or
+    Every method raises UnreachableError, DeadlineError, RefusedError (with the server's own message) or
     NonsenseError.
     """
 
@@ -64,42 +64,42 @@ class Alertmanager:
         return f"Alertmanager({self._target!r})"
 
     def alerts(self, name: str = "", labels: Mapping[str, str] | None = None) -> tuple[Alert, ...]:
-        """The alerts that it holds now, silenced and inhibited ones too, oldest first.
+        """The current alerts, including silenced and inhibited ones, oldest first.
 
-        Only those of that name and with exactly these labels, where given. Resolved alerts are not held.
+        `name` and `labels` select alerts; empty selects all. Alertmanager does not keep resolved alerts.
         """
-        wanted = {**({"alertname": name} if name else {}), **(labels or {})}
-        filters = [("filter", _matcher(label, value)) for label, value in wanted.items()]
-        told = self._told("/api/v2/alerts", [*_ALL_STATES, *filters])
+        matchers = {**({"alertname": name} if name else {}), **(labels or {})}
+        filters = [("filter", _matcher(label, value)) for label, value in matchers.items()]
+        items = self._list("/api/v2/alerts", [*_ALL_STATES, *filters])
         try:
-            found = [Alert.from_alertmanager(one) for one in told]
+            alerts = [Alert.from_alertmanager(fields) for fields in items]
         except _SHAPE_ERRORS as error:
             raise self._nonsense(error) from None
-        never = datetime.max.replace(tzinfo=UTC)
-        return tuple(sorted(found, key=lambda alert: (alert.starts_at or never, alert.fingerprint)))
+        last = datetime.max.replace(tzinfo=UTC)
+        return tuple(sorted(alerts, key=lambda alert: (alert.starts_at or last, alert.fingerprint)))
 
     def silences(self) -> tuple[Silence, ...]:
-        """All silences that it still knows, expired ones too, by when they end, the latest first."""
-        told = self._told("/api/v2/silences", [])
+        """All silences, including expired ones, sorted by their end, the latest first."""
+        items = self._list("/api/v2/silences", [])
         try:
-            found = [Silence.from_alertmanager(one) for one in told]
+            silences = [Silence.from_alertmanager(fields) for fields in items]
         except _SHAPE_ERRORS as error:
             raise self._nonsense(error) from None
-        return tuple(sorted(found, key=lambda silence: (silence.ends_at, silence.id), reverse=True))
+        return tuple(sorted(silences, key=lambda silence: (silence.ends_at, silence.id), reverse=True))
 
-    def _told(self, path: str, params: Sequence[tuple[str, str]]) -> list[Any]:
+    def _list(self, path: str, params: Sequence[tuple[str, str]]) -> list[Any]:
         answer = self._tape.ask(
             "alertmanager",
             {"method": "GET", "path": path, "params": [list(pair) for pair in params]},
-            lambda: self._asked(path, params),
+            lambda: self._fetch(path, params),
             target=self._target,
             deadline_seconds=self._deadline_seconds,
         )
         if not isinstance(answer, list):
-            raise self._nonsense(TypeError("a list was expected"))
+            raise self._nonsense(TypeError("not a list"))
         return answer
 
-    def _asked(self, path: str, params: Sequence[tuple[str, str]]) -> Any:
+    def _fetch(self, path: str, params: Sequence[tuple[str, str]]) -> Any:
         about = {"system": "alertmanager", "target": self._target}
         response = fetch(
             "GET",
@@ -112,16 +112,16 @@ class Alertmanager:
         )
         if response.status != 200:
             text = (response.text.strip().splitlines() or [""])[0][:300].strip('"')
-            told = f"answers {response.status}{': ' if text else ''}{text}"
-            raise RefusedError(told, **about, code=str(response.status))
+            message = f"returned status {response.status}{': ' if text else ''}{text}"
+            raise RefusedError(message, **about, code=str(response.status))
         if response.content_type != "application/json":
-            told = f"not Alertmanager: {response.content_type or 'no content type'}"
-            raise NonsenseError(told, **about, remedy="check the address")
+            message = f"not an Alertmanager API: {response.content_type or 'no content type'}"
+            raise NonsenseError(message, **about, remedy="check the address")
         return response.json(**about)
 
     def _nonsense(self, error: Exception) -> NonsenseError:
-        told = f"its answer has not the shape of Alertmanager: {str(error)[:200]}"
-        return NonsenseError(told, system="alertmanager", target=self._target)
+        message = f"the answer is not in the format of Alertmanager: {str(error)[:200]}"
+        return NonsenseError(message, system="alertmanager", target=self._target)
 
 
 def _matcher(label: str, value: str) -> str:
@@ -130,6 +130,6 @@ def _matcher(label: str, value: str) -> str:
     return f"{label}={quoted(value)}"
 
 
-def _matcher_text(told: Mapping[str, Any]) -> str:
-    operator = ("=" if told.get("isEqual", True) else "!") + ("~" if told.get("isRegex") else "")
-    return f"{told['name']}{'!=' if operator == '!' else operator}{quoted(str(told['value']))}"
+def _matcher_text(matcher: Mapping[str, Any]) -> str:
+    operator = ("=" if matcher.get("isEqual", True) else "!") + ("~" if matcher.get("isRegex") else "")
+    return f"{matcher['name']}{'!=' if operator == '!' else operator}{quoted(str(matcher['value']))}"

@@ -1,8 +1,7 @@
-"""Prometheus, on prometheus-api-client: its own methods for an engineer's questions, ours for the checks.
+"""Prometheus: the methods of prometheus-api-client for queries in a notebook, and methods for the checks.
 
-Whatever either of them asks passes through the tape. The library's traps are gone round here: no
-retries that swallow the server's own words, whole deadlines, exact aware UTC times, empty answers as
-empty frames, every series kept, labels escaped, warnings kept, long queries in the body.
+All requests pass through the tape. Unlike the library's own methods, those for the checks use exact aware UTC
+times, return an empty frame for an empty answer, keep all series, escape labels and keep warnings.
 """
 
 import difflib
@@ -32,29 +31,30 @@ from runbooklib.window import Window
 
 
 class Prometheus(PrometheusConnect):
-    """One Prometheus. Answers are frames and frozen records; times are aware UTC.
+    """One Prometheus server. Answers are frames and frozen records; times are aware UTC.
 
-    Every method raises UnreachableError, DeadlineError, RefusedError (with the server's own words) or
-    NonsenseError. An engineer's own questions (`custom_query` and the library's other methods) are
-    recorded, bounded and replayed too; they answer as the library does.
+    Every method raises UnreachableError, DeadlineError, RefusedError (with the server's own message) or
+    NonsenseError. `custom_query` and the other methods of the library are recorded, limited and replayed as
+    well; they return what the library returns.
     """
 
     def __init__(
         self, url: str, tape: Tape, *, token: str = "", deadline_seconds: float = DEADLINE_SECONDS
     ) -> None:
-        self._door = TapedSession(url.rstrip("/"), tape, token, deadline_seconds)
+        self._session = TapedSession(url.rstrip("/"), tape, token, deadline_seconds)
         self._remark = tape.remark
-        self._target = self._door.target
-        super().__init__(url=url.rstrip("/"), session=self._door)
+        self._target = self._session.target
+        super().__init__(url=url.rstrip("/"), session=self._session)
 
     def __repr__(self) -> str:
         return f"Prometheus({self._target!r})"
 
     def instant(self, query: str, at: datetime) -> pd.DataFrame:
-        """One row a series at that moment: its labels as str columns, "" where it lacks one, and "value".
+        """One row for each series at a time: its labels as str columns ("" for a missing label), and "value".
 
-        "value" is float64; a label of that name becomes "exported_value". No series, no rows. What the
-        server warned of is in `attrs["warnings"]`. Raises StaleError for samples of another time.
+        "value" is float64; a label named "value" becomes "exported_value". Without a series the frame is
+        empty. `attrs["warnings"]` contains the server's warnings. Raises StaleError for samples of another
+        time.
         """
         params = (("query", query), ("time", _text_of(at)))
         data, warnings = self._data("/api/v1/query", params)
@@ -65,11 +65,11 @@ class Prometheus(PrometheusConnect):
         return frame
 
     def range(self, query: str, window: Window, *, by: str = "") -> pd.DataFrame:
-        """One float64 column a series, on every step of the window (aware UTC index); a gap is NaN.
+        """One float64 column for each series, on every step of the window (aware UTC index); a gap is NaN.
 
-        A column is called by its labels, like `endpoint="/x",method="GET"` ("value" without any), or by the
-        value of the label `by`. What the server warned of is in `attrs["warnings"]`. Raises ParameterError
-        for more than 11,000 points, NonsenseError for two series of one name.
+        A column is named by its labels, like `endpoint="/x",method="GET"` ("value" without labels), or by the
+        value of the label `by`. `attrs["warnings"]` contains the server's warnings. Raises ParameterError for
+        more than 11,000 points, NonsenseError for two series with the same name.
         """
         grid = promdata.grid_of(window)
         span = (("start", _text_of(window.start)), ("end", _text_of(window.end)))
@@ -79,10 +79,10 @@ class Prometheus(PrometheusConnect):
             frame = promdata.range_frame(data, window, grid, by=by)
         if frame.columns.has_duplicates:
             raise NonsenseError(
-                f"has several series with the same {by or 'labels'}",
+                f"returned several series with the same {by or 'labels'}",
                 system="prometheus",
                 target=self._target,
-                remedy=f"sum the query by({by})" if by else "see its remote storage",
+                remedy=f"sum the query by({by})" if by else "check its remote storage",
             )
         frame.attrs["warnings"] = warnings
         return frame
@@ -94,29 +94,29 @@ class Prometheus(PrometheusConnect):
             return promdata.alerting_rules(data)
 
     def rule(self, name: str) -> Rule:
-        """The alerting rule of that name; of several, the one that is furthest on its way to firing.
+        """The alerting rule with this name; of several, a firing one before a pending one.
 
-        Raises NoDataError with the nearest name.
+        Raises NoDataError, which suggests the nearest name.
         """
         rules = self.rules()
         order = {"firing": 0, "pending": 1}
-        found = sorted((rule for rule in rules if rule.name == name), key=lambda r: order.get(r.state, 2))
-        if found:
-            return found[0]
+        same_name = [rule for rule in rules if rule.name == name]
+        if same_name:
+            return min(same_name, key=lambda rule: order.get(rule.state, 2))
         near = difflib.get_close_matches(name, [rule.name for rule in rules], n=1, cutoff=0.5)
         raise NoDataError(
             f"has no alerting rule {name!r}",
             system="prometheus",
             target=self._target,
-            remedy=f"did you mean {near[0]!r}?" if near else "see its rule files",
+            remedy=f"did you mean {near[0]!r}?" if near else "check its rule files",
         )
 
     def counts(self, selectors: Sequence[str], at: datetime) -> list[float | None]:
-        """How many series each selector has at that moment; NaN where the answer is no number.
+        """The number of series of each selector at a time; NaN if the answer is not a number.
 
-        None in the replay of a recording that is older than this question: there nobody knows any more.
+        None in the replay of an older recording that does not contain this request.
         """
-        return side_by_side([partial(self._count, f"count({one})", at) for one in selectors])
+        return side_by_side([partial(self._count, f"count({selector})", at) for selector in selectors])
 
     def _count(self, query: str, at: datetime) -> float | None:
         try:
@@ -126,17 +126,17 @@ class Prometheus(PrometheusConnect):
         return float(frame["value"].iloc[0]) if len(frame) else 0.0
 
     def targets(self) -> pd.DataFrame:
-        """One row an active target.
+        """One row for each active target.
 
         Columns: job, instance, health (up, down or unknown), scrape_url, last_scrape_at (aware UTC),
-        last_scrape_seconds, last_error ("" where there was none).
+        last_scrape_seconds, last_error ("" without an error).
         """
         data, _ = self._data("/api/v1/targets", (("state", "active"),))
         with self._shaped():
             return promdata.targets_frame(data)
 
     def metric_names(self) -> tuple[str, ...]:
-        """The names of all metrics that it knows, sorted."""
+        """The names of all metrics, sorted."""
         data, _ = self._data("/api/v1/label/__name__/values", ())
         with self._shaped():
             return promdata.sorted_names(data)
@@ -144,40 +144,45 @@ class Prometheus(PrometheusConnect):
     def get_current_metric_value(
         self, metric_name: str, label_config: Any = None, params: Any = None
     ) -> list[dict[str, Any]]:
-        """As the library's, with the labels escaped."""
+        """The library's method, with escaped labels."""
         query = selector(metric_name, label_config) if label_config else metric_name
-        found: list[dict[str, Any]] = super().get_current_metric_value(query, params=params)
-        return found
+        samples: list[dict[str, Any]] = super().get_current_metric_value(query, params=params)
+        return samples
 
     def get_metric_range_data(
         self, metric_name: str, label_config: Any = None, *args: Any, **kwargs: Any
     ) -> list[dict[str, Any]]:
-        """As the library's, with the labels escaped. Give start_time and end_time: its defaults are old."""
+        """The library's method, with escaped labels.
+
+        Pass start_time and end_time: the library computes its defaults once, at import.
+        """
         query = selector(metric_name, label_config) if label_config else metric_name
-        found: list[dict[str, Any]] = super().get_metric_range_data(query, {}, *args, **kwargs)
-        return found
+        series: list[dict[str, Any]] = super().get_metric_range_data(query, {}, *args, **kwargs)
+        return series
 
     def _data(self, path: str, params: Sequence[tuple[str, str]]) -> tuple[Any, list[str]]:
-        answer = self._door.answered("GET", path, params)
-        status, told = answer["status"], answer.get("json")
+        answer = self._session.answered("GET", path, params)
+        status, content = answer["status"], answer.get("json")
         about = {"system": "prometheus", "target": self._target}
-        if isinstance(told, dict) and told.get("status") == "error":
-            reason = ": ".join(str(told[key]) for key in ("errorType", "error") if told.get(key))
-            raise RefusedError(reason or "says error, and not why", **about, code=str(status))
+        if isinstance(content, dict) and content.get("status") == "error":
+            reason = ": ".join(str(content[key]) for key in ("errorType", "error") if content.get(key))
+            raise RefusedError(reason or "returned an error without a reason", **about, code=str(status))
         if status != 200:
-            text = (str(answer.get("text") or told or "").strip().splitlines() or [""])[0][:300]
-            raise RefusedError(f"answers {status}{': ' if text else ''}{text}", **about, code=str(status))
-        if not isinstance(told, dict) or told.get("status") != "success" or "data" not in told:
+            text = (str(answer.get("text") or content or "").strip().splitlines() or [""])[0][:300]
+            raise RefusedError(
+                f"returned status {status}{': ' if text else ''}{text}", **about, code=str(status)
+            )
+        if not isinstance(content, dict) or content.get("status") != "success" or "data" not in content:
             raise self._nonsense(KeyError("status or data"))
         with self._shaped():
-            notes = promdata.notes_of(told)
-        for warning in told.get("warnings") or ():
+            notes = promdata.notes_of(content)
+        for warning in content.get("warnings") or ():
             self._remark(str(warning))
-        return told["data"], notes
+        return content["data"], notes
 
     @contextmanager
     def _shaped(self) -> Iterator[None]:
-        """What is parsed inside and has not the shape of an answer is nonsense of this Prometheus."""
+        """Turn a parser's error inside the block into a NonsenseError of this server."""
         try:
             yield
         except promdata.SHAPE_ERRORS as error:
@@ -187,18 +192,18 @@ class Prometheus(PrometheusConnect):
         off = max((moment - at.timestamp() for moment in times), key=abs, default=0.0)
         if not abs(off) <= 1.0:
             raise StaleError(
-                f"answers for a time {abs(off):.0f} s {'after' if off > 0 else 'before'} the one asked about",
+                f"returned samples {abs(off):.0f} s {'after' if off > 0 else 'before'} the requested time",
                 system="prometheus",
                 target=self._target,
-                remedy="see its clock and its remote storage",
+                remedy="check its clock and its remote storage",
             )
 
     def _nonsense(self, error: Exception) -> NonsenseError:
-        told = f"its answer has not the shape of Prometheus: {str(error)[:200] or type(error).__name__}"
-        return NonsenseError(told, system="prometheus", target=self._target)
+        message = f"the answer is not in the format of Prometheus: {str(error)[:200] or type(error).__name__}"
+        return NonsenseError(message, system="prometheus", target=self._target)
 
 
 def _text_of(moment: datetime) -> str:
     if moment.tzinfo is None:
-        raise ParameterError(f"{moment} does not say which time zone", remedy="give an aware time")
+        raise ParameterError(f"{moment} has no time zone", remedy="pass an aware datetime")
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

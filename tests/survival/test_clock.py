@@ -191,7 +191,7 @@ def test_an_engine_whose_clock_is_another_than_prometheus_is_not_believed(
         assert [one.status for one in found] == [Status.OK, Status.OK]
     else:
         survey.never_ok(one.status for one in found)
-        assert "its clock is" in str(found[0].facts["told"])
+        assert "its clock is" in str(found[0].facts["message"])
 
 
 class Keeper(Nobody):

@@ -65,20 +65,23 @@ def test_what_does_not_hold_for_the_whole_time_is_never_recovered(statuses: tupl
 
 def test_what_is_bad_is_not_recovered_and_says_what() -> None:
     found = certified(BAD, OK, BAD)
-    assert (found.outcome, found.says) == (Outcome.NOT_RECOVERED, "It does not hold: errors.")
+    assert (found.outcome, found.says) == (Outcome.NOT_RECOVERED, "Conditions that are not met: errors.")
     assert found.turned == {"errors": None, "health": 0.0}
     back = certified(OK, OK, BAD, OK, OK)
-    assert back.says == "It does not hold: errors. Everything holds since, for 15 s of 60 s."
+    assert (
+        back.says
+        == "Conditions that are not met: errors. Since then, all conditions have been met for 15 s of 1 min."
+    )
 
 
 def test_what_could_not_be_asked_cannot_be_told_and_says_what() -> None:
     found = certified(OK, MISSING, MISSING)
-    assert (found.outcome, found.says) == (Outcome.CANNOT_TELL, "It could not be asked: errors.")
+    assert (found.outcome, found.says) == (Outcome.CANNOT_TELL, "Conditions without an answer: errors.")
 
 
 def test_a_condition_that_is_bad_outweighs_one_that_could_not_be_asked() -> None:
     found = recovery.certificate([sample(0, MISSING, BAD)], BEGAN, HOLD)
-    assert (found.outcome, found.says) == (Outcome.NOT_RECOVERED, "It does not hold: health.")
+    assert (found.outcome, found.says) == (Outcome.NOT_RECOVERED, "Conditions that are not met: health.")
 
 
 def test_looks_that_are_far_apart_prove_nothing_of_the_time_between() -> None:
@@ -135,13 +138,13 @@ def scene(scrape_interval: str, lookback: str = "1h", at: datetime = BEGAN) -> S
 
 @pytest.mark.parametrize("held", ["0s", "1s", "3s"])
 def test_no_single_look_proves_anything(held: str) -> None:
-    with pytest.raises(ParameterError, match=r"no time to prove anything in .hold it for 4 s or more"):
+    with pytest.raises(ParameterError, match=r"too short to prove recovery .use 4 s or more"):
         Wait.of(scene("1s"), held)
     assert Wait.of(scene("1s"), "4s").hold_seconds == 4.0
 
 
 def test_a_span_holds_two_scrapes_however_often_it_is_looked_at() -> None:
-    with pytest.raises(ParameterError, match=r"hold it for 240 s or more"):
+    with pytest.raises(ParameterError, match=r"use 240 s or more"):
         Wait.of(scene("2m"), "200s")
 
 
