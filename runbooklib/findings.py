@@ -129,7 +129,7 @@ class Finding:
         return cls(
             status=Status[fields["status"]],
             reason=Reason(fields["reason"]) if fields["reason"] else None,
-            further_templates=tuple(str(template) for template in fields.get("further_templates", ())),
+            further_templates=tuple(fields.get("further_templates", ())),
             facts={str(name): _fact(value) for name, value in fields["facts"].items()},
             measured=fields["measured"],
             limit=fields["limit"],

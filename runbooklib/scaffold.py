@@ -49,7 +49,7 @@ def rule_of(file: Path, alert: str) -> tuple[AlertRule, ...]:
 
 
 def refuse_unusable(rules: Sequence[AlertRule]) -> None:
-    """Raises InputError for a name that cannot be a file's, and for what is no PromQL."""
+    """Raises InputError for a name that cannot be a file's, and for invalid PromQL."""
     for rule in rules:
         if not _NAME.fullmatch(rule.alert):
             raise InputError(

@@ -105,7 +105,7 @@ def test_looking_again_redraws_what_the_cells_show(opened: Opened) -> None:
     told, site.told = site.told, replace(site.told, failing_share=0.0, health="healthy")
     press(opened, "Look again")
     expect(says(opened)).to_contain_text("Looked at")
-    expect(answer(opened)).to_contain_text("symptom is not there")
+    expect(answer(opened)).to_contain_text("symptom is not present")
     site.told = told
     press(opened, "Look again")
     expect(answer(opened)).to_contain_text("30 % of requests fail")
@@ -180,7 +180,7 @@ def test_a_page_that_is_loaded_anew_shows_what_ran_and_its_bar_says_what_to_do(o
     told, site.told = site.told, replace(site.told, failing_share=0.0, health="healthy")
     press(opened, "Look again")
     expect(says(opened)).to_contain_text("Looked at")
-    expect(says(opened)).to_contain_text("symptom is not there")
+    expect(says(opened)).to_contain_text("symptom is not present")
     # JupyterLab has forgotten which output is the answer, and nobody may take the old one for the new.
     expect(says(opened)).to_contain_text("Run all cells, and they move")
     press(opened, "Seal evidence")

@@ -35,7 +35,7 @@ def approve(lab: Lab, output: Path, action: str, within: str = "75s") -> Ended:
 
 def assert_recovered(ended: Ended, output: Path) -> None:
     assert ended.code == 0, (ended.out, ended.err)
-    assert "\nRECOVERED  Everything has held for" in ended.out
+    assert "\nRECOVERED  All conditions have been met for" in ended.out
     assert manifest.verify_folder(output) == []
     told = command(["runbook", "actions", "--output", str(output)], {})
     assert re.search(r" done .* by Ada@\S+  RECOVERED\n", told.out), told.out
@@ -67,7 +67,7 @@ def test_a_restart_that_does_not_help_is_not_recovered_and_one_after_the_cause_i
     until_waiting(healed)
     ended = approve(healed, useless, "restart_container", "20s")
     assert ended.code == 5, (ended.out, ended.err)
-    assert "\nNOT RECOVERED  It does not hold: " in ended.out
+    assert "\nNOT RECOVERED  Conditions that are not met: " in ended.out
     assert manifest.verify_folder(useless) == []
     told = command(["runbook", "actions", "--output", str(useless)], {})
     assert "NOT RECOVERED" in told.out
@@ -128,9 +128,10 @@ def test_recovery_of_a_sound_service_is_certified_and_without_traffic_it_is_not(
     healed.break_("no-traffic")
     time.sleep(20)
     silent = command([*argv, "--within", "20s"], environment(healed), seconds=120)
-    assert (silent.code, "CANNOT TELL  It could not be asked: error_rate" in silent.out) == (2, True), (
-        silent.out
-    )
+    assert (silent.code, "CANNOT TELL  Conditions without an answer: error_rate" in silent.out) == (
+        2,
+        True,
+    ), silent.out
 
 
 def test_recovery_is_not_certified_where_the_metric_has_vanished(healed: Lab, tmp_path: Path) -> None:

@@ -188,10 +188,12 @@ def test_from_the_alerts_link_to_the_sealed_evidence(healed: Lab, tmp_path: Path
         screen.keep("4-done")
 
         run_new_cell(screen, 'certificate = incident.recovery(held="12s", within="75s")')
-        expect(screen.notebook.get_by_text("RECOVERED: Everything has held for")).to_be_visible(
+        expect(screen.notebook.get_by_text("RECOVERED: All conditions have been met for")).to_be_visible(
             timeout=90_000
         )
-        screen.notebook.get_by_text("RECOVERED: Everything has held for").scroll_into_view_if_needed()
+        screen.notebook.get_by_text(
+            "RECOVERED: All conditions have been met for"
+        ).scroll_into_view_if_needed()
         screen.keep("5-recovered")
 
         page.keyboard.press("Escape")

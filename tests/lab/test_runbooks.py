@@ -194,7 +194,7 @@ def test_a_target_that_vanished_is_its_own_finding(healed: Lab, tmp_path: Path) 
     ended = run(healed, tmp_path, "ServiceDown")
     lines = "\n".join(told(ended.verdict))
     assert ended.verdict["status"] == "CRITICAL", lines
-    assert "The target vanished" in ended.verdict["symptoms"][0]["says"], lines
+    assert "The target disappeared" in ended.verdict["symptoms"][0]["says"], lines
     first = ended.verdict["causes"][0]
     assert (first["id"], first["rank"]) == ("not-scraped", "likely"), lines
 

@@ -66,7 +66,7 @@ def test_what_an_interrupted_second_look_did_not_ask_is_unknown(
     assert says.startswith("UNKNOWN")
     assert "Interrupted. What was not asked again is UNKNOWN." in says
     # Not only the verdict: no cell shows what was found before, and what was asked again is shown.
-    assert "OK  What share of the users' requests fails?" in hand.said("error-rate")
+    assert "OK  What share of user requests fails?" in hand.said("error-rate")
     assert "Not asked again: interrupted" in hand.said("health-page")
     assert "Not asked again: interrupted" in hand.said("cause")
     assert "Not proposed again: interrupted" in hand.said("cause")

@@ -41,7 +41,7 @@ def recover_check(evidence: Path, home: dict[str, str]) -> Ended:
 def test_it_says_after_which_deed_it_looked_and_how_that_ended(evidence: Path, home: dict[str, str]) -> None:
     ended = recover_check(evidence, home)
     assert ended.code == 2, ended.err
-    assert "\nCANNOT TELL  It could not be asked: " in ended.out
+    assert "\nCANNOT TELL  Conditions without an answer: " in ended.out
     assert "\nAfter restart_container on web by Ada at " in ended.out
     assert " UTC (failed)\nCertificate: " in ended.out
     assert manifest.verify_folder(evidence) == []
@@ -64,6 +64,6 @@ def test_what_was_seen_is_told_though_it_cannot_be_kept(
     (tmp_path / "file").touch()
     ended = recover_check(evidence, {**home, variables.SPOOL: str(tmp_path / "file" / "spool")})
     assert ended.code == 4, (ended.out, ended.err)
-    assert "\nCANNOT TELL  It could not be asked: " in ended.out
+    assert "\nCANNOT TELL  Conditions without an answer: " in ended.out
     assert "could not be written" in ended.err
     assert actionledger.read(evidence)[0][-1]["kind"] == "outcome"

@@ -20,7 +20,7 @@ RUN = ["runbook", "run", "HighErrorRate", "--environment", "lab"]
         ([*RUN, "-p", "lookback"], "is not name=value"),
         ([*RUN, "--lookback", "2 hours"], "is not a duration"),
         ([*RUN, "--at", "yesterday"], "is not a time"),
-        ([*RUN, "--at", "2026-01-15T03:12:00"], "does not say which time zone"),
+        ([*RUN, "--at", "2026-01-15T03:12:00"], "has no time zone"),
         (["runbook", "run", "HighErrorRate", "-e", "helloagents"], "RUNBOOK_READER_PASSWORD is not set"),
         ([*RUN, "-p", 'y=__import__("os").system("id");service=x'], "there is no parameter 'y'"),
         (["runbook", "runn"], "see runbook --help"),

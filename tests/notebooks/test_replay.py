@@ -159,7 +159,7 @@ def test_with_another_notebook_the_findings_that_changed_are_shown_and_no_others
     ended = replay(recorded.bundle, tmp_path / "out", elsewhere, "--notebook", str(today))
     assert ended.code == 1, ended.err
     told = ended.out.partition("The verdict differs from the recorded one:\n")[2]
-    assert "error_rate: What share of the users' requests fails?" in told
+    assert "error_rate: What share of user requests fails?" in told
     assert "then  CRITICAL 30 % of requests fail; the limit is 5 %." in told
     assert "now   OK 30 % of requests fail; the limit is 90 %." in told
     for unchanged in ("alert_rule", "failing_endpoints", "response_time", "container_state"):

@@ -151,13 +151,16 @@ def test_nonsense_is_called_nonsense(behaviour: Behaviour) -> None:
 
 def test_a_page_is_not_alertmanager() -> None:
     page_of_login = answer("<html>", content_type="text/html")
-    with standin(page_of_login) as server, pytest.raises(NonsenseError, match="not Alertmanager: text/html"):
+    with (
+        standin(page_of_login) as server,
+        pytest.raises(NonsenseError, match="not an Alertmanager API: text/html"),
+    ):
         of(server.url).alerts()
 
 
 def test_the_server_s_own_words_are_told() -> None:
     with standin(answer('"bad matcher format: x"', 400)) as server:
-        with pytest.raises(RefusedError, match="answers 400: bad matcher format: x") as caught:
+        with pytest.raises(RefusedError, match="returned status 400: bad matcher format: x") as caught:
             of(server.url).alerts()
         assert caught.value.code == "400"
 

@@ -480,9 +480,9 @@ def test_invalid_utf8_is_kept_as_escapes_and_flagged() -> None:
 def test_a_page_is_not_prometheus() -> None:
     with standin(answer("<html>Log in</html>", content_type="text/html; charset=utf-8")) as server:
         prometheus = of(server)
-        with pytest.raises(NonsenseError, match="not Prometheus: text/html"):
+        with pytest.raises(NonsenseError, match="not a Prometheus API: text/html"):
             prometheus.instant("up", AT)
-        with pytest.raises(NonsenseError, match="not Prometheus: text/html"):
+        with pytest.raises(NonsenseError, match="not a Prometheus API: text/html"):
             prometheus.custom_query("up")
 
 
@@ -606,7 +606,7 @@ def test_a_path_prefix_is_kept() -> None:
 def test_the_library_cannot_be_led_to_write_or_elsewhere() -> None:
     with standin(told_by_prometheus([])) as server:
         prometheus = of(server)
-        with pytest.raises(ParameterError, match="could change something"):
+        with pytest.raises(ParameterError, match="is not read-only"):
             prometheus._session.post(f"{server.url}/api/v1/admin/tsdb/delete_series")
         with pytest.raises(ParameterError, match="not the Prometheus of this incident"):
             prometheus._session.get("http://127.0.0.1:1/api/v1/query")

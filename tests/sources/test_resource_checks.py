@@ -216,7 +216,7 @@ def test_a_target_that_is_down_and_one_that_vanished_are_told_apart(prometheus: 
     down, gone = scraped(scene(prometheus, "down")), scraped(scene(prometheus, "gone"))
     assert down.status is gone.status is Status.CRITICAL
     assert "cannot reach 1 of 1" in sentence(down)
-    assert "vanished" in sentence(gone)
+    assert "disappeared" in sentence(gone)
     for finding in (down, gone):
         assert finding.since is not None
         assert abs(finding.since - BROKE) <= timedelta(minutes=6)  # Prometheus looks back for five
@@ -230,7 +230,7 @@ def test_a_target_that_comes_and_goes_is_no_sound_one(prometheus: str) -> None:
 def test_a_target_that_vanished_beside_another_is_not_passed_over(prometheus: str) -> None:
     finding = scraped(scene(prometheus, "halved"))
     assert finding.status is Status.WARNING
-    assert "vanished within this window: 1" in sentence(finding)
+    assert "1 targets disappeared within this window" in sentence(finding)
 
 
 def test_a_component_that_is_no_longer_reported_is_not_healthy(prometheus: str) -> None:
@@ -274,7 +274,7 @@ def test_a_limit_within_the_bucket_of_the_quantile_is_called_a_guess(
 ) -> None:
     finding = ai_response_time(scene(prometheus, service), above=limit)
     assert finding.status is status
-    assert ("a guess" in sentence(finding)) is is_guess
+    assert ("an estimate" in sentence(finding)) is is_guess
     if is_guess:
         assert "between the buckets 10 s and 20 s" in sentence(finding)
 
@@ -303,7 +303,7 @@ def test_what_began_before_the_window_has_nothing_to_be_compared_with(prometheus
     late = replace(scene(prometheus, "surge", lookback="20m"), is_disturbed=True)
     with pytest.raises(NoDataError, match="nothing to compare"):
         traffic_surge(late)
-    with pytest.raises(NoDataError, match="nothing earlier"):
+    with pytest.raises(NoDataError, match="no earlier samples"):
         traffic_surge(scene(prometheus, "surge", lookback="20m", onset=BROKE))
 
 
@@ -374,7 +374,7 @@ def test_what_prometheus_does_not_reach_back_to_is_said(prometheus: str) -> None
         success=0.95,
         over="4h",
     )
-    assert "knows only the last 2 h" in sentence(finding)
+    assert "has data for the last 2 h only" in sentence(finding)
 
 
 def test_any_alert_is_judged_by_its_own_expression_since_it_became_true(prometheus: str) -> None:

@@ -154,7 +154,10 @@ def test_a_condition_that_is_not_true_because_something_is_missing_is_unknown(he
 def test_a_series_that_ended_is_not_the_worst_however_bad_it_was(here: Scene) -> None:
     finding = alert_expression(here, expression='disk_free_bytes{disk!="full"} < 5')
     assert (finding.status, finding.measured) == (Status.OK, 80.0)
-    assert sentence(finding) == "The condition is not true: the nearest is 80 bytes, and true is < 5 bytes."
+    assert (
+        sentence(finding)
+        == "The condition is not true. The worst value is 80 bytes; the condition is < 5 bytes."
+    )
 
 
 def test_of_many_series_the_worst_few_are_shown_by_the_labels_that_differ(here: Scene) -> None:

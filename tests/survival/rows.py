@@ -56,7 +56,7 @@ ROWS: dict[str, Row] = {
     "F38": Row("503 with reason", "server's reason shown"),
     "F39": Row("422 / 400 with reason", "reason shown, not retried"),
     "F40": Row("429 Retry-After 30", "never waits past the deadline"),
-    "F41": Row("200 HTML", '"not Prometheus: text/html"'),
+    "F41": Row("200 HTML", '"not a Prometheus API: text/html"'),
     "F42": Row("300 MB body", "cut at 16 MB, RSS < 150 MB"),
     "F43": Row("truncated / cut / reset", "one retry, then unknown"),
     "F44": Row("warnings, infos", "verdict at best unknown or ok-with-warning, text kept"),

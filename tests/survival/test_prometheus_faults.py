@@ -153,7 +153,7 @@ def test_retry_after_is_not_waited_for_and_its_refusal_is_told(survey: Survey) -
         finding = found_at(server.url)
         assert time.monotonic() - begun < BUSY_SECONDS
     survey.never_ok([finding.status])
-    assert "answers 429: later" in sentence(finding)
+    assert "returned status 429: later" in sentence(finding)
 
 
 @pytest.mark.row("F44")
@@ -285,5 +285,5 @@ def test_bytes_that_are_no_utf8_are_kept_as_escapes_and_nothing_is_ok_because_of
         finding = found_at(server.url)
         frame = Prometheus(server.url, Tape()).instant("up", datetime.now(UTC))
     survey.never_ok([finding.status])
-    assert "not all of the answer is UTF-8" in sentence(finding)
+    assert "the answer contains invalid UTF-8" in sentence(finding)
     assert list(frame["job"]) == ["back\\xffend"]

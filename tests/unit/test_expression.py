@@ -122,7 +122,7 @@ def test_absence_is_what_asks_for_what_is_not_there() -> None:
 
 
 def test_what_is_no_promql_is_refused_with_the_parsers_words() -> None:
-    with pytest.raises(ParameterError, match="is no PromQL: unclosed left parenthesis"):
+    with pytest.raises(ParameterError, match="is not PromQL: unclosed left parenthesis"):
         condition_of("sum(")
 
 

@@ -121,7 +121,7 @@ def test_a_name_that_could_be_a_path_or_code_is_refused(alert: str, tmp_path: Pa
 
 def test_what_is_no_promql_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     bad = rule("x > {{ .Values.limit }}")
-    with pytest.raises(ParameterError, match="is no PromQL"):
+    with pytest.raises(ParameterError, match="is not PromQL"):
         write(rule(), tmp_path, environment="here", service="it", others=[bad])
     assert list(tmp_path.rglob("*")) == []
 

@@ -138,7 +138,7 @@ def test_what_is_invisible_is_shown(hostile: str, shown: str) -> None:
     ],
 )
 def test_a_field_is_a_name_and_nothing_is_evaluated(template: str) -> None:
-    with pytest.raises(ValueError, match="is no name of a fact"):
+    with pytest.raises(ValueError, match="is not the name of a fact"):
         say(template, {"a": "x"})
 
 
@@ -178,24 +178,24 @@ UNLIKELY = Cause("u", "The other", (of(Status.OK, "Not this."),))
 @pytest.mark.parametrize(
     ("symptoms", "causes", "said"),
     [
-        ([], [], "Nothing has been asked yet."),
-        ([of(Status.OK, "Fine.")], [], "Everything that was asked is sound."),
+        ([], [], "No check has run yet."),
+        ([of(Status.OK, "Fine.")], [], "All checks passed."),
         (
             [of(Status.UNKNOWN, "gone.")],
             [],
-            "Cannot tell. Unreachable: gone. Questions without an answer: 1.",
+            "Cannot tell. Unreachable: gone. Checks without an answer: 1.",
         ),
         (
             [of(Status.OK, "Fine."), of(Status.UNKNOWN, "gone.")],
             [],
-            "Fine. Questions without an answer: 1.",
+            "Fine. Checks without an answer: 1.",
         ),
         ([of(Status.CRITICAL, "Bad.")], [], "Bad."),
         ([of(Status.CRITICAL, "Bad.")], [CLAIMED], "Bad. Most likely cause: The crash (likely)."),
         (
             [of(Status.CRITICAL, "Bad.")],
             [UNLIKELY],
-            "Bad. Nothing that was checked speaks for a known cause.",
+            "Bad. No known cause is supported by the checks.",
         ),
         (
             [of(Status.WARNING, "Slow."), of(Status.CRITICAL, "Bad.")],
@@ -206,7 +206,7 @@ UNLIKELY = Cause("u", "The other", (of(Status.OK, "Not this."),))
         (
             [of(Status.OK, "Fine.")],
             [CLAIMED],
-            "The alert's own symptom is not there: Fine. But: It crashed.",
+            "The alert's own symptom is not present. Fine. Another check found a problem. It crashed.",
         ),
     ],
 )

@@ -113,5 +113,5 @@ def test_a_rate_that_was_still_filling_is_not_the_usual() -> None:
 
 @pytest.mark.parametrize("before", [START - timedelta(seconds=1), START + timedelta(seconds=20)])
 def test_where_nothing_was_before_nobody_knows_what_is_usual(before: datetime) -> None:
-    with pytest.raises(NoDataError, match="nothing earlier"):
+    with pytest.raises(NoDataError, match="no earlier samples"):
         usual(column(GAP, 1.0, 2.0, 3.0), before, filling_seconds=20)

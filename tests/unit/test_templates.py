@@ -17,7 +17,7 @@ from runbooklib.render.sentences import KINDS, TERMS
 
 ROOT = Path(runbooklib.__file__).parent
 # What holds a sentence: the keyword argument, or the position of the argument in a call of this name.
-TEMPLATE_KEYWORDS = frozenset({"template", "sound"})
+TEMPLATE_KEYWORDS = frozenset({"template", "sound", "further_templates", "templates"})
 TEMPLATE_POSITIONS = {"unknown": 1, "say": 0, "Finding": 1, "Event": 1}
 FACTS_POSITIONS = {"say": 1}
 # What `measures` adds to the facts of its caller's wording.
@@ -51,8 +51,10 @@ class Module:
         match node:
             case ast.IfExp():
                 return [node.body, node.orelse]
-            case ast.BoolOp():
-                return node.values
+            case ast.BoolOp() | ast.Tuple() as several:
+                return several.values if isinstance(several, ast.BoolOp) else several.elts
+            case ast.BinOp(op=ast.Add(), left=left, right=right) if _is_tuple(left) and _is_tuple(right):
+                return [left, right]
             case ast.Name():
                 return self._assigned(node)
             case ast.Subscript(value=ast.Name() as name):
@@ -61,6 +63,8 @@ class Module:
             case ast.Call(func=ast.Name(id=name)) if name in self.functions:
                 returns = [n for n in ast.walk(self.functions[name]) if isinstance(n, ast.Return)]
                 return [returned.value for returned in returns if returned.value is not None]
+            case ast.Call(func=ast.Name(id="tuple"), args=[items]):
+                return [items]
             case ast.Call(func=ast.Attribute(attr="get"), args=[_, default]):
                 return [default]
             case ast.Call(func=ast.Name(id="next"), args=[_, default]):
@@ -68,7 +72,7 @@ class Module:
         return []
 
     def _assigned(self, name: ast.Name) -> list[ast.expr]:
-        """What the name is assigned in its function, else in the module; for a parameter, what callers pass."""
+        """What the name is assigned in its function or module, and what is passed for a parameter."""
         scope = self.enclosing(name)
         while scope is not None:
             assigned = [value for target, value in _assignments(scope) if target == name.id]
@@ -110,13 +114,19 @@ def _assignments(scope: ast.AST) -> Iterator[tuple[str, ast.expr]]:
                 yield name, value
 
 
+def _is_tuple(node: ast.expr) -> bool:
+    if isinstance(node, ast.IfExp):
+        return _is_tuple(node.body) and _is_tuple(node.orelse)
+    return isinstance(node, ast.Tuple)
+
+
 def _parameters(function: ast.FunctionDef) -> list[str]:
     arguments = function.args
     return [argument.arg for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
 
 
 def _name(call: ast.Call) -> str:
-    return call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", "")
+    return call.func.id if isinstance(call.func, ast.Name) else ""
 
 
 def _argument(call: ast.Call, keywords: frozenset[str], positions: dict[str, int]) -> Iterator[ast.expr]:
@@ -187,9 +197,9 @@ def _phrases(module: Module, fact: ast.expr) -> Iterator[tuple[int, str]]:
     for value in module.values(fact):
         parts = value.values if isinstance(value, ast.JoinedStr) else [value]
         for part in parts:
-            if isinstance(part, ast.Constant) and isinstance(part.value, str) and WORD.search(part.value):
-                if part.value not in TERMS:
-                    yield value.lineno, f"a fact that is a phrase: {part.value!r}"
+            text = part.value if isinstance(part, ast.Constant) else None
+            if isinstance(text, str) and WORD.search(text) and text not in TERMS:
+                yield value.lineno, f"a fact that is a phrase: {text!r}"
 
 
 def faults(source: str) -> list[str]:
@@ -203,6 +213,87 @@ def source_of(name: str) -> str:
     return (ROOT / name).read_text()
 
 
-@pytest.mark.parametrize("name", MODULES)
+# Modules that still build sentences from parts. A module that is clean must leave this list.
+NOT_YET = frozenset(
+    {
+        "checks/ai.py",
+        "checks/containers.py",
+        "checks/dependencies.py",
+        "checks/logs.py",
+        "incident.py",
+        "inquiry.py",
+        "questions.py",
+        "timeline.py",
+    }
+)
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name not in NOT_YET])
 def test_each_sentence_is_one_template_and_each_fact_has_no_language(name: str) -> None:
     assert faults(source_of(name)) == []
+
+
+@pytest.mark.parametrize("name", sorted(NOT_YET))
+def test_a_module_that_is_clean_is_not_listed_any_more(name: str) -> None:
+    assert faults(source_of(name))
+
+
+def test_the_walk_sees_the_templates_of_the_checks() -> None:
+    seen = [
+        template.value
+        for name in MODULES
+        for module in [Module(source_of(name))]
+        for call in module.calls()
+        for template in templates_of(module, call)
+        if isinstance(template, ast.Constant) and isinstance(template.value, str)
+    ]
+    assert len(set(seen)) > 150
+    for part in ("of the error budget for", "the condition is {operator}", "All checks passed.", "Escalate"):
+        assert any(part in template for template in seen), part
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'Finding(template=f"{a} fails", facts={})',
+        'Finding(template="It fails" + more, facts={})',
+        'Finding(template=" ".join(parts), facts={})',
+        'Finding(template="{} fails".format(a), facts={})',
+        'Finding(template=_A if x else f"{b}", facts={})',
+        'Finding(template=_told(), facts={})\ndef _told():\n    return "It" + "fails"',
+        'Finding(template="It fails.", further_templates=(f"{a}",), facts={})',
+        'def f():\n    text = f"{a}"\n    return unknown(reason, text)',
+        'def f(text):\n    return Finding(template=text)\nf(f"{a}")',
+        'say(f"{a} fails")',
+        'Event(at, f"{name} dies", "docker")',
+        'Finding(template="{gone} fails.", facts={"here": 1})',
+        'Finding(template="It fails.", further_templates=("{gone} fails.",), facts={"here": 1})',
+        'say("{gone} fails.", {"here": 1})',
+        'Finding(template="{a:colour}", facts={"a": 1})',
+        'Finding(template="{a}", facts={"a": "none named"})',
+        'Finding(template="{a}", facts={"a": name or "none named"})',
+        'Finding(template="{a}", facts={"a": names.get(x, "unknown")})',
+        'Finding(template="{a}", facts={"a": f"{system} at {target}"})',
+        'Finding(template="{a}", facts={"a": _why()})\ndef _why():\n    return x or "it does not say why"',
+        'Words(template="{other}", facts={"a": 1})',
+    ],
+)
+def test_each_kind_of_fault_is_seen(source: str) -> None:
+    assert faults(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'Finding(template="{a:percent} of " "{b} fail.", facts={"a": 1, "b": name})',
+        'Finding(template=_A if x else _B, facts={"a": 1})\n_A = "{a} fails."\n_B = "{a} is well."',
+        'Finding(template="{a}", further_templates=(*old, "{b}"), facts={"a": 1, "b": 2})',
+        'Finding(template=_T[kind], facts={"a": 1})\n_T = {"x": "{a}", "y": "{a:bytes}"}',
+        'Finding(template="{a}", facts={"a": ", ".join(names), "b": labels.get("severity", "")})',
+        'Finding(template="{a:term}", facts={"a": "requests"})',
+        'Words(template="{now} {limit}", line="x")',
+        'record.say(f"# {title}")',
+    ],
+)
+def test_what_is_right_is_no_fault(source: str) -> None:
+    assert faults(source) == []
