@@ -282,11 +282,12 @@ def certificate(samples: Sequence[Sample], since: datetime, hold_seconds: float)
     """The certificate for these samples."""
     good, held = _good(samples), held_seconds(samples)
     series_flaws = flaws(samples, hold_seconds) if held >= hold_seconds else []
-    outcome, templates, facts = Outcome.RECOVERED, (_HELD,), {}
+    explanation: _Explanation = Outcome.RECOVERED, (_HELD,), {}
     if series_flaws:
-        outcome, templates, facts = _flawed(series_flaws)
+        explanation = _flawed(series_flaws)
     elif held < hold_seconds:
-        outcome, templates, facts = _too_short(samples, held)
+        explanation = _too_short(samples, held)
+    outcome, templates, facts = explanation
     return Certificate(
         outcome=outcome,
         templates=templates,

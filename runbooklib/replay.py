@@ -31,7 +31,7 @@ class Replay:
     @property
     def compares_sentences(self) -> bool:
         """Whether both verdicts have the same version; the sentences of two versions are not compared."""
-        return self.recorded["version"] == VERSION
+        return bool(self.recorded["version"] == VERSION)
 
     @property
     def is_identical(self) -> bool:

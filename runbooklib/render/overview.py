@@ -121,7 +121,7 @@ def table(rows: Sequence[Row]) -> Table:
     overview.add_column("Seconds", justify="right", no_wrap=True)
     overview.add_column("Bundle", overflow="fold")
     for row in _sorted(rows):
-        texts = (row.headline, f"{row.seconds:.1f}", row.bundle or "none")
-        name, service, *rest = (Text(terminal.one_line(text)) for text in (row.alert, row.service, *texts))
-        overview.add_row(name, service, terminal.status(row.status), *rest)
+        texts = (row.alert, row.service, row.headline, f"{row.seconds:.1f}", row.bundle or "none")
+        cells = [Text(terminal.one_line(text)) for text in texts]
+        overview.add_row(*cells[:2], terminal.status(row.status), *cells[2:])
     return overview

@@ -41,10 +41,10 @@ class Prometheus(PrometheusConnect):
     def __init__(
         self, url: str, tape: Tape, *, token: str = "", deadline_seconds: float = DEADLINE_SECONDS
     ) -> None:
-        self._session = TapedSession(url.rstrip("/"), tape, token, deadline_seconds)
+        self._taped = TapedSession(url.rstrip("/"), tape, token, deadline_seconds)
         self._remark = tape.remark
-        self._target = self._session.target
-        super().__init__(url=url.rstrip("/"), session=self._session)
+        self._target = self._taped.target
+        super().__init__(url=url.rstrip("/"), session=self._taped)
 
     def __repr__(self) -> str:
         return f"Prometheus({self._target!r})"
@@ -161,7 +161,7 @@ class Prometheus(PrometheusConnect):
         return series
 
     def _data(self, path: str, params: Sequence[tuple[str, str]]) -> tuple[Any, list[str]]:
-        answer = self._session.answered("GET", path, params)
+        answer = self._taped.answered("GET", path, params)
         status, content = answer["status"], answer.get("json")
         about = {"system": "prometheus", "target": self._target}
         if isinstance(content, dict) and content.get("status") == "error":

@@ -461,7 +461,7 @@ def test_warnings_are_still_there_in_a_replay_and_on_a_column() -> None:
 @pytest.mark.parametrize("warnings", [7, "text", {"a": 1}, True])
 def test_warnings_that_are_no_list_are_nonsense(warnings: Any) -> None:
     told = told_by_prometheus([sample(AT, "1")], warnings=warnings)
-    with standin(told) as server, pytest.raises(NonsenseError, match="warnings that are no list"):
+    with standin(told) as server, pytest.raises(NonsenseError, match="warnings is not a list"):
         of(server).instant("up", AT)
 
 
@@ -491,7 +491,7 @@ def test_a_page_is_not_prometheus() -> None:
 def test_a_refusal_in_plain_text_is_told(status: int) -> None:
     refusal = answer("starting up\nsecond line", status, "text/plain", {"Retry-After": "30"})
     with standin(refusal) as server:
-        with pytest.raises(RefusedError, match=f"answers {status}: starting up") as caught:
+        with pytest.raises(RefusedError, match=f"returned status {status}: starting up") as caught:
             of(server).instant("up", AT)
         assert caught.value.code == str(status)
         assert "second line" not in str(caught.value)
@@ -554,7 +554,7 @@ def test_samples_off_the_grid_are_nonsense(values: Any) -> None:
         told = [[start + one[0], *one[1:]] for one in values]
         body = json.dumps({"metric": {}, "values": told}).replace("Infinity", "1e999")
         raw = f'{{"status":"success","data":{{"resultType":"matrix","result":[{body}]}}}}'
-    with standin(answer(raw)) as server, pytest.raises(NonsenseError, match="shape"):
+    with standin(answer(raw)) as server, pytest.raises(NonsenseError, match="format of Prometheus"):
         of(server).range("up", WINDOW)
 
 
@@ -563,7 +563,7 @@ def test_samples_off_the_grid_are_nonsense(values: Any) -> None:
 def test_samples_of_another_time_are_stale(hours: int) -> None:
     with standin(told_by_prometheus([sample(AT + timedelta(hours=hours), "1")])) as server:
         word = "after" if hours > 0 else "before"
-        with pytest.raises(StaleError, match=f"7200 s {word} the one asked about"):
+        with pytest.raises(StaleError, match=f"7200 s {word} the requested time"):
             of(server).instant("up", AT)
 
 

@@ -204,7 +204,7 @@ def test_an_empty_pool_is_a_finding_since_it_was_emptied(prometheus: str) -> Non
 def test_several_workers_behind_one_page_make_every_rate_unknown(prometheus: str) -> None:
     finding = steady_counters(scene(prometheus, "workers"))
     assert (finding.status, finding.reason) == (Status.UNKNOWN, Reason.NONSENSE)
-    assert "several workers" in sentence(finding)
+    assert "Several workers" in sentence(finding)
 
 
 def test_a_restart_is_not_taken_for_several_workers(prometheus: str) -> None:
@@ -248,7 +248,7 @@ def test_a_budget_says_that_nothing_is_counted_while_nothing_is(prometheus: str)
         over="2h",
     )
     assert (finding.status, finding.reason, finding.facts["burn"]) == (Status.UNKNOWN, Reason.NO_DATA, None)
-    assert "nothing is being counted now" in sentence(finding)
+    assert "Nothing is counted at present" in sentence(finding)
 
 
 def test_a_target_that_never_was_is_critical_and_not_ok(prometheus: str) -> None:
@@ -258,31 +258,31 @@ def test_a_target_that_never_was_is_critical_and_not_ok(prometheus: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("service", "limit", "status", "is_guess"),
+    ("service", "limit", "status", "is_estimate"),
     [
         ("between", 15, Status.WARNING, True),
         ("between", 10, Status.WARNING, False),
         ("quick", 15, Status.OK, False),
     ],
 )
-def test_a_limit_within_the_bucket_of_the_quantile_is_called_a_guess(
+def test_a_limit_within_the_bucket_of_the_quantile_is_called_an_estimate(
     prometheus: str,
     service: str,
     limit: float,
     status: Status,
-    is_guess: bool,  # noqa: FBT001 - a parameter of the test
+    is_estimate: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     finding = ai_response_time(scene(prometheus, service), above=limit)
     assert finding.status is status
-    assert ("an estimate" in sentence(finding)) is is_guess
-    if is_guess:
-        assert "between the buckets 10 s and 20 s" in sentence(finding)
+    assert ("an estimate" in sentence(finding)) is is_estimate
+    if is_estimate:
+        assert "between 10 s and 20 s" in sentence(finding)
 
 
 def test_a_quantile_beyond_the_last_bucket_says_that_it_may_be_more(prometheus: str) -> None:
     finding = ai_response_time(scene(prometheus, "off"), above=15)
     assert (finding.status, finding.measured) == (Status.WARNING, 30.0)
-    assert "may be much more" in sentence(finding)
+    assert "may be much higher" in sentence(finding)
 
 
 def test_a_quantile_of_few_is_unknown(prometheus: str) -> None:
@@ -301,7 +301,7 @@ def test_a_surge_is_found_against_what_was_usual_before_it_began(prometheus: str
 def test_what_began_before_the_window_has_nothing_to_be_compared_with(prometheus: str) -> None:
     """Then nobody knows what is usual, and a surge that lasts must not be taken for the usual."""
     late = replace(scene(prometheus, "surge", lookback="20m"), is_disturbed=True)
-    with pytest.raises(NoDataError, match="nothing to compare"):
+    with pytest.raises(NoDataError, match="the usual value is unknown"):
         traffic_surge(late)
     with pytest.raises(NoDataError, match="no earlier samples"):
         traffic_surge(scene(prometheus, "surge", lookback="20m", onset=BROKE))
