@@ -16,7 +16,7 @@ from runbooklib.redact import Redactor
 from runbooklib.render import html
 from runbooklib.render.chronicle import chronicle
 from runbooklib.render.inert import literal
-from runbooklib.render.sentences import headline, sentence, told
+from runbooklib.render.sentences import fact_text, headline, sentence
 from runbooklib.report import FINDING_MIME, RECORDING_MIME, REPLAY_MIME, VERDICT_MIME, verdict_as_dict
 from runbooklib.resumption import Resumption
 from runbooklib.scene import Scene
@@ -84,7 +84,7 @@ class NotebookScreen:
         found = resumed or saved
         if found is None:
             return
-        of = f"{len(found.entries)} answers of {told(found.begins)} to {told(found.ends)}"
+        of = f"{len(found.entries)} answers of {fact_text(found.begins)} to {fact_text(found.ends)}"
         line = f"Resumed with {of}. What was not answered then is asked now."
         if resumed is None:
             line = f'This notebook was saved with {of}. To go on with them: open_incident(…, resume="this")'
@@ -225,7 +225,7 @@ def _clear() -> None:
 
 def about(scene: Scene) -> str:
     """Which alert, service, environment and window this is, in one line."""
-    window = f"{told(scene.window.start)} to {told(scene.window.end)}"
+    window = f"{fact_text(scene.window.start)} to {fact_text(scene.window.end)}"
     return f"{scene.alert} · {scene.service.title} · {scene.target.environment.title} · {window}"
 
 

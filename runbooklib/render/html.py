@@ -162,7 +162,7 @@ def _cell(column: str, value: object) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         number = float(value)
         if math.isinf(number):
-            return sentences.told(number)
+            return sentences.fact_text(number)
         if column.endswith("share"):
             return sentences.percent(number)
         if column.endswith("per second"):

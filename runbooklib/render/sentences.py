@@ -50,11 +50,11 @@ def say(template: str, facts: Mapping[str, Fact] | None = None, *, language: str
             value = values.get(field)
             if kind == "term" and isinstance(value, str):
                 value = catalogue.get(term(value), value)
-            parts.append(told(value, kind if kind and kind != "term" else ""))
+            parts.append(fact_text(value, kind if kind and kind != "term" else ""))
     return "".join(parts)
 
 
-def told(value: Fact, kind: str = "") -> str:
+def fact_text(value: Fact, kind: str = "") -> str:
     """One fact as text. `kind` is a key of KINDS, or empty for the value without a unit."""
     if value is None or value != value:
         return "unknown"

@@ -7,7 +7,7 @@ import pytest
 from runbooklib.errors import Reason
 from runbooklib.findings import Cause, Finding, Status, judge, unknown
 from runbooklib.render import sentences
-from runbooklib.render.sentences import headline, say, sentence, told
+from runbooklib.render.sentences import fact_text, headline, say, sentence
 from runbooklib.visibly import visible
 
 NAN = float("nan")
@@ -61,32 +61,32 @@ NAN = float("nan")
     ],
 )
 def test_a_number_is_said_in_its_unit(kind: str, value: float, said: str) -> None:
-    assert told(value, kind) == said
+    assert fact_text(value, kind) == said
 
 
 @pytest.mark.parametrize("kind", ["percent", "seconds", "bytes", "number", "rate", "time", ""])
 @pytest.mark.parametrize("value", [None, NAN])
 def test_what_nobody_knows_is_called_unknown(kind: str, value: float | None) -> None:
-    assert told(value, kind) == "unknown"
+    assert fact_text(value, kind) == "unknown"
 
 
 @pytest.mark.parametrize("kind", ["percent", "seconds", "bytes", "number", "rate", ""])
 @pytest.mark.parametrize(("value", "said"), [(float("inf"), "infinity"), (-float("inf"), "-infinity")])
 def test_infinity_is_said_and_does_not_fail(kind: str, value: float, said: str) -> None:
     """As a quantile of Prometheus is, when all requests fell into the last bucket."""
-    assert told(value, kind) == said
+    assert fact_text(value, kind) == said
 
 
 def test_a_time_is_said_in_utc_whatever_its_zone() -> None:
     noon = datetime(2026, 1, 15, 20, 0, 0, 999_999, tzinfo=timezone(timedelta(hours=8)))
-    assert told(noon) == told(noon, "time") == "2026-01-15 12:00:00 UTC"
-    assert told("yesterday", "time") == "yesterday"
+    assert fact_text(noon) == fact_text(noon, "time") == "2026-01-15 12:00:00 UTC"
+    assert fact_text("yesterday", "time") == "yesterday"
 
 
 @pytest.mark.parametrize("kind", ["percent", "seconds", "bytes", "number", "rate"])
 def test_a_text_where_a_number_belongs_is_a_defect_and_not_a_sentence(kind: str) -> None:
     with pytest.raises(TypeError, match="is not a number"):
-        told("12", kind)
+        fact_text("12", kind)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_text_where_a_number_belongs_is_a_defect_and_not_a_sentence(kind: str)
 )
 def test_what_is_invisible_is_shown(hostile: str, shown: str) -> None:
     assert visible(hostile) == shown
-    assert told(hostile) == shown
+    assert fact_text(hostile) == shown
     assert say("“{line}”", {"line": hostile}) == f"“{shown}”"
 
 
