@@ -34,41 +34,51 @@ def error_budget(
     (0–1) succeeds. If Prometheus has data for a part of the period only, the rest is assumed to be the same.
     """
     outcomes = _outcomes(scene, of)
-    period, known = seconds_of(over), _known_seconds(scene, over)
-    total, failed = (
-        _increase(scene, outcomes.every, over),
-        _increase(scene, outcomes.failed, over, absent=0.0),
-    )
-    if not total:
-        raise NoDataError(f"there were no {outcomes.what} in the last {over}", system="prometheus")
-    budget = (1 - success) * period
-    allowed = (1 - success) * total * max(period / known, 1.0)
-    spent = _increase(scene, outcomes.failed, _incident_duration(scene), absent=0.0) / allowed
-    share = _value(scene, queries.share_of(scene.target, outcomes))
-    burn = None if share is None else share / (1 - success)
-    left = 1 - failed / allowed
+    known = _known_seconds(scene, over)
+    facts = _budget(scene, outcomes, 1 - success, over, known)
+    left, burn = facts["left"], _burn_rate(scene, outcomes, 1 - success)
     status = _status(left, burn)
     further = (_NOT_COUNTED,) if burn is None else (_SPENT, _BURN) if scene.onset else (_BURN,)
     return Finding(
         status=status,
         reason=Reason.NO_DATA if status is Status.UNKNOWN else None,
         template=_LEFT,
-        further_templates=further if known >= period else (*further, _SHORT),
-        facts={
-            "left": left,
-            "budget": budget,
-            "over": over,
-            "spent": spent,
-            "spent_seconds": spent * budget,
-            "burn": burn,
-            "known": known,
-        },
+        further_templates=further if known >= seconds_of(over) else (*further, _SHORT),
+        facts={"over": over, "known": known, "burn": burn, **facts},
         measured=left,
         limit=0.0,
         unit="ratio",
         source="prometheus",
         query=promql.sum_of(promql.increase(outcomes.failed, over)),
     )
+
+
+def _budget(
+    scene: Scene, outcomes: Outcomes, may_fail: float, over: str, known_seconds: float
+) -> dict[str, float]:
+    """The facts about the budget. `may_fail` is the ratio 0–1 of attempts that may fail."""
+    period = seconds_of(over)
+    total, failed = (
+        _increase(scene, outcomes.every, over),
+        _increase(scene, outcomes.failed, over, absent=0.0),
+    )
+    if not total:
+        raise NoDataError(f"there were no {outcomes.what} in the last {over}", system="prometheus")
+    allowed = may_fail * total * max(period / known_seconds, 1.0)
+    spent = _increase(scene, outcomes.failed, _incident_duration(scene), absent=0.0) / allowed
+    budget = may_fail * period
+    return {
+        "left": 1 - failed / allowed,
+        "budget": budget,
+        "spent": spent,
+        "spent_seconds": spent * budget,
+    }
+
+
+def _burn_rate(scene: Scene, outcomes: Outcomes, may_fail: float) -> float | None:
+    """The share that fails now over the share that may fail; None if nothing is counted at present."""
+    share = _value(scene, queries.share_of(scene.target, outcomes))
+    return None if share is None else share / may_fail
 
 
 def _outcomes(scene: Scene, of: str) -> Outcomes:

@@ -160,18 +160,26 @@ def fields(template: str) -> Iterator[tuple[str, str]]:
             yield field, kind or ""
 
 
+def known_facts(module: Module, given: list[ast.expr]) -> tuple[bool, set[str]]:
+    """Whether all names of the facts can be read here, and those that can."""
+    is_known, names = True, set()
+    for facts in given:
+        if not isinstance(facts, ast.Dict):
+            is_known = False
+            continue
+        for key, value in zip(facts.keys, facts.values, strict=True):
+            if isinstance(key, ast.Constant):
+                names.add(str(key.value))
+            elif key is None:
+                is_whole, more = known_facts(module, list(module.values(value)))
+                is_known, names = is_known and is_whole, names | more
+    return is_known, names
+
+
 def unnamed_facts(module: Module) -> Iterator[tuple[int, str]]:
     """(line, why) of each field of a template that no fact stands behind, and each unknown kind."""
     for call in module.calls():
-        given = facts_of(module, call)
-        is_known = all(isinstance(facts, ast.Dict) and None not in facts.keys for facts in given)
-        known = {
-            key.value
-            for facts in given
-            if isinstance(facts, ast.Dict)
-            for key in facts.keys
-            if isinstance(key, ast.Constant)
-        }
+        is_known, known = known_facts(module, facts_of(module, call))
         if _name(call) in ("Words", "Wording"):
             known |= MEASURED_FACTS
         for template in templates_of(module, call):
@@ -276,6 +284,7 @@ def test_the_walk_sees_the_templates_of_the_checks() -> None:
         'Finding(template="{a}", facts={"a": f"{system} at {target}"})',
         'Finding(template="{a}", facts={"a": _why()})\ndef _why():\n    return x or "it does not say why"',
         'Words(template="{other}", facts={"a": 1})',
+        'Finding(template="{b}", facts={"a": 1, **_more()})\ndef _more():\n    return {"c": 1}',
     ],
 )
 def test_each_kind_of_fault_is_seen(source: str) -> None:
