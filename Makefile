@@ -48,7 +48,8 @@ check: install ## format, lint and types, of the code and of the runbooks; all o
 	check .venv/bin/runbook lint --rules lab/rules.yml; \
 	exit $$code
 
-docs: install ## write the generated pages again: docs/lint.md, docs/environment-variables.md
+docs: install ## write the generated pages again: commands.md, lint.md, environment-variables.md
+	$(python) -c "from runbooklib.cli import app, commands; print(commands.document(app), end='')" > docs/commands.md
 	.venv/bin/runbook lint --explain all > docs/lint.md
 	$(python) -c "from runbooklib.variables import document; print(document(), end='')" \
 	    > docs/environment-variables.md

@@ -158,6 +158,6 @@ def _told(argv: list[str]) -> str:
         return f"The gate cannot be started: {error}."
     done = [line for line in out.splitlines() if line.startswith("Done: ")]
     if gate.returncode == 0 and done:
-        return f"{done[-1]}. Prove that it helped: incident.recovery(held=…), or runbook recover-check."
+        return f"{done[-1]}. Prove that it helped: incident.recovery(held=…), or runbook verify-recovery."
     last = (err.strip().splitlines() or ["nothing was said"])[-1]
     return last.removeprefix("runbook: ")

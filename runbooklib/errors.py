@@ -165,9 +165,13 @@ class ActionError(RunbookError):
         self.is_outcome_known = is_outcome_known
 
 
+def nearest(given: str, known: Sequence[str]) -> str:
+    """The known name that is most similar to `given`; empty where none is similar."""
+    return next(iter(difflib.get_close_matches(given, known, n=1, cutoff=0.5)), "")
+
+
 def suggestion(given: str, known: Sequence[str]) -> str:
-    """A remedy for a name that does not exist: the nearest that does as a question, or what there is."""
-    near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
-    if near:
-        return f"did you mean {near[0]!r}?"
+    """A hint for an unknown name: the nearest known name as a question, or else all known names."""
+    if near := nearest(given, known):
+        return f"did you mean {near!r}?"
     return f"there are: {', '.join(known)}" if known else "there are none"

@@ -243,7 +243,7 @@ class Bundle:
             self.trouble = self.trouble or error.message
 
     def _publish(self, ended_at: datetime, *, keeps_journal: bool) -> None:
-        """Enter it in the ledger and give it its name; `recover` completes what is cut short here.
+        """Enter it in the ledger and give it its name; `seal --interrupted` completes what is cut short here.
 
         Of a run that is whole, the notebook says all that its journal says.
         """

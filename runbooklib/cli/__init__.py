@@ -1,6 +1,6 @@
 """The command line: `runbook run HighErrorRate --environment lab`.
 
-Exit codes: 0 OK, 1 a problem was found (or evidence was changed), 2 UNKNOWN, 3 bad input (before a kernel
+Exit codes: 0 OK, 1 a problem exists (or evidence was changed), 2 UNKNOWN, 3 bad input (before a kernel
 starts), 4 the run or its evidence failed, 5 an action failed or was refused, 128+n ended by signal n.
 """
 
@@ -13,6 +13,7 @@ import typer
 
 from runbooklib import folders
 from runbooklib.cli import actions, batch, evidence, jupyter, lint, recovery, run, upkeep, upload
+from runbooklib.cli.commands import usage_error
 from runbooklib.cli.doors import ACTION_FAILED, BAD_INPUT, RUN_FAILED, app, one_line
 from runbooklib.errors import ActionError, InputError, RunbookError
 
@@ -30,7 +31,7 @@ __all__ = [
     "upload",
 ]
 
-# Typer carries a click of its own in some versions and uses click's in others; this is its class in both.
+# Some versions of Typer contain a copy of click, others use click itself. This is the class in both.
 _UsageError: Any = typer.BadParameter.__base__
 
 
@@ -39,7 +40,7 @@ def _on_signal(number: int, _: FrameType | None) -> None:
 
 
 def main() -> None:
-    """Run the command line; errors are one line that says what to do."""
+    """Run the command line. An error is printed as one line with what to do about it."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _on_signal)
     try:
@@ -47,15 +48,17 @@ def main() -> None:
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(128 + signal.SIGINT)
     except _UsageError as error:
-        print(f"runbook: {one_line(error.format_message())} (see runbook --help)", file=sys.stderr)
-        sys.exit(BAD_INPUT)
+        _fail(usage_error(error), BAD_INPUT)
     except RunbookError as error:
-        print(f"runbook: {one_line(str(error))}", file=sys.stderr)
-        sys.exit(_exit_code(error))
+        _fail(str(error), _exit_code(error))
     except OSError as error:
-        # Of what nobody foresaw, like evidence that belongs to another user, the system's own words.
-        print(f"runbook: {one_line(folders.trouble(error))}", file=sys.stderr)
-        sys.exit(RUN_FAILED)
+        # An error that no code expected, for example evidence of another user: the system's own message.
+        _fail(folders.trouble(error), RUN_FAILED)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"runbook: {one_line(message)}", file=sys.stderr)
+    sys.exit(code)
 
 
 def _exit_code(error: RunbookError) -> int:

@@ -1,4 +1,4 @@
-"""`runbook approve` and `actions`: what may be done about it, and what was."""
+"""`runbook approve` and `actions`: approve a proposed action, and list the actions."""
 
 import os
 import sys
@@ -9,9 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from runbooklib import variables
+from runbooklib.cli import completion
+from runbooklib.cli.commands import examples
 from runbooklib.cli.doors import ACTION_FAILED, app, one_line
-from runbooklib.cli.recovery import RECOVERY_CODES, Held, Within, watch
-from runbooklib.cli.run import duration
+from runbooklib.cli.options import (
+    Bundle,
+    EvidenceFolder,
+    Held,
+    Within,
+    duration,
+    refuse_missing,
+    refuse_no_folder,
+)
+from runbooklib.cli.recovery import RECOVERY_CODES, watch
 from runbooklib.errors import ActionError, InputError, suggestion
 
 if TYPE_CHECKING:
@@ -20,93 +30,111 @@ if TYPE_CHECKING:
     from runbooklib.plans import Plan
     from runbooklib.present import Look
 
-_EXAMPLES = """\b
-Examples:
-  runbook approve evidence/20260115T031200Z-HighErrorRate-backend
-  runbook approve evidence/20260115T031200Z-HighErrorRate-backend restart_container --by "Ada L."
-  runbook approve evidence/20260115T031200Z-HighErrorRate-backend roll_back --yes 1f0c9a7be2d4
-"""
 
-
-@app.command("approve", epilog=_EXAMPLES)
+@app.command(
+    "approve",
+    epilog=examples(
+        "runbook approve evidence/20260115T031200Z-HighErrorRate-backend",
+        "runbook approve evidence/20260115T031200Z-HighErrorRate-backend restart_container",
+        "runbook approve evidence/20260115T031200Z-HighErrorRate-backend --yes 1f0c9a7be2d4 roll_back",
+    ),
+)
 def approve_action(
-    bundle: Annotated[Path, typer.Argument(help="The evidence of the run that proposed it.")],
+    bundle: Bundle,
     action: Annotated[
-        str, typer.Argument(help="The action, or its plan's fingerprint; without it, list them.")
+        str,
+        typer.Argument(
+            metavar="ACTION",
+            help="The action, or its plan's fingerprint. Without it: list the proposed actions.",
+            autocompletion=completion.actions,
+        ),
     ] = "",
     *,
     by: Annotated[
-        str, typer.Option(help=f"Who approves; else {variables.APPROVER}, else this machine's user.")
+        str,
+        typer.Option(
+            metavar="PERSON", help=f"Who approves. Default: {variables.APPROVER}, else the current user."
+        ),
     ] = "",
     yes: Annotated[
-        str, typer.Option(help="Do not ask: the plan's fingerprint says that it has been seen.")
+        str,
+        typer.Option(metavar="FINGERPRINT", help="Do not ask. You have seen the plan with this fingerprint."),
     ] = "",
     without_capture: Annotated[
-        str, typer.Option(help="Why to go on where what it destroys cannot be saved first.")
+        str,
+        typer.Option(
+            metavar="REASON", help="Act even if the data that the action destroys cannot be saved first."
+        ),
     ] = "",
     held: Held = "5m",
     within: Within = "",
-    wait: Annotated[bool, typer.Option(help="Look whether it helped.")] = True,
+    wait: Annotated[bool, typer.Option(help="Verify recovery afterwards.")] = True,
 ) -> None:
-    """Show what a proposed action would do; once its target's name is typed, do it, and prove recovery.
+    """Preview a proposed action, approve it, and perform it.
 
-    Exit codes: 0 done and recovered (or not waited for), 2 done, and nobody can tell whether it helped,
-    5 refused, failed, or it did not help.
+    It is performed once you have typed the target's name. Then recovery is verified.
+
+    Exit codes: 0 done and recovered (or --no-wait), 2 done, but recovery cannot be judged, 5 refused, failed,
+    or not recovered.
     """
     duration("--held", held)
     if within:
         duration("--within", within)
+    refuse_missing(bundle)
     from runbooklib import manifest, offers
 
-    found = offers.read(bundle)
+    proposed = offers.read(bundle)
     if not action:
-        _list(found, bundle)
+        _list(proposed, bundle)
         return
-    offer = _chosen(found, action)
+    offer = _choose(proposed, action)
     from runbooklib.gate import Gate, Reason
 
     plan, folder = offer.plan, bundle.resolve().parent
-    who = by or os.environ.get(variables.APPROVER, "") or manifest.user()
-    gate = Gate(folder, who, Reason(bundle.resolve().name, offer.cause))
+    person = by or os.environ.get(variables.APPROVER, "") or manifest.user()
+    gate = Gate(folder, person, Reason(bundle.resolve().name, offer.cause))
     seen = gate.look(plan)
-    _preview(seen, offer.cause, who)
-    approval = gate.approve(seen, _typed(seen.plan, yes))
+    _preview(seen, offer.cause, person)
+    approval = gate.approve(seen, _typed_target(seen.plan, yes))
     deed = gate.perform(plan, approval, without_capture=without_capture)
     print(f"Done: {one_line(deed.told)}")
-    print(f"What was known before: {folder / deed.evidence / 'notebook.html'}")
-    if not _mends(plan) or not wait:
+    print(f"State saved before the action: {folder / deed.evidence / 'notebook.html'}")
+    if not _is_meant_to_recover(plan) or not wait:
         return
     outcome = watch(plan.alert, plan.environment, plan.service, folder, held, within)
     code = RECOVERY_CODES[outcome]
     raise typer.Exit(ACTION_FAILED if code == 1 else code)
 
 
-def _list(found: "list[Offer]", bundle: Path) -> None:
-    if not found:
-        print("This run proposed nothing that can be approved: its other proposals are for people.")
+def _list(proposed: "list[Offer]", bundle: Path) -> None:
+    if not proposed:
+        print("This run proposed no action that can be approved here. Its other proposals are for people.")
         return
-    plan = found[0].plan
+    plan = proposed[0].plan
     alert, environment, service = map(one_line, (plan.alert, plan.environment, plan.service))
     print(f"Proposed for {alert} in {environment}, service {service}:\n")
-    for one in found:
-        print(f"{one.plan.fingerprint}  {one_line(one.plan.action):<28} {one_line(one.plan.target)}")
-        print(f"              {one_line(one.title)}  ({one_line(one.cause)}: {one_line(one.rank)})")
-    print(f"\nTo see and to approve one: runbook approve {bundle} {one_line(found[0].plan.action)}")
+    for offer in proposed:
+        print(f"{offer.plan.fingerprint}  {one_line(offer.plan.action):<28} {one_line(offer.plan.target)}")
+        print(f"              {one_line(offer.title)}  ({one_line(offer.cause)}: {one_line(offer.rank)})")
+    print(f"\nTo preview and approve an action: runbook approve {bundle} {one_line(plan.action)}")
 
 
-def _chosen(offered: "list[Offer]", action: str) -> "Offer":
-    found = [one for one in offered if action in (one.plan.action, one.plan.fingerprint)]
-    if not found:
-        names = sorted({one.plan.action for one in offered})
+def _choose(proposed: "list[Offer]", action: str) -> "Offer":
+    """The offer of that action or fingerprint. Raises InputError where there is none, or more than one."""
+    matching = [offer for offer in proposed if action in (offer.plan.action, offer.plan.fingerprint)]
+    if not matching:
+        names = sorted({offer.plan.action for offer in proposed})
         raise InputError(f"this run did not propose {action[:80]!r}", remedy=suggestion(action, names))
-    if len(found) > 1:
-        names = [one.plan.fingerprint for one in found]
-        raise InputError(f"{action} was proposed {len(found)} times", remedy=f"name one: {', '.join(names)}")
-    return found[0]
+    if len(matching) > 1:
+        fingerprints = ", ".join(offer.plan.fingerprint for offer in matching)
+        raise InputError(
+            f"{action} was proposed {len(matching)} times", remedy=f"pass a fingerprint: {fingerprints}"
+        )
+    return matching[0]
 
 
-def _preview(seen: "Look", cause: str, who: str) -> None:
-    """What would be done, where, to whom, what it changes and what it loses."""
+def _preview(seen: "Look", cause: str, person: str) -> None:
+    """Print what the action does, to which target, what it changes and what it destroys."""
     proposal, plan = seen.proposal, seen.plan
     facts = {
         "where": f"{plan.environment}, service {plan.service}",
@@ -117,7 +145,7 @@ def _preview(seen: "Look", cause: str, who: str) -> None:
         "changes": proposal.effect,
         "loses": proposal.loses,
         "undo": proposal.undo,
-        "by": who,
+        "by": person,
         "plan": plan.fingerprint,
     }
     print(one_line(proposal.title))
@@ -139,76 +167,86 @@ def _ago(seen: "Look") -> str:
 
 
 def _identity(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
-    """What tells the target from another; of a list its length, and what is left of it."""
-    told = {}
+    """The facts that identify the target; for a list of sessions, how many of them still exist."""
+    facts = {}
     for name, value in then.items():
         if isinstance(value, list) and value and isinstance(value[0], list):
-            left = sum(one in now.get(name, []) for one in value)
-            told[name] = (
-                f"{left} of {len(value)} are still there: {', '.join(str(one[0]) for one in value[:10])}"
-            )
+            present = sum(item in now.get(name, []) for item in value)
+            names = ", ".join(str(item[0]) for item in value[:10])
+            facts[name] = f"{present} of {len(value)} are still there: {names}"
         else:
-            told[name] = str(value)
-    return told
+            facts[name] = str(value)
+    return facts
 
 
-def _typed(plan: "Plan", yes: str) -> str:
-    """The target's name as a person typed it, or by the fingerprint of a plan that was seen before."""
+def _typed_target(plan: "Plan", yes: str) -> str:
+    """The target's name: typed by the person, or the plan's where `yes` is the plan's fingerprint."""
     if yes:
         if yes not in (plan.fingerprint, plan.digest):
             raise ActionError(
                 f"--yes {yes[:80]} is not this plan's fingerprint, {plan.fingerprint}",
-                remedy="look at the plan, and give the fingerprint that you saw",
+                remedy="look at the plan, and pass the fingerprint that you saw",
             )
         return plan.target
     if not sys.stdin.isatty():
         raise InputError(
-            "an approval is typed in a terminal", remedy="or give --yes with the plan's fingerprint"
+            "an approval is typed in a terminal", remedy="or pass --yes with the plan's fingerprint"
         )
     return str(typer.prompt(f"\nType {one_line(plan.target)} to do it", default="", show_default=False))
 
 
-def _mends(plan: "Plan") -> bool:
+def _is_meant_to_recover(plan: "Plan") -> bool:
     from runbooklib.present import REMEDIES
 
     return REMEDIES[plan.action].mends
 
 
-def _helped(deed: "Deed") -> str:
-    """What came of it, and after that what looks came to that were about something else by then."""
+def _recovery_of(deed: "Deed") -> str:
+    """The result of the recovery check, then different results of later checks.
+
+    A later result is not this action's effect.
+    """
     if not deed.recovery:
-        return "nobody looked" if deed.outcome == "done" else ""
+        return "recovery not verified" if deed.outcome == "done" else ""
     return one_line(", later ".join((deed.recovery, *deed.later)))
 
 
-@app.command("actions")
+@app.command("actions", epilog=examples("runbook actions", "runbook actions --json | jq '.[].target'"))
 def list_actions(
-    output: Annotated[Path, typer.Option(help="The folder of the evidence.")] = Path("evidence"),
+    output: EvidenceFolder = Path("evidence"),
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the actions as JSON.")] = False,
 ) -> None:
-    """List who did what to which target, when and why, and whether it helped."""
+    """List performed and refused actions, and their effect.
+
+    Each with its time, target, person, reason and outcome, and whether the service recovered.
+    """
+    refuse_no_folder(output)
     import json
     from dataclasses import asdict
 
     from runbooklib import actionledger
 
-    lines, wrong = actionledger.read(output)
+    lines, fault = actionledger.read(output)
     deeds = actionledger.deeds_of(lines)
     if as_json:
-        print(json.dumps([{**asdict(one), "at": one.at.isoformat()} for one in deeds], indent=2))
+        print(json.dumps([{**asdict(deed), "at": deed.at.isoformat()} for deed in deeds], indent=2))
     elif not deeds:
         print("No action was taken.")
     else:
-        for one in deeds:
-            print(
-                f"{one.at:%Y-%m-%d %H:%M:%S}  {one.outcome:<8} {one.action} on {one_line(one.target)}"
-                f" ({one_line(one.environment)}, {one_line(one.service)})"
-                f"  by {one_line(one.by)}@{one_line(one.host)}  {_helped(one)}".rstrip()
-            )
-            print(f"    {one_line(one.why)}: {one_line(one.told) or 'nobody knows what came of it'}")
-    if why := actionledger.stopped(output):
-        print(f"All actions are stopped ({actionledger.STOP_FILE}): {one_line(why)}")
-    if wrong:
-        print(f"runbook: {one_line(wrong)}", file=sys.stderr)
+        for deed in deeds:
+            _print_deed(deed)
+    if reason := actionledger.stopped(output):
+        print(f"All actions are stopped ({actionledger.STOP_FILE}): {one_line(reason)}")
+    if fault:
+        print(f"runbook: {one_line(fault)}", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def _print_deed(deed: "Deed") -> None:
+    print(
+        f"{deed.at:%Y-%m-%d %H:%M:%S}  {deed.outcome:<8} {deed.action} on {one_line(deed.target)}"
+        f" ({one_line(deed.environment)}, {one_line(deed.service)})"
+        f"  by {one_line(deed.by)}@{one_line(deed.host)}  {_recovery_of(deed)}".rstrip()
+    )
+    print(f"    {one_line(deed.why)}: {one_line(deed.told) or 'the outcome is unknown'}")

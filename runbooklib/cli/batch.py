@@ -9,47 +9,67 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from runbooklib.cli import completion
+from runbooklib.cli.commands import examples
 from runbooklib.cli.doors import EXIT_CODES, RUN_FAILED, app
+from runbooklib.cli.options import At, Environment, Lookback, Output, Pdf
 from runbooklib.cli.run import pairs, recover_quietly
-from runbooklib.cli.upload import Output, Pdf, browser, place
+from runbooklib.cli.upload import browser, place
 from runbooklib.errors import EvidenceError, InputError
 
 if TYPE_CHECKING:
     from runbooklib.batch import Outcome, Planned
 
-_EXAMPLES = """\b
-Examples:
-  runbook batch --all --environment lab
-  runbook batch HighErrorRate ServiceDown -e lab --services backend,frontend --jobs 4
-  runbook batch --all -e lab --at 2026-01-15T03:12:00Z --output s3://bucket/evidence
-"""
 _JOBS = min(4, os.cpu_count() or 1)
 _WORST_FIRST = (RUN_FAILED, *(EXIT_CODES[name] for name in ("CRITICAL", "UNKNOWN", "OK")))
 
 
-@app.command("batch", epilog=_EXAMPLES)
+@app.command(
+    "batch",
+    epilog=examples(
+        "runbook batch --all --environment lab",
+        "runbook batch HighErrorRate ServiceDown -e lab --services backend,frontend",
+        "runbook batch --all -e lab --at 2026-01-15T03:12:00Z --output s3://bucket/evidence",
+    ),
+)
 def run_batch(
-    alerts: Annotated[list[str] | None, typer.Argument(help="The alerts' names, as in their rules.")] = None,
+    alerts: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="ALERT...", help="The alerts' names in their rules.", autocompletion=completion.alerts
+        ),
+    ] = None,
     *,
-    every: Annotated[bool, typer.Option("--all", help="Run every runbook that there is.")] = False,
-    environment: Annotated[
-        str, typer.Option("--environment", "-e", help="A file of parameters/environments/.")
+    every: Annotated[bool, typer.Option("--all", help="Run all runbooks.")] = False,
+    environment: Environment = "",
+    services: Annotated[
+        str, typer.Option(metavar="A,B", help="Services of the environment. Each alert is run for each.")
     ] = "",
-    services: Annotated[str, typer.Option(help="Services in that file, like a,b; each is run.")] = "",
-    at: Annotated[str, typer.Option(help="End of the window, like 2026-01-15T03:12:00Z; else now.")] = "",
-    lookback: Annotated[str, typer.Option(help="Length of the window, like 1h30m.")] = "",
+    at: At = "",
+    lookback: Lookback = "",
     parameter: Annotated[
         list[str] | None,
-        typer.Option("--parameter", "-p", help="name=value, for the runbooks that have such a parameter."),
+        typer.Option(
+            "--parameter", "-p", metavar="NAME=VALUE", help="For the runbooks that have this parameter."
+        ),
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="How many run at once.")] = _JOBS,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="How many run at the same time.",
+            show_default="the number of CPUs, at most 4",
+        ),
+    ] = _JOBS,
     output: Output = "evidence",
     pdf: Pdf = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts alone, as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only the verdicts, as JSON.")] = False,
 ) -> None:
-    """Run several runbooks, each in a process of its own; print a table, and write index.html over them.
+    """Run several runbooks and print a table of the verdicts.
 
-    The exit code is the worst: 4 if a run failed, else 1 if a problem was found, else 2 if one is UNKNOWN.
+    Each runs in its own process. index.html in the --output folder links all of them. The exit code is the
+    worst of all: 4 if a run failed, else 1 if a problem exists, else 2 if a verdict is UNKNOWN.
     """
     named = {"environment": environment, "at": at, "lookback": lookback}
     given = {name: value for name, value in named.items() if value} | pairs(parameter or [])
@@ -57,11 +77,11 @@ def run_batch(
     to = place(output)
     options = ["--pdf"] if browser(is_wanted=pdf) else []
     outcomes = _run(planned, to.folder, jobs, options)
-    recover_quietly(to.folder)  # of runs that were killed
-    _tell(outcomes, to.folder, as_json=as_json)
+    recover_quietly(to.folder)  # a run of this batch may have been killed
+    _print_table(outcomes, to.folder, as_json=as_json)
     if to.url:
-        _upload([one.bundle for one in outcomes if one.bundle], to.url)
-    codes = {EXIT_CODES.get(one.status, RUN_FAILED) for one in outcomes}
+        _upload([outcome.bundle for outcome in outcomes if outcome.bundle], to.url)
+    codes = {EXIT_CODES.get(outcome.status, RUN_FAILED) for outcome in outcomes}
     raise typer.Exit(next(code for code in _WORST_FIRST if code in codes))
 
 
@@ -79,7 +99,7 @@ def _plan(alerts: list[str], services: str, given: dict[str, str], *, is_all: bo
 
 
 def _run(planned: "list[Planned]", output: Path, jobs: int, options: list[str]) -> "list[Outcome]":
-    """Run them under a progress bar on standard error."""
+    """Run them, with a progress bar on standard error."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from runbooklib import batch
@@ -92,7 +112,7 @@ def _run(planned: "list[Planned]", output: Path, jobs: int, options: list[str]) 
         task = progress.add_task("", total=len(planned))
 
         def on_change(running: "Sequence[Planned]", ended: "Outcome | None") -> None:
-            names = ", ".join(f"{one.alert} {one.service}" for one in running)
+            names = ", ".join(f"{planned_run.alert} {planned_run.service}" for planned_run in running)
             progress.update(task, description=names, advance=1 if ended else 0)
             if ended:
                 console.print(overview.line(ended.row), soft_wrap=True)
@@ -100,30 +120,30 @@ def _run(planned: "list[Planned]", output: Path, jobs: int, options: list[str]) 
         return batch.run_all(planned, output, jobs=jobs, options=options, on_change=on_change)
 
 
-def _tell(outcomes: "Sequence[Outcome]", output: Path, *, as_json: bool) -> None:
+def _print_table(outcomes: "Sequence[Outcome]", output: Path, *, as_json: bool) -> None:
     from runbooklib import batch
     from runbooklib.render import overview, terminal
 
     if as_json:
-        print(json.dumps([one.as_dict() for one in outcomes], indent=2, ensure_ascii=False))
+        print(json.dumps([outcome.as_dict() for outcome in outcomes], indent=2, ensure_ascii=False))
     index = batch.write_index(output, outcomes)
     if not as_json:
         out = terminal.console()
         if not out.is_terminal:
             out.width = 160
-        out.print(overview.table([one.row for one in outcomes]))
+        out.print(overview.table([outcome.row for outcome in outcomes]))
         out.print(f"Index: {index}", soft_wrap=True)
 
 
 def _upload(bundles: list[Path], url: str) -> None:
-    """Copy all bundles; the first that cannot be copied ends it, for the next could not be either."""
+    """Copy all bundles. The first failure ends it, because the other bundles go to the same place."""
     from runbooklib import upload
 
     for number, bundle in enumerate(bundles):
         try:
             upload.upload(bundle, url)
         except EvidenceError as error:
-            left = " ".join(str(one) for one in bundles[number:])
+            left = " ".join(map(str, bundles[number:]))
             raise EvidenceError(
                 error.message, remedy=f"finish with `runbook upload {left} {upload.shown(url)}`"
             ) from None

@@ -1,9 +1,11 @@
-"""What all commands share: the application, its exit codes, its help."""
+"""What all commands share: the application, its exit codes, text that is safe to print."""
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from runbooklib.cli.commands import CommandGroup, examples
 
 if TYPE_CHECKING:
     from runbooklib.redact import Redactor
@@ -11,53 +13,69 @@ if TYPE_CHECKING:
 EXIT_CODES = {"OK": 0, "WARNING": 1, "CRITICAL": 1, "UNKNOWN": 2}
 TAMPERED, BAD_INPUT, RUN_FAILED, ACTION_FAILED = 1, 3, 4, 5
 
-_EXAMPLES = """\b
-Examples:
-  runbook list
-  runbook run HighErrorRate --environment lab
-  runbook batch --all --environment lab
-  runbook replay evidence/20260115T031200Z-HighErrorRate-backend
-  runbook verify evidence
-"""
-
 app = typer.Typer(
-    epilog=_EXAMPLES,
-    no_args_is_help=True,
-    add_completion=False,
+    cls=CommandGroup,
+    invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    epilog=examples(
+        "runbook list",
+        "runbook run HighErrorRate --environment lab",
+        "runbook batch --all --environment lab",
+        "runbook replay evidence/20260115T031200Z-HighErrorRate-backend",
+        "runbook verify evidence",
+        "runbook run --help",
+    ),
 )
 
 
 @cache
 def redactor() -> "Redactor":
-    """Takes out what is secret in this process's environment; made once a command."""
+    """Removes the secrets of this process's environment from a text. Made once per process."""
     from runbooklib.redact import Redactor
     from runbooklib.settings import environment_secrets
 
     return Redactor(environment_secrets())
 
 
-def one_line(told: str) -> str:
-    """Any text as one line of ours: without secrets, and without anything that a terminal would act on."""
+def one_line(text: str) -> str:
+    """The text as one line that is safe to print: no secrets, no terminal control characters."""
     from runbooklib.redact import Depth
     from runbooklib.visibly import visible
 
-    return " ".join(visible(redactor().text(told, Depth.SECRETS)).split("\n"))
+    return " ".join(visible(redactor().text(text, Depth.SECRETS)).split("\n"))
+
+
+def _print_version(is_wanted: bool) -> None:  # noqa: FBT001 - Typer passes the option's value by position
+    if is_wanted:
+        from importlib import metadata
+
+        print(f"runbooklib {metadata.version('runbooklib')}")
+        raise typer.Exit
 
 
 @app.callback()
-def _options() -> None:
-    """Runbooks that run: an alert's notebook, executed and kept as evidence.
+def _options(
+    context: typer.Context,
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Diagnose alerts with Jupyter notebooks. Each run is kept as sealed evidence.
 
-    Exit codes: 0 OK, 1 a problem was found, 2 UNKNOWN, 3 bad input, 4 the run or its evidence failed,
+    Exit codes: 0 OK, 1 a problem exists, 2 UNKNOWN, 3 bad input, 4 the run or its evidence failed,
     5 an action failed or was refused, 128+n ended by signal n.
     """
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(BAD_INPUT)  # not 0, which means OK: a script may have an empty variable here
 
 
-@app.command("list")
+@app.command("list", epilog=examples("runbook list"))
 def list_runbooks() -> None:
-    """List the runbooks and the environments that they can ask."""
+    """List the runbooks and the environments."""
     from runbooklib import runbooks, settings
 
     for alert in runbooks.alerts():

@@ -1,4 +1,4 @@
-"""`runbook replay`, `verify`, `keygen` and `seal`: what is done with evidence once it is there."""
+"""`runbook replay`, `export`, `verify`, `keygen` and `seal`: read, check and seal evidence."""
 
 import re
 import sys
@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from runbooklib import variables
+from runbooklib.cli import completion
+from runbooklib.cli.commands import examples
 from runbooklib.cli.doors import RUN_FAILED, TAMPERED, app, one_line
-from runbooklib.cli.run import Progress, exit_code, tell
-from runbooklib.cli.upload import Output, Pdf, browser, complete, place
+from runbooklib.cli.options import Output, Pdf, refuse_missing, refuse_no_folder
+from runbooklib.cli.run import Progress, exit_code, print_result
+from runbooklib.cli.upload import browser, complete, place
 from runbooklib.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,76 +21,101 @@ if TYPE_CHECKING:
 
     from runbooklib.replay import Replay
 
-_VERIFY_EXAMPLES = """\b
-Examples:
-  runbook verify evidence
-  runbook verify evidence --key signing.pub.pem --head 5b1f…(64 digits, from the postmortem)
-"""
 
-
-@app.command("replay")
+@app.command(
+    "replay",
+    epilog=examples(
+        "runbook replay evidence/20260115T031200Z-HighErrorRate-backend",
+        "runbook replay recordings/HighErrorRate-connections-exhausted.json",
+        "runbook replay incident.json --notebook notebooks/HighErrorRate.ipynb",
+    ),
+)
 def replay_evidence(
-    evidence: Annotated[Path, typer.Argument(help="A bundle, an executed notebook, or a recording.")],
+    evidence: Annotated[
+        Path,
+        typer.Argument(
+            metavar="EVIDENCE",
+            help="A bundle, an executed notebook, or a recording.",
+            autocompletion=completion.bundles,
+        ),
+    ],
     notebook: Annotated[
-        Path | None, typer.Option(help="Replay it with this notebook, and show what it finds differently.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Replay with this notebook, and show what its verdict changes."),
     ] = None,
     output: Output = "evidence",
     pdf: Pdf = False,  # noqa: FBT002 - a flag of the command line
     as_json: Annotated[  # noqa: FBT002 - a flag of the command line
-        bool, typer.Option("--json", help="Print the verdict alone, as JSON.")
+        bool, typer.Option("--json", help="Print only the verdict, as JSON.")
     ] = False,
 ) -> None:
-    """Run an incident again from its recording; no system is asked.
+    """Run an incident again from its recording, offline.
 
-    Exit codes are those of `run`; 4 if the verdict differs from the recorded one, or a question was never
-    recorded. A verdict of an older version is compared without its sentences.
+    No system is asked. Exit codes are those of `run`, and 4 if the verdict is not the recorded one, or if the
+    notebook asks a question that was not recorded. A verdict of an older version is
+    compared without its sentences.
     """
-    if not evidence.exists():
-        raise InputError(f"{evidence} does not exist", remedy="name a bundle under evidence/")
+    refuse_missing(evidence)
+    if notebook:
+        refuse_missing(notebook, "pass a notebook, for example notebooks/HighErrorRate.ipynb")
     to, chromium = place(output), browser(is_wanted=pdf)
     from runbooklib import replay, signature
 
-    signature.private_key()  # a key that cannot sign is refused now, and not when there is something to sign
+    signature.private_key()  # refuse a key that cannot sign before the run, not after it
 
     on_finding = None if as_json else Progress(evidence.name)
-    played = replay.replay(evidence, to.folder, notebook=notebook, on_finding=on_finding, chromium=chromium)
-    tell(played.run, as_json=as_json, may_act=False)
+    replayed = replay.replay(evidence, to.folder, notebook=notebook, on_finding=on_finding, chromium=chromium)
+    print_result(replayed.run, as_json=as_json, may_act=False)
     if not as_json:
-        print("This is a replay: every answer above was recorded, and no system was asked.")
-    _compare(played, out=sys.stderr if as_json else sys.stdout)
-    complete(played.run.bundle, to.url, has_pdf=pdf)
-    code = exit_code(played.run)
-    is_other = bool(played.run.failure) or not (notebook or played.agrees)
-    raise typer.Exit(RUN_FAILED if is_other and not played.run.signal else code)
+        print("This is a replay: all answers above were recorded. No system was asked.")
+    _compare(replayed, out=sys.stderr if as_json else sys.stdout)
+    complete(replayed.run.bundle, to.url, has_pdf=pdf)
+    code = exit_code(replayed.run)
+    has_failed = bool(replayed.run.failure) or not (notebook or replayed.agrees)
+    raise typer.Exit(RUN_FAILED if has_failed and not replayed.run.signal else code)
 
 
-def _compare(played: "Replay", out: TextIO) -> None:
+def _compare(replayed: "Replay", out: TextIO) -> None:
     """Say whether the verdict is the recorded one, and in what it differs."""
     from runbooklib.report import VERSION
 
-    if not played.compares_sentences:
-        version = played.recorded["version"]
+    if not replayed.compares_sentences:
+        version = replayed.recorded["version"]
         print(f"The recorded verdict has version {version}, this one {VERSION}.", end=" ", file=out)
         print("Sentences are not compared between versions.", file=out)
-        if played.agrees:
+        if replayed.agrees:
             print("Statuses, ranks, onset and start times are the recorded ones.", file=out)
-    elif played.is_identical:
+    elif replayed.is_identical:
         print("The verdict is the recorded one, to the byte.", file=out)
-    if not played.agrees:
+    if not replayed.agrees:
         print("The verdict differs from the recorded one:", file=out)
-        for what, recorded, replayed in played.differences:
+        for what, recorded, rereplayed in replayed.differences:
             print(
-                f"  {one_line(what)}\n    then  {one_line(recorded)}\n    now   {one_line(replayed)}",
+                f"  {one_line(name)}\n    then  {one_line(recorded)}\n    now   {one_line(rereplayed)}",
                 file=out,
             )
 
 
-@app.command("export")
+@app.command(
+    "export",
+    epilog=examples("runbook export evidence/20260115T031200Z-HighErrorRate-backend incident.json"),
+)
 def export_recording(
-    bundle: Annotated[Path, typer.Argument(help="A bundle, or an executed notebook.")],
-    file: Annotated[Path, typer.Argument(help="The file to write, like incident.json.")],
+    bundle: Annotated[
+        Path,
+        typer.Argument(
+            metavar="BUNDLE", help="A bundle or an executed notebook.", autocompletion=completion.bundles
+        ),
+    ],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The file to write, for example incident.json.")
+    ],
 ) -> None:
-    """Write the recording alone to a file: small, without outputs, fit for a repository and for `replay`."""
+    """Write a bundle's recording to a small file.
+
+    It has no outputs and can be committed to a repository. `runbook replay FILE` replays it.
+    """
+    refuse_missing(bundle)
     from runbooklib import evidence, report
 
     exported = report.canonical(evidence.export(bundle))
@@ -99,62 +127,58 @@ def export_recording(
     print(f"{file}: {len(exported) // 1024} KiB")
 
 
-@app.command("verify", epilog=_VERIFY_EXAMPLES)
+@app.command(
+    "verify",
+    epilog=examples(
+        "runbook verify evidence",
+        "runbook verify evidence/20260115T031200Z-HighErrorRate-backend --key signing.pub.pem",
+        f"runbook verify evidence --head {'5b1f' * 16}",
+    ),
+)
 def verify_evidence(
-    bundles: Annotated[list[Path], typer.Argument(help="Bundles, or a folder of bundles with its ledger.")],
+    bundles: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="BUNDLE...",
+            help="Bundles, or the evidence folder with its ledger.",
+            autocompletion=completion.bundles,
+        ),
+    ],
     head: Annotated[
         list[str] | None,
-        typer.Option(help="A ledger's head as a postmortem quotes it: that line must still be there."),
+        typer.Option(metavar="SHA256", help="A ledger head from a postmortem. The ledger must contain it."),
     ] = None,
     key: Annotated[
-        Path | None, typer.Option(help="A public key in PEM: each bundle must be signed by it.")
+        Path | None, typer.Option(metavar="FILE", help="A public key (PEM). It must have signed each bundle.")
     ] = None,
 ) -> None:
-    """Check that evidence is as it was sealed: every byte of every file, and the chain over all bundles.
+    """Check that evidence is unchanged since it was sealed.
 
-    Exit code 1 names what was changed, removed, added, unsigned, or signed by another key.
+    It checks each byte of each file, and the hash chain over all bundles. Exit code 1: a file was changed,
+    removed, added, not signed, or signed with another key. Each is named.
     """
     from runbooklib import signature
 
     heads, public = [_head(text) for text in head or ()], signature.public_key(key) if key else None
     for path in bundles:
+        refuse_missing(path)
         if not path.is_dir():
-            raise InputError(f"{path} is not a folder", remedy="name a bundle, or the folder that holds them")
+            raise InputError(f"{path} is not a folder", remedy="pass a bundle or the evidence folder")
     wrong = [line for path in bundles for line in _wrong_with(path, public)]
     wrong += _wrong_with_heads(heads, bundles)
-    if not heads:  # a chain alone says nothing of these, and whoever reads "whole" must know it
+    if not heads:  # the hash chain cannot show this, and the word "whole" must not claim it
         print("Not checked: whether the newest bundles were cut off with their lines (--head HEAD)")
     if public is None:
-        print("Not checked: who sealed it (--key PUBLIC.pem)")
+        print("Not checked: who sealed the evidence (--key PUBLIC.pem)")
     for line in dict.fromkeys(wrong):
         print(f"  {one_line(line)}", file=sys.stderr)
     raise typer.Exit(TAMPERED if wrong else 0)
 
 
-@app.command("recover")
-def recover_evidence(
-    output: Annotated[Path, typer.Option(help="The folder for the evidence.")] = Path("evidence"),
-) -> None:
-    """Seal what killed runs left behind: each as interrupted, with every step that had finished.
-
-    The next `run` into the folder does the same. Runs that are under way are left alone.
-    """
-    if not output.is_dir():
-        raise InputError(f"{output} is not a folder", remedy="name the folder of the evidence with --output")
-    from runbooklib import recover
-
-    found = False
-    for bundle in recover.recover(output):
-        found = True
-        print(f"Evidence: {bundle / 'notebook.html'}")
-    if not found:
-        print("Nothing was left behind.")
-
-
 def _head(text: str) -> str:
     if not re.fullmatch(r"[0-9a-f]{64}", text.lower()):
         raise InputError(
-            f"--head {text[:80]!r} is no SHA-256", remedy="64 digits, as `runbook run` printed it"
+            f"--head {text[:80]!r} is not a SHA-256", remedy="pass the 64 digits that `runbook run` printed"
         )
     return text.lower()
 
@@ -166,13 +190,13 @@ def _is_bundle(path: Path) -> bool:
 
 
 def _wrong_with(path: Path, key: "Ed25519PublicKey | None") -> list[str]:
-    """Say how it is with a bundle or a folder of bundles; what is wrong with it."""
+    """Print the state of a bundle or of a folder of bundles. Returns a line for each thing that is wrong."""
     from runbooklib import ledger, manifest, signature
 
     is_bundle = _is_bundle(path)
     changed = manifest.verify_bundle(path) if is_bundle else manifest.verify_folder(path)
     sealed = [path.resolve()] if is_bundle else manifest.bundles(path)
-    unsigned = [line for one in sealed for line in signature.verify(one, key)] if key else []
+    unsigned = [line for bundle in sealed for line in signature.verify(bundle, key)] if key else []
     word = "CHANGED" if changed else "UNSIGNED" if unsigned else "whole  "
     known = [] if is_bundle else list(ledger.heads(path))
     print(f"{word}  {path}" + (f"  head {known[-1]}" if known else ""))
@@ -180,23 +204,32 @@ def _wrong_with(path: Path, key: "Ed25519PublicKey | None") -> list[str]:
 
 
 def _wrong_with_heads(heads: list[str], paths: list[Path]) -> list[str]:
-    """Each head that is in no ledger of these paths; where there are heads, the chain's own faults too."""
+    """A line for each head that no ledger of these paths contains, and for each fault of these ledgers.
+
+    Returns nothing where `heads` is empty.
+    """
     from runbooklib import ledger
 
     folders = [path.resolve().parent if _is_bundle(path) else path for path in paths] if heads else []
     known = {head for folder in folders for head in ledger.heads(folder)}
-    lost = [head for head in heads if head not in known]
+    missing = [head for head in heads if head not in known]
     return [
         *(line for folder in dict.fromkeys(folders) for line in ledger.read(folder)[1]),
-        *(f"{ledger.FILE}: the head {one} is not in it: lines were cut off or rewritten" for one in lost),
+        *(f"{ledger.FILE}: has no head {head}: lines were cut off or rewritten" for head in missing),
     ]
 
 
-@app.command("keygen")
+@app.command("keygen", epilog=examples("runbook keygen signing.pem"))
 def make_keys(
-    file: Annotated[Path, typer.Argument(help="The new private key, like signing.pem.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The new private key, for example signing.pem.")
+    ],
 ) -> None:
-    """Make a pair of keys for signing evidence: FILE for the runner (0600), FILE's .pub.pem for everybody."""
+    """Make a key pair for signing evidence.
+
+    FILE is the private key (mode 0600), for the machine that runs runbooks. The public key has the suffix
+    .pub.pem.
+    """
     from runbooklib import signature
 
     public = signature.make_keys(file)
@@ -205,17 +238,63 @@ def make_keys(
     print(f"Its id:      {signature.key_id(signature.public_key(public))}")
 
 
-@app.command("seal")
-def seal_notebook(
-    notebook: Annotated[Path, typer.Argument(help="A notebook that papermill or JupyterLab executed.")],
+@app.command(
+    "seal",
+    epilog=examples(
+        "runbook seal out.ipynb",
+        "runbook seal --interrupted",
+        "runbook seal --interrupted --output /var/lib/evidence",
+    ),
+)
+def seal_evidence(
+    notebook: Annotated[
+        Path | None,
+        typer.Argument(metavar="NOTEBOOK", help="A notebook that papermill or JupyterLab executed."),
+    ] = None,
+    *,
+    interrupted: Annotated[
+        bool, typer.Option("--interrupted", help="Seal the runs whose process was killed.")
+    ] = False,
     output: Output = "evidence",
-    pdf: Pdf = False,  # noqa: FBT002 - a flag of the command line
+    pdf: Pdf = False,
 ) -> None:
-    """Make the same evidence of a notebook that was executed elsewhere."""
+    """Seal an executed notebook, or interrupted runs.
+
+    An interrupted run is sealed with all steps that had finished. The next `runbook run` into the same folder
+    does this too. Runs that are still running are not touched.
+    """
+    if interrupted == bool(notebook):
+        raise InputError("pass a notebook or --interrupted, not both", remedy="see `runbook seal --help`")
+    if interrupted and pdf:
+        raise InputError("--interrupted writes no PDF", remedy="leave out --pdf")
+    if notebook:
+        _seal_notebook(notebook, output, has_pdf=pdf)
+    else:
+        seal_interrupted(output)
+
+
+def _seal_notebook(notebook: Path, output: str, *, has_pdf: bool) -> None:
     from runbooklib import seal, signature
 
+    refuse_missing(notebook, "pass a notebook that was executed")
     signature.private_key()
-    to, chromium = place(output), browser(is_wanted=pdf)
+    to, chromium = place(output), browser(is_wanted=has_pdf)
     bundle = seal.seal(notebook, to.folder, chromium)
     print(f"Evidence: {bundle / 'notebook.html'}")
-    complete(bundle, to.url, has_pdf=pdf)
+    complete(bundle, to.url, has_pdf=has_pdf)
+
+
+@app.command("recover", hidden=True)  # the name before `seal --interrupted`
+def seal_interrupted(output: Output = "evidence") -> None:
+    """Seal the runs whose process was killed. The same as `runbook seal --interrupted`."""
+    to = place(output)
+    refuse_no_folder(to.folder)
+    from runbooklib import recover
+
+    is_empty = True
+    for bundle in recover.recover(to.folder):
+        is_empty = False
+        print(f"Evidence: {bundle / 'notebook.html'}")
+        complete(bundle, to.url, has_pdf=False)
+    if is_empty:
+        print("There is no interrupted run.")

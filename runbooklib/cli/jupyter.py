@@ -1,4 +1,4 @@
-"""`runbook urls` and `runbook lab`: the links in the alerts, and JupyterLab on a terminal."""
+"""`runbook urls` and `runbook lab`: write alert links, and start JupyterLab."""
 
 import os
 import socket
@@ -10,76 +10,105 @@ from urllib.parse import quote
 import typer
 
 from runbooklib import variables
+from runbooklib.cli import completion
+from runbooklib.cli.commands import examples
 from runbooklib.cli.doors import app, one_line
+from runbooklib.cli.options import Environment, Service, refuse_unknown_environment
 from runbooklib.errors import InputError
 
 if TYPE_CHECKING:
     from runbooklib.extension.link import Link
 
-_URLS_EXAMPLES = """\b
-Examples:
-  runbook urls --rules rules.yml
-  runbook urls --rules rules.yml --server https://jupyter.example/user/oncall -e production --write
-"""
-_LAB_EXAMPLES = """\b
-Examples:
-  runbook lab
-  runbook lab HighErrorRate -e lab
-  runbook lab HighErrorRate -e lab --starts-at 2026-01-15T03:12:00Z --no-browser
-"""
 _HOST = "127.0.0.1"
 
 
-@app.command("urls", epilog=_URLS_EXAMPLES)
+@app.command(
+    "urls",
+    epilog=examples(
+        "runbook urls --rules rules.yml",
+        "runbook urls --rules rules.yml --server https://jupyter.example -e production --write",
+    ),
+)
 def rule_urls(
     *,
-    rules: Annotated[Path, typer.Option(help="A Prometheus rule file, or a PrometheusRule.")],
-    server: Annotated[str, typer.Option(help="The Jupyter server's address.")] = f"http://{_HOST}:8888",
+    rules: Annotated[Path, typer.Option(metavar="FILE", help="A Prometheus rule file or a PrometheusRule.")],
+    server: Annotated[
+        str, typer.Option(metavar="URL", help="The Jupyter server's address.")
+    ] = f"http://{_HOST}:8888",
     environment: Annotated[
-        str, typer.Option("--environment", "-e", help="Stands in every link; else the server's own.")
+        str,
+        typer.Option(
+            "--environment",
+            "-e",
+            metavar="NAME",
+            help="The environment in each link. Default: the server's own.",
+            autocompletion=completion.environments,
+        ),
     ] = "",
-    write: Annotated[bool, typer.Option(help="Put the links into the file.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Write the links into the file.")] = False,
 ) -> None:
-    """Print the link that opens each alert's notebook, or write it into the rules as `runbook_url`."""
+    """Print the links that open the alerts' notebooks.
+
+    With --write, each link is written into the rule file as the annotation `runbook_url`.
+    """
     from runbooklib.extension import ruleurls
 
-    _refuse_unknown(environment)
-    found = ruleurls.linked(rules, server, environment)
-    for alert in found.without:
-        print(f"runbook: {one_line(alert)} has no runbook, and gets no link", file=sys.stderr)
+    refuse_unknown_environment(environment)
+    links = ruleurls.linked(rules, server, environment)
+    for alert in links.without:
+        print(f"runbook: {one_line(alert)} has no runbook, so it gets no link", file=sys.stderr)
     if not write:
-        for rule, url in found.urls:
+        for rule, url in links.urls:
             print(f"{one_line(rule.alert)}  {url}")
         return
-    if found.is_changed:
-        ruleurls.write(rules, found)
-    word = "written to" if found.is_changed else "are in"
-    print(f"{len(found.urls)} links {word} {rules}")
+    if links.is_changed:
+        ruleurls.write(rules, links)
+    print(f"{len(links.urls)} links {'written to' if links.is_changed else 'are in'} {rules}")
 
 
-@app.command("lab", epilog=_LAB_EXAMPLES)
+@app.command(
+    "lab",
+    epilog=examples(
+        "runbook lab",
+        "runbook lab HighErrorRate -e lab",
+        "runbook lab HighErrorRate -e lab --starts-at 2026-01-15T03:12:00Z --no-browser",
+    ),
+)
 def open_lab(
-    alert: Annotated[str, typer.Argument(help="The alert's name; without one, the start page.")] = "",
+    alert: Annotated[
+        str,
+        typer.Argument(
+            metavar="ALERT",
+            help="The alert's name in its rule. Without it: the start page.",
+            autocompletion=completion.alerts,
+        ),
+    ] = "",
     *,
-    environment: Annotated[
-        str, typer.Option("--environment", "-e", help="A file of parameters/environments/.")
-    ] = "",
-    service: Annotated[str, typer.Option("--service", "-s", help="A service in that file.")] = "",
+    environment: Environment = "",
+    service: Service = "",
     starts_at: Annotated[
-        str, typer.Option(help="When the alert began, like 2026-01-15T03:12:00Z; else Alertmanager says.")
+        str,
+        typer.Option(
+            metavar="TIME",
+            help="When the alert began, for example 2026-01-15T03:12:00Z. Default: ask Alertmanager.",
+        ),
     ] = "",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="The port of JupyterLab.")] = 8888,
+    port: Annotated[int, typer.Option(min=1, max=65535, metavar="N", help="JupyterLab's port.")] = 8888,
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
     jupyter: Annotated[
-        list[str] | None, typer.Option(help="An option of JupyterLab, like --jupyter=--allow-root.")
+        list[str] | None,
+        typer.Option(metavar="OPTION", help="An option for JupyterLab, for example --jupyter=--allow-root."),
     ] = None,
 ) -> None:
-    """Start JupyterLab on the alert's notebook, prepared and not run; it asks nobody for news or updates."""
+    """Start JupyterLab with an alert's notebook.
+
+    The notebook is prepared for the alert, and not run. JupyterLab does not ask for news or updates.
+    """
     from runbooklib import settings
 
     home = settings.home().absolute()
     os.environ[variables.HOME] = str(home)
-    _refuse_unknown(environment)
+    refuse_unknown_environment(environment)
     if environment:
         os.environ[variables.ENVIRONMENT] = environment
     page = _page(alert, environment, service, starts_at, home)
@@ -90,19 +119,8 @@ def open_lab(
     os.execv(sys.executable, argv if browser else [*argv, "--no-browser"])  # noqa: S606 - no shell is wanted
 
 
-def _refuse_unknown(environment: str) -> None:
-    from runbooklib import settings
-    from runbooklib.errors import suggestion
-
-    known = settings.environments()
-    if environment and environment not in known:
-        raise InputError(
-            f"there is no environment {environment[:80]!r}", remedy=suggestion(environment, known)
-        )
-
-
 def _page(alert: str, environment: str, service: str, starts_at: str, home: Path) -> str:
-    """What JupyterLab shows first: the prepared notebook, or the start page."""
+    """The path that JupyterLab shows first: the prepared notebook or the start page."""
     from datetime import UTC, datetime
 
     from runbooklib.extension import incidents, link
@@ -112,17 +130,17 @@ def _page(alert: str, environment: str, service: str, starts_at: str, home: Path
             raise InputError("--service and --starts-at need an alert", remedy="name it, or leave them out")
         return f"/{link.PAGE}"
     now = datetime.now(UTC)
-    asked: Link = link.Link(
+    alert_link: Link = link.Link(
         alert,
         environment,
         {link.SERVICE: service} if service else {},
         link.moment(starts_at, now) if starts_at else None,
     )
-    found = incidents.prepare(asked, home, now)
-    if found.unread:
-        print(f"runbook: whether a headless run is there is unknown: {found.unread}", file=sys.stderr)
-    print(f"Notebook: {found.path}")
-    return f"/lab/tree/{quote(found.path)}"
+    incident = incidents.prepare(alert_link, home, now)
+    if incident.unread:
+        print(f"runbook: cannot tell whether a headless run exists: {incident.unread}", file=sys.stderr)
+    print(f"Notebook: {incident.path}")
+    return f"/lab/tree/{quote(incident.path)}"
 
 
 def _refuse_taken(port: int) -> None:
@@ -137,7 +155,7 @@ def _refuse_taken(port: int) -> None:
 
 
 def _options(home: Path, page: str, port: int) -> list[str]:
-    """Ours alone, so that an installation that did not enable the extension has it too; and quiet."""
+    """JupyterLab's options. They enable our extension even where the installation did not."""
     return [
         f"--ServerApp.root_dir={home}",
         f"--ServerApp.ip={_HOST}",

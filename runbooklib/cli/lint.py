@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from runbooklib.cli import completion
+from runbooklib.cli.commands import examples
 from runbooklib.cli.doors import app
+from runbooklib.cli.options import refuse_missing
 from runbooklib.errors import InputError, suggestion
 
 if TYPE_CHECKING:
@@ -16,14 +19,7 @@ if TYPE_CHECKING:
     from runbooklib.lint.material import Material
     from runbooklib.lint.message import Message
 
-_EXAMPLES = """\b
-Examples:
-  runbook lint
-  runbook lint --rules rules.yml --alertmanager alertmanager.yml
-  runbook lint --rules rules.yml --live production
-  runbook lint --explain ratio-without-floor
-"""
-FOUND = 1
+HAS_ERRORS = 1
 
 
 class Format(StrEnum):
@@ -34,16 +30,42 @@ class Format(StrEnum):
     SARIF = "sarif"
 
 
-@app.command("lint", epilog=_EXAMPLES)
+@app.command(
+    "lint",
+    epilog=examples(
+        "runbook lint",
+        "runbook lint --rules rules.yml --alertmanager alertmanager.yml",
+        "runbook lint --rules rules.yml --live production",
+        "runbook lint --explain ratio-without-floor",
+    ),
+)
 def lint_runbooks(
     *,
-    rules: Annotated[list[Path] | None, typer.Option(help="A Prometheus rule file; may be repeated.")] = None,
-    alertmanager: Annotated[Path | None, typer.Option(help="Alertmanager's configuration.")] = None,
-    live: Annotated[str, typer.Option(help="Ask this environment's Prometheus for the series.")] = "",
-    style: Annotated[Format, typer.Option("--format", help="How messages are written.")] = Format.TEXT,
-    explain: Annotated[str, typer.Option(help="Print what a rule is about, or `all`.")] = "",
+    rules: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="A Prometheus rule file. May be repeated.")
+    ] = None,
+    alertmanager: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Alertmanager's configuration.")
+    ] = None,
+    live: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Look up the series in this environment's Prometheus.",
+            autocompletion=completion.environments,
+        ),
+    ] = "",
+    style: Annotated[
+        Format, typer.Option("--format", metavar="text|json|sarif", help="How messages are written.")
+    ] = Format.TEXT,
+    explain: Annotated[
+        str, typer.Option(metavar="RULE", help="Explain a lint rule and exit; `all` explains all rules.")
+    ] = "",
 ) -> None:
-    """Find what is wrong with runbooks, alert rules and routing. Exit code 1 where there is an error."""
+    """Check runbooks, alert rules and alert routing for errors.
+
+    Exit code 1: there is at least one error. Warnings alone give 0.
+    """
     if explain:
         _explain(explain)
         return
@@ -53,22 +75,24 @@ def lint_runbooks(
 
     if alertmanager is not None and not rules:
         raise InputError("--alertmanager needs the alerts' labels", remedy="add --rules FILE")
+    for file in (*(rules or ()), *([alertmanager] if alertmanager else ())):
+        refuse_missing(file, "pass a file that exists")
     now = datetime.now(UTC)
     material = lint.gathered(settings.home(), now.date(), rule_files=rules or (), alertmanager=alertmanager)
-    found = lint.lint(material, _live(material, live, now) if live else ())
-    _tell(found, style)
+    messages = lint.lint(material, _live(material, live, now) if live else ())
+    _print_messages(messages, style)
     if alertmanager is not None:
         from runbooklib.lint import routing
 
         if not routing.has_amtool():
             print("not checked: whether Alertmanager can read its configuration (no amtool)", file=sys.stderr)
-    errors = sum(message.rule.severity == "error" for message in found)
-    print(f"{errors} errors, {len(found) - errors} warnings", file=sys.stderr)
-    raise typer.Exit(FOUND if errors else 0)
+    errors = sum(message.rule.severity == "error" for message in messages)
+    print(f"{errors} errors, {len(messages) - errors} warnings", file=sys.stderr)
+    raise typer.Exit(HAS_ERRORS if errors else 0)
 
 
 def _live(material: "Material", environment: str, now: "datetime") -> "list[Message]":
-    """What the environment's Prometheus says of the series. Raises SourceError where it does not answer."""
+    """Messages about series. Raises EvidenceError if the environment's Prometheus does not answer."""
     from runbooklib import settings
     from runbooklib.errors import EvidenceError, SourceError
     from runbooklib.lint import live
@@ -85,17 +109,17 @@ def _live(material: "Material", environment: str, now: "datetime") -> "list[Mess
         raise EvidenceError(f"the series were not checked: {error}") from None
 
 
-def _tell(found: "list[Message]", style: Format) -> None:
+def _print_messages(messages: "list[Message]", style: Format) -> None:
     from runbooklib import lint
     from runbooklib.lint import formats
     from runbooklib.visibly import visible
 
-    written = {
-        Format.TEXT: lambda: visible(formats.as_text(found)),
-        Format.JSON: lambda: formats.as_json(found),
-        Format.SARIF: lambda: formats.as_sarif(found, lint.rules()),
+    writers = {
+        Format.TEXT: lambda: visible(formats.as_text(messages)),
+        Format.JSON: lambda: formats.as_json(messages),
+        Format.SARIF: lambda: formats.as_sarif(messages, lint.rules()),
     }
-    print(written[style](), end="")
+    print(writers[style](), end="")
 
 
 def _explain(name: str) -> None:

@@ -1,35 +1,39 @@
-"""`runbook recover-check`: proof that it is over."""
+"""`runbook verify-recovery`: prove that an incident is over."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Self
 
 import typer
 
+from runbooklib.cli.commands import examples
 from runbooklib.cli.doors import app, one_line
-from runbooklib.cli.run import duration
+from runbooklib.cli.options import Alert, Environment, EvidenceFolder, Held, Service, Within, duration
 
 if TYPE_CHECKING:
     from runbooklib.recovery import Certificate, Sample
 
 RECOVERY_CODES = {"RECOVERED": 0, "NOT RECOVERED": 1, "CANNOT TELL": 2}
-Held = Annotated[str, typer.Option(help="How long everything must hold, like 5m.")]
-Within = Annotated[
-    str, typer.Option(help="How long to wait for that; without it, ten minutes more than must be held.")
-]
 
 
-@app.command("recover-check")
-def check_recovery(
-    alert: Annotated[str, typer.Argument(help="The alert's name, as in its rule.")],
-    environment: Annotated[
-        str, typer.Option("--environment", "-e", help="A file of parameters/environments/.")
-    ] = "",
-    service: Annotated[str, typer.Option("--service", "-s", help="A service in that file.")] = "",
-    output: Annotated[Path, typer.Option(help="The folder of the evidence.")] = Path("evidence"),
+@app.command("recover-check", hidden=True)  # the name before `verify-recovery`
+@app.command(
+    "verify-recovery",
+    epilog=examples(
+        "runbook verify-recovery HighErrorRate -e lab",
+        "runbook verify-recovery HighErrorRate -e lab -s backend --held 10m",
+    ),
+)
+def verify_recovery(
+    alert: Alert,
+    environment: Environment = "",
+    service: Service = "",
+    output: EvidenceFolder = Path("evidence"),
     held: Held = "5m",
     within: Within = "",
 ) -> None:
-    """Prove that it is over: every condition must hold for a time, with traffic; keep the certificate.
+    """Prove that the incident is over, and keep the certificate.
+
+    All recovery conditions must hold for the whole time --held, while there is traffic.
 
     Exit codes: 0 RECOVERED, 1 NOT RECOVERED, 2 CANNOT TELL.
     """
@@ -40,31 +44,34 @@ def check_recovery(
         duration("--within", within)
     given = {name: value for name, value in {"environment": environment, "service": service}.items() if value}
     runbook = runbooks.find(alert)
-    declared = {name: one.default for name, one in runbook.declared.items()}
-    values = declared | runbooks.chosen(runbook, given)
-    where = str(values["environment"]), str(values["service"])
-    raise typer.Exit(RECOVERY_CODES[watch(alert, *where, output, held, within)])
+    defaults = {name: parameter.default for name, parameter in runbook.declared.items()}
+    values = defaults | runbooks.chosen(runbook, given)
+    target = str(values["environment"]), str(values["service"])
+    raise typer.Exit(RECOVERY_CODES[watch(alert, *target, output, held, within)])
 
 
 def watch(alert: str, environment: str, service: str, folder: Path, held: str, within: str) -> str:
-    """Watch, show how far it is, keep the certificate, and say what it says."""
+    """Watch the recovery conditions, print the result, and seal the certificate in `folder`.
+
+    Returns "RECOVERED", "NOT RECOVERED" or "CANNOT TELL". `held` and `within` are durations such as 5m.
+    """
     from runbooklib import certificate, present, recovery
 
     scene, tape = present.scene_of(alert, environment, service)
     wait = recovery.Wait.of(scene, held, within)
 
-    with _Bar(wait.hold_seconds) as bar:
-        found, deed = recovery.prove(scene, tape.redactor, folder, wait, on_sample=bar)
-    _tell(found)  # before it is sealed: where that fails, it is known at least
+    with _ProgressBar(wait.hold_seconds) as bar:
+        result, deed = recovery.prove(scene, tape.redactor, folder, wait, on_sample=bar)
+    _print_result(result)  # before it is sealed: if sealing fails, the result is at least on the screen
     if deed is not None:
         print(f"After {one_line(certificate.named(deed))}")
-    bundle = certificate.seal(found, scene, deed, folder)
+    bundle = certificate.seal(result, scene, deed, folder)
     print(f"Certificate: {bundle / 'notebook.html'}")
-    return found.outcome.value
+    return result.outcome.value
 
 
-class _Bar:
-    """How long everything has held, of how long it must."""
+class _ProgressBar:
+    """For how many seconds all conditions have held, out of those required. On standard error."""
 
     def __init__(self, hold_seconds: float) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -82,20 +89,20 @@ class _Bar:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def __call__(self, sample: "Sample", held: float) -> None:
-        """One more look."""
-        bad = [f"{one.check} {one.status.name}" for one in sample.findings if one.status]
-        says = one_line(", ".join(bad) or f"all conditions met for {held:.0f} s")
-        self._progress.update(self._task, completed=held, description=says)
+    def __call__(self, sample: "Sample", held_seconds: float) -> None:
+        """Show the newest sample of all conditions."""
+        failed = [f"{finding.check} {finding.status.name}" for finding in sample.findings if finding.status]
+        text = one_line(", ".join(failed) or f"all conditions hold for {held_seconds:.0f} s")
+        self._progress.update(self._task, completed=held_seconds, description=text)
 
 
-def _tell(found: "Certificate") -> None:
+def _print_result(result: "Certificate") -> None:
     from runbooklib.render import terminal
     from runbooklib.render.sentences import sentence
 
-    print(f"\n{found.outcome}  {one_line(found.says)}")
-    for finding in found.findings:
-        after = found.turned[finding.check]
-        when = "" if not after else f"  (OK after {after:.0f} s)"
-        line = terminal.status(finding.status.name).plain
-        print(f"  {line:<11} {one_line(finding.question)} {one_line(sentence(finding))}{when}")
+    print(f"\n{result.outcome}  {one_line(result.says)}")
+    for finding in result.findings:
+        good_after_seconds = result.turned[finding.check]
+        note = f"  (good after {good_after_seconds:.0f} s)" if good_after_seconds else ""
+        status = terminal.status(finding.status.name).plain
+        print(f"  {status:<11} {one_line(finding.question)} {one_line(sentence(finding))}{note}")

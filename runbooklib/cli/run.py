@@ -1,4 +1,4 @@
-"""`runbook run`."""
+"""`runbook run`, and what other commands share with it: parameters, progress, result, exit code."""
 
 import json
 import sys
@@ -8,44 +8,50 @@ from typing import Annotated, Any
 
 import typer
 
+from runbooklib.cli.commands import examples
 from runbooklib.cli.doors import EXIT_CODES, RUN_FAILED, app, one_line, redactor
-from runbooklib.cli.upload import Output, Pdf, browser, complete, place
+from runbooklib.cli.options import Alert, At, Environment, Lookback, Output, Pdf, Service, duration
+from runbooklib.cli.upload import browser, complete, place
 from runbooklib.deadlines import Deadlines
 from runbooklib.errors import InputError
 from runbooklib.plaintext import quoted
 
-_EXAMPLES = """\b
-Examples:
-  runbook run HighErrorRate --environment lab
-  runbook run HighErrorRate -e helloagents --at 2026-01-15T03:12:00Z --lookback 3h
-  runbook run HighErrorRate -e lab -p error_rate_limit=0.01 --json | jq .causes
-"""
 
-
-@app.command("run", epilog=_EXAMPLES)
+@app.command(
+    "run",
+    epilog=examples(
+        "runbook run HighErrorRate --environment lab",
+        "runbook run HighErrorRate -e lab --at 2026-01-15T03:12:00Z --lookback 3h",
+        "runbook run HighErrorRate -e lab -p error_rate_limit=0.01 --json | jq .causes",
+    ),
+)
 def run_runbook(
-    alert: Annotated[str, typer.Argument(help="The alert's name, as in its rule.")],
-    environment: Annotated[
-        str, typer.Option("--environment", "-e", help="A file of parameters/environments/.")
-    ] = "",
-    service: Annotated[str, typer.Option("--service", "-s", help="A service in that file.")] = "",
-    at: Annotated[str, typer.Option(help="End of the window, like 2026-01-15T03:12:00Z; else now.")] = "",
-    lookback: Annotated[str, typer.Option(help="Length of the window, like 1h30m.")] = "",
+    alert: Alert,
+    environment: Environment = "",
+    service: Service = "",
+    at: At = "",
+    lookback: Lookback = "",
     parameter: Annotated[
         list[str] | None,
-        typer.Option("--parameter", "-p", help="A parameter as name=value; may be repeated."),
+        typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="A parameter. May be repeated."),
     ] = None,
     output: Output = "evidence",
     step_within: Annotated[
-        str, typer.Option(help="How long a step may take, like 90s; then it is interrupted, or killed.")
+        str,
+        typer.Option(
+            metavar="DURATION", help="How long one step may take. Then it is interrupted, or killed."
+        ),
     ] = "2m",
-    within: Annotated[str, typer.Option(help="How long the whole run may take, like 5m.")] = "10m",
+    within: Annotated[str, typer.Option(metavar="DURATION", help="How long the whole run may take.")] = "10m",
     pdf: Pdf = False,  # noqa: FBT002 - a flag of the command line
     as_json: Annotated[  # noqa: FBT002 - a flag of the command line
-        bool, typer.Option("--json", help="Print the verdict alone, as JSON.")
+        bool, typer.Option("--json", help="Print only the verdict, as JSON.")
     ] = False,
 ) -> None:
-    """Run an alert's runbook headlessly, print the answer, and keep the executed notebook as evidence."""
+    """Run an alert's runbook and print the verdict.
+
+    It runs without a browser. The executed notebook is kept as evidence in the --output folder.
+    """
     from runbooklib import runbooks, signature
 
     named = {"environment": environment, "service": service, "at": at, "lookback": lookback}
@@ -59,22 +65,22 @@ def run_runbook(
     runbook = runbooks.find(alert)
     values = runbooks.chosen(runbook, given)
     refuse_secrets(values)
-    signature.private_key()  # a key that cannot sign is refused now, and not when there is something to sign
+    signature.private_key()  # refuse a key that cannot sign before the run, not after it
     to, chromium = place(output), browser(is_wanted=pdf)
     step_seconds, run_seconds = duration("--step-within", step_within), duration("--within", within)
-    from runbooklib import runner  # papermill and pandas: only once nothing is left to refuse
+    from runbooklib import runner  # imports papermill and pandas: only once all input is accepted
 
     deadlines = Deadlines(step_seconds=step_seconds, run_seconds=run_seconds)
     recover_quietly(to.folder)
     bundle = runner.prepare(runbook, values, to.folder, chromium)
     run = runner.run(runbook, values, bundle, None if as_json else Progress(alert), deadlines)
-    tell(run, as_json=as_json)
+    print_result(run, as_json=as_json)
     complete(run.bundle, to.url, has_pdf=pdf)
     raise typer.Exit(exit_code(run))
 
 
 def exit_code(run: Any) -> int:
-    """What the shell is told: a run that did not finish is UNKNOWN unless it had found a problem."""
+    """The exit code of a run. A run that did not finish is UNKNOWN, unless it had found a problem."""
     if run.signal:
         return 128 + int(run.signal)
     if run.trouble or run.verdict is None or not run.has_begun:
@@ -82,40 +88,30 @@ def exit_code(run: Any) -> int:
     return EXIT_CODES[run.verdict["status"]]
 
 
-def duration(option: str, text: str) -> float:
-    """The seconds that an option means. Raises InputError."""
-    from runbooklib.window import seconds_of
-
-    try:
-        return seconds_of(text)
-    except InputError as error:
-        raise InputError(f"{option}: {error.message}", remedy=error.remedy) from None
-
-
 def recover_quietly(folder: Path) -> None:
-    """Seal what killed runs left there; a run must not fail for another one that did."""
+    """Seal the interrupted runs in the folder. A failure is printed only: it must not fail this run."""
     from runbooklib import recover
     from runbooklib.errors import RunbookError
 
     try:
         for bundle in recover.recover(folder):
-            print(f"runbook: sealed what a killed run had left: {bundle}", file=sys.stderr)
+            print(f"runbook: sealed an interrupted run: {bundle}", file=sys.stderr)
     except RunbookError as error:
         print(f"runbook: {one_line(str(error))}", file=sys.stderr)
 
 
 def pairs(texts: list[str]) -> dict[str, str]:
-    """The parameters that were given as name=value. Raises InputError."""
-    found = {}
+    """The values of `-p name=value` options, by name. Raises InputError."""
+    values = {}
     for text in texts:
         name, separator, value = text.partition("=")
         if not separator:
             raise InputError(f"-p {quoted(text)} is not name=value", remedy="for example -p lookback=2h")
-        if name in found:
+        if name in values:
             raise InputError(f"-p {quoted(name)} is given twice", remedy="leave one out")
-        found[name] = value
-    refuse_secrets(found)
-    return found
+        values[name] = value
+    refuse_secrets(values)
+    return values
 
 
 def refuse_secrets(values: Mapping[str, object]) -> None:
@@ -140,23 +136,23 @@ class Progress:
         self._console.print(f"Running {one_line(alert)} …", style="dim")
 
     def __call__(self, finding: dict[str, Any], seconds: float) -> None:
-        """Print the finding's line; `seconds` is how long it took."""
+        """Print the finding's line. `seconds` is how long its check took."""
         from runbooklib.render import terminal
 
         status, check, says = (one_line(str(finding[name])) for name in ("status", "check", "says"))
         self._console.print(terminal.progress_line(status, check, says, seconds), soft_wrap=True)
 
 
-def tell(run: Any, *, as_json: bool, may_act: bool = True) -> None:
-    """Print what became of a run: the answer, or the verdict alone as JSON; and what can be done about it."""
+def print_result(run: Any, *, as_json: bool, may_act: bool = True) -> None:
+    """Print the verdict, where the evidence is, and which actions can be approved; or the verdict as JSON."""
     from runbooklib import ledger
     from runbooklib.redact import Depth
 
-    # What the kernel said of itself, and not what was kept of it.
+    # The verdict as the kernel sent it: it is redacted here, because only the evidence was redacted so far.
     verdict, head = redactor().json(run.verdict, Depth.SECRETS), ledger.head_of(run.bundle)
     if as_json:
-        about = {"bundle": str(run.bundle), "failure": one_line(run.failure), "head": head}
-        print(json.dumps({**(verdict or {}), **about}, indent=2))
+        run_fields = {"bundle": str(run.bundle), "failure": one_line(run.failure), "head": head}
+        print(json.dumps({**(verdict or {}), **run_fields}, indent=2))
     else:
         from runbooklib.render import terminal
 

@@ -1,52 +1,78 @@
-"""`runbook new`, `tidy` and `text`: what is done with runbooks between incidents."""
+"""`runbook new`, `tidy` and `text`: write runbooks and keep their files tidy."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from runbooklib.cli import completion
+from runbooklib.cli.commands import examples
 from runbooklib.cli.doors import app
+from runbooklib.cli.options import refuse_missing, refuse_unknown_environment
 from runbooklib.errors import InputError
 
-_EXAMPLES = """\b
-Examples:
-  runbook new HighErrorRate --rules rules.yml
-  runbook new --all --rules kubernetes-mixin.yaml --environment staging --service api
-"""
 UNTIDY = 1
 
 
-@app.command("new", epilog=_EXAMPLES)
+@app.command(
+    "new",
+    epilog=examples(
+        "runbook new HighErrorRate --rules rules.yml",
+        "runbook new --all --rules kubernetes-mixin.yaml -e staging -s api",
+    ),
+)
 def new_runbook(
-    alert: Annotated[str, typer.Argument(help="The alert's name, as in its rule.")] = "",
+    alert: Annotated[str, typer.Argument(metavar="ALERT", help="The alert's name in its rule.")] = "",
     *,
-    rules: Annotated[Path, typer.Option(help="A Prometheus rule file, or a PrometheusRule.")],
-    every: Annotated[bool, typer.Option("--all", help="One for each alert of the file.")] = False,
-    environment: Annotated[str, typer.Option("--environment", "-e", help="The notebook's default.")] = "",
-    service: Annotated[str, typer.Option("--service", "-s", help="The notebook's default.")] = "",
+    rules: Annotated[Path, typer.Option(metavar="FILE", help="A Prometheus rule file or a PrometheusRule.")],
+    every: Annotated[bool, typer.Option("--all", help="Write a runbook for each alert of the file.")] = False,
+    environment: Annotated[
+        str,
+        typer.Option(
+            "--environment",
+            "-e",
+            metavar="NAME",
+            help="The notebook's default environment.",
+            autocompletion=completion.environments,
+        ),
+    ] = "",
+    service: Annotated[
+        str,
+        typer.Option(
+            "--service",
+            "-s",
+            metavar="NAME",
+            help="The notebook's default service.",
+            autocompletion=completion.services,
+        ),
+    ] = "",
 ) -> None:
-    """Write a new runbook from an alerting rule: notebook and parameters, ready to run."""
+    """Write a new runbook from an alert rule.
+
+    It writes the notebook and its parameters, which run at once; TODO marks what to fill in.
+    """
     from runbooklib import scaffold, settings
 
     if every == bool(alert):
         raise InputError("name the alert, or --all, and not both", remedy="see `runbook new --help`")
-    found = scaffold.rules_of(rules) if every else {alert: scaffold.rule_of(rules, alert)}
-    for own in found.values():
-        scaffold.refuse_unusable(own)  # all of them, before any is written
+    alert_rules = scaffold.rules_of(rules) if every else {alert: scaffold.rule_of(rules, alert)}
+    for rules_of_alert in alert_rules.values():
+        scaffold.refuse_unusable(rules_of_alert)  # all of them, before the first is written
     home = settings.home()
+    refuse_unknown_environment(environment)
     environment = environment or next(iter(settings.environments()), "production")
     service = service or _first_service(environment)
     written = []
-    for name, own in found.items():
+    for name, (rule, *others) in alert_rules.items():
         if every and scaffold.is_there(name, home):
             print(f"{name} has a runbook already: left as it is")
             continue
-        files = scaffold.write(own[0], home, environment=environment, service=service, others=own[1:])
+        files = scaffold.write(rule, home, environment=environment, service=service, others=others)
         print(f"{files.notebook.relative_to(home)}  {files.parameters.relative_to(home)}")
         written.append(name)
     if written:
         print(f"\nRun it:         runbook run {written[0]} -e {environment}")
-        print("Then fill in what is marked TODO; `runbook lint` names it.")
+        print("Then fill in what is marked TODO. `runbook lint` lists it.")
 
 
 def _first_service(environment: str) -> str:
@@ -58,17 +84,25 @@ def _first_service(environment: str) -> str:
     return known[0]
 
 
-@app.command("tidy")
+@app.command("tidy", epilog=examples("runbook tidy", "runbook tidy --check notebooks/HighErrorRate.ipynb"))
 def tidy_notebooks(
-    notebooks: Annotated[list[Path] | None, typer.Argument(help="Notebooks; else all of this home.")] = None,
+    notebooks: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="NOTEBOOK...", help="Notebooks. Default: all in the runbooks' folder."),
+    ] = None,
     *,
     check: Annotated[
-        bool, typer.Option("--check", help="Change nothing; exit 1 where one is not tidy.")
+        bool, typer.Option("--check", help="Change nothing. Exit code 1 if a notebook is not tidy.")
     ] = False,
 ) -> None:
-    """Write notebooks in their one spelling: stable cell ids, no outputs, nothing of this machine."""
+    """Write notebooks in one format: stable cell ids, no outputs.
+
+    Kernel, paths and other facts about this machine are removed as well.
+    """
     from runbooklib import notebookfile, settings
 
+    for path in notebooks or ():
+        refuse_missing(path, "pass a notebook, for example notebooks/HighErrorRate.ipynb")
     paths = notebooks or sorted((settings.home() / "notebooks").glob("*.ipynb"))
     changed = 0
     for path in paths:
@@ -83,7 +117,7 @@ def tidy_notebooks(
 
 
 def _replace(path: Path, text: str) -> None:
-    """In one move, so that no half of a notebook is ever there."""
+    """Replace the file by one rename, so that there is never half a notebook."""
     part = path.with_suffix(".ipynb.part")
     try:
         part.write_text(text, encoding="utf-8")
@@ -92,10 +126,14 @@ def _replace(path: Path, text: str) -> None:
         raise InputError(f"{path} cannot be written: {error.strerror}", remedy="see its folder") from None
 
 
-@app.command("text")
-def show_text(notebook: Annotated[Path, typer.Argument(help="A notebook.")]) -> None:
-    """Print a notebook as text, for readers and for `git diff` (see CONTRIBUTING)."""
+@app.command("text", epilog=examples("runbook text notebooks/HighErrorRate.ipynb"))
+def show_text(notebook: Annotated[Path, typer.Argument(metavar="NOTEBOOK", help="A notebook.")]) -> None:
+    """Print a notebook as text.
+
+    `git diff` can show notebooks this way: git config diff.runbook.textconv 'runbook text'.
+    """
     from runbooklib import notebookfile
     from runbooklib.visibly import visible
 
+    refuse_missing(notebook, "pass a notebook, for example notebooks/HighErrorRate.ipynb")
     print(visible(notebookfile.as_text(notebookfile.read(notebook))), end="")

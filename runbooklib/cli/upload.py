@@ -1,4 +1,4 @@
-"""`runbook upload`, and what all commands that seal evidence share: where it goes, and the PDF."""
+"""`runbook upload`, and where commands that seal evidence put it."""
 
 import json
 import sys
@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from runbooklib.cli import completion
+from runbooklib.cli.commands import examples
 from runbooklib.cli.doors import app
+from runbooklib.cli.options import refuse_missing
 from runbooklib.errors import EvidenceError
 
 if TYPE_CHECKING:
     from runbooklib.upload import Destination
-
-Output = Annotated[
-    str, typer.Option(help="The folder for the evidence, or a URL to copy it to, like s3://bucket/prefix.")
-]
-Pdf = Annotated[bool, typer.Option("--pdf", help="Also print the page to notebook.pdf; needs Chromium.")]
 
 
 def place(output: str) -> "Destination":
@@ -27,16 +25,16 @@ def place(output: str) -> "Destination":
 
 
 def browser(*, is_wanted: bool) -> str:
-    """The Chromium to print with, or nothing. Raises InputError before anything runs."""
+    """The path of the Chromium that prints the PDF, or empty. Raises InputError before anything runs."""
     from runbooklib import pdf
 
     return pdf.chromium() if is_wanted else ""
 
 
 def complete(bundle: Path, url: str, *, has_pdf: bool) -> None:
-    """What is left once a bundle is sealed: copy it to the URL, and say if it lacks its PDF.
+    """Copy a sealed bundle to the URL if there is one, and report a PDF that was wanted and is missing.
 
-    Raises EvidenceError; the local bundle is whole in any case.
+    Raises EvidenceError. The local bundle is complete in any case.
     """
     from runbooklib import manifest, pdf, upload
 
@@ -51,18 +49,32 @@ def complete(bundle: Path, url: str, *, has_pdf: bool) -> None:
         )
 
 
-@app.command("upload")
+@app.command(
+    "upload",
+    epilog=examples(
+        "runbook upload evidence/20260115T031200Z-HighErrorRate-backend s3://bucket/evidence",
+    ),
+)
 def upload_evidence(
-    bundles: Annotated[list[Path], typer.Argument(help="Bundles that are whole on this machine.")],
-    url: Annotated[str, typer.Argument(help="The folder to copy them to, like s3://bucket/prefix.")],
+    bundles: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="BUNDLE...", help="Sealed bundles on this machine.", autocompletion=completion.bundles
+        ),
+    ],
+    url: Annotated[
+        str, typer.Argument(metavar="URL", help="Where to copy them, for example s3://bucket/prefix.")
+    ],
 ) -> None:
-    """Copy evidence elsewhere, or finish a copy that broke off. What is there already is not replaced.
+    """Copy evidence to a URL, or finish an interrupted copy.
 
-    Exit code 4 where the copy is not whole in the end, or a bundle of that name is there and differs.
+    Files that are already there are not replaced. Exit code 4: the copy is not complete, or another bundle
+    of the same name is there.
     """
     from runbooklib import upload
 
     for bundle in bundles:
+        refuse_missing(bundle)
+    for bundle in bundles:
         is_new = upload.upload(bundle, url)
-        told = "Uploaded" if is_new else "There already"
-        print(f"{told}: {upload.shown(url)}/{bundle.resolve().name}")
+        print(f"{'Uploaded' if is_new else 'There already'}: {upload.shown(url)}/{bundle.resolve().name}")

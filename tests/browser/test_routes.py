@@ -161,7 +161,7 @@ def printed(line: str, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
     capsys.readouterr()
     run = SimpleNamespace(verdict=verdict, failure=line, trouble=line, bundle=Path("b"), seconds=1.0)
     for as_json in (True, False):
-        cli.tell(run, as_json=as_json)
+        cli.print_result(run, as_json=as_json)
         got = capsys.readouterr()
         told[f"run, json {as_json}"] = got.out + got.err
     return told

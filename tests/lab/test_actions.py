@@ -122,7 +122,7 @@ def test_fallback_mode_lets_the_rest_work_without_the_provider(healed: Lab, tmp_
 def test_recovery_of_a_sound_service_is_certified_and_without_traffic_it_is_not(
     healed: Lab, tmp_path: Path
 ) -> None:
-    argv = ["runbook", "recover-check", "HighErrorRate", "-e", "lab", "--output", str(tmp_path), *HELD]
+    argv = ["runbook", "verify-recovery", "HighErrorRate", "-e", "lab", "--output", str(tmp_path), *HELD]
     sound = command([*argv, "--within", "60s"], environment(healed), seconds=120)
     assert (sound.code, "RECOVERED  Everything" in sound.out) == (0, True), (sound.out, sound.err)
     healed.break_("no-traffic")
@@ -137,7 +137,7 @@ def test_recovery_of_a_sound_service_is_certified_and_without_traffic_it_is_not(
 def test_recovery_is_not_certified_where_the_metric_has_vanished(healed: Lab, tmp_path: Path) -> None:
     healed.break_("target-gone")
     time.sleep(20)
-    argv = ["runbook", "recover-check", "HighErrorRate", "-e", "lab", "--output", str(tmp_path), *HELD]
+    argv = ["runbook", "verify-recovery", "HighErrorRate", "-e", "lab", "--output", str(tmp_path), *HELD]
     gone = command([*argv, "--within", "20s"], environment(healed), seconds=120)
     assert gone.code == 2, gone.out
     assert "CANNOT TELL" in gone.out

@@ -1,4 +1,4 @@
-"""`runbook recover-check` on a site where nothing answers: it says so, and after which deed it looked."""
+"""`runbook verify-recovery` on a site where nothing answers: it says so, and after which deed it looked."""
 
 from pathlib import Path
 
@@ -33,13 +33,16 @@ def evidence(tmp_path: Path) -> Path:
     return folder
 
 
-def recover_check(evidence: Path, home: dict[str, str]) -> Ended:
-    argv = ["runbook", "recover-check", "Small", "--output", str(evidence), "--held", "30s", "--within", "1s"]
+def verify_recovery(evidence: Path, home: dict[str, str], verb: str = "verify-recovery") -> Ended:
+    argv = ["runbook", verb, "Small", "--output", str(evidence), "--held", "30s", "--within", "1s"]
     return command(argv, home)
 
 
-def test_it_says_after_which_deed_it_looked_and_how_that_ended(evidence: Path, home: dict[str, str]) -> None:
-    ended = recover_check(evidence, home)
+@pytest.mark.parametrize("verb", ["verify-recovery", "recover-check"])  # the second is the old name
+def test_it_says_after_which_deed_it_looked_and_how_that_ended(
+    evidence: Path, home: dict[str, str], verb: str
+) -> None:
+    ended = verify_recovery(evidence, home, verb)
     assert ended.code == 2, ended.err
     assert "\nCANNOT TELL  Conditions without an answer: " in ended.out
     assert "\nAfter restart_container on web by Ada at " in ended.out
@@ -62,7 +65,7 @@ def test_what_was_seen_is_told_though_it_cannot_be_kept(
 ) -> None:
     (evidence / "ledger.jsonl").mkdir()
     (tmp_path / "file").touch()
-    ended = recover_check(evidence, {**home, variables.SPOOL: str(tmp_path / "file" / "spool")})
+    ended = verify_recovery(evidence, {**home, variables.SPOOL: str(tmp_path / "file" / "spool")})
     assert ended.code == 4, (ended.out, ended.err)
     assert "\nCANNOT TELL  Conditions without an answer: " in ended.out
     assert "could not be written" in ended.err

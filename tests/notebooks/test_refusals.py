@@ -23,7 +23,7 @@ RUN = ["runbook", "run", "HighErrorRate", "--environment", "lab"]
         ([*RUN, "--at", "2026-01-15T03:12:00"], "has no time zone"),
         (["runbook", "run", "HighErrorRate", "-e", "helloagents"], "RUNBOOK_READER_PASSWORD is not set"),
         ([*RUN, "-p", 'y=__import__("os").system("id");service=x'], "there is no parameter 'y'"),
-        (["runbook", "runn"], "see runbook --help"),
+        (["runbook", "runn"], "did you mean 'run'?"),
         ([*RUN, "--output", "/dev/null/evidence"], "choose another folder with --output"),
     ],
 )

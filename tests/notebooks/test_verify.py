@@ -269,8 +269,10 @@ def test_of_several_paths_one_that_is_changed_is_enough(evidence: Path) -> None:
 
 
 def test_what_is_no_folder_is_bad_input(tmp_path: Path) -> None:
-    ended = command(["runbook", "verify", str(tmp_path / "nowhere")])
-    assert (ended.code, "is not a folder" in ended.err) == (3, True)
+    (tmp_path / "file").touch()
+    for name, message in (("nowhere", "does not exist"), ("file", "is not a folder")):
+        ended = command(["runbook", "verify", str(tmp_path / name)])
+        assert (ended.code, message in ended.err) == (3, True), ended.err
     assert verify(tmp_path) == (1, f"  {tmp_path.name}/manifest.json: is missing\n")
 
 

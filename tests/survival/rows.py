@@ -25,7 +25,8 @@ ROWS: dict[str, Row] = {
     "F11": Row("each step legal, run too long", "run deadline holds"),
     "F12": Row("`sys.exit(0)` mid-run", "exit 2, never 0"),
     "F13": Row(
-        "runner SIGKILL", "next start or `recover` seals the bundle; lines up to 1 s before the kill present"
+        "runner SIGKILL",
+        "next start or `seal --interrupted` seals the bundle; lines up to 1 s before the kill present",
     ),
     "F14": Row("runner SIGTERM", "sealed within 5 s"),
     "F15": Row("runner SIGINT", "sealed, statuses right"),

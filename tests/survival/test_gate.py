@@ -71,6 +71,8 @@ def test_with_the_plans_fingerprint_nobody_is_asked(host: Engine, container: str
     untold = approve(site, bundle)
     assert (untold.code, "an approval is typed in a terminal" in untold.err) == (3, True)
     assert started(host, container) == before
+    misspelt = command(["runbook", "approve", str(bundle), "restart_contaner"], site.environment)
+    assert (misspelt.code, "did you mean 'restart_container'?" in misspelt.err) == (3, True)
     done = approve(site, bundle, "--yes", fingerprint(bundle))
     assert (done.code, f"Done: restarted {container}" in done.out) == (0, True), done.err
     assert started(host, container) != before

@@ -340,7 +340,7 @@ def test_a_planted_run_is_recovered_to_nowhere_else(rig: Rig, name: str) -> None
     journal.append("begin", {"bundle": name, "about": {"kind": "run"}, "notebook": NOTEBOOK})
     journal.close()
     before = sorted(rig.folder.iterdir())
-    told = command(["runbook", "recover", "--output", str(rig.output)], rig.environment)
+    told = command(["runbook", "seal", "--interrupted", "--output", str(rig.output)], rig.environment)
     assert told.code == 4
     assert "what a killed run left was not sealed: .planted: " in told.err
     assert len(told.err.splitlines()) == 1
@@ -360,7 +360,7 @@ def test_what_cannot_be_recovered_is_named_and_keeps_nothing_else_from_it(rig: R
     journal = Journal(sound)
     journal.append("begin", {"bundle": "Sound", "about": {"kind": "run"}, "notebook": NOTEBOOK})
     journal.close()
-    told = command(["runbook", "recover", "--output", str(rig.output)], rig.environment)
+    told = command(["runbook", "seal", "--interrupted", "--output", str(rig.output)], rig.environment)
     assert told.code == 4
     assert ".damaged: journal.jsonl line 1: was changed" in told.err
     assert [bundle.name for bundle in manifest.bundles(rig.output)] == ["Sound"]
@@ -369,5 +369,5 @@ def test_what_cannot_be_recovered_is_named_and_keeps_nothing_else_from_it(rig: R
     assert (rig.output / ".empty").is_dir()
     hour_ago = time.time() - 3600
     os.utime(rig.output / ".empty", (hour_ago, hour_ago))
-    command(["runbook", "recover", "--output", str(rig.output)], rig.environment)
+    command(["runbook", "seal", "--interrupted", "--output", str(rig.output)], rig.environment)
     assert not (rig.output / ".empty").exists()

@@ -79,9 +79,10 @@ def test_a_replay_that_is_told_to_stop_is_sealed_too(rig: Rig) -> None:
 
 
 @pytest.mark.row("F13")
-def test_a_run_that_was_killed_is_sealed_from_its_journal(rig: Rig) -> None:
+@pytest.mark.parametrize("verb", ["seal --interrupted", "recover"])  # `recover` is the old name
+def test_a_run_that_was_killed_is_sealed_from_its_journal(rig: Rig, verb: str) -> None:
     run = _killed_while_it_prints(rig)
-    told = command(["runbook", "recover", "--output", str(rig.output)], rig.environment)
+    told = command(["runbook", *verb.split(), "--output", str(rig.output)], rig.environment)
     assert (told.code, told.err) == (0, "")
     rig.hold(run, code=-signal.SIGKILL)
     assert run.statuses[-4:] == ["ok", "ok", "interrupted", "not_run"]
@@ -90,8 +91,8 @@ def test_a_run_that_was_killed_is_sealed_from_its_journal(rig: Rig) -> None:
     assert kept == list(range(len(kept)))
     # Twenty a second: a second's worth, and what the kernel's own buffer may hold back.
     assert len(kept) >= (rig.folder / "ticks").stat().st_size - 30
-    again = command(["runbook", "recover", "--output", str(rig.output)], rig.environment)
-    assert (again.code, again.out) == (0, "Nothing was left behind.\n")
+    again = command(["runbook", *verb.split(), "--output", str(rig.output)], rig.environment)
+    assert (again.code, again.out) == (0, "There is no interrupted run.\n")
 
 
 @pytest.mark.row("F13")
@@ -100,7 +101,7 @@ def test_the_next_run_seals_what_a_killed_one_left(rig: Rig) -> None:
     finished = rig.log.read_text().split()
     rig.write(rig.step(), alert="Other", is_plain=True)
     other = rig.run(alert="Other")
-    assert "sealed what a killed run had left" in other.err
+    assert "sealed an interrupted run" in other.err
     assert manifest.verify_folder(rig.output) == []
     (left,) = [bundle for bundle in killed.bundles if "Small" in bundle.name]
     rig.survey.kept(finished, re.findall(r"said-\w+", (left / "notebook.ipynb").read_text()))
@@ -158,7 +159,7 @@ def _killed(rig: Rig, number: int, after_seconds: float) -> bool:
     for folder in left:
         if (folder / journal.FILE).exists():
             assert journal.read(folder / journal.FILE)[1] == ""
-    told = command(["runbook", "recover", "--output", str(output)], rig.environment)
+    told = command(["runbook", "seal", "--interrupted", "--output", str(output)], rig.environment)
     assert (told.code, told.err) == (0, "")
     bundles = manifest.bundles(output)
     if bundles:
@@ -220,7 +221,7 @@ def _hold_killed(rig: Rig, output: Path) -> None:
     for path in output.rglob(journal.FILE):
         _, wrong = journal.read(path)
         assert wrong == ""
-    told = command(["runbook", "recover", "--output", str(output)], rig.environment)
+    told = command(["runbook", "seal", "--interrupted", "--output", str(output)], rig.environment)
     assert (told.code, told.err) == (0, "")
     bundles = manifest.bundles(output)
     for bundle in bundles:

@@ -301,7 +301,7 @@ def test_a_ledger_that_was_rolled_back_with_its_bundles_lacks_the_head_of_the_po
     assert "Not checked: whether the newest bundles were cut off" in ended.out
     ended = sealed.with_key("--head", sealed.heads[-1])
     assert ended.code == 1
-    gone = f"ledger.jsonl: the head {sealed.heads[-1]} is not in it: lines were cut off or rewritten"
+    gone = f"ledger.jsonl: has no head {sealed.heads[-1]}: lines were cut off or rewritten"
     assert ended.err == f"  {gone}\n"
     assert sealed.with_key("--head", sealed.heads[0].upper()).code == 0  # what is older is still vouched for
 
@@ -319,7 +319,7 @@ def test_a_head_vouches_for_a_single_bundle_too(sealed: Sealed) -> None:
 @pytest.mark.parametrize("text", ["", "abc", "g" * 64, "a" * 65])
 def test_a_head_that_is_no_digest_is_bad_input(original: Sealed, text: str) -> None:
     ended = original.verify("--head", text)
-    assert (ended.code, "is no SHA-256" in ended.err) == (3, True), ended.err
+    assert (ended.code, "is not a SHA-256" in ended.err) == (3, True), ended.err
 
 
 @pytest.mark.parametrize("key", ["nowhere.pem", "signing.pem"])
