@@ -1,6 +1,6 @@
-"""What an action would destroy, read before it: logs, state and events of containers, sessions and locks.
+"""State that an action would destroy, read before it: logs, state and events of containers; sessions, locks.
 
-All of it passes the tape, and is redacted and recorded like any other answer.
+Every answer passes the tape, so it is redacted and recorded.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from runbooklib.tape import side_by_side
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One thing that was read: its rows, or why it could not be."""
+    """One answer: its rows, or the error if it could not be read."""
 
     title: str
     system: str
@@ -26,52 +26,44 @@ class Part:
 
 
 def capture(scene: Scene) -> list[Part]:
-    """Everything that the systems of this target know now and would lose; asked side by side."""
-    window = scene.window
-    asked: list[tuple[str, str, Callable[[], pd.DataFrame]]] = []
-    for name in scene.service.containers:
-        docker = partial(_docker, scene, name)
-        asked += [
-            (f"{name}: state", "docker", partial(docker, lambda ask, n: pd.DataFrame([_state(ask, n)]))),
-            (
-                f"{name}: log since {window.start:%H:%M} UTC",
-                "docker",
-                partial(docker, lambda ask, n: ask.logs(n, window.start, window.opened_at).frame),
-            ),
-            (
-                f"{name}: events",
-                "docker",
-                partial(docker, lambda ask, n: ask.events(n, window.start, window.opened_at).frame),
-            ),
-        ]
+    """Read everything that the systems of this target would lose. The requests run in parallel."""
+    requests = [request for name in scene.service.containers for request in _docker_requests(scene, name)]
     if scene.target.systems.postgres is not None:
-        asked += [
-            ("Sessions of the database", "postgres", lambda: scene.sources.postgres.sessions()),
-            ("Who waits for whom", "postgres", lambda: scene.sources.postgres.lock_chains()),
+        sources = scene.sources
+        requests += [
+            partial(_part, "Database sessions", "postgres", lambda: sources.postgres.sessions()),
+            partial(_part, "Lock waits", "postgres", lambda: sources.postgres.lock_chains()),
         ]
-    return side_by_side([partial(_part, *one) for one in asked])
+    return side_by_side(requests)
 
 
-def _docker(scene: Scene, name: str, call: Callable[[Any, str], pd.DataFrame]) -> pd.DataFrame:
-    return call(scene.sources.docker, name)
+def _docker_requests(scene: Scene, name: str) -> list[Callable[[], Part]]:
+    start, end = scene.window.start, scene.window.opened_at
+    sources = scene.sources
+    reads: dict[str, Callable[[], pd.DataFrame]] = {
+        f"{name}: state": lambda: _state(sources.docker, name),
+        f"{name}: log since {start:%H:%M} UTC": lambda: sources.docker.logs(name, start, end).frame,
+        f"{name}: events": lambda: sources.docker.events(name, start, end).frame,
+    }
+    return [partial(_part, title, "docker", read) for title, read in reads.items()]
 
 
-def _state(docker: Any, name: str) -> dict[str, Any]:
-    found = docker.container(name)
-    return {field: getattr(found, field) for field in type(found).__slots__}
+def _state(docker: Any, name: str) -> pd.DataFrame:
+    container = docker.container(name)
+    return pd.DataFrame([{field: getattr(container, field) for field in type(container).__slots__}])
 
 
-def _part(title: str, system: str, call: Callable[[], pd.DataFrame]) -> Part:
+def _part(title: str, system: str, read: Callable[[], pd.DataFrame]) -> Part:
     try:
-        return Part(title, system, call())
+        return Part(title, system, read())
     except SourceError as error:
         return Part(title, system, None, str(error))
 
 
 def missing(parts: list[Part], destroys: frozenset[str], scene: Scene) -> list[str]:
-    """What an action that destroys the state of these systems must not be done without."""
+    """What could not be read although an action destroys it. `destroys` names the systems that lose state."""
     systems = scene.target.systems
-    have = {"docker": systems.docker is not None, "postgres": systems.postgres is not None}
-    failed = [f"{one.title}: {one.error}" for one in parts if one.error and one.system in destroys]
-    read = {one.system for one in parts if not one.error}
-    return failed or [f"nothing of {name} was read" for name in sorted(destroys - read) if have.get(name)]
+    is_configured = {"docker": systems.docker is not None, "postgres": systems.postgres is not None}
+    failed = [f"{part.title}: {part.error}" for part in parts if part.error and part.system in destroys]
+    unread = destroys - {part.system for part in parts if not part.error}
+    return failed or [f"no state of {name} was read" for name in sorted(unread) if is_configured.get(name)]

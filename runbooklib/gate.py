@@ -1,8 +1,8 @@
-"""The gate before actions: propose, approve, look again, perform, and write down what came of it.
+"""The gate before actions: preview, approve, look again, perform, record the outcome.
 
-An approval is bound by HMAC to the digest of the plan that was shown, names a person, expires, and serves
-once. Its key is made with the gate and dies with it: it lies in no file, in no environment and in no
-kernel's memory. A process that a headless run has started can only propose.
+An approval is bound by HMAC to the digest of the plan that was shown. It names a person, expires, and is
+valid for one use. Its key exists only in the gate's process: it is in no file, no environment variable and no
+kernel's memory. A process that a headless run started can only propose.
 """
 
 import hashlib
@@ -22,19 +22,21 @@ from runbooklib.actionledger import Book, Deed
 from runbooklib.descent import is_within_a_run
 from runbooklib.errors import ActionError, EvidenceError, RunbookError
 from runbooklib.plans import Plan
-from runbooklib.present import REMEDIES, Look, look
+from runbooklib.present import REMEDIES, Preflight, look
 from runbooklib.record import Record
 from runbooklib.redact import Depth, Redactor
-from runbooklib.remedy import Act, actions_of
+from runbooklib.remedy import ApprovedAction, require_actions
 from runbooklib.report import ACTION_MIME
 from runbooklib.window import seconds_of
 
-_MOST_NAME = 100
+_MAX_NAME_LENGTH = 100
+# The fields of a Deed that its first line in the ledger holds.
+_LINE_FIELDS = "id by action target environment service alert why plan evidence nonce proposed_in".split()
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why an action is taken: the bundle whose run proposed it, and the cause that it is for."""
+    """Why an action is taken: the bundle whose run proposed it, and the cause that it addresses."""
 
     bundle: str
     cause: str
@@ -42,66 +44,68 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """Somebody's yes to one plan. `until` is aware UTC, for people; what counts is `ends_at` (monotonic)."""
+    """One person's approval of one plan.
+
+    `expires_at` (aware UTC) is for display; the gate compares `deadline` (monotonic seconds).
+    """
 
     plan: str
     by: str
-    until: datetime
-    ends_at: float
+    expires_at: datetime
+    deadline: float
     nonce: str
     mac: str
 
 
 class Gate:
-    """One process's gate for what one person does for one reason; `folder` is that of the evidence.
+    """Checks and performs the actions that one person approves for one reason. `folder` holds the evidence.
 
-    Whatever is refused here is in the ledger. Every method raises ActionError.
+    Every refusal is written to the action ledger. Every method raises ActionError.
     """
 
     def __init__(self, folder: Path, by: str, reason: Reason) -> None:
         if not by.strip():
-            raise ActionError("an approval names a person", remedy="give --by NAME")
-        self._folder, self._by, self._reason = folder, by.strip()[:_MOST_NAME], reason
+            raise ActionError("an approval needs the name of a person", remedy="pass --by NAME")
+        self._folder, self._by, self._reason = folder, by.strip()[:_MAX_NAME_LENGTH], reason
         self._key = secrets.token_bytes(32)
-        self._served: set[str] = set()
+        self._used_nonces: set[str] = set()
 
-    def look(self, plan: Plan) -> Look:
-        """Look at the plan's target, for a person to see."""
-        with self._refusing(self._deed(plan)):
-            _refuse_runs()
+    def look(self, plan: Plan) -> Preflight:
+        """Read the plan's target, so that a person can see it."""
+        with self._recording_refusals(self._deed(plan)):
+            _refuse_headless_run()
             return look(plan)
 
-    def approve(self, seen: Look, typed: str) -> Approval:
-        """The yes of the person who has seen the plan and typed its target's name; valid from the look on."""
+    def approve(self, seen: Preflight, typed: str) -> Approval:
+        """The approval of the person who typed the target's name. Its validity counts from the preview."""
         if typed != seen.plan.target:
             raise ActionError(
                 f"{typed[:80]!r} is not the target", remedy=f"type {seen.plan.target} to approve"
             )
-        seconds = seconds_of(actions_of(seen.scene).approval)
-        ends_at = seen.at + seconds
-        until = datetime.now(UTC) + timedelta(seconds=ends_at - time.monotonic())
+        deadline = seen.at + seconds_of(require_actions(seen.scene).approval)
+        expires_at = datetime.now(UTC) + timedelta(seconds=deadline - time.monotonic())
         nonce = secrets.token_hex(16)
-        mac = self._mac(seen.plan.digest, ends_at, nonce)
-        return Approval(seen.plan.digest, self._by, until, ends_at, nonce, mac)
+        mac = self._mac(seen.plan.digest, deadline, nonce)
+        return Approval(seen.plan.digest, self._by, expires_at, deadline, nonce, mac)
 
-    def _mac(self, plan: str, ends_at: float, nonce: str) -> str:
-        said = json.dumps([plan, self._by, ends_at, nonce]).encode()
-        return hmac.new(self._key, said, hashlib.sha256).hexdigest()
+    def _mac(self, plan: str, deadline: float, nonce: str) -> str:
+        content = json.dumps([plan, self._by, deadline, nonce]).encode()
+        return hmac.new(self._key, content, hashlib.sha256).hexdigest()
 
     def perform(self, plan: Plan, approval: Approval, *, without_capture: str = "") -> Deed:
-        """Do what was approved, once, if everything is still as it was seen.
+        """Perform the approved plan once, if its target is unchanged.
 
-        `without_capture`: why it is done although what it destroys could not be saved.
+        `without_capture`: why it is performed even if the state that it destroys cannot be saved first.
         """
         deed = replace(self._deed(plan), nonce=approval.nonce)
-        with self._alone(deed):
-            with self._refusing(deed):
-                _refuse_runs()
-                self._refuse(plan, approval)
-                now = look(plan)
-                deed = replace(deed, evidence=self._captured(now, deed, without_capture).name)
-                self._intend(now, deed)
-            return self._do(now, deed)
+        with self._service_lock(deed):
+            with self._recording_refusals(deed):
+                _refuse_headless_run()
+                self._check_approval(plan, approval)
+                preflight = look(plan)
+                deed = replace(deed, evidence=self._save_state(preflight, deed, without_capture).name)
+                self._write_intent(preflight, deed)
+            return self._execute(preflight, deed)
 
     def _deed(self, plan: Plan) -> Deed:
         return Deed(
@@ -121,116 +125,132 @@ class Gate:
         )
 
     @contextmanager
-    def _alone(self, deed: Deed) -> Iterator[None]:
-        """No other action begins on the service meanwhile. Raises ActionError where one is under way."""
+    def _service_lock(self, deed: Deed) -> Iterator[None]:
+        """Keep other actions off the service. Raises ActionError if one is running."""
         with ExitStack() as stack:
-            with _written(self._folder):
-                alone = actionledger.alone(self._folder, deed.environment, deed.service)
-                is_free = stack.enter_context(alone)
+            with _ledger_errors(self._folder):
+                lock = actionledger.service_lock(self._folder, deed.environment, deed.service)
+                is_free = stack.enter_context(lock)
             if not is_free:
-                with self._refusing(deed):
+                with self._recording_refusals(deed):
                     raise ActionError(
-                        f"another action on {deed.service} in {deed.environment} is under way",
-                        remedy="see `runbook actions`, and wait for what comes of it",
+                        f"another action on {deed.service} in {deed.environment} is running",
+                        remedy="see `runbook actions`, and wait for its outcome",
                     )
             yield
 
     @contextmanager
-    def _refusing(self, deed: Deed) -> Iterator[None]:
-        """What is refused in here is written down."""
+    def _recording_refusals(self, deed: Deed) -> Iterator[None]:
+        """Write a line to the ledger for each error."""
         try:
             yield
         except RunbookError as error:
-            told = Redactor(settings.environment_secrets()).text(str(error), Depth.SECRETS)
+            message = Redactor(settings.environment_secrets()).text(str(error), Depth.SECRETS)
             with _book(self._folder) as book:
-                book.append("refused", {**_line(deed), "told": told})
+                book.append("refused", {**_line(deed), "told": message})
             raise
 
-    def _refuse(self, plan: Plan, approval: Approval) -> None:
-        """Raises ActionError for an approval that is not for this plan, or not any more."""
-        mac = self._mac(approval.plan, approval.ends_at, approval.nonce)
+    def _check_approval(self, plan: Plan, approval: Approval) -> None:
+        """Raise ActionError if the approval is not valid for this plan; else mark it as used."""
+        mac = self._mac(approval.plan, approval.deadline, approval.nonce)
         if not hmac.compare_digest(mac, approval.mac):
-            raise ActionError("this approval was not given here", remedy="approve it again")
+            raise ActionError("this approval was not issued by this process", remedy="approve it again")
         if approval.plan != plan.digest:
-            raise ActionError("the approval is for another plan", remedy="approve this one")
-        if time.monotonic() > approval.ends_at:
+            raise ActionError("the approval is for another plan", remedy="approve this plan")
+        if time.monotonic() > approval.deadline:
             raise ActionError(
-                f"the approval expired at {approval.until:%H:%M:%S} UTC", remedy="look again, and approve"
+                f"the approval expired at {approval.expires_at:%H:%M:%S} UTC",
+                remedy="look again, and approve",
             )
-        if approval.nonce in self._served:
-            raise ActionError("the approval has been used", remedy="an approval serves once")
-        self._served.add(approval.nonce)
+        if approval.nonce in self._used_nonces:
+            raise ActionError("the approval was already used", remedy="approve it again")
+        self._used_nonces.add(approval.nonce)
 
-    def _captured(self, now: Look, deed: Deed, without: str) -> Path:
-        """The bundle of what the action would destroy. Raises ActionError where it could not be read."""
-        parts = capture.capture(now.scene)
-        lost = capture.missing(parts, REMEDIES[now.plan.action].destroys, now.scene)
-        if lost and not without:
+    def _save_state(self, preflight: Preflight, deed: Deed, without_capture: str) -> Path:
+        """Seal what the action would destroy; return the bundle. Raises ActionError if it cannot be read."""
+        parts = capture.capture(preflight.scene)
+        lost = capture.missing(parts, REMEDIES[deed.action].destroys, preflight.scene)
+        if lost and not without_capture:
             raise ActionError(
-                f"what this would destroy cannot be saved first: {lost[0]}",
-                remedy="mend that, or take it upon yourself: --without-capture REASON",
+                f"state that this action destroys cannot be saved first: {lost[0]}",
+                remedy="fix that, or accept the loss: --without-capture REASON",
             )
-        record = Record()
-        record.say(f"# Before an action\n\nWhat was known before `{now.plan.action}`.")
-        facts = {"action": deed.action, "target": deed.target, "approved by": deed.by, "why": deed.why}
-        facts |= {"changes": now.proposal.effect, "loses": now.proposal.loses, "undo": now.proposal.undo}
-        if lost:
-            facts["not saved"] = f"{'; '.join(lost)}. {deed.by}: {without}"
-        record.tell("The action", facts)
-        record.show("the plan", now.proposal.command, more={ACTION_MIME: now.plan.as_dict()})
+        record = _record_before(
+            preflight, deed, {"not saved": "; ".join(lost), "reason to continue": without_capture}
+        )
         record.keep(parts)
-        record.recording(now.tape.take_recorded())
-        kind = {"kind": "action", "alert": deed.alert, "deed": deed.id, "plan": deed.plan}
-        kind["headline"] = f"{deed.action} on {deed.target}, approved by {deed.by}"
+        record.recording(preflight.tape.take_recorded())
+        description = {
+            "kind": "action",
+            "alert": deed.alert,
+            "deed": deed.id,
+            "plan": deed.plan,
+            "headline": f"{deed.action} on {deed.target}, approved by {deed.by}",
+        }
         try:
-            return record.seal(self._folder, f"action-{deed.action}", deed.service, deed.at, kind)
+            return record.seal(self._folder, f"action-{deed.action}", deed.service, deed.at, description)
         except EvidenceError as error:
-            raise ActionError(f"what this would destroy cannot be kept: {error}") from None
+            raise ActionError(f"state that this action destroys cannot be saved first: {error}") from None
 
-    def _intend(self, now: Look, deed: Deed) -> None:
-        """Write the intent, if the limits let it be. Raises ActionError."""
-        limits = actions_of(now.scene)
+    def _write_intent(self, preflight: Preflight, deed: Deed) -> None:
+        """Write the intent to the ledger, if the site's limits allow it. Raises ActionError."""
+        limits = require_actions(preflight.scene)
         with _book(self._folder) as book:
-            if why := actionledger.stopped(self._folder):
+            if reason := actionledger.stopped(self._folder):
                 raise ActionError(
-                    f"all actions are stopped: {why}",
-                    remedy=f"remove {actionledger.STOP_FILE} from the evidence when that is over",
+                    f"all actions are stopped: {reason}",
+                    remedy=f"remove {actionledger.STOP_FILE} from the evidence folder to allow them again",
                 )
-            told = actionledger.refusal(
+            refusal = actionledger.refusal(
                 book.deeds,
                 deed,
                 cooldown_seconds=seconds_of(limits.cooldown),
                 most_per_hour=limits.most_per_hour,
                 is_of_service=REMEDIES[deed.action].is_of_service,
             )
-            if told:
-                raise ActionError(told)
+            if refusal:
+                raise ActionError(refusal)
             book.append("intent", _line(deed))
 
-    def _do(self, now: Look, deed: Deed) -> Deed:
+    def _execute(self, preflight: Preflight, deed: Deed) -> Deed:
+        """Perform the plan that was approved, not the newer one, and record the outcome."""
+        evidence = deed.proposed_in or deed.evidence
+        approved = ApprovedAction(preflight.scene, preflight.plan, deed.by, evidence)
         try:
-            told = REMEDIES[now.plan.action].perform(
-                Act(now.scene, now.plan, deed.by, deed.proposed_in or deed.evidence)
-            )
+            message = REMEDIES[deed.action].perform(approved)
         except RunbookError as error:
             is_known = getattr(error, "is_outcome_known", True)
             outcome = "failed" if is_known else actionledger.UNKNOWN
-            self._end(replace(deed, outcome=outcome, told=str(error)), now)
+            self._write_outcome(replace(deed, outcome=outcome, message=str(error)), preflight)
             raise error if isinstance(error, ActionError) else ActionError(str(error)) from error
-        return self._end(replace(deed, outcome="done", told=told), now)
+        return self._write_outcome(replace(deed, outcome="done", message=message), preflight)
 
-    def _end(self, deed: Deed, now: Look) -> Deed:
-        deed = replace(deed, told=now.tape.redactor.text(deed.told, Depth.SECRETS))
+    def _write_outcome(self, deed: Deed, preflight: Preflight) -> Deed:
+        deed = replace(deed, message=preflight.tape.redactor.text(deed.message, Depth.SECRETS))
         try:
             with _book(self._folder) as book:
-                book.append("outcome", {"id": deed.id, "outcome": deed.outcome, "told": deed.told})
+                book.append("outcome", {"id": deed.id, "outcome": deed.outcome, "told": deed.message})
         except ActionError as error:
-            told = f"{deed.outcome}: {deed.told}; but that could not be written down: {error.message}"
-            raise ActionError(told, remedy=error.remedy) from None
+            raise ActionError(
+                f"the outcome ({deed.outcome}: {deed.message}) could not be recorded: {error.message}",
+                remedy=error.remedy,
+            ) from None
         return deed
 
 
-def _refuse_runs() -> None:
+def _record_before(preflight: Preflight, deed: Deed, loss: dict[str, str]) -> Record:
+    """The first cells of the bundle: the action, what it changes and loses, and its plan."""
+    proposal = preflight.proposal
+    facts = {"action": deed.action, "target": deed.target, "approved by": deed.by, "why": deed.why}
+    facts |= {"changes": proposal.effect, "loses": proposal.loses, "undo": proposal.undo}
+    record = Record()
+    record.say(f"# Before an action\n\nState saved before `{deed.action}`.")
+    record.tell("The action", facts | (loss if loss["not saved"] else {}))
+    record.show("the plan", proposal.command, more={ACTION_MIME: preflight.plan.as_dict()})
+    return record
+
+
+def _refuse_headless_run() -> None:
     if is_within_a_run():
         raise ActionError(
             "a headless run can only propose", remedy="approve it in a terminal: runbook approve BUNDLE"
@@ -239,23 +259,20 @@ def _refuse_runs() -> None:
 
 @contextmanager
 def _book(folder: Path) -> Iterator[Book]:
-    """The ledger, held. Raises ActionError where it cannot be written: then nothing may be done."""
-    with _written(folder), actionledger.held(folder) as book:
+    """The locked ledger. Raises ActionError if it cannot be written: then no action is allowed."""
+    with _ledger_errors(folder), actionledger.held(folder) as book:
         yield book
 
 
 @contextmanager
-def _written(folder: Path) -> Iterator[None]:
-    """What is written in that folder. Raises ActionError where that fails."""
+def _ledger_errors(folder: Path) -> Iterator[None]:
+    """Make the folder, and turn errors of the ledger's file into ActionError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
     except (OSError, ValueError) as error:
-        raise ActionError(
-            f"the ledger of actions cannot be written: {error}", remedy=f"see {folder}"
-        ) from None
+        raise ActionError(f"the action ledger cannot be written: {error}", remedy=f"see {folder}") from None
 
 
 def _line(deed: Deed) -> dict[str, Any]:
-    texts = "id by action target environment service alert why plan evidence nonce proposed_in"
-    return {name: getattr(deed, name) for name in texts.split()}
+    return {name: getattr(deed, name) for name in _LINE_FIELDS}

@@ -1,4 +1,4 @@
-"""What the run in a bundle proposed and can be approved, if the evidence is to be believed."""
+"""What the run in a bundle proposed and a person can approve, if the evidence is intact."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from runbooklib.plans import Plan
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A plan, as it was proposed, and the cause that it is for with its rank."""
+    """A plan as it was proposed, with the cause that it addresses and the cause's rank."""
 
     plan: Plan
     title: str
@@ -22,61 +22,71 @@ class Offer:
 
 
 def read(bundle: Path) -> list[Offer]:
-    """What can be approved, strongest cause first.
+    """Return what can be approved, strongest cause first.
 
-    Raises InputError for what is no run's evidence, and ActionError for a replay's, for evidence that was
-    changed, and where the runbook is another one by now.
+    Raises:
+        InputError: the bundle holds no run.
+        ActionError: the bundle is a replay, was changed, is a copy, or its runbook has changed since the run.
+
     """
     if not (bundle / manifest.FILE).is_file():
-        raise InputError(f"{bundle} is no evidence of a run", remedy="name a bundle under evidence/")
-    if wrong := manifest.verify_bundle(bundle):
-        raise ActionError(f"this evidence was changed: {wrong[0]}", remedy="run the runbook again")
-    about = json.loads((bundle / manifest.FILE).read_bytes())
+        raise InputError(f"{bundle} is not the evidence of a run", remedy="pass a bundle under evidence/")
+    if problems := manifest.verify_bundle(bundle):
+        raise ActionError(f"this evidence was changed: {problems[0]}", remedy="run the runbook again")
+    description = json.loads((bundle / manifest.FILE).read_bytes())
     verdict = evidence.verdict_in(bundle)
-    if about.get("kind") == "replay":
-        raise ActionError("a replay never acts", remedy="run the runbook now, and approve what it proposes")
-    _refuse_elsewhere(bundle)
-    if about.get("kind") not in ("run", "seal") or verdict is None:
-        raise InputError(f"{bundle} is no evidence of a run", remedy="name one that `runbook run` wrote")
-    runbook = runbooks.find(str(verdict["alert"]))
-    # A notebook that a person ran cell by cell is their own: what they add to it changes no plan.
-    is_runs = about["kind"] == "run"
-    if is_runs and about.get("runbook_sha256") != manifest.sha256(runbook.notebook):
+    kind = description.get("kind")
+    if kind == "replay":
         raise ActionError(
-            f"the runbook {runbook.notebook.name} was changed since this run", remedy="run it again"
+            "a replay cannot perform actions", remedy="run the runbook, and approve what it proposes"
         )
-    return [_offer(told) for told in verdict.get("actions", [])]
+    _require_evidence_folder(bundle)
+    if kind not in ("run", "seal") or verdict is None:
+        raise InputError(
+            f"{bundle} is not the evidence of a run", remedy="pass a bundle written by `runbook run`"
+        )
+    # A person who runs a notebook cell by cell may add cells. Added cells change no plan.
+    if kind == "run":
+        _require_same_runbook(str(verdict["alert"]), description)
+    return [_offer(fields) for fields in verdict.get("actions", [])]
 
 
-def _refuse_elsewhere(bundle: Path) -> None:
-    """Limits, the ledger and the stop file are the folder's: a copy of a bundle must not get round them.
+def _require_same_runbook(alert: str, description: dict[str, Any]) -> None:
+    notebook = runbooks.find(alert).notebook
+    if description.get("runbook_sha256") != manifest.sha256(notebook):
+        raise ActionError(f"the runbook {notebook.name} was changed since this run", remedy="run it again")
 
-    Raises ActionError.
+
+def _require_evidence_folder(bundle: Path) -> None:
+    """Raise ActionError for a bundle outside the evidence folder.
+
+    The limits, the ledger and the stop file belong to that folder, and a copy must not bypass them.
     """
     folder = bundle.resolve().parent
     lines, _ = ledger.read(folder)
     if not any(line.bundle == bundle.resolve().name for line in lines):
         raise ActionError(
-            f"{ledger.FILE} beside this evidence does not know it: is it a copy?",
-            remedy="approve it where the run put it",
+            f"{ledger.FILE} in this folder does not list this bundle; was it copied?",
+            remedy="approve the original bundle",
         )
     if folder == folders.spool().resolve():
         raise ActionError(
-            "this evidence is in the spool, where no other actions are known",
-            remedy="make room in the evidence's folder, and run the runbook again",
+            "this evidence is in the spool, which has no record of earlier actions",
+            remedy="free space in the evidence folder, and run the runbook again",
         )
     home = os.environ.get(variables.EVIDENCE, "")
     if home and Path(home).resolve() != folder:
         raise ActionError(
-            f"this evidence is not in {home} ({variables.EVIDENCE})",
-            remedy="approve what a run has put there",
+            f"this evidence is not in {home} ({variables.EVIDENCE})", remedy="approve a bundle in that folder"
         )
 
 
-def _offer(told: Any) -> Offer:
-    """A proposal as it stands in the evidence, which a cell may have written. Raises ActionError."""
+def _offer(fields: Any) -> Offer:
+    """Read a proposal from the evidence, which a cell may have written. Raises ActionError."""
     try:
-        plan = Plan.from_dict(told["plan"])
-        return Offer(plan, str(told["title"]), str(told["cause"]), str(told["rank"]))
+        plan = Plan.from_dict(fields["plan"])
+        return Offer(plan, str(fields["title"]), str(fields["cause"]), str(fields["rank"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise ActionError(f"what this run proposed cannot be read: {error}", remedy="run it again") from None
+        raise ActionError(
+            f"the proposals of this run cannot be read: {error}", remedy="run it again"
+        ) from None

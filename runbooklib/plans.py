@@ -1,7 +1,7 @@
-"""What may be done next: a proposal for a person, and behind it the plan that can be approved.
+"""What a person may do next: a proposal, and the plan behind it that can be approved.
 
-A plan is data. Its digest binds an approval to all that was seen when it was made: which action with which
-parameters, on which target, and by what that target can be told from one that has taken its place.
+A plan is data. Its digest binds an approval to what was seen: the action and its parameters, the target, and
+the facts that distinguish the target from a replacement.
 """
 
 import hashlib
@@ -13,16 +13,18 @@ from typing import Any
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _FINGERPRINT_DIGITS = 12
+_TEXT_FIELDS = ("action", "alert", "service", "environment", "target", "seen_at")
+_MAPPING_FIELDS = ("parameters", "identity")
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One action on one target, as it was seen. All of it is JSON.
+    """One action on one target, as the target was seen. All fields are JSON.
 
-    `action` is the name of the function that proposed it, `target` what a person types to approve it;
-    `identity` is what tells the target from any other: a container's id and when it started, a session's pid
-    and when it began, a script's SHA-256. `seen_at` (ISO 8601) is when it was looked at: what was tried once
-    and is proposed anew is another plan.
+    `action` is the name of the function that proposed it; `target` is what a person types to approve it.
+    `identity` distinguishes the target from any other: a container's id and start time, a session's pid and
+    start time, a script's SHA-256. `seen_at` (ISO 8601) is when the target was read: a second proposal of the
+    same action is another plan.
     """
 
     action: str
@@ -37,39 +39,38 @@ class Plan:
     @property
     def digest(self) -> str:
         """SHA-256 of the plan, 64 hexadecimal digits."""
-        plain = json.dumps(self.as_dict(), sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-        return hashlib.sha256(plain.encode()).hexdigest()
+        content = json.dumps(self.as_dict(), sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+        return hashlib.sha256(content.encode()).hexdigest()
 
     @property
     def fingerprint(self) -> str:
-        """The beginning of the digest: what a person compares, and gives with `--yes`."""
+        """The first 12 digits of the digest: a person compares them, and passes them to `--yes`."""
         return self.digest[:_FINGERPRINT_DIGITS]
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
-        return {name: _plain(getattr(self, name)) for name in self.__slots__}
+        return {name: _normalized(getattr(self, name)) for name in self.__slots__}
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> "Plan":
-        """The reverse of `as_dict`. Raises ValueError for what is no plan."""
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Plan":
+        """The reverse of `as_dict`. Raises ValueError if a field is missing or has a wrong type."""
         try:
-            given = {name: told[name] for name in cls.__slots__}
+            values = {name: fields[name] for name in cls.__slots__}
         except (KeyError, TypeError) as error:
-            raise ValueError(f"it is no plan: {error}") from None
-        texts = ("action", "alert", "service", "environment", "target", "seen_at")
-        if not all(isinstance(given[name], str) for name in texts):
-            raise ValueError("it is no plan: its names must be texts")
-        if not all(isinstance(given[name], dict) for name in ("parameters", "identity")):
-            raise ValueError("it is no plan: parameters and identity must be mappings")
-        return cls(**given)
+            raise ValueError(f"not a plan: {error}") from None
+        if not all(isinstance(values[name], str) for name in _TEXT_FIELDS):
+            raise ValueError(f"not a plan: {', '.join(_TEXT_FIELDS)} must be text")
+        if not all(isinstance(values[name], dict) for name in _MAPPING_FIELDS):
+            raise ValueError(f"not a plan: {', '.join(_MAPPING_FIELDS)} must be mappings")
+        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """Something a person may do next: what, the command, what it changes and what it loses.
+    """Something that a person may do next: the command, what it changes and what is lost.
 
-    `undo` says how it is taken back. With a `plan`, `runbook approve` can do it; `blocked` says why there is
-    none where there could be one.
+    `undo` says how to reverse it. With a `plan`, `runbook approve` can perform it; if the site allows the
+    action and there is still no plan, `blocked` is the reason.
     """
 
     title: str
@@ -82,14 +83,14 @@ class Proposal:
 
 
 def is_digest(text: object) -> bool:
-    """Whether this is a SHA-256 as we write it."""
+    """Whether this is a SHA-256 in the form that `Plan.digest` has."""
     return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
 
 
-def _plain(value: Any) -> Any:
-    """As JSON, with one spelling of a number: JupyterLab saves 2.0 as 2, and it is the same plan."""
+def _normalized(value: Any) -> Any:
+    """The value as JSON, with one spelling of a number: JupyterLab saves 2.0 as 2."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, Mapping):
-        return {str(name): _plain(one) for name, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
+        return {str(name): _normalized(item) for name, item in value.items()}
+    return [_normalized(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,4 +1,4 @@
-"""A plan's target as it is now: looked at again, with everything asked anew."""
+"""Read a plan's target again, over a new tape, before it is approved and before it is performed."""
 
 import json
 import time
@@ -11,7 +11,7 @@ from runbooklib.actions import containers, database, dependencies, deploys, moni
 from runbooklib.errors import ActionError, SourceError, suggestion
 from runbooklib.plans import Plan, Proposal
 from runbooklib.redact import Redactor
-from runbooklib.remedy import Remedy, actions_of
+from runbooklib.remedy import Remedy, require_actions
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Tape
 from runbooklib.window import Window
@@ -19,21 +19,22 @@ from runbooklib.window import Window
 _MODULES = (containers, database, dependencies, deploys, monitoring)
 # What can be approved, by the name that it has in a notebook.
 REMEDIES: Mapping[str, Remedy] = {
-    name: found for module in _MODULES for name, found in vars(module).items() if isinstance(found, Remedy)
+    name: value for module in _MODULES for name, value in vars(module).items() if isinstance(value, Remedy)
 }
-_SHOWN_CHARACTERS = 60
-_MOST_AGO = timedelta(hours=12)
+_MAX_SHOWN_CHARACTERS = 60
+_MAX_AGE = timedelta(hours=12)
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """A plan, its target as it is now, what it would do, and by what it was looked at.
+class Preflight:
+    """A plan, the same plan for the target as it is now, and what the action would do.
 
-    `at` (monotonic seconds) is when: an approval's time runs from what was seen.
+    `scene` and `tape` are those that the target was read with. `at` (monotonic seconds) is when the read
+    began: the validity of an approval counts from it.
     """
 
     plan: Plan
-    now: Plan
+    current: Plan
     proposal: Proposal
     scene: Scene
     tape: Tape
@@ -41,10 +42,14 @@ class Look:
 
 
 def scene_of(alert: str, environment: str, service: str) -> tuple[Scene, Tape]:
-    """The service now, with a tape of its own. Raises InputError."""
+    """The service with a window that ends now, and its own tape. Raises InputError."""
     target = settings.read_target(environment, service)
-    known = [*settings.secrets_of(target), *settings.operator_secrets_of(target)]
-    tape = Tape(Redactor([*known, *settings.environment_secrets()]))
+    secrets = [
+        *settings.secrets_of(target),
+        *settings.operator_secrets_of(target),
+        *settings.environment_secrets(),
+    ]
+    tape = Tape(Redactor(secrets))
     timing = target.timing
     window = Window.open(
         opened_at=datetime.now(UTC), lookback=timing.lookback, scrape_interval=timing.scrape_interval
@@ -52,50 +57,63 @@ def scene_of(alert: str, environment: str, service: str) -> tuple[Scene, Tape]:
     return Scene(alert, target, window, Sources(target, tape)).by_their_clock(), tape
 
 
-def look(plan: Plan) -> Look:
-    """Look at the plan's target again. Raises ActionError where it is another one by now."""
+def look(plan: Plan) -> Preflight:
+    """Read the plan's target again. Raises ActionError if it has changed since the plan was made."""
     remedy = REMEDIES.get(plan.action)
     if remedy is None:
-        told = f"there is no action {plan.action[:80]!r}"
-        raise ActionError(told, remedy=suggestion(plan.action, sorted(REMEDIES)))
-    remedy.refuse_misfit(plan.parameters)
-    begun = time.monotonic()
+        raise ActionError(
+            f"there is no action {plan.action[:80]!r}", remedy=suggestion(plan.action, sorted(REMEDIES))
+        )
+    remedy.refuse_unknown_parameters(plan.parameters)
+    started = time.monotonic()
     scene, tape = scene_of(plan.alert, plan.environment, plan.service)
     try:
-        actions_of(scene)
-        now = remedy.plan(scene, plan.parameters)
-        proposal = replace(remedy(scene, **plan.parameters), plan=now, blocked="")
+        require_actions(scene)
+        current = remedy.plan(scene, plan.parameters)
+        proposal = replace(remedy(scene, **plan.parameters), plan=current, blocked="")
     except SourceError as error:
-        raise ActionError(f"the target cannot be looked at: {error}") from None
-    if remedy.has_changed(plan, now):
+        raise ActionError(f"the target cannot be read: {error}") from None
+    if remedy.has_changed(plan, current):
         raise ActionError(
-            f"{plan.target} is not what it was when this was proposed: {_differences(plan, now)}",
+            f"{plan.target} has changed since this was proposed: {_differences(plan, current)}",
             remedy="run the runbook again, and approve what it proposes then",
         )
     _refuse_old(plan, scene)
-    return Look(plan, now, proposal, scene, tape, begun)
+    return Preflight(plan, current, proposal, scene, tape, started)
 
 
 def _refuse_old(plan: Plan, scene: Scene) -> None:
-    """What was proposed long ago was proposed for another trouble. Raises ActionError."""
+    """Raise ActionError for an old plan: it was proposed for an earlier incident."""
     try:
-        ago = scene.window.opened_at - datetime.fromisoformat(plan.seen_at)
+        age = scene.window.opened_at - datetime.fromisoformat(plan.seen_at)
     except (TypeError, ValueError):
-        raise ActionError("nobody knows when this was proposed", remedy="run the runbook again") from None
-    if ago > _MOST_AGO:
+        raise ActionError("the plan has no valid time (seen_at)", remedy="run the runbook again") from None
+    if age > _MAX_AGE:
         raise ActionError(
-            f"this was proposed {ago.total_seconds() / 3600:.0f} h ago",
+            f"this was proposed {age.total_seconds() / 3600:.0f} h ago; "
+            f"the maximum is {_MAX_AGE.total_seconds() / 3600:.0f} h",
             remedy="run the runbook again, and approve what it proposes then",
         )
 
 
-def _differences(then: Plan, now: Plan) -> str:
-    before, after = dict(then.identity), dict(now.identity)
-    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-    told = [f"{name} was {_short(before.get(name))}, is {_short(after.get(name))}" for name in names]
-    return "; ".join(told) or f"it is {now.target} now"
+def _differences(seen: Plan, current: Plan) -> str:
+    """The facts that differ, as `name: before -> now`."""
+    before, now = _facts(seen), _facts(current)
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    return "; ".join(f"{name}: {_short(before.get(name))} -> {_short(now.get(name))}" for name in names)
+
+
+def _facts(plan: Plan) -> dict[str, object]:
+    """Target and identity; a mapping in the identity gives one fact for each of its names."""
+    facts: dict[str, object] = {"target": plan.target}
+    for name, value in plan.identity.items():
+        if isinstance(value, Mapping):
+            facts |= {f"{name} {key}": each for key, each in value.items()}
+        else:
+            facts[name] = value
+    return facts
 
 
 def _short(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"
+    return text if len(text) <= _MAX_SHOWN_CHARACTERS else f"{text[: _MAX_SHOWN_CHARACTERS - 1]}…"

@@ -1,14 +1,14 @@
-"""A remedy: how it is worded for a person, on what exactly it would act, what it destroys, how it is done.
+"""Actions that a person can approve.
 
-`@remedy(…)` makes one of the function that words the proposal. Called with a scene, as `propose` does, it
-only looks. Whether it may act, and whether the target is still the one that was seen, is for the gate.
+`@remedy(…)` turns the function that describes a proposal into a `Remedy`. Calling it, as `propose` does, only
+reads. The gate decides whether it may be performed, and whether the target is still the one that was seen.
 """
 
 import inspect
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from typing import Any, TypeVar
 
 from runbooklib.errors import ActionError, NotConfiguredError, NotRecordedError, SourceError
@@ -20,16 +20,16 @@ System = TypeVar("System")
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """The target of an action as it is now: its name, and what tells it from what may take its place."""
+class TargetState:
+    """The target of an action as it is now: its name, and what distinguishes it from a replacement."""
 
     target: str
     identity: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Act:
-    """A plan that is performed: where, what, by whom, and the evidence that led to it."""
+class ApprovedAction:
+    """An approved plan that is being performed: where, by whom, and the bundle of evidence that led to it."""
 
     scene: Scene
     plan: Plan
@@ -38,115 +38,115 @@ class Act:
 
 
 class Remedy:
-    """An action that can be approved. `destroys` names the systems whose state is lost by it.
+    """An action that can be approved.
 
-    `identify(scene, **parameters)` looks at the target; it raises ActionError where the action must never be
-    done. `perform(act)` does it, and says what was done; `is_same(then, now)` compares identities.
-    What `mends` is followed by a look at whether it did. What `is_of_service` changes the whole service.
+    `identify(scene, **parameters)` reads the target and returns its state. It raises ActionError if the
+    action must not be performed on this target.
+    `perform(approved)` performs the action and returns a sentence about what it did.
+    `is_same(seen, current)` compares two identities.
+    `destroys` names the systems whose state the action destroys.
+    `needs_recovery_check`: a recovery check follows the action.
+    `is_of_service`: the action changes the whole service, so the cooldown holds for the whole service.
     """
 
     __name__: str
 
     def __init__(
         self,
-        word: Callable[..., Proposal],
+        describe: Callable[..., Proposal],
         *,
-        identify: Callable[..., Seen],
-        perform: Callable[[Act], str],
+        identify: Callable[..., TargetState],
+        perform: Callable[[ApprovedAction], str],
         destroys: frozenset[str],
         is_same: Callable[[Mapping[str, Any], Mapping[str, Any]], bool],
-        mends: bool,
+        needs_recovery_check: bool,
         is_of_service: bool,
     ) -> None:
-        self._word, self._identify = word, identify
-        self.perform, self.destroys, self._is_same = perform, destroys, is_same
-        self.mends, self.is_of_service = mends, is_of_service
-        update_wrapper(self, word)
+        self._describe, self._identify, self._is_same = describe, identify, is_same
+        self.perform, self.destroys = perform, destroys
+        self.needs_recovery_check, self.is_of_service = needs_recovery_check, is_of_service
+        update_wrapper(self, describe)
 
     def __call__(self, scene: Scene, **parameters: Any) -> Proposal:
-        """The proposal; with a plan where the site lets actions act, and its target could be looked at."""
-        proposal = self._word(scene, **parameters)
+        """Return the proposal, with a plan if the site allows actions and the target could be read."""
+        proposal = self._describe(scene, **parameters)
         if scene.target.environment.actions is None or not scene.window.is_live:
             return proposal
         try:
             plan = self.plan(scene, parameters)
         except NotRecordedError:
-            return proposal  # a recording of a version that did not look yet
+            return proposal  # the version that recorded this run did not read the target
         except (SourceError, ActionError) as error:
             return replace(proposal, blocked=str(error))
         return replace(proposal, plan=plan)
 
     def plan(self, scene: Scene, parameters: Mapping[str, Any]) -> Plan:
-        """The plan, by the target as it is now. Raises SourceError, ActionError."""
-        seen = self._identify(scene, **parameters)
+        """Read the target and return the plan for it. Raises SourceError, ActionError."""
+        state = self._identify(scene, **parameters)
         return Plan(
             action=self.__name__,
             parameters=dict(parameters),
             alert=scene.alert,
             service=scene.target.service_name,
             environment=scene.target.environment_name,
-            target=seen.target,
-            identity=seen.identity,
+            target=state.target,
+            identity=state.identity,
             seen_at=scene.window.opened_at.isoformat(),
         )
 
-    def has_changed(self, then: Plan, now: Plan) -> bool:
-        """Whether the target is another one than when the plan was made, or cannot be compared."""
+    def has_changed(self, seen: Plan, current: Plan) -> bool:
+        """Whether the target differs from the one in `seen`, or the two cannot be compared."""
         try:
-            return then.target != now.target or not self._is_same(then.identity, now.identity)
+            return seen.target != current.target or not self._is_same(seen.identity, current.identity)
         except (KeyError, TypeError, ValueError):
             return True
 
-    def refuse_misfit(self, parameters: Mapping[str, Any]) -> None:
-        """Raises ActionError for parameters that the action does not have: a plan may come from anybody."""
+    def refuse_unknown_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """Raise ActionError for parameters that the action does not have: a plan is untrusted input."""
         try:
             inspect.signature(self._identify).bind(None, **parameters)
         except TypeError as error:
-            raise ActionError(f"{self.__name__} does not take these parameters: {error}") from None
+            raise ActionError(f"{self.__name__} does not accept these parameters: {error}") from None
 
 
 def remedy(
     *,
-    identify: Callable[..., Seen],
-    perform: Callable[[Act], str],
+    identify: Callable[..., TargetState],
+    perform: Callable[[ApprovedAction], str],
     destroys: tuple[str, ...] = (),
     is_same: Callable[[Mapping[str, Any], Mapping[str, Any]], bool] = operator.eq,
-    mends: bool = True,
+    needs_recovery_check: bool = True,
     is_of_service: bool = False,
 ) -> Callable[[Callable[..., Proposal]], Remedy]:
-    """Make a Remedy of the function that words its proposal."""
-
-    def made(word: Callable[..., Proposal]) -> Remedy:
-        return Remedy(
-            word,
-            identify=identify,
-            perform=perform,
-            destroys=frozenset(destroys),
-            is_same=is_same,
-            mends=mends,
-            is_of_service=is_of_service,
-        )
-
-    return made
+    """Return a decorator that turns the function that describes a proposal into a Remedy."""
+    return partial(
+        Remedy,
+        identify=identify,
+        perform=perform,
+        destroys=frozenset(destroys),
+        is_same=is_same,
+        needs_recovery_check=needs_recovery_check,
+        is_of_service=is_of_service,
+    )
 
 
-def actions_of(scene: Scene) -> Actions:
-    """What may be changed at this site. Raises NotConfiguredError."""
+def require_actions(scene: Scene) -> Actions:
+    """Return what this site allows actions to change. Raises NotConfiguredError."""
     actions = scene.target.environment.actions
     if actions is None:
         raise NotConfiguredError(
-            "no action may be taken here",
+            "this environment allows no actions",
             system="actions",
             remedy="add `actions` to the environment's file",
         )
     return actions
 
 
-def may_write(system: System | None, name: str) -> System:
-    """The system that actions may write to. Raises NotConfiguredError."""
+def require_writable(system: System | None, name: str) -> System:
+    """Return the system, if actions may write to it. Raises NotConfiguredError."""
     if system is None:
         raise NotConfiguredError(
-            "actions may not write to it",
+            "actions may not write to this system",
             system=name,
             remedy=f"add actions.{name} to the environment's file",
         )

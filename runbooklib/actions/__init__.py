@@ -1,5 +1,5 @@
-"""Remedies, as what a person may do next: (scene, *, parameters) -> Proposal.
+"""Actions that a runbook proposes: `(scene, *, parameters) -> Proposal`.
 
-Only here is a system written to. A `Remedy` can be approved, and is performed by the gate alone; the other
-functions are texts for a person.
+Only this package writes to a system. A `Remedy` can be approved, and only the gate performs it. The other
+functions return text for a person.
 """

@@ -1,10 +1,10 @@
-"""The writing side of a PostgreSQL server: signals to single sessions, each known by pid, beginning and work.
+"""Signals to single PostgreSQL sessions, each identified by pid, start time and current work.
 
-One statement looks and acts, so that nothing can take a session's place in between, and no other transaction
-or query that of the one that was seen: a pool's sessions live for hours. What must never be ended is left
-out by the statement itself, and not only by whoever asks for it.
+One statement both compares and signals, so no other session, transaction or query can take the place of the
+one that was seen. The statement itself excludes the sessions that must never be ended.
 """
 
+import re
 from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
@@ -13,19 +13,22 @@ import psycopg
 
 from runbooklib.errors import ActionError, UnreachableError
 from runbooklib.pgsession import CONNECT_SECONDS, SYSTEM
-from runbooklib.remedy import actions_of, may_write
+from runbooklib.remedy import require_actions, require_writable
 from runbooklib.scene import Scene
 from runbooklib.settings import secret
 
-# pid, backend_start, and the beginning of what it does (None: it does nothing); times in ISO 8601.
+# pid, backend_start, and the start time of its transaction or query (None: it has none); times in ISO 8601.
 Session = tuple[int, str, str | None]
+Connection = psycopg.Connection[tuple[Any, ...]]
 APPLICATION = "runbooklib-operator"
-_ACT_SECONDS = 10
-# Ordinary clients only: nobody's superuser, no replication, no background worker, and not ourselves.
+_STATEMENT_SECONDS = 10
+_INSUFFICIENT_PRIVILEGE = "42501"
+# Only ordinary client sessions: no superuser, no replication, no background worker, not our own.
 _MAY_BE_ENDED = """
 coalesce(a.backend_type, '') = 'client backend' and not r.rolsuper and not r.rolreplication
 and a.pid <> pg_backend_pid() and coalesce(a.application_name, '') not like 'runbooklib%%'
 """
+# Recordings hold this request and its answers: do not change the text.
 _WHY_NOT = """
 select case when coalesce(a.backend_type, '') <> 'client backend' then 'is a ' || a.backend_type
             when r.rolsuper then 'belongs to the superuser ' || r.rolname
@@ -34,22 +37,38 @@ select case when coalesce(a.backend_type, '') <> 'client backend' then 'is a ' |
             then 'is a session of ours' end
 from pg_stat_activity a left join pg_roles r on r.oid = a.usesysid where a.pid = %s
 """
-
-
-# Of a session that a role may not see, it is told neither the kind nor the beginning.
+# The answers of _WHY_NOT, most special first, and the sentence for each.
+_PROTECTED = (
+    (r"is a session of ours", "pid {pid} is a session of runbooklib and is never ended"),
+    (r"is a (?P<name>.*)", "pid {pid} has the backend type {name} and is never ended"),
+    (
+        r"belongs to the superuser (?P<name>.*)",
+        "pid {pid} belongs to the superuser {name} and is never ended",
+    ),
+    (
+        r"belongs to the replication role (?P<name>.*)",
+        "pid {pid} belongs to the replication role {name} and is never ended",
+    ),
+)
+# PostgreSQL hides type and start time of a session that the role may not see.
 _HIDDEN = "select count(*) from pg_stat_activity where pid = any(%s) and backend_start is null"
 
 
-def why_not(scene: Scene, pid: int) -> str:
-    """Why the session of that pid must never be ended, as the reading role sees it; empty where it may be.
+def protection(scene: Scene, pid: int) -> str:
+    """Why the session must never be ended, as the reading role sees it; empty if it may be ended.
 
-    Raises ActionError where there is no such session, and SourceError.
+    Raises ActionError if there is no such session, and SourceError.
     """
-    found = scene.sources.postgres.sql(_WHY_NOT, [pid])
-    if found.empty:
-        raise ActionError(f"there is no session with pid {pid} any more", system=SYSTEM)
-    told = found.iloc[0, 0]
-    return f"pid {pid} {told}, and is never ended" if isinstance(told, str) else ""
+    answer = scene.sources.postgres.sql(_WHY_NOT, [pid])
+    if answer.empty:
+        raise ActionError(f"there is no session with pid {pid}; it has ended", system=SYSTEM)
+    kind = answer.iloc[0, 0]
+    if not isinstance(kind, str):
+        return ""
+    for pattern, sentence in _PROTECTED:
+        if match := re.fullmatch(pattern, kind, re.DOTALL):
+            return sentence.format(pid=pid, **match.groupdict())
+    return f"pid {pid} is protected ({kind}) and is never ended"
 
 
 def signal(
@@ -60,68 +79,69 @@ def signal(
     condition: str = "true",
     values: Sequence[Any] = (),
 ) -> list[int]:
-    """Call pg_terminate_backend or pg_cancel_backend for those that are still there; the pids that were hit.
+    """Call pg_terminate_backend or pg_cancel_backend for each unchanged session; return the signalled pids.
 
-    `same` is the column of pg_stat_activity by which a session still does the same: xact_start, query_start.
-    `condition` is SQL of ours about `a`, a row of it, with `values` for its %s. Raises ActionError, which
-    names the pids that were hit before it.
+    `same` is the column of pg_stat_activity that must be unchanged: xact_start or query_start. `condition` is
+    trusted SQL about `a`, a row of that view, with `values` for its %s. Raises ActionError, which names the
+    pids that were signalled before the error.
     """
     query = (
         f"select {function}(a.pid) from pg_stat_activity a "  # noqa: S608 - names of ours
         "join pg_roles r on r.oid = a.usesysid where a.pid = %s and a.backend_start = %s::timestamptz "
         f"and a.{same} is not distinct from %s::timestamptz and {_MAY_BE_ENDED} and {condition}"
     )
-    hit: list[int] = []
-    with closing(_operator(scene)) as connection:
+    signalled: list[int] = []
+    with closing(_connect(scene)) as connection:
         _refuse_hidden(connection, scene, [pid for pid, *_ in sessions])
         for session in sessions:
             try:
                 row = connection.execute(query.encode(), (*session, *values)).fetchone()
             except psycopg.Error as error:
-                raise _trouble(error, scene, hit) from None
+                raise _failure(error, scene, signalled) from None
             if row and row[0]:
-                hit.append(session[0])
-    return hit
+                signalled.append(session[0])
+    return signalled
 
 
-def _operator(scene: Scene) -> "psycopg.Connection[tuple[Any, ...]]":
-    system = may_write(actions_of(scene).postgres, "postgres")
+def _connect(scene: Scene) -> Connection:
+    system = require_writable(require_actions(scene).postgres, "postgres")
     password = secret(system.password_env)
-    given: dict[str, Any] = {"password": password} if password else {}
-    given |= {"application_name": APPLICATION, "connect_timeout": CONNECT_SECONDS}
-    given |= {"options": f"-c statement_timeout={_ACT_SECONDS * 1000} -c lock_timeout=2000"}
+    options: dict[str, Any] = {"password": password} if password else {}
+    options |= {"application_name": APPLICATION, "connect_timeout": CONNECT_SECONDS}
+    options |= {"options": f"-c statement_timeout={_STATEMENT_SECONDS * 1000} -c lock_timeout=2000"}
     try:
-        return psycopg.connect(system.dsn, autocommit=True, **given)
+        return psycopg.connect(system.dsn, autocommit=True, **options)
     except psycopg.Error as error:
-        told = str(error).strip().splitlines()[-1].rpartition("failed: ")[2]
-        raise UnreachableError(f"the operator cannot connect: {told}", **_about(scene)) from None
+        reason = str(error).strip().splitlines()[-1].rpartition("failed: ")[2]
+        raise UnreachableError(f"the operator role cannot connect: {reason}", **_address(scene)) from None
 
 
-def _about(scene: Scene) -> dict[str, Any]:
+def _address(scene: Scene) -> dict[str, Any]:
     return {"system": SYSTEM, "target": scene.sources.postgres.target}
 
 
-def _refuse_hidden(
-    connection: "psycopg.Connection[tuple[Any, ...]]", scene: Scene, pids: Sequence[int]
-) -> None:
-    """Before anything is done: what cannot be seen would look as if it had ended."""
+def _refuse_hidden(connection: Connection, scene: Scene, pids: Sequence[int]) -> None:
+    """Raise ActionError before any signal: a session that the role cannot see would look ended."""
     try:
-        hidden = connection.execute(_HIDDEN, (list(pids),)).fetchone()
+        row = connection.execute(_HIDDEN, (list(pids),)).fetchone()
     except psycopg.Error as error:
-        raise _trouble(error, scene, []) from None
-    if hidden and hidden[0]:
-        told = "the operator may not see these sessions"
-        raise ActionError(told, **_about(scene), remedy="grant its role pg_monitor and pg_signal_backend")
+        raise _failure(error, scene, []) from None
+    if row and row[0]:
+        raise ActionError(
+            "the operator role may not see these sessions",
+            **_address(scene),
+            remedy="grant it pg_monitor and pg_signal_backend",
+        )
 
 
-def _trouble(error: psycopg.Error, scene: Scene, hit: Sequence[int]) -> ActionError:
-    """A refusal by the server is known to have done nothing; of anything else, and of some before, not."""
-    told = error.diag.message_primary or "the connection was lost"
-    is_refusal = error.sqlstate == "42501"
-    before = f"; before it these were hit: {', '.join(str(pid) for pid in hit)}" if hit else ""
+def _failure(error: psycopg.Error, scene: Scene, signalled: Sequence[int]) -> ActionError:
+    """The error of one signal. Only a refusal before any signal is known to have changed nothing."""
+    reason = error.diag.message_primary or "the connection was lost"
+    is_refusal = error.sqlstate == _INSUFFICIENT_PRIVILEGE
+    pids = ", ".join(str(pid) for pid in signalled)
     return ActionError(
-        f"{told}{before}",
-        **_about(scene),
+        f"{reason} (pids signalled before this error: {pids})" if signalled else reason,
+        **_address(scene),
         remedy="grant the role pg_signal_backend" if is_refusal else "see which sessions are left",
-        is_outcome_known=is_refusal and not hit,
+        is_outcome_known=is_refusal and not signalled,
     )

@@ -1,4 +1,4 @@
-"""The writing side of a Docker engine: one request to one container, by its full id."""
+"""Writes to a Docker engine: one request for one container, by its full id."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -9,10 +9,10 @@ import requests
 
 from runbooklib.dockerengine import SYSTEM, opened
 from runbooklib.errors import ActionError, NoDataError, SourceError
-from runbooklib.remedy import actions_of, may_write
+from runbooklib.remedy import require_actions, require_writable
 from runbooklib.scene import Scene
 
-_LOOK_SECONDS = 10.0
+_READ_SECONDS = 10.0
 # Docker waits ten seconds for a container to end before it kills it.
 _WRITE_SECONDS = 60
 
@@ -20,50 +20,57 @@ _WRITE_SECONDS = 60
 def write(
     scene: Scene,
     name: str,
-    is_still: Callable[[dict[str, Any]], bool],
+    is_same: Callable[[dict[str, Any]], bool],
     change: Callable[[docker.APIClient, dict[str, Any]], Any],
 ) -> None:
-    """Make the change to the container of that name, if it is still the one.
+    """Change the container of that name, if it is still the same one.
 
-    `is_still` and `change` get all that the engine tells of it. Raises ActionError.
+    `is_same` and `change` get the answer of `docker inspect`. Raises ActionError.
     """
-    url = may_write(actions_of(scene).docker, "docker").url
-    about: dict[str, Any] = {"system": SYSTEM, "target": url}
-    with opened(url, _LOOK_SECONDS) as engine:
+    url = require_writable(require_actions(scene).docker, "docker").url
+    address: dict[str, Any] = {"system": SYSTEM, "target": url}
+    with opened(url, _READ_SECONDS) as engine:
         try:
-            found = engine.inspect(name)
+            container = engine.inspect(name)
         except NoDataError as error:
-            raise ActionError(error.message, **about, remedy="run the runbook again") from None
+            raise ActionError(error.message, **address, remedy="run the runbook again") from None
         version = engine.json("/version")["ApiVersion"]
-    if not is_still(found):
+    if not is_same(container):
         raise ActionError(
-            f"the container {name} was replaced or started anew", **about, remedy="run the runbook again"
+            f"the container {name} was replaced or restarted", **address, remedy="run the runbook again"
         )
     try:
         with closing(docker.APIClient(base_url=url, version=version, timeout=_WRITE_SECONDS)) as client:
-            change(client, found)
+            change(client, container)
     except docker.errors.APIError as error:
-        told = str(error.explanation or error)
-        if error.is_client_error():
-            raise ActionError(f"said no: {told}", **about) from None
-        # A restart that fails half way has stopped the container.
+        raise _refusal(error, url, name) from None
+    except (requests.RequestException, docker.errors.DockerException) as error:
         raise ActionError(
-            f"{told}; {_state(url, name)}",
-            **about,
-            remedy="see docker ps, and docker logs",
+            f"did not answer the request ({type(error).__name__})",
+            **address,
+            remedy="see whether it was done: docker ps",
             is_outcome_known=False,
         ) from None
-    except (requests.RequestException, docker.errors.DockerException) as error:
-        told = f"was asked, and did not answer ({type(error).__name__})"
-        raise ActionError(
-            told, **about, remedy="see whether it was done: docker ps", is_outcome_known=False
-        ) from None
 
 
-def _state(url: str, name: str) -> str:
-    """How the container is after what did not go well."""
+def _refusal(error: docker.errors.APIError, url: str, name: str) -> ActionError:
+    """The engine's error. A restart that fails half way (5xx) has stopped the container."""
+    reason = str(error.explanation or error)
+    if error.is_client_error():
+        return ActionError(f"refused the request: {reason}", system=SYSTEM, target=url)
+    return ActionError(
+        f"{reason}; state of {name}: {_status(url, name)}",
+        system=SYSTEM,
+        target=url,
+        remedy="see docker ps, and docker logs",
+        is_outcome_known=False,
+    )
+
+
+def _status(url: str, name: str) -> str:
+    """The container's status in Docker's word, or the error that hides it."""
     try:
-        with opened(url, _LOOK_SECONDS) as engine:
-            return f"{name} is {engine.inspect(name)['State']['Status']} now"
+        with opened(url, _READ_SECONDS) as engine:
+            return str(engine.inspect(name)["State"]["Status"])
     except SourceError as error:
-        return f"how {name} is now is not known: {error.message}"
+        return f"unknown ({error.message})"

@@ -1,4 +1,4 @@
-"""Remedies for the database."""
+"""Actions on the database."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -9,192 +9,197 @@ import pandas as pd
 from runbooklib.actions import _backends
 from runbooklib.errors import ActionError, NoDataError, ParameterError, SourceError
 from runbooklib.plans import Proposal
-from runbooklib.remedy import Act, Seen, actions_of, may_write, remedy
+from runbooklib.remedy import ApprovedAction, TargetState, remedy, require_actions, require_writable
 from runbooklib.scene import Scene
 from runbooklib.window import moment_of, seconds_of
 
 _IDLE_FOR = (
     "a.state like 'idle in transaction%%' and a.state_change < clock_timestamp() - make_interval(secs => %s)"
 )
-_SHOWN_PIDS, _SHOWN_APPLICATIONS = 8, 4
+# Commands for a person to read and run. Their only variable parts are numbers and a time.
+_TERMINATE_IDLE = (
+    "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' "
+    "AND pid <> pg_backend_pid() AND state_change < now() - interval '{seconds} s'"
+)
+_SIGNAL = "SELECT {function}(pid) FROM pg_stat_activity WHERE pid = {pid}"
+_SIGNAL_SINCE = _SIGNAL + " AND backend_start = '{start}'"
+_LOSES_SESSION = "What the session does. Read pg_stat_activity first. Needs the role pg_signal_backend."
+_MAX_SHOWN_PIDS, _MAX_SHOWN_APPLICATIONS = 8, 4
 
 
-def _database(scene: Scene) -> str:
-    """What a person types: the name of the database."""
-    return scene.sources.postgres.target.rpartition("/")[2]
-
-
-def _idle(scene: Scene, *, older_than: str) -> Seen:
-    """The sessions that are idle in transaction for longer, each by pid, beginning and transaction."""
-    may_write(actions_of(scene).postgres, "postgres")
-    found = scene.sources.postgres.sessions()
-    is_idle = found["state"].str.startswith("idle in transaction")
-    long = found[is_idle & (found["state_seconds"] > seconds_of(older_than))]
-    ours = long["application_name"].str.startswith("runbooklib")
-    rows = long[~ours]
-    if rows.empty:
+def _idle(scene: Scene, *, older_than: str) -> TargetState:
+    """The sessions that are idle in transaction for longer; a person types the database's name."""
+    require_writable(require_actions(scene).postgres, "postgres")
+    sessions = scene.sources.postgres.sessions()
+    is_idle = sessions["state"].str.startswith("idle in transaction")
+    is_ours = sessions["application_name"].str.startswith("runbooklib")
+    idle = sessions[is_idle & (sessions["state_seconds"] > seconds_of(older_than)) & ~is_ours]
+    if idle.empty:
         raise ActionError(f"no session is idle in transaction for more than {older_than}")
-    sessions = [_marks(row, "xact_start") for _, row in rows.sort_values("pid").iterrows()]
-    held_by = Counter(_who(row) for _, row in rows.iterrows())
-    told = ", ".join(f"{who}: {count}" for who, count in sorted(held_by.items()))
-    return Seen(_database(scene), {"sessions": sessions, "held by": told})
+    marks = [_mark(row, "xact_start") for _, row in idle.sort_values("pid").iterrows()]
+    counts = Counter(_holder(row) for _, row in idle.iterrows())
+    held_by = ", ".join(f"{holder}: {count}" for holder, count in sorted(counts.items()))
+    database = scene.sources.postgres.target.rpartition("/")[2]
+    return TargetState(database, {"sessions": marks, "held by": held_by})
 
 
-def _who(row: pd.Series) -> str:
+def _holder(row: pd.Series) -> str:
     return f"{row['usename']} ({row['application_name'] or 'unnamed'})"
 
 
-def _marks(row: pd.Series, same: str) -> list[Any]:
-    """By what a session, and what it is at, can be told from another: pid and two times in ISO 8601."""
-    return [int(row["pid"]), row["backend_start"].isoformat(), _moment(row[same])]
+def _mark(row: pd.Series, same: str) -> list[Any]:
+    """What identifies a session and its work: pid, and two times in ISO 8601."""
+    work_start = None if pd.isna(row[same]) else str(row[same].isoformat())
+    return [int(row["pid"]), row["backend_start"].isoformat(), work_start]
 
 
-def _moment(value: Any) -> str | None:
-    return None if pd.isna(value) else str(value.isoformat())
+def _has_common_sessions(seen: Mapping[str, Any], current: Mapping[str, Any]) -> bool:
+    """Some of the sessions are left. Those that have ended do not matter; new ones are never signalled."""
+    return bool(_sessions(seen) & _sessions(current))
 
 
-def _some_are_left(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Those that have ended meanwhile are no reason to leave the others; new ones are never touched."""
-    return bool(_sessions(then) & _sessions(now))
+def _has_same_sessions(seen: Mapping[str, Any], current: Mapping[str, Any]) -> bool:
+    """The same session in the same transaction, or with the same query: later work was not seen."""
+    return _sessions(seen) == _sessions(current)
 
 
 def _sessions(identity: Mapping[str, Any]) -> set[_backends.Session]:
     return {(int(pid), str(start), mark) for pid, start, mark in identity["sessions"]}
 
 
-def _end_idle(act: Act) -> str:
-    wanted = sorted(_sessions(act.plan.identity))
-    limit = seconds_of(str(act.plan.parameters["older_than"]))
-    ended = _backends.signal(act.scene, "pg_terminate_backend", wanted, "xact_start", _IDLE_FOR, [limit])
+def _end_idle(approved: ApprovedAction) -> str:
+    sessions = sorted(_sessions(approved.plan.identity))
+    limit = seconds_of(str(approved.plan.parameters["older_than"]))
+    ended = _backends.signal(
+        approved.scene, "pg_terminate_backend", sessions, "xact_start", _IDLE_FOR, [limit]
+    )
     if not ended:
-        raise ActionError("none of these sessions is still idle in transaction", remedy="look again")
-    left = len(wanted) - len(ended)
-    shown = ", ".join(str(pid) for pid in sorted(ended)[:_SHOWN_PIDS])
-    more = f", … (pids {shown})" if len(ended) > _SHOWN_PIDS else f" (pids {shown})"
-    rest = f"; {left} had ended, went on, or must never be ended" if left else ""
-    return f"ended {len(ended)} sessions{more}{rest}"
+        raise ActionError("no session of this plan is still idle in transaction", remedy="look again")
+    pids = [str(pid) for pid in sorted(ended)]
+    shown = ", ".join(pids[:_MAX_SHOWN_PIDS] + ["…"] * (len(pids) > _MAX_SHOWN_PIDS))
+    return (
+        f"ended {len(ended)} of {len(sessions)} sessions (pids {shown}); skipped because they had ended, "
+        f"continued, or are protected: {len(sessions) - len(ended)}"
+    )
 
 
-@remedy(identify=_idle, perform=_end_idle, destroys=("postgres",), is_same=_some_are_left)
+@remedy(identify=_idle, perform=_end_idle, destroys=("postgres",), is_same=_has_common_sessions)
 def terminate_idle_transactions(scene: Scene, *, older_than: str) -> Proposal:  # noqa: ARG001 - every action gets the scene
     """End the sessions that are idle in transaction."""
-    # A text for a person to read and run; the number in it is ours.
-    ending = (
-        "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' "
-        "AND pid <> pg_backend_pid() AND state_change < now() - interval '%d s'"
-    )
     return Proposal(
         title=f"Now: end the sessions that are idle in transaction for more than {older_than}",
-        command=f'psql -c "{ending.replace("%d", str(int(seconds_of(older_than))))}"',
-        effect="Their connections and locks are given back; what they had not committed is undone.",
-        loses="Which session held what: read pg_stat_activity first. Needs the role pg_signal_backend.",
-        undo="None: their clients connect again and repeat what was undone.",
+        command=f'psql -c "{_TERMINATE_IDLE.format(seconds=int(seconds_of(older_than)))}"',
+        effect="Their connections and locks are freed. Their uncommitted work is rolled back.",
+        loses="Which session held what. Read pg_stat_activity first. Needs the role pg_signal_backend.",
+        undo="Not possible: the clients reconnect and repeat the work that was rolled back.",
     )
 
 
-def _one(scene: Scene, same: str, *, pid: int, backend_start: str = "") -> Seen:
-    """One session by pid, its beginning and that of its work, if it may be ended at all."""
-    may_write(actions_of(scene).postgres, "postgres")
+def _session(scene: Scene, same: str, *, pid: int, backend_start: str = "") -> TargetState:
+    """One session by pid, start time and start of its work, if it may be ended at all."""
+    require_writable(require_actions(scene).postgres, "postgres")
     if isinstance(pid, bool) or not isinstance(pid, int) or pid <= 0:
-        raise ParameterError(f"pid is {pid!r}", remedy="give the session's pid as a number")
-    if why := _backends.why_not(scene, pid):
-        raise ActionError(why)
-    found = scene.sources.postgres.sessions()
-    rows = found[found["pid"] == pid]
+        raise ParameterError(f"pid is {pid!r}", remedy="pass the session's pid as a number")
+    if reason := _backends.protection(scene, pid):
+        raise ActionError(reason)
+    sessions = scene.sources.postgres.sessions()
+    rows = sessions[sessions["pid"] == pid]
     if rows.empty:
-        raise ActionError(f"there is no session with pid {pid} any more")
+        raise ActionError(f"there is no session with pid {pid}; it has ended")
     row = rows.iloc[0]
-    began = row["backend_start"]
-    if backend_start and moment_of(backend_start) != began:
-        told = f"pid {pid} is another session now: it began at {began.isoformat()}"
-        raise ActionError(told, remedy="look again")
-    facts = {"sessions": [_marks(row, same)], "held by": _who(row), "state": str(row["state"])}
-    return Seen(str(pid), {**facts, "query": str(row["query"])})
+    start = row["backend_start"]
+    if backend_start and moment_of(backend_start) != start:
+        raise ActionError(
+            f"pid {pid} is another session now: it started at {start.isoformat()}", remedy="look again"
+        )
+    identity = {"sessions": [_mark(row, same)], "held by": _holder(row), "state": str(row["state"])}
+    return TargetState(str(pid), {**identity, "query": str(row["query"])})
 
 
-def _a_session(scene: Scene, *, pid: int, backend_start: str = "") -> Seen:
-    return _one(scene, "xact_start", pid=pid, backend_start=backend_start)
+def _open_session(scene: Scene, *, pid: int, backend_start: str = "") -> TargetState:
+    return _session(scene, "xact_start", pid=pid, backend_start=backend_start)
 
 
-def _a_query(scene: Scene, *, pid: int, backend_start: str = "") -> Seen:
-    seen = _one(scene, "query_start", pid=pid, backend_start=backend_start)
-    if seen.identity["state"] != "active":
-        raise ActionError(f"pid {pid} runs no query: it is {seen.identity['state'] or 'hidden from us'}")
-    return seen
+def _running_query(scene: Scene, *, pid: int, backend_start: str = "") -> TargetState:
+    session = _session(scene, "query_start", pid=pid, backend_start=backend_start)
+    if session.identity["state"] != "active":
+        raise ActionError(f"pid {pid} runs no query; its state is {session.identity['state'] or 'hidden'}")
+    return session
 
 
-def _is_the_session(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """The same session in the same transaction, or with the same query: what follows was not seen."""
-    return _sessions(then) == _sessions(now)
-
-
-def _signal_one(act: Act, function: str, done: str, same: str, condition: str = "true") -> str:
-    [session] = _sessions(act.plan.identity)
+def _signal_session(approved: ApprovedAction, function: str, same: str, condition: str = "true") -> int:
+    """Signal the session of the plan and return its pid. Raises ActionError if it was not signalled."""
+    [session] = _sessions(approved.plan.identity)
     pid = session[0]
-    if not _backends.signal(act.scene, function, [session], same, condition):
+    if not _backends.signal(approved.scene, function, [session], same, condition):
         try:
-            why = _backends.why_not(act.scene, pid)
+            reason = _backends.protection(approved.scene, pid)
         except (ActionError, SourceError) as error:
-            why = error.message
-        raise ActionError(why or f"pid {pid} does something else by now", remedy="look again")
-    return f"{done} pid {pid}"
+            reason = error.message
+        raise ActionError(reason or f"pid {pid} has started other work since", remedy="look again")
+    return pid
 
 
-def _end(act: Act) -> str:
-    return _signal_one(act, "pg_terminate_backend", "ended the session with", "xact_start")
+def _end(approved: ApprovedAction) -> str:
+    pid = _signal_session(approved, "pg_terminate_backend", "xact_start")
+    return f"ended the session with pid {pid}"
 
 
-def _cancel(act: Act) -> str:
-    return _signal_one(
-        act, "pg_cancel_backend", "cancelled the query of", "query_start", "a.state = 'active'"
-    )
+def _cancel(approved: ApprovedAction) -> str:
+    pid = _signal_session(approved, "pg_cancel_backend", "query_start", "a.state = 'active'")
+    return f"cancelled the query of pid {pid}"
 
 
-@remedy(identify=_a_session, perform=_end, destroys=("postgres",), is_same=_is_the_session)
+def _signal_command(function: str, pid: int, backend_start: str) -> str:
+    start = moment_of(backend_start).isoformat() if backend_start else ""
+    query = (_SIGNAL_SINCE if start else _SIGNAL).format(function=function, pid=int(pid), start=start)
+    return f'psql -c "{query}"'
+
+
+@remedy(identify=_open_session, perform=_end, destroys=("postgres",), is_same=_has_same_sessions)
 def end_session(scene: Scene, *, pid: int, backend_start: str = "") -> Proposal:  # noqa: ARG001 - every action gets the scene
     """End one session of the database."""
-    began = f" AND backend_start = '{moment_of(backend_start).isoformat()}'" if backend_start else ""
-    query = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = {int(pid)}{began}"  # noqa: S608 - a text to read; a number and a time
     return Proposal(
         title=f"Now: end the session with pid {int(pid)}",
-        command=f'psql -c "{query}"',
-        effect="Its connection and its locks are given back; what it had not committed is undone.",
-        loses="What it was doing: read pg_stat_activity first. Needs the role pg_signal_backend.",
-        undo="None: its client connects again and repeats what was undone.",
+        command=_signal_command("pg_terminate_backend", pid, backend_start),
+        effect="Its connection and its locks are freed. Its uncommitted work is rolled back.",
+        loses=_LOSES_SESSION,
+        undo="Not possible: the client reconnects and repeats the work that was rolled back.",
     )
 
 
-@remedy(identify=_a_query, perform=_cancel, destroys=("postgres",), is_same=_is_the_session)
+@remedy(identify=_running_query, perform=_cancel, destroys=("postgres",), is_same=_has_same_sessions)
 def cancel_query(scene: Scene, *, pid: int, backend_start: str = "") -> Proposal:  # noqa: ARG001 - every action gets the scene
-    """Cancel what one session of the database is doing."""
-    began = f" AND backend_start = '{moment_of(backend_start).isoformat()}'" if backend_start else ""
-    query = f"SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = {int(pid)}{began}"  # noqa: S608 - a text to read; a number and a time
+    """Cancel the query that one session of the database runs."""
     return Proposal(
         title=f"Now: cancel the query of pid {int(pid)}",
-        command=f'psql -c "{query}"',
-        effect="The statement ends with an error; its session and its other work go on.",
+        command=_signal_command("pg_cancel_backend", pid, backend_start),
+        effect="The statement ends with an error. The session stays open.",
         loses="The result of that statement.",
-        undo="None: the client may ask again.",
+        undo="Not possible: the client may run the query again.",
     )
 
 
 def fit_pool_size(scene: Scene) -> Proposal:
-    """Fit the service's connection pool to what the database has; a text, with today's numbers."""
-    told = scene.sources.postgres.connections()
-    if told.refused or told.max_connections is None:
+    """Fit the service's connection pool to the limits of the database; text only, with current numbers."""
+    usage = scene.sources.postgres.connections()
+    if usage.refused or usage.max_connections is None:
         raise NoDataError(
-            f"the database lets nobody in to count ({told.refused})",
+            f"the database refuses connections, so sessions cannot be counted: {usage.refused}",
             system="postgres",
-            remedy="end some first",
+            remedy="end some sessions first",
         )
-    role = told.fullest.partition('"')[2].rstrip('"')
-    used, room = told.role_limits.get(role, (told.used or 0, told.max_connections - (told.reserved or 0)))
-    by = told.frame.groupby("application_name")["count"].sum().sort_values(ascending=False)
-    most = ", ".join(f"{name or 'unnamed'} {count}" for name, count in by.head(_SHOWN_APPLICATIONS).items())
+    role = usage.fullest.partition('"')[2].rstrip('"')
+    used, limit = usage.role_limits.get(
+        role, (usage.used or 0, usage.max_connections - (usage.reserved or 0))
+    )
+    counts = usage.frame.groupby("application_name")["count"].sum().sort_values(ascending=False)
+    largest = counts.head(_MAX_SHOWN_APPLICATIONS).items()
+    clients = ", ".join(f"{name or 'unnamed'} {count}" for name, count in largest)
     return Proposal(
-        title="Soon: a pool that the database can serve",
-        command=f"# workers x (pool_size + max_overflow) of all clients <= {room}",
-        effect=f"{used} of {room} connections of {told.fullest} are taken now: {most}. A pool that is too "
-        "small lets requests wait; one that is too large lets them fail, and everybody else's with them.",
-        undo="The former numbers.",
+        title="Soon: fit the pool size to the database",
+        command=f"# workers x (pool_size + max_overflow) of all clients <= {limit}",
+        effect=f"{used} of {limit} connections of {usage.fullest} are in use: {clients}. With a pool that is "
+        "too small, requests wait. With one that is too large, requests fail, also those of other clients.",
+        undo="Set the former numbers again.",
     )

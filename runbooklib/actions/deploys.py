@@ -1,4 +1,4 @@
-"""Remedies for a deployment."""
+"""Actions on a deployment."""
 
 import re
 from datetime import UTC, datetime
@@ -7,130 +7,136 @@ from typing import Any
 from runbooklib.actions import _programs, _worktree
 from runbooklib.errors import ActionError, NoDataError, NotConfiguredError
 from runbooklib.plans import Proposal
-from runbooklib.remedy import Act, Seen, actions_of, may_write, remedy
+from runbooklib.remedy import ApprovedAction, TargetState, remedy, require_actions, require_writable
 from runbooklib.scene import Scene
 from runbooklib.settings import configured
 from runbooklib.sources.git import Deployment
 from runbooklib.window import seconds_of
 
 _REVISION = re.compile(r"[0-9a-f]{4,64}")
-_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+# Shown where the environment's file names no script.
+_USUAL_SCRIPT = ("./scripts/deployment/rollback.sh", "{revision}")
 
 
-def _goal(scene: Scene, to: str) -> tuple[Deployment, str]:
-    """The last deployment, and the revision of `to` (a tag or a revision), else of the one before it."""
-    git = scene.sources.git
-    last = git.last_deployment(scene.window.end)
-    if not to:
-        if last is None or not last.previous_revision:
-            raise NoDataError("there is no earlier deployment to go back to", system="git")
-        return last, last.previous_revision
+def _last_deployment(scene: Scene) -> Deployment:
+    last = scene.sources.git.last_deployment(scene.window.end)
     if last is None:
         raise NoDataError("there is no deployment", system="git")
+    return last
+
+
+def _all_deployments(scene: Scene) -> list[Deployment]:
+    return list(scene.sources.git.deployments(_FIRST_TIME, scene.window.end))
+
+
+def _rollback_goal(scene: Scene, to: str) -> tuple[Deployment, str]:
+    """The last deployment, and the revision of `to` (a tag or a revision); default: the previous one."""
+    last = _last_deployment(scene)
+    if not to:
+        if not last.previous_revision:
+            raise NoDataError("there is no earlier deployment", system="git")
+        return last, last.previous_revision
     if _REVISION.fullmatch(to):
-        wanted = git.deployment_of(to)
+        deployment = scene.sources.git.deployment_of(to)
     else:
-        earlier = git.deployments(_LONG_AGO, scene.window.end)
-        wanted = next((one for one in reversed(earlier) if one.tag == to), None)
-    if wanted is None:
+        tagged = [deployment for deployment in _all_deployments(scene) if deployment.tag == to]
+        deployment = tagged[-1] if tagged else None
+    if deployment is None:
         raise ActionError(
-            f"{to[:80]!r} is no deployment", system="git", remedy="name its tag, or its revision"
+            f"{to[:80]!r} is not a deployment", system="git", remedy="pass the tag or revision of one"
         )
-    return last, wanted.revision
+    return last, deployment.revision
 
 
-def _command(scene: Scene, revision: str) -> list[str]:
-    script = may_write(actions_of(scene).rollback, "rollback")
+def _rollback_command(scene: Scene, revision: str) -> list[str]:
+    script = require_writable(require_actions(scene).rollback, "rollback")
     return [word.replace("{revision}", revision) for word in script.command]
 
 
-def _rollback(scene: Scene, *, to: str = "") -> Seen:
-    last, revision = _goal(scene, to)
-    command = _command(scene, revision)
+def _identify_rollback(scene: Scene, *, to: str = "") -> TargetState:
+    last, revision = _rollback_goal(scene, to)
+    command = _rollback_command(scene, revision)
     if last.revision == revision:
-        raise ActionError(f"{revision[:12]} is what was deployed last", system="git")
+        raise ActionError(f"{revision[:12]} is already deployed", system="git")
     files = _programs.digests(scene, command)
     identity: dict[str, Any] = {"from": last.revision, "to": revision, "command": command, "files": files}
-    return Seen(revision[:8], identity)
+    return TargetState(revision[:8], identity)
 
 
-def _roll_back(act: Act) -> str:
-    scene, plan = act.scene, act.plan
-    script = may_write(actions_of(scene).rollback, "rollback")
-    command, revision = list(plan.identity["command"]), str(plan.identity["to"])
-    if command != _command(scene, revision):
-        raise ActionError("the command in the environment's file is another one now", system="script")
-    told = _programs.run(command, plan.identity["files"], seconds_of(script.within))
-    return f"rolled back to {revision[:12]}: {told}" if told else f"rolled back to {revision[:12]}"
+def _roll_back(approved: ApprovedAction) -> str:
+    scene, identity = approved.scene, approved.plan.identity
+    script = require_writable(require_actions(scene).rollback, "rollback")
+    command, revision = list(identity["command"]), str(identity["to"])
+    if command != _rollback_command(scene, revision):
+        raise ActionError("the command in the environment's file has changed since", system="script")
+    output = _programs.run(command, identity["files"], seconds_of(script.within))
+    return f"rolled back to {revision[:12]}: {output}" if output else f"rolled back to {revision[:12]}"
 
 
-@remedy(identify=_rollback, perform=_roll_back, destroys=("docker",), is_of_service=True)
+@remedy(identify=_identify_rollback, perform=_roll_back, destroys=("docker",), is_of_service=True)
 def roll_back(scene: Scene, *, to: str = "") -> Proposal:
-    """Roll back to the deployment before the last."""
-    last, revision = _goal(scene, to)
+    """Roll back to the previous deployment, or to a named one."""
+    last, revision = _rollback_goal(scene, to)
     actions = scene.target.environment.actions
-    script = actions.rollback.command if actions and actions.rollback else _USUAL
+    script = actions.rollback.command if actions and actions.rollback else _USUAL_SCRIPT
     return Proposal(
-        title="Now: roll back to the deployment before" if not to else f"Now: roll back to {revision[:12]}",
+        title=f"Now: roll back to {revision[:12]}" if to else "Now: roll back to the previous deployment",
         command=" ".join(word.replace("{revision}", revision[:12]) for word in script),
-        effect=_taken_back(scene, last, revision),
-        loses="What the new version has written in a form that the old one cannot read.",
+        effect=_rollback_effect(scene, last, revision),
+        loses="Data that the new version has written in a form that the old version cannot read.",
         undo=f"Deploy {last.short} again.",
     )
 
 
-def _taken_back(scene: Scene, last: Deployment, revision: str) -> str:
-    """What goes with the last deployment: all that came after the one that is gone back to."""
-    told = f"Takes back {last.short} “{last.subject}” ({last.files_changed} files)"
+def _rollback_effect(scene: Scene, last: Deployment, revision: str) -> str:
+    """Which deployments the rollback removes, newest first."""
     if revision == last.previous_revision:
-        return f"{told}."
-    every = scene.sources.git.deployments(_LONG_AGO, scene.window.end)
-    places = [number for number, one in enumerate(every) if one.revision == revision]
-    between = every[places[-1] + 1 : -1] if places else []
-    more = ", ".join(f"{one.short} “{one.subject}”" for one in reversed(between))
-    return f"{told}, and with it {more}." if more else f"{told}, and all since {revision[:12]}."
+        return f"Removes {last.short} “{last.subject}” ({last.files_changed} files)."
+    deployments = _all_deployments(scene)
+    positions = [number for number, each in enumerate(deployments) if each.revision == revision]
+    between = deployments[positions[-1] + 1 : -1] if positions else []
+    if not between:
+        return (
+            f"Removes {last.short} “{last.subject}” ({last.files_changed} files) and everything since "
+            f"{revision[:12]}."
+        )
+    others = ", ".join(f"{each.short} “{each.subject}”" for each in reversed(between))
+    return f"Removes {last.short} “{last.subject}” ({last.files_changed} files), and also {others}."
 
 
-_USUAL = ("./scripts/deployment/rollback.sh", "{revision}")
-
-
-def _revertible(scene: Scene) -> Seen:
-    if not actions_of(scene).revert:
+def _identify_revert(scene: Scene) -> TargetState:
+    if not require_actions(scene).revert:
         raise NotConfiguredError(
-            "no commit may be made here",
+            "this environment does not allow commits",
             system="git",
             remedy="set actions.revert in the environment's file to true",
         )
-    last = scene.sources.git.last_deployment(scene.window.end)
-    if last is None:
-        raise NoDataError("there is no deployment", system="git")
-    identity = {"revisions": _range(last), "branch": f"runbook/revert-{last.short}"}
-    return Seen(last.short, identity)
+    last = _last_deployment(scene)
+    return TargetState(last.short, {"revisions": _range(last), "branch": f"runbook/revert-{last.short}"})
 
 
 def _range(last: Deployment) -> str:
-    """The commits of a deployment, as git names them: all since the one before, or the first one alone."""
+    """The commits of a deployment in git's notation: all since the previous one, or the first one alone."""
     return f"{last.previous_revision}..{last.revision}" if last.previous_revision else last.revision
 
 
-def _revert(act: Act) -> str:
-    plan = act.plan
-    repository = configured(act.scene.target.systems.git, "git").repository
+def _revert(approved: ApprovedAction) -> str:
+    plan = approved.plan
+    repository = configured(approved.scene.target.systems.git, "git").repository
     revisions, branch = str(plan.identity["revisions"]), str(plan.identity["branch"])
-    made = _worktree.revert(repository, revisions, branch, by=act.by)
-    return f"{branch} holds {made[:12]}, which takes {plan.target} back: look at it, push and deploy it"
+    commit = _worktree.revert(repository, revisions, branch, by=approved.by)
+    return f"reverted {plan.target} in commit {commit[:12]} of {branch}; review, push and deploy the branch"
 
 
-@remedy(identify=_revertible, perform=_revert, mends=False)
+@remedy(identify=_identify_revert, perform=_revert, needs_recovery_check=False)
 def revert_commit(scene: Scene) -> Proposal:
-    """Take the last deployment's commits back in the repository."""
-    last = scene.sources.git.last_deployment(scene.window.end)
-    if last is None:
-        raise NoDataError("there is no deployment", system="git")
+    """Revert the last deployment's commits in the repository."""
+    last = _last_deployment(scene)
     return Proposal(
-        title="Soon: take the change back in git",
-        command=f"git revert --no-edit {'..'.join(one[:12] for one in _range(last).split('..'))}",
-        effect="A commit for each of the deployment's, without its change: deploy them, else the next "
-        "deployment brings it back.",
+        title="Soon: revert the change in git",
+        command=f"git revert --no-edit {'..'.join(revision[:12] for revision in _range(last).split('..'))}",
+        effect="Adds one reverting commit for each commit of the deployment. Deploy them, or the next "
+        "deployment brings the change back.",
         undo=f"git branch -D runbook/revert-{last.short}",
     )

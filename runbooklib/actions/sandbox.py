@@ -1,4 +1,4 @@
-"""Remedies for the code sandbox."""
+"""Proposals for the code sandbox."""
 
 from runbooklib.plans import Proposal
 from runbooklib.scene import Scene
@@ -6,9 +6,9 @@ from runbooklib.scene import Scene
 
 def list_sandboxes(scene: Scene) -> Proposal:  # noqa: ARG001 - every action gets the scene
     """List the sandboxes, oldest last; changes nothing."""
-    shown = "{{.ID}} {{.RunningFor}} {{.Status}}"
+    columns = "{{.ID}} {{.RunningFor}} {{.Status}}"
     return Proposal(
-        title="See which sandboxes run, and since when",
-        command=f"docker ps --filter label=helloagents.pool_id --format '{shown}'",
-        effect="Changes nothing. One that runs for longer than an execution may take hangs.",
+        title="List the running sandboxes and their age",
+        command=f"docker ps --filter label=helloagents.pool_id --format '{columns}'",
+        effect="Changes nothing. A sandbox that is older than the execution timeout hangs.",
     )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from runbooklib.actionledger import Deed
     from runbooklib.offers import Offer
     from runbooklib.plans import Plan
-    from runbooklib.present import Look
+    from runbooklib.present import Preflight
 
 
 @app.command(
@@ -97,7 +97,7 @@ def approve_action(
     _preview(seen, offer.cause, person)
     approval = gate.approve(seen, _typed_target(seen.plan, yes))
     deed = gate.perform(plan, approval, without_capture=without_capture)
-    print(f"Done: {one_line(deed.told)}")
+    print(f"Done: {one_line(deed.message)}")
     print(f"State saved before the action: {folder / deed.evidence / 'notebook.html'}")
     if not _is_meant_to_recover(plan) or not wait:
         return
@@ -133,7 +133,7 @@ def _choose(proposed: "list[Offer]", action: str) -> "Offer":
     return matching[0]
 
 
-def _preview(seen: "Look", cause: str, person: str) -> None:
+def _preview(seen: "Preflight", cause: str, person: str) -> None:
     """Print what the action does, to which target, what it changes and what it destroys."""
     proposal, plan = seen.proposal, seen.plan
     facts = {
@@ -154,11 +154,11 @@ def _preview(seen: "Look", cause: str, person: str) -> None:
     for name, value in facts.items():
         if value:
             print(f"  {name:<8} {one_line(value)}")
-    for name, value in _identity(plan.identity, seen.now.identity).items():
+    for name, value in _identity(plan.identity, seen.current.identity).items():
         print(f"  {name:<8} {one_line(value)}")
 
 
-def _ago(seen: "Look") -> str:
+def _ago(seen: "Preflight") -> str:
     from datetime import datetime
 
     from runbooklib.render.sentences import seconds
@@ -198,7 +198,7 @@ def _typed_target(plan: "Plan", yes: str) -> str:
 def _is_meant_to_recover(plan: "Plan") -> bool:
     from runbooklib.present import REMEDIES
 
-    return REMEDIES[plan.action].mends
+    return REMEDIES[plan.action].needs_recovery_check
 
 
 def _recovery_of(deed: "Deed") -> str:
@@ -249,4 +249,4 @@ def _print_deed(deed: "Deed") -> None:
         f" ({one_line(deed.environment)}, {one_line(deed.service)})"
         f"  by {one_line(deed.by)}@{one_line(deed.host)}  {_recovery_of(deed)}".rstrip()
     )
-    print(f"    {one_line(deed.why)}: {one_line(deed.told) or 'the outcome is unknown'}")
+    print(f"    {one_line(deed.why)}: {one_line(deed.message) or 'the outcome is unknown'}")

@@ -89,9 +89,9 @@ def _compare(replayed: "Replay", out: TextIO) -> None:
         print("The verdict is the recorded one, to the byte.", file=out)
     if not replayed.agrees:
         print("The verdict differs from the recorded one:", file=out)
-        for what, recorded, rereplayed in replayed.differences:
+        for name, recorded, current in replayed.differences:
             print(
-                f"  {one_line(name)}\n    then  {one_line(recorded)}\n    now   {one_line(rereplayed)}",
+                f"  {one_line(name)}\n    then  {one_line(recorded)}\n    now   {one_line(current)}",
                 file=out,
             )
 

@@ -76,7 +76,7 @@ def test_sessions_idle_in_transaction_are_ended_and_only_those_that_were_seen(
         second.rollback()
         time.sleep(1.2)
         deed = gate.perform(plan, approval)
-        assert f"ended 1 sessions (pids {first.info.backend_pid}); 1 had ended, went on" in deed.told
+        assert f"ended 1 of 2 sessions (pids {first.info.backend_pid}); skipped" in deed.message
         assert [is_alive(one) for one in (first, second, working, late)] == [False, True, True, True]
     captured = (site.folder / deed.evidence / "notebook.ipynb").read_text()
     assert str(first.info.backend_pid) in captured
@@ -97,7 +97,7 @@ def test_one_session_is_ended_by_pid_and_beginning(busy: Server, site: Acting) -
     with connections(busy, 2) as (one, other):
         pid = one.info.backend_pid
         deed = site.perform(site.plan("end_session", pid=pid))
-        assert deed.told == f"ended the session with pid {pid}"
+        assert deed.message == f"ended the session with pid {pid}"
         assert [is_alive(one), is_alive(other)] == [False, True]
 
 
@@ -115,8 +115,8 @@ def test_a_session_that_has_gone_on_to_another_transaction_is_left_alone(busy: S
         second.execute("select 2")
         time.sleep(1.2)
         deed = gate.perform(plan, approval)
-        assert f"ended 1 sessions (pids {first.info.backend_pid})" in deed.told
-        with pytest.raises(ActionError, match="is not what it was"):
+        assert f"ended 1 of 2 sessions (pids {first.info.backend_pid})" in deed.message
+        with pytest.raises(ActionError, match="has changed since this was proposed"):
             gate.look(alone)
         scene, _ = present.scene_of("Small", "site", "backend")
         [[pid, began_at, mark]] = alone.identity["sessions"]
@@ -128,14 +128,14 @@ def test_a_session_that_has_gone_on_to_another_transaction_is_left_alone(busy: S
 def test_another_query_than_the_one_that_was_seen_is_not_cancelled(busy: Server, site: Acting) -> None:
     with connections(busy, 1) as (one,):
         pid = one.info.backend_pid
-        with pytest.raises(ActionError, match=f"pid {pid} runs no query: it is idle"):
+        with pytest.raises(ActionError, match=f"pid {pid} runs no query; its state is idle"):
             site.plan("cancel_query", pid=pid)
         with running(one, "select pg_sleep(30) as runaway"):
             plan = site.plan("cancel_query", pid=pid)
             assert (plan.identity["held by"], plan.identity["state"]) == ("app (app-app)", "active")
             assert plan.identity["query"].startswith("select pg_sleep(?)")
             one.cancel()
-        changed = pytest.raises(ActionError, match="is not what it was")
+        changed = pytest.raises(ActionError, match="has changed since this was proposed")
         with running(one, "select pg_sleep(1) as urgent") as ended, changed:
             site.perform(plan)
         assert ended == []
@@ -179,7 +179,7 @@ def test_a_query_is_cancelled_and_its_session_goes_on(busy: Server, site: Acting
         deed = site.perform(site.plan("cancel_query", pid=one.info.backend_pid))
         thread.join(10)
         assert ended == ["57014"]
-        assert deed.told == f"cancelled the query of pid {one.info.backend_pid}"
+        assert deed.message == f"cancelled the query of pid {one.info.backend_pid}"
         assert is_alive(one)
 
 
@@ -234,7 +234,7 @@ def test_a_pid_that_is_another_session_by_now_is_left_alone(busy: Server, site: 
         older = start.replace("20", "19", 1)
         recycled = replace(plan, identity={**plan.identity, "sessions": [[pid, older, mark]]})
         gate = site.gate()
-        with pytest.raises(ActionError, match="is not what it was"):
+        with pytest.raises(ActionError, match="has changed since this was proposed"):
             gate.look(recycled)
         scene, _ = present.scene_of("Small", "site", "backend")
         assert _backends.signal(scene, "pg_terminate_backend", [(pid, older, mark)], "xact_start") == []
@@ -248,7 +248,7 @@ def test_without_the_right_to_signal_it_fails_and_says_what_to_grant(busy: Serve
     site.write(postgres={"dsn": busy.dsn("nobody_special"), "password_env": "RUNBOOK_OPERATOR_NOBODY"})
     with pytest.MonkeyPatch.context() as patch, connections(busy, 1) as (one,):
         patch.setenv("RUNBOOK_OPERATOR_NOBODY", "nobody-pass")
-        with pytest.raises(ActionError, match=r"may not see these sessions \(grant its role pg_monitor"):
+        with pytest.raises(ActionError, match=r"may not see these sessions \(grant it pg_monitor"):
             site.perform(site.plan("end_session", pid=one.info.backend_pid))
         busy.do("grant pg_monitor to nobody_special")
         try:
@@ -274,7 +274,7 @@ def test_what_was_hit_before_a_refusal_is_named_and_the_outcome_is_not_failed(
         scene, _ = present.scene_of("Small", "site", "backend")
         pids = [mine.info.backend_pid, theirs.info.backend_pid]
         sessions = [(pid, began(busy, pid), None) for pid in pids]
-        with pytest.raises(ActionError, match=f"before it these were hit: {pids[0]}") as caught:
+        with pytest.raises(ActionError, match=f"pids signalled before this error: {pids[0]}") as caught:
             _backends.signal(scene, "pg_terminate_backend", sessions, "xact_start")
         assert not caught.value.is_outcome_known
         assert [is_alive(mine), is_alive(theirs)] == [False, True]
@@ -285,7 +285,7 @@ def test_a_wrong_password_of_the_operator_is_told_and_not_shown(
 ) -> None:
     monkeypatch.setenv("RUNBOOK_OPERATOR_PASSWORD", "wrong-operator-password")
     with connections(busy, 1) as (one,):
-        with pytest.raises(ActionError, match="the operator cannot connect") as caught:
+        with pytest.raises(ActionError, match="the operator role cannot connect") as caught:
             site.perform(site.plan("end_session", pid=one.info.backend_pid))
         assert "wrong-operator-password" not in str(caught.value)
         assert is_alive(one)
@@ -297,4 +297,4 @@ def test_a_pool_is_fitted_to_what_the_fullest_limit_leaves(busy: Server) -> None
         asking = Asking({"postgres": {"dsn": busy.dsn()}}, postgres=busy.source)
         proposal = fit_pool_size(asking.incident.scene)
     assert proposal.command == "# workers x (pool_size + max_overflow) of all clients <= 8"
-    assert '6 of 8 connections of role "app" are taken now: app-app 6' in proposal.effect
+    assert '6 of 8 connections of role "app" are in use: app-app 6' in proposal.effect

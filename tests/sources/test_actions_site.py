@@ -63,7 +63,7 @@ def test_a_rollback_runs_the_script_once_with_words_and_no_shell(
     plan = site.plan("roll_back")
     assert plan.target == before[:8]
     deed = site.perform(plan)
-    assert deed.told == f"rolled back to {before[:12]}: deployed {before}"
+    assert deed.message == f"rolled back to {before[:12]}: deployed {before}"
     assert ran(tmp_path) == [f"{before} ; rm -rf $(pwd)"]
     assert manifest.verify_folder(site.folder) == []
 
@@ -73,7 +73,7 @@ def test_a_rollback_goes_to_a_named_deployment(repository: Repository, site: Act
     site.perform(site.plan("roll_back", to="deploy/1"))
     assert ran(tmp_path)[-1].startswith(first)
     time.sleep(1.1)
-    with pytest.raises(ActionError, match="is what was deployed last"):
+    with pytest.raises(ActionError, match="is already deployed"):
         site.plan("roll_back", to="deploy/3")
 
 
@@ -82,9 +82,9 @@ def test_a_rollback_goes_to_a_named_deployment(repository: Repository, site: Act
     "to", ["; rm -rf /", "$(id)", "--output=/x", "deploy/1 extra", "HEAD", "deploy/9", "-x"]
 )
 def test_what_is_no_deployment_is_never_rolled_back_to(site: Acting, tmp_path: Path, to: str) -> None:
-    with pytest.raises(ActionError, match="is no deployment"):
+    with pytest.raises(ActionError, match="is not a deployment"):
         site.plan("roll_back", to=to)
-    with pytest.raises(ActionError, match="is no deployment"):
+    with pytest.raises(ActionError, match="is not a deployment"):
         site.perform(site.forged("roll_back", to, to=to))
     assert ran(tmp_path) == []
     assert site.outcomes == ["refused"]
@@ -97,7 +97,7 @@ def test_a_script_that_was_changed_is_not_run(site: Acting, tmp_path: Path, when
     if when == "after the approval":
         approval = gate.approve(gate.look(plan), plan.target)
     script(tmp_path / "rollback.sh", SCRIPT + "touch evil\n")
-    with pytest.raises(ActionError, match="is not what it was when this was proposed: files was"):
+    with pytest.raises(ActionError, match=r"has changed since this was proposed: files /.*/rollback\.sh: "):
         _ = gate.look(plan) if when == "before the look" else gate.perform(plan, approval)
     assert ran(tmp_path) == []
     assert site.outcomes == ["refused"]
@@ -109,7 +109,7 @@ def test_a_deployment_that_came_meanwhile_is_not_taken_back(
     plan = site.plan("roll_back")
     repository.commit("release 4", {b"a.txt": b"4\n"})
     repository.deploy(4, at=datetime.now(UTC) - timedelta(minutes=1))
-    with pytest.raises(ActionError, match="is not what it was"):
+    with pytest.raises(ActionError, match="has changed since this was proposed"):
         site.perform(plan)
     assert ran(tmp_path) == []
 
@@ -147,8 +147,8 @@ def test_what_a_script_floods_us_with_is_kept_by_its_end(site: Acting, tmp_path:
         tmp_path / "rollback.sh", "#!/bin/sh\nhead -c 100000000 /dev/zero | tr '\\0' x\necho; echo the end\n"
     )
     deed = site.perform(site.plan("roll_back"))
-    assert deed.told.endswith("the end")
-    assert len(deed.told) < 3_000
+    assert deed.message.endswith("the end")
+    assert len(deed.message) < 3_000
 
 
 def test_a_relative_file_of_the_command_is_meant_from_the_programs_folder(
@@ -161,7 +161,7 @@ def test_a_relative_file_of_the_command_is_meant_from_the_programs_folder(
     plan = site.plan("roll_back")
     assert str(tmp_path / "list.txt") in plan.identity["files"]
     (tmp_path / "list.txt").write_text("two\n")
-    with pytest.raises(ActionError, match="is not what it was"):
+    with pytest.raises(ActionError, match="has changed since this was proposed"):
         site.perform(plan)
     assert ran(tmp_path) == []
 
@@ -188,7 +188,7 @@ def test_a_plan_that_is_none_of_ours_is_refused_in_a_sentence(
 def test_what_was_done_is_told_though_it_cannot_be_written_down(site: Acting, tmp_path: Path) -> None:
     book = site.folder / "actions.jsonl"
     script(tmp_path / "rollback.sh", f"#!/bin/sh\nmv {book} {book}.gone; mkdir {book}\necho ran\n")
-    with pytest.raises(ActionError, match=r"done: rolled back .* ran; but that could not be written down"):
+    with pytest.raises(ActionError, match=r"the outcome \(done: rolled back .* ran\) could not be recorded"):
         site.perform(site.plan("roll_back"))
 
 
@@ -198,8 +198,8 @@ def test_a_script_sees_no_secret_of_ours(
     monkeypatch.setenv("RUNBOOK_OPERATOR_TOKEN", "operator-token-canary")
     script(tmp_path / "rollback.sh", "#!/bin/sh\nenv\n")
     deed = site.perform(site.plan("roll_back"))
-    assert "PATH=" in deed.told
-    assert "canary" not in deed.told
+    assert "PATH=" in deed.message
+    assert "canary" not in deed.message
 
 
 def test_a_commit_is_taken_back_on_a_branch_and_the_clone_stays_as_it_is(
@@ -209,7 +209,7 @@ def test_a_commit_is_taken_back_on_a_branch_and_the_clone_stays_as_it_is(
     plan = site.plan("revert_commit")
     deed = site.perform(plan)
     branch = plan.identity["branch"]
-    assert branch in deed.told
+    assert branch in deed.message
     assert repository.git("show", f"{branch}:a.txt") == "2"
     assert repository.git("log", "-1", "--format=%an %s", branch) == 'Ada Revert "release 3"'
     repository.git("branch", "-D", branch)
@@ -236,9 +236,9 @@ def test_what_goes_with_a_rollback_is_told_and_the_whole_service_rests_after_it(
     scene, _ = present.scene_of("Small", "site", "backend")
     told = present.REMEDIES["roll_back"](scene, to="deploy/1").effect
     second, third = (repository.git("rev-parse", "--short=8", f"deploy/{n}^{{commit}}") for n in (2, 3))
-    assert told == f"Takes back {third} “release 3” (1 files), and with it {second} “release 2”."
+    assert told == f"Removes {third} “release 3” (1 files), and also {second} “release 2”."
     assert site.perform(site.plan("roll_back")).outcome == "done"
-    with pytest.raises(ActionError, match=r"did roll_back on .* the cooldown is 900 s"):
+    with pytest.raises(ActionError, match=r"performed roll_back on .* the cooldown is 900 s"):
         site.perform(site.plan("roll_back", to="deploy/1"))
 
 
@@ -250,7 +250,7 @@ def test_while_one_action_is_under_way_no_other_begins_on_the_service(site: Acti
         running = pool.submit(site.perform, first)
         while not (tmp_path / "begun").exists():
             time.sleep(0.05)
-        with pytest.raises(ActionError, match="another action on backend in site is under way"):
+        with pytest.raises(ActionError, match="another action on backend in site is running"):
             site.perform(second, by="Bob")
         assert running.result().outcome == "done"
     assert site.perform(site.plan("revert_commit")).outcome == "done"
@@ -273,7 +273,7 @@ def test_an_approval_s_time_runs_from_what_was_seen(site: Acting) -> None:
 
 def test_a_commit_that_cannot_be_taken_back_leaves_nothing(repository: Repository, site: Acting) -> None:
     repository.commit("on top", {b"a.txt": b"changed again\n"})
-    with pytest.raises(ActionError, match="git revert said"):
+    with pytest.raises(ActionError, match="git revert failed"):
         site.perform(site.plan("revert_commit"))
     assert "runbook/" not in repository.git("branch", "--all")
     assert repository.git("worktree", "list").count("\n") == 0
@@ -285,7 +285,7 @@ def test_a_clone_whose_configuration_runs_programs_is_left_to_a_person(
 ) -> None:
     repository.git("config", "filter.x.smudge", f"touch {tmp_path}/smudged")
     repository.git("config", "core.hooksPath", str(tmp_path))
-    with pytest.raises(ActionError, match=r"configuration runs programs \(filter.x.smudge\)"):
+    with pytest.raises(ActionError, match=r"configuration runs a program: filter.x.smudge"):
         site.perform(site.plan("revert_commit"))
     assert not (tmp_path / "smudged").exists()
 
@@ -329,13 +329,13 @@ def test_a_setting_is_switched_and_the_rest_of_its_file_stays(
     )
     assert stat.S_IMODE(switched.stat().st_mode) == 0o640
     kept_as = f"{switched}.before-{plan.fingerprint}"
-    assert deed.told == f"set FALLBACK_MODE, NEW in {switched} (as it was: {kept_as}): deployed backend"
+    assert deed.message == f"set FALLBACK_MODE, NEW in {switched} (copy: {kept_as}): deployed backend"
     assert ran(tmp_path) == ["backend"]
     kept = (site.folder / deed.evidence / "notebook.ipynb").read_text()
     assert "canary" not in kept
     assert [path.name for path in tmp_path.glob(".service*")] == []
     time.sleep(1.1)
-    with pytest.raises(ActionError, match="says so already"):
+    with pytest.raises(ActionError, match="already has these settings"):
         site.plan("use_fallback_mode")
 
 
@@ -345,7 +345,7 @@ def test_a_settings_file_that_was_changed_meanwhile_is_left_alone(
     plan, gate = site.plan("use_fallback_mode"), site.gate()
     approval = gate.approve(gate.look(plan), "service.env")
     switched.write_text("FALLBACK_MODE=maybe\n")
-    with pytest.raises(ActionError, match="is not what it was"):
+    with pytest.raises(ActionError, match="has changed since this was proposed"):
         gate.perform(plan, approval)
     assert switched.read_text() == "FALLBACK_MODE=maybe\n"
     assert ran(tmp_path) == []
@@ -377,7 +377,7 @@ def test_an_alert_is_silenced_for_a_time_for_its_own_service_only(
     fires(alertmanager, 3)
     assert firing_alert(present.scene_of("Small", "site", "backend")[0]).status is Status.CRITICAL
     deed = site.perform(site.plan("silence_alert", duration="30m"))
-    assert deed.told.startswith("silenced Small until ")
+    assert deed.message.startswith("silenced Small until ")
     post(f"{alertmanager}/api/v2/alerts", [late])
     fires(alertmanager, 4)
     [silence] = Alertmanager(alertmanager, Tape()).silences()
@@ -410,7 +410,7 @@ def test_an_alert_that_cannot_be_told_from_another_service_s_is_not_silenced(
     unlabelled = alert("Small", severity="page")
     post(f"{alertmanager}/api/v2/alerts", [unlabelled, alert("Small", job="other", severity="page")])
     fires(alertmanager, 2)
-    with pytest.raises(ActionError, match="alertname=Small would silence another service's alert as well"):
+    with pytest.raises(ActionError, match="alertname=Small also matches an alert of another service"):
         site.plan("silence_alert", duration="30m")
 
 

@@ -12,7 +12,7 @@ from runbooklib import evidence, manifest, present, settings
 from runbooklib.errors import ActionError
 from runbooklib.plans import Proposal
 from runbooklib.redact import tag
-from runbooklib.remedy import Act
+from runbooklib.remedy import ApprovedAction
 from runbooklib.sources.files import Files, with_settings
 from runbooklib.tape import Tape
 from tests.notebooks import small
@@ -86,8 +86,8 @@ def test_a_secret_setting_is_shown_bound_and_told_by_its_tag_only(site: Acting, 
     assert plan.identity["set_from"] == {"AI_PROVIDER_KEY": tag(NEW)}
     deed = site.perform(plan)
     assert f"AI_PROVIDER_KEY={NEW}" in file.read_text()
-    assert tag(OLD) in deed.told  # the program printed it
-    assert tag(NEW) in deed.told
+    assert tag(OLD) in deed.message  # the program printed it
+    assert tag(NEW) in deed.message
     said = "\n".join([repr(proposal), repr(plan), repr(deed), kept_in(site.folder)])
     assert tag(OLD) in said
     assert OLD not in said
@@ -102,7 +102,7 @@ def test_the_error_of_the_command_tells_no_former_secret_and_names_the_copy(
         site.perform(site.plan("use_backup_provider"))
     (copy,) = copies(file)
     assert f"ended with 3: bad key {tag(OLD)}" in str(raised.value)
-    assert f"or put {copy} back" in str(raised.value)
+    assert f"or restore {copy}" in str(raised.value)
     assert site.outcomes == ["failed"]
     assert OLD not in kept_in(site.folder)
 
@@ -121,7 +121,7 @@ def test_a_key_that_is_another_one_by_now_was_not_approved(
     plan, gate = site.plan("use_backup_provider"), site.gate()
     approval = gate.approve(gate.look(plan), plan.target)
     monkeypatch.setenv(VARIABLE, "another-key-canary-77")
-    with pytest.raises(ActionError, match="is not what it was when this was proposed: set_from was"):
+    with pytest.raises(ActionError, match="has changed since this was proposed: set_from AI_PROVIDER_KEY: "):
         gate.perform(plan, approval)
     assert file.read_text() == TEXT
     assert copies(file) == []
@@ -131,9 +131,9 @@ def test_between_the_last_look_and_the_deed_the_key_is_compared_once_more(
     site: Acting, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene, _ = present.scene_of("Small", "site", "backend")
-    act = Act(scene, site.plan("use_backup_provider"), "Ada", "")
+    act = ApprovedAction(scene, site.plan("use_backup_provider"), "Ada", "")
     monkeypatch.setenv(VARIABLE, "another-key-canary-77")
-    with pytest.raises(ActionError, match="is another one now"):
+    with pytest.raises(ActionError, match="has changed since the proposal"):
         present.REMEDIES["use_backup_provider"].perform(act)
     assert (file.read_text(), copies(file)) == (TEXT, [])
 
@@ -165,7 +165,7 @@ def test_what_the_file_says_already_is_known_by_its_tag_with_and_without_quotes(
     site: Acting, file: Path
 ) -> None:
     file.write_text(f'AI_PROVIDER_URL={URL}\nAI_PROVIDER_KEY="{NEW}"\n')
-    with pytest.raises(ActionError, match="says so already"):
+    with pytest.raises(ActionError, match="already has these settings"):
         site.plan("use_backup_provider")
 
 
@@ -206,7 +206,7 @@ def test_a_headless_run_proposes_by_the_tag_and_never_sees_the_key(site: Acting,
     assert f"AI_PROVIDER_KEY={NEW}" in file.read_text()
     (copy,) = copies(file)
     assert f"cp {file}.before-FINGERPRINT {file}" in done.out
-    assert f"(as it was: {copy})" in done.out
+    assert f"(copy: {copy})" in done.out
     said = done.out + done.err + kept_in(site.folder)
     assert OLD not in said
     assert NEW not in said
@@ -233,7 +233,7 @@ def test_the_file_is_kept_as_it_was_for_its_owner_alone(site: Acting, file: Path
     now, before = file.stat(), copy.stat()
     assert (stat.S_IMODE(now.st_mode), stat.S_IMODE(before.st_mode)) == (0o640, 0o600)
     assert (now.st_uid, now.st_gid) == (before.st_uid, before.st_gid)
-    assert str(copy) in deed.told
+    assert str(copy) in deed.message
     assert str(copy) in (site.folder / "actions.jsonl").read_text()
     # As the proposal's undo says it: the file keeps its mode and its owner.
     assert f"cp {file}.before-FINGERPRINT {file}" in proposed().undo
@@ -246,7 +246,7 @@ def test_a_copy_that_is_there_already_is_never_overwritten(site: Acting, file: P
     plan = site.plan("use_backup_provider")
     copy = Path(f"{file}.before-{plan.fingerprint}")
     copy.write_text("somebody's own")
-    with pytest.raises(ActionError, match="is there already"):
+    with pytest.raises(ActionError, match="already exists"):
         site.perform(plan)
     assert (file.read_text(), copy.read_text()) == (TEXT, "somebody's own")
 
@@ -264,13 +264,13 @@ def test_behind_a_link_the_copy_lies_beside_the_file_itself(site: Acting, file: 
 
 def test_without_a_command_nothing_is_lost_and_nothing_has_happened_yet(site: Acting) -> None:
     with_command = proposed()
-    assert with_command.loses == "The container is made anew: save its log first."
-    assert "started anew" not in with_command.effect
+    assert with_command.loses == "The container is recreated; its log is lost. Save the log first."
+    assert "restarted" not in with_command.effect
     change_switch(site, then=[])
     without = proposed()
     assert without.loses == ""
-    assert without.effect.endswith("It takes effect when the service is started anew.")
-    assert without.undo.endswith("then start the service anew.")
+    assert without.effect.endswith("It takes effect when the service is restarted.")
+    assert without.undo.endswith("then restart the service.")
 
 
 @pytest.mark.parametrize(

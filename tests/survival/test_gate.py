@@ -156,7 +156,7 @@ def test_what_a_cell_forged_as_a_proposal_is_told_in_a_sentence(site: Acting, to
     )
     small.write(site.home, "Small", PROPOSE, forge)
     ended = approve(site, run(site), "--yes", "0" * 12)
-    assert (ended.code, "what this run proposed cannot be read" in ended.err) == (5, True), ended.err
+    assert (ended.code, "the proposals of this run cannot be read" in ended.err) == (5, True), ended.err
     assert "Traceback" not in ended.err
 
 
@@ -187,7 +187,7 @@ def test_a_replay_never_acts(host: Engine, container: str, site: Acting) -> None
     assert "runbook approve" in (bundle / "notebook.html").read_text()
     assert "runbook approve" not in (replayed / "notebook.html").read_text()
     ended = approve(site, replayed, "--yes", fingerprint(bundle))
-    assert (ended.code, "a replay never acts" in ended.err) == (5, True)
+    assert (ended.code, "a replay cannot perform actions" in ended.err) == (5, True)
     assert started(host, container) == before
 
 
@@ -202,7 +202,7 @@ def test_a_replay_that_was_sealed_never_acts_either(host: Engine, container: str
     assert ended.code == 0, ended.err
     (sealed,) = set(manifest.bundles(site.folder)) - known
     ended = approve(site, sealed, "--yes", fingerprint(bundle))
-    assert (ended.code, "a replay never acts" in ended.err) == (5, True)
+    assert (ended.code, "a replay cannot perform actions" in ended.err) == (5, True)
     assert started(host, container) == before
 
 
@@ -219,7 +219,7 @@ def test_a_copy_of_a_bundle_gets_round_no_limit(
     copy = shutil.copytree(bundle, elsewhere / bundle.name)
     ended = approve(site, copy, "--yes", fingerprint(bundle))
     assert ended.code == 5
-    assert "does not know it" in ended.err or f"{bundle.name}: is not in ledger.jsonl" in ended.err
+    assert "does not list this bundle" in ended.err or f"{bundle.name}: is not in ledger.jsonl" in ended.err
     assert started(host, container) == before
 
 
