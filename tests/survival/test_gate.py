@@ -77,7 +77,7 @@ def test_with_the_plans_fingerprint_nobody_is_asked(host: Engine, container: str
     assert (done.code, f"Done: restarted {container}" in done.out) == (0, True), done.err
     assert started(host, container) != before
     again = approve(site, bundle, "--yes", fingerprint(bundle))
-    assert (again.code, "is not what it was when this was proposed" in again.err) == (5, True)
+    assert (again.code, "has changed since this was proposed" in again.err) == (5, True)
     assert manifest.verify_folder(site.folder) == []
     listed = command(["runbook", "actions", "--output", str(site.folder)], site.environment).out
     assert f"done     restart_container on {container} (site, backend)  by Ada@" in listed
@@ -91,7 +91,7 @@ def test_in_a_terminal_the_targets_name_is_typed(
     bundle, before = run(site), started(host, container)
     code, told = in_a_terminal(site, bundle, container if typed == "the name" else typed)
     assert f"Type {container} to do it" in told
-    for fact in ("docker restart", "Requests fail until it is up again", "The process hangs", "undo"):
+    for fact in ("docker restart", "Requests fail until the container is up again", "The process hangs", "undo"):
         assert fact in told
     if typed == "the name":
         assert (code, started(host, container) != before) == (0, True), told
