@@ -1,7 +1,7 @@
-"""Approving a proposed action in the notebook: see it, type its target's name, do it. Widgets of ipywidgets.
+"""The approval panel in the notebook: preview an action, type its target's name, start it. Needs ipywidgets.
 
-The gate stands in a process of its own, with a key of its own: the notebook is sealed first, then
-`runbook approve` is started on that evidence, as in a terminal. This kernel never performs anything.
+The notebook is sealed first, then `runbook approve` is started on that evidence, as in a terminal. The gate
+and its key are in that process. This kernel never performs an action.
 """
 
 import subprocess
@@ -15,30 +15,32 @@ from runbooklib.plans import Plan, Proposal
 from runbooklib.render.html import proposal_lines, status_line, text
 from runbooklib.render.inert import literal
 
-_SECONDS = 900
-_GOES_ON = "The gate goes on by itself: `runbook actions` says what comes of it."
-_NONE = "This notebook has proposed nothing that can be approved."
-_REPLAY = "A replay never acts: run the notebook without `replay`, and approve what it proposes then."
+_TIMEOUT_SECONDS = 900
+_INTERRUPTED = "This cell was interrupted. The action continues; see its outcome with `runbook actions`."
+_LATE = "Not finished after {minutes:.0f} min. The action continues; see its outcome with `runbook actions`."
+_DONE = "{done}. Check that it helped: incident.recovery(held=…), or runbook recover-check."
+_NONE = "This notebook has no proposal that can be approved."
+_REPLAY = "A replay cannot perform actions. Run the notebook without `replay`, then approve its proposals."
+_CHANGED = "The notebook does not propose this any more. Close this panel and open it again."
+_WHERE = "Environment {environment}, service {service}."
+_WHERE_HELD = "Environment {environment}, service {service}. Held by {held_by}."
 
 
 def offered(incident: Incident) -> dict[str, Proposal]:
-    """What can be approved by now, strongest cause first: as it is chosen from -> the proposal.
-
-    A replay never acts.
-    """
-    found: dict[str, Proposal] = {}
+    """What can be approved now, strongest cause first: label in the dropdown -> proposal. None in a replay."""
+    labelled: dict[str, Proposal] = {}
     if incident.tape.is_replay:
-        return found
+        return labelled
     for weighed in incident.verdict.causes:
-        for one in weighed.cause.proposals:
-            if one.plan is not None:
-                name = f"{one.plan.action} on {one.plan.target} ({one.plan.fingerprint})"
-                found.setdefault(name, one)
-    return found
+        for proposal in weighed.cause.proposals:
+            if plan := proposal.plan:
+                label = f"{plan.action} on {plan.target} ({plan.fingerprint})"
+                labelled.setdefault(label, proposal)
+    return labelled
 
 
 class Panel:
-    """The panel of one incident. `seal` gives the notebook's bundle, and raises RunbookError."""
+    """The panel of one incident. `seal` returns the notebook's bundle, and raises RunbookError."""
 
     def __init__(self, incident: Incident, seal: Callable[[], Path], look: Callable[[], object]) -> None:
         import ipywidgets
@@ -52,7 +54,7 @@ class Panel:
         self.preview = ipywidgets.HTML()
         self.by = ipywidgets.Text(description="Your name", continuous_update=True)
         self.typed = ipywidgets.Text(description="Type the target", continuous_update=True)
-        self.do = ipywidgets.Button(description="Do it", button_style="danger", disabled=True)
+        self.do = ipywidgets.Button(description="Perform", button_style="danger", disabled=True)
         self.says = ipywidgets.HTML(value=status_line(""))
         for field in (self.choice, self.by, self.typed):
             field.style.description_width = "initial"
@@ -75,8 +77,8 @@ class Panel:
         self._offered = offered(self._incident) if is_open else {}
         self.choice.options = tuple(self._offered)
         self.inner.layout.display = None if self._offered else "none"
-        none = _REPLAY if self._incident.tape.is_replay else _NONE
-        self._say(none if is_open and not self._offered else "")
+        reason = _REPLAY if self._incident.tape.is_replay else _NONE
+        self._say(reason if is_open and not self._offered else "")
         self._chosen()
 
     def _chosen(self) -> None:
@@ -89,18 +91,18 @@ class Panel:
         self._allow()
 
     def _allow(self) -> None:
-        """The button works once a person has a name, and the target's name stands there."""
+        """Enable the button if both a person's name and the target's name are typed."""
         plan = self._proposal.plan if self._proposal else None
         self.do.disabled = not (plan and self.by.value.strip() and self.typed.value == plan.target)
 
     def perform(self) -> None:
-        """Seal what led to it, then let the gate do it, and look again."""
+        """Seal the notebook, start the gate on that bundle, then look again."""
         plan = self._as_proposed_now()
         if plan is None or self.do.disabled:
-            self._say("The notebook does not propose this any more: close this, and open it again.")
+            self._say(_CHANGED)
             return
         self.do.disabled = True
-        self._say("Sealing, then looking again, then doing it …")
+        self._say("Sealing the notebook, then checking the target, then performing the action …")
         try:
             bundle = self._seal()
         except RunbookError as error:
@@ -109,36 +111,37 @@ class Panel:
             return
         self.typed.value = ""
         words = ["approve", str(bundle), plan.fingerprint, "--yes", plan.fingerprint, "--no-wait"]
-        self._say(_told([sys.executable, "-m", "runbooklib", *words, "--by", self.by.value.strip()]))
+        self._say(_run_gate([sys.executable, "-m", "runbooklib", *words, "--by", self.by.value.strip()]))
         self._look()
 
     def _as_proposed_now(self) -> Plan | None:
-        """The chosen plan as the notebook proposes it now, which may have looked again meanwhile."""
+        """The chosen plan as the notebook proposes it now: it may have looked again since."""
         chosen = self._proposal.plan if self._proposal else None
-        plans = [one.plan for one in offered(self._incident).values()]
-        same = [one for one in plans if one and chosen and _what(one) == _what(chosen)]
+        plans = [proposal.plan for proposal in offered(self._incident).values()]
+        same = [plan for plan in plans if plan and chosen and _content(plan) == _content(chosen)]
         return same[0] if same else None
 
-    def _say(self, told: str) -> None:
-        self.says.value = status_line(told)
+    def _say(self, message: str) -> None:
+        self.says.value = status_line(message)
 
 
 def _where(plan: Plan) -> str:
-    """Where it would be done, and who is hit."""
+    """Where the action would run, and whose sessions it would end."""
     held_by = plan.identity.get("held by")
-    return f"In {plan.environment}, service {plan.service}." + (f" Held by {held_by}." if held_by else "")
+    template = _WHERE_HELD if held_by else _WHERE
+    return template.format(environment=plan.environment, service=plan.service, held_by=held_by)
 
 
-def _what(plan: Plan) -> tuple[object, ...]:
-    """What a person approves: everything but when it was looked at."""
+def _content(plan: Plan) -> tuple[object, ...]:
+    """What a person approves: everything except the time of the read."""
     return plan.action, dict(plan.parameters), plan.target, dict(plan.identity)
 
 
-def _told(argv: list[str]) -> str:
-    """What the gate said last: what was done, or why not.
+def _run_gate(argv: list[str]) -> str:
+    """Run `runbook approve`; return its outcome or its error as one sentence.
 
-    It has a session of its own and goes on when this kernel is interrupted: an action must not be cut off
-    between its intent and its outcome.
+    It has its own session, so an interrupt of this kernel does not end it: an action must not stop between
+    its intent and its outcome.
     """
     try:
         gate = subprocess.Popen(
@@ -149,15 +152,15 @@ def _told(argv: list[str]) -> str:
             text=True,
             start_new_session=True,
         )
-        out, err = gate.communicate(timeout=_SECONDS)
+        out, err = gate.communicate(timeout=_TIMEOUT_SECONDS)
     except KeyboardInterrupt:
-        return f"{_GOES_ON} This cell was interrupted."
+        return _INTERRUPTED
     except subprocess.TimeoutExpired:
-        return f"{_GOES_ON} It has not ended within {_SECONDS / 60:.0f} min."
+        return _LATE.format(minutes=_TIMEOUT_SECONDS / 60)
     except OSError as error:
-        return f"The gate cannot be started: {error}."
+        return f"`runbook approve` cannot be started: {error}."
     done = [line for line in out.splitlines() if line.startswith("Done: ")]
     if gate.returncode == 0 and done:
-        return f"{done[-1]}. Prove that it helped: incident.recovery(held=…), or runbook verify-recovery."
-    last = (err.strip().splitlines() or ["nothing was said"])[-1]
+        return _DONE.format(done=done[-1])
+    last = (err.strip().splitlines() or ["`runbook approve` ended without output"])[-1]
     return last.removeprefix("runbook: ")

@@ -1,8 +1,7 @@
-"""A bar to look again with: service, window, refresh while the alert fires, seal. Widgets of ipywidgets.
+"""The control bar of a notebook: service, window, look again, auto-refresh, seal. Needs ipywidgets.
 
-It is shown where somebody can click: in a notebook of a Jupyter server, and not within a headless run.
-Elsewhere it is one line of text, which is also all that evidence keeps of it. Nothing here changes a system:
-for that, `approvals` goes to the gate.
+It is shown in a notebook of a Jupyter server, not in a headless run. Elsewhere it is one line of text, and
+evidence keeps only that line. The bar changes no system: the approval panel goes to the gate for that.
 """
 
 import asyncio
@@ -34,52 +33,61 @@ NOW, AT, AROUND = "now", "at", "around the alert's start"
 _SPANS = ("5m", "15m", "30m", "1h", "3h", "6h", "24h")
 _EVERY = (("off", 0), ("10 s", 10), ("30 s", 30), ("1 min", 60), ("5 min", 300))
 _SEAL_SECONDS = 120
-# JupyterLab forgets which output is which when a page is loaded, and saves no outputs but what it shows.
-_LOADED_ANEW = "This page was loaded anew; its cells show what was saved. Run all cells, and they move again."
+_SEAL_HINT = "runbook seal NOTEBOOK"
+# After a page reload JupyterLab does not connect outputs with display ids, and saves only what it shows.
+_RELOADED = "Page reloaded; outputs are not live. Run all cells."
+_LOOKED = "Looked at {at} ({seconds:.1f} s): {status}, {headline}"
+_LOOKED_RELOADED = "Looked at {at} ({seconds:.1f} s): {status}, {headline} " + _RELOADED
+_INTERRUPTED = "Interrupted. Checks that did not run again are UNKNOWN. {status}, {headline}"
+_FAILED = "Failed ({error}). Checks that did not run again are UNKNOWN. {status}, {headline}"
+_REFRESH_INTERRUPTED = "Auto-refresh stopped. " + _INTERRUPTED
+_REFRESH_FAILED = "Auto-refresh stopped. " + _FAILED
+_REFRESH_NEEDS_NOW = "Auto-refresh needs a window that ends now."
+_RESOLVED = "The alert is no longer firing; auto-refresh stopped."
 
 
 class LookAgain(Protocol):
-    """Asks everything again; `at` empty is now. Raises RunbookError."""
+    """Runs all checks again; an empty `at` means now. Raises RunbookError."""
 
     def __call__(self, *, service: str, at: str, lookback: str) -> None:
-        """Of that service, at that time."""
+        """Run all checks for that service and window."""
 
 
 def line(scene: Scene) -> str:
-    """What the bar says where there is none."""
+    """The line of text that stands in for the bar."""
     window = f"{time(scene.window.start)} to {time(scene.window.end)}"
-    return f"Controls: {scene.target.service_name}, {window}. In JupyterLab this is a bar to click."
+    return f"Controls: {scene.target.service_name}, {window}. In JupyterLab this is a control bar."
 
 
 def can_click() -> bool:
-    """Whether somebody sees this notebook in a browser: a server runs it, and no headless run does."""
+    """Whether a Jupyter server runs this notebook, so that a person can click; not in a headless run."""
     return resumption.own_notebook() is not None and not is_within_a_run()
 
 
 def show(incident: Incident, look_again: LookAgain) -> None:
-    """Show the bar in the cell's output, or the line."""
+    """Show the bar, or its line of text, in the cell's output."""
     from IPython.display import display
 
     shown: dict[str, Any] = {}
     if can_click():
-        with contextlib.suppress(ImportError):  # without ipywidgets the line says all
+        with contextlib.suppress(ImportError):  # without ipywidgets the line of text is shown alone
             shown = dict(Bar(incident, look_again).widget._repr_mimebundle_())
     display({**shown, "text/plain": line(incident.scene)}, raw=True)
 
 
 def span_of(mode: str, at: str, span: str, began: datetime | None, now: datetime) -> tuple[str, str]:
-    """(at, lookback) of a window: until now, until `at`, or as long before as after the alert began.
+    """(at, lookback) of a window that ends now or at `at`, or that is centred on the alert's start.
 
-    Raises ParameterError where nobody knows when it began, and for `at` without a time.
+    Raises ParameterError if the alert has no known start time, and for `at` without a time.
     """
     if mode == NOW:
         return "", span
     if mode == AT:
         if not at.strip():
-            raise ParameterError("at needs a time", remedy='write it like "2026-01-15T03:12:00Z"')
+            raise ParameterError("`at` needs a time", remedy='pass it like "2026-01-15T03:12:00Z"')
         return at.strip(), span
     if began is None:
-        raise ParameterError("nobody knows when the alert began", remedy="give the time by `at`")
+        raise ParameterError("the alert has no known start time", remedy="pass the time as `at`")
     half = timedelta(seconds=seconds_of(span))
     start, end = began - half, began + half
     if end >= now:
@@ -88,14 +96,14 @@ def span_of(mode: str, at: str, span: str, began: datetime | None, now: datetime
 
 
 class Bar:
-    """The bar of one incident."""
+    """The control bar of one incident."""
 
     def __init__(self, incident: Incident, look_again: LookAgain) -> None:
         import ipywidgets
 
         self._incident, self._look_again = incident, look_again
         self._task: asyncio.Task[None] | None = None
-        self._is_loaded_anew = False
+        self._is_reloaded = False
         scene = incident.scene
         known = [scene.target.service_name]
         with contextlib.suppress(RunbookError):  # a replay needs no settings
@@ -113,7 +121,7 @@ class Bar:
         )
         own = f"{scene.window.span_seconds:.0f}s"
         self.span = ipywidgets.Dropdown(
-            options=(("as opened", own), *((one, one) for one in _SPANS)), value=own, layout=narrow
+            options=(("as opened", own), *((span, span) for span in _SPANS)), value=own, layout=narrow
         )
         self.again = ipywidgets.Button(description="Look again", layout=narrow)
         self.every = ipywidgets.Dropdown(options=_EVERY, value=0, layout=narrow)
@@ -121,20 +129,20 @@ class Bar:
         self.says = ipywidgets.HTML(value=status_line(""))
         self.acting = Panel(incident, lambda: Path(self._sealed()[0]), self.look)
         self.widget = self._laid_out(ipywidgets)
-        for asked in (self.service, self.mode, self.at, self.span):
-            asked.observe(self._changed, names="value")
+        for field in (self.service, self.mode, self.at, self.span):
+            field.observe(self._changed, names="value")
         self.again.on_click(lambda _: self.look())
         self.every.observe(self._refresh, names="value")
         self.sealing.on_click(lambda _: self.seal())
-        _when_loaded_anew(self._loaded_anew)
+        _on_reload(self._reloaded)
 
     def _laid_out(self, widgets: Any) -> Any:
-        """The bar in lines. A description is a label in HTML, which a screen reader tells with the field."""
+        """The widgets in rows. A description is an HTML label, which a screen reader reads with the field."""
         named = {
             self.service: "Service",
             self.mode: "Window ends",
             self.at: "time",
-            self.span: "looks back, or ±",
+            self.span: "lookback, or ±",
             self.every: "Refresh while it fires",
         }
         for field, name in named.items():
@@ -144,20 +152,20 @@ class Bar:
         return widgets.VBox([widgets.HBox(fields, layout=wrapped), self.says, self.acting.widget])
 
     def _changed(self, change: Any) -> None:
-        """Whoever chooses `at` has still to say when."""
+        """Look again after a change; with mode `at`, only once a time is given."""
         if change["owner"] is self.mode and self.mode.value == AT and not self.at.value:
-            self._say("Give the time.")
+            self._say("Enter the time.")
             return
         if change["owner"] is self.at and self.mode.value != AT:
             return
         self.look()
 
-    def _loaded_anew(self) -> None:
-        self._is_loaded_anew = True
-        self._say(_LOADED_ANEW)
+    def _reloaded(self) -> None:
+        self._is_reloaded = True
+        self._say(_RELOADED)
 
     def look(self) -> bool:
-        """Ask everything again; whether that could be done."""
+        """Run all checks again; False if they could not run."""
         started = monotonic()
         self._say("Looking …")
         try:
@@ -168,23 +176,23 @@ class Bar:
             self._say(str(error))
             return False
         except BaseException as error:
-            self._say(self._broken_off(error))
+            self._say(self._incomplete(error, _INTERRUPTED, _FAILED))
             raise
         verdict, took = self._incident.verdict, monotonic() - started
-        looked = f"Looked at {time(datetime.now(UTC))} ({took:.1f} s)"
-        told = f"{looked}: {verdict.status.name}, {headline(verdict)}"
-        self._say(f"{told} {_LOADED_ANEW}" if self._is_loaded_anew else told)
+        template = _LOOKED_RELOADED if self._is_reloaded else _LOOKED
+        at, status = time(datetime.now(UTC)), verdict.status.name
+        self._say(template.format(at=at, seconds=took, status=status, headline=headline(verdict)))
         return True
 
-    def _broken_off(self, error: BaseException) -> str:
-        """What was in the way, and what the answer is since."""
-        told = self._incident.tape.redactor.text(f"{type(error).__name__}: {error}".removesuffix(": "))
-        why = "Interrupted" if isinstance(error, KeyboardInterrupt) else f"This failed ({told})"
+    def _incomplete(self, error: BaseException, interrupted: str, failed: str) -> str:
+        """The sentence for checks that did not all run: one of two templates, with the verdict since."""
         verdict = self._incident.verdict
-        return f"{why}. What was not asked again is UNKNOWN. {verdict.status.name}, {headline(verdict)}"
+        message = self._incident.tape.redactor.text(f"{type(error).__name__}: {error}".removesuffix(": "))
+        template = interrupted if isinstance(error, KeyboardInterrupt) else failed
+        return template.format(error=message, status=verdict.status.name, headline=headline(verdict))
 
     def _began(self) -> datetime | None:
-        """When the alert began to fire, else when the symptom began."""
+        """When the alert began to fire; if that is not known, when the symptom began."""
         fires = [at for at, word in self._incident.marks() if word == FIRES]
         return fires[-1] if fires else self._incident.scene.onset
 
@@ -196,44 +204,44 @@ class Bar:
             self._task = asyncio.get_running_loop().create_task(self._keep_looking(change["new"]))
 
     async def _keep_looking(self, seconds: int) -> None:
-        """Look again and again, until the alert fires no more, or something is in the way."""
+        """Look again at each interval, until the alert stops firing or an error occurs."""
         try:
-            told = await self._looked_until_over(seconds)
+            message = await self._refresh_until_resolved(seconds)
         except asyncio.CancelledError:
-            raise  # somebody chose another time between two looks, or none
-        except BaseException as error:  # noqa: BLE001 - raised in a task it is seen by nobody, or ends the kernel
-            told = f"Refreshing has ended. {self._broken_off(error)}"
-        self._end_refreshing(told)
+            raise  # a person chose another interval, or none
+        except BaseException as error:  # noqa: BLE001 - an exception in a task is not shown, or ends the kernel
+            message = self._incomplete(error, _REFRESH_INTERRUPTED, _REFRESH_FAILED)
+        self._stop_refresh(message)
 
-    async def _looked_until_over(self, seconds: int) -> str:
-        """Look until it is over; why it is. Empty: that stands there already."""
+    async def _refresh_until_resolved(self, seconds: int) -> str:
+        """Look again until the refresh must stop; return the reason, empty if it is already shown."""
         while True:
             if self.mode.value != NOW:
-                return "Refreshing is for a window that ends now."
+                return _REFRESH_NEEDS_NOW
             if not self.look():
                 return ""
             if not self._is_firing():
-                return "The alert fires no more: refreshing has ended."
+                return _RESOLVED
             await asyncio.sleep(seconds)
 
-    def _end_refreshing(self, told: str) -> None:
+    def _stop_refresh(self, message: str) -> None:
         self._task = None
         self.every.value = 0
-        if told:
-            self._say(told)
+        if message:
+            self._say(message)
 
     def _is_firing(self) -> bool:
-        """Whether the alert fires; where nobody says so, nobody says that it is over."""
+        """Whether the alert fires. If Alertmanager does not answer, the alert counts as firing."""
         scene, tape = self._incident.scene, Tape(self._incident.tape.redactor)
         try:
-            # Over a tape of its own: nobody's question, and no part of the evidence.
-            found = Sources(scene.target, tape).alertmanager.alerts(scene.alert)
-            return any(scene.is_ours(one) for one in found)
+            # Over a separate tape: this request is no check, and not part of the evidence.
+            alerts = Sources(scene.target, tape).alertmanager.alerts(scene.alert)
+            return any(scene.is_ours(alert) for alert in alerts)
         except SourceError:
             return True
 
     def seal(self) -> None:
-        """Seal the notebook as it is saved, and say where."""
+        """Seal the saved notebook, and show the path of the bundle."""
         self._say("Sealing …")
         try:
             bundle, head = self._sealed()
@@ -243,26 +251,26 @@ class Bar:
         self._say(f"Sealed: {bundle} · head {head}")
 
     def _sealed(self) -> tuple[str, str]:
-        """(the bundle, the ledger's head). Raises InputError, EvidenceError."""
+        """(path of the bundle, head of the ledger). Raises InputError, EvidenceError."""
         notebook, folder = resumption.own_notebook(), evidence_folder()
         if notebook is None or not notebook.is_file() or folder is None:
-            raise InputError("this notebook's file is not known", remedy="runbook seal NOTEBOOK")
-        self._need_saved(notebook)
+            raise InputError("cannot determine the file of this notebook", remedy=_SEAL_HINT)
+        self._require_saved(notebook)
         argv = [sys.executable, "-m", "runbooklib", "seal", str(notebook), "--output", str(folder)]
         try:
             ended = subprocess.run(argv, capture_output=True, text=True, timeout=_SEAL_SECONDS, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise EvidenceError(f"it could not be sealed: {error}", remedy="runbook seal NOTEBOOK") from None
-        told = [one for one in ended.stdout.splitlines() if one.startswith("Evidence: ")]
-        if ended.returncode or not told:
-            last = (ended.stderr.strip().splitlines() or ["nothing was said"])[-1]
-            raise EvidenceError(f"it could not be sealed: {last}", remedy="runbook seal NOTEBOOK")
-        bundle = Path(told[-1].removeprefix("Evidence: ")).parent
+            raise EvidenceError(f"the notebook could not be sealed: {error}", remedy=_SEAL_HINT) from None
+        lines = [line for line in ended.stdout.splitlines() if line.startswith("Evidence: ")]
+        if ended.returncode or not lines:
+            last = (ended.stderr.strip().splitlines() or ["(no output)"])[-1]
+            raise EvidenceError(f"the notebook could not be sealed: {last}", remedy=_SEAL_HINT)
+        bundle = Path(lines[-1].removeprefix("Evidence: ")).parent
         return str(bundle), ledger.head_of(bundle)
 
-    def _need_saved(self, notebook: Path) -> None:
-        """Raises InputError where the file does not hold the answer, or not all that was asked and noted."""
-        # Its time comes first: what is saved from now on is no reason to miss nothing.
+    def _require_saved(self, notebook: Path) -> None:
+        """Raise InputError if the file lacks the current verdict, an answer or a note."""
+        # Read the time before the content: a save between the two must not hide a missing output.
         saved_at = datetime.fromtimestamp(notebook.stat().st_mtime, UTC)
         saved = read_notebook(notebook)
         cells = {str(cell.get("id")) for cell in saved["cells"]}
@@ -270,23 +278,23 @@ class Bar:
         now = canonical(verdict_as_dict(self._incident.verdict, self._incident.scene))
         if not missing and canonical(verdict_of(saved)) == now:
             return
-        # Saving what the page does not show, since it was loaded anew or somebody cleared it, saves nothing.
-        is_not_shown = self._is_loaded_anew or any(place.is_before(saved_at) for place in missing)
-        first = "run all cells, then " if is_not_shown else ""
+        # A page that was reloaded or cleared does not show these outputs, so saving it does not save them.
+        is_not_shown = self._is_reloaded or any(place.is_before(saved_at) for place in missing)
         raise InputError(
-            f"{notebook.name} is not saved as it stands here", remedy=f"{first}save it (Ctrl+S), then seal"
+            f"the file {notebook.name} does not hold all outputs of this session",
+            remedy="run all cells, save (Ctrl+S), then seal" if is_not_shown else "save (Ctrl+S), then seal",
         )
 
-    def _say(self, told: str) -> None:
-        self.says.value = status_line(told)
+    def _say(self, message: str) -> None:
+        self.says.value = status_line(message)
 
 
-def _when_loaded_anew(told: Callable[[], None]) -> None:
-    """Call it when a page asks the kernel for its widgets: it was loaded after they were made."""
+def _on_reload(call: Callable[[], None]) -> None:
+    """Call `call` when a page asks the kernel for its widgets: the page was loaded after them."""
     import ipywidgets
 
     def opened(comm: Any, message: Any) -> None:
         ipywidgets.Widget.handle_control_comm_opened(comm, message)
-        told()
+        call()
 
     ipywidgets.comm.get_comm_manager().register_target("jupyter.widget.control", opened)

@@ -114,7 +114,7 @@ def test_looking_again_redraws_what_the_cells_show(opened: Opened) -> None:
 def test_another_window_is_asked_for_and_shown(opened: Opened) -> None:
     page = opened.page
     before = len(opened.site.asked)
-    page.get_by_label("looks back, or ±").select_option("30m")
+    page.get_by_label("lookback, or ±").select_option("30m")
     expect(says(opened)).to_contain_text("Looked at")
     start, end = window(opened)
     assert (end - start) % 1440 in (29, 30, 31)
@@ -176,7 +176,7 @@ def test_a_page_that_is_loaded_anew_shows_what_ran_and_its_bar_says_what_to_do(o
     page.wait_for_selector(".jp-Notebook .jp-CodeCell")
     expect(page.get_by_role("button", name="Python 3 (ipykernel) | Idle")).to_be_visible()
     expect(answer(opened)).to_contain_text("30 % of requests fail")
-    expect(says(opened)).to_contain_text("This page was loaded anew")
+    expect(says(opened)).to_contain_text("Page reloaded; outputs are not live.")
     told, site.told = site.told, replace(site.told, failing_share=0.0, health="healthy")
     press(opened, "Look again")
     expect(says(opened)).to_contain_text("Looked at")
@@ -184,7 +184,7 @@ def test_a_page_that_is_loaded_anew_shows_what_ran_and_its_bar_says_what_to_do(o
     # JupyterLab has forgotten which output is the answer, and nobody may take the old one for the new.
     expect(says(opened)).to_contain_text("Run all cells, and they move")
     press(opened, "Seal evidence")
-    expect(says(opened)).to_contain_text("run all cells, then save it")
+    expect(says(opened)).to_contain_text("run all cells, save (Ctrl+S), then seal")
     site.told = told
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
@@ -193,14 +193,14 @@ def test_a_page_that_is_loaded_anew_shows_what_ran_and_its_bar_says_what_to_do(o
     page.keyboard.press("Control+Home")
     press(opened, "Look again")
     expect(says(opened)).to_contain_text("Looked at")
-    assert "loaded anew" not in says(opened).inner_text()
+    assert "Page reloaded" not in says(opened).inner_text()
     expect(answer(opened)).to_contain_text("30 % of requests fail")
 
 
 def test_sealing_asks_to_save_first_then_makes_a_whole_bundle(opened: Opened, tmp_path: Path) -> None:
     page = opened.page
     press(opened, "Seal evidence")
-    expect(says(opened)).to_contain_text("save it (Ctrl+S), then seal")
+    expect(says(opened)).to_contain_text("save (Ctrl+S), then seal")
     before = saved_at(opened)
     page.keyboard.press("Control+s")
     wait_until(opened, lambda: saved_at(opened) > before)
@@ -226,7 +226,9 @@ def test_it_refreshes_while_the_alert_fires_and_stops_when_it_does_not(opened: O
     every.select_option("10 s")
     expect(says(opened)).to_contain_text("Looked at")
     opened.site.told = replace(opened.site.told, is_firing=False)
-    expect(says(opened)).to_contain_text("The alert fires no more: refreshing has ended.", timeout=120_000)
+    expect(says(opened)).to_contain_text(
+        "The alert is no longer firing; auto-refresh stopped.", timeout=120_000
+    )
     expect(every.locator("option:checked")).to_have_text("off")
     ended = len(opened.site.asked)
     opened.page.wait_for_timeout(11_000)

@@ -165,7 +165,7 @@ def test_from_the_alerts_link_to_the_sealed_evidence(healed: Lab, tmp_path: Path
         page.keyboard.press("Control+Home")
         screen.keep("2-answer")
 
-        screen.notebook.get_by_label("looks back, or ±").select_option("5m")
+        screen.notebook.get_by_label("lookback, or ±").select_option("5m")
         says(screen, "Looked at")
         page.wait_for_timeout(max(IDLE_SECONDS - (time.monotonic() - began), 0) * 1000)
         look_again(screen)
@@ -176,7 +176,7 @@ def test_from_the_alerts_link_to_the_sealed_evidence(healed: Lab, tmp_path: Path
         action = screen.notebook.get_by_label("Action", exact=True)
         chosen = action.locator("option", has_text="terminate_idle_transactions").first.inner_text()
         action.select_option(label=chosen)
-        do_it = screen.notebook.get_by_role("button", name="Do it", exact=True)
+        do_it = screen.notebook.get_by_role("button", name="Perform", exact=True)
         expect(do_it).to_be_disabled()
         screen.notebook.get_by_label("Your name").fill("Ada")
         screen.notebook.get_by_label("Type the target").fill("postgres")

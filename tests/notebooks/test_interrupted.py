@@ -64,7 +64,7 @@ def test_what_an_interrupted_second_look_did_not_ask_is_unknown(
     says = hand.tell("print(incident.verdict.status.name, bar.says.value)")
     site.held = ""
     assert says.startswith("UNKNOWN")
-    assert "Interrupted. What was not asked again is UNKNOWN." in says
+    assert "Interrupted. Checks that did not run again are UNKNOWN." in says
     # Not only the verdict: no cell shows what was found before, and what was asked again is shown.
     assert "OK  What share of user requests fails?" in hand.said("error-rate")
     assert "Not asked again: interrupted" in hand.said("health-page")
@@ -127,4 +127,4 @@ def test_refreshing_that_breaks_off_says_so_and_stands_at_off(hand: ByHand) -> N
     hand.run("bar", "refresh")
     says = hand.tell("import asyncio\nawait asyncio.sleep(0.2)\nprint(bar.every.value, bar.says.value)")
     assert says.startswith("0 ")
-    assert "Refreshing has ended. This failed (ValueError: no such thing)." in says
+    assert "Auto-refresh stopped. Failed (ValueError: no such thing)." in says

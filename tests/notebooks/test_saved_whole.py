@@ -20,7 +20,7 @@ CELLS = {
     "bar": BAR,
 }
 SEAL = "bar.seal()\nprint(bar.says.value)"
-NOT_SAVED = "dig.ipynb is not saved as it stands here"
+NOT_SAVED = "the file dig.ipynb does not hold all outputs of this session"
 NOTE = 'incident.note("rolled back release 7, payments on-call informed")'
 
 
@@ -56,7 +56,7 @@ def test_what_was_done_since_the_notebook_was_saved_is_to_be_saved_first(hand: B
     hand.add("own", source)
     hand.run("own")
     said = hand.tell(SEAL)
-    assert f"{NOT_SAVED} (save it (Ctrl+S), then seal)" in said
+    assert f"{NOT_SAVED} (save (Ctrl+S), then seal)" in said
     hand.save()
     assert "Sealed: " in hand.tell(SEAL)
 
@@ -110,7 +110,7 @@ def test_an_output_that_somebody_cleared_is_missed_and_saving_it_does_not_help(h
     hand.run("note")
     hand.cells["note"]["outputs"] = []
     save_later(hand)
-    assert f"{NOT_SAVED} (run all cells, then save it (Ctrl+S), then seal)" in hand.tell(SEAL)
+    assert f"{NOT_SAVED} (run all cells, save (Ctrl+S), then seal)" in hand.tell(SEAL)
 
 
 def test_no_action_is_begun_on_a_notebook_that_lacks_a_note(hand: ByHand) -> None:

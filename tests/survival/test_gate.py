@@ -91,7 +91,12 @@ def test_in_a_terminal_the_targets_name_is_typed(
     bundle, before = run(site), started(host, container)
     code, told = in_a_terminal(site, bundle, container if typed == "the name" else typed)
     assert f"Type {container} to do it" in told
-    for fact in ("docker restart", "Requests fail until the container is up again", "The process hangs", "undo"):
+    for fact in (
+        "docker restart",
+        "Requests fail until the container is up again",
+        "The process hangs",
+        "undo",
+    ):
         assert fact in told
     if typed == "the name":
         assert (code, started(host, container) != before) == (0, True), told

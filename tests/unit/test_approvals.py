@@ -9,9 +9,9 @@ from pathlib import Path
 
 ASKS = """
 import signal, sys
-from runbooklib.approvals import _told
+from runbooklib.approvals import _run_gate
 signal.signal(signal.SIGINT, signal.default_int_handler)
-print(_told(["sh", "-c", sys.argv[1]]))
+print(_run_gate(["sh", "-c", sys.argv[1]]))
 """
 
 
@@ -31,5 +31,7 @@ def test_an_interrupted_notebook_leaves_the_gate_running(tmp_path: Path) -> None
         os.killpg(kernel.pid, signal.SIGINT)
         told, _ = kernel.communicate(timeout=40)
         assert not (tmp_path / "outcome").exists()
-    assert told.startswith("The gate goes on by itself: `runbook actions` says what comes of it.")
+    assert told.startswith(
+        "This cell was interrupted. The action continues; see its outcome with `runbook actions`."
+    )
     until(tmp_path / "outcome")

@@ -29,7 +29,7 @@ def test_a_window_is_asked_for(
 
 
 @pytest.mark.parametrize(
-    ("mode", "told"), [(AT, "at needs a time"), (AROUND, "nobody knows when the alert began")]
+    ("mode", "told"), [(AT, "`at` needs a time"), (AROUND, "the alert has no known start time")]
 )
 def test_a_window_that_nobody_can_mean_is_refused(mode: str, told: str) -> None:
     with pytest.raises(ParameterError, match=told):
