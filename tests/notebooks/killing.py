@@ -1,6 +1,7 @@
-"""A program that seals evidence, again and again, and is killed at each file operation in turn.
+"""A program that seals evidence, again and again, and is killed at one file operation after another.
 
-`python -m tests.notebooks.killing FOLDER KIND` prints one JSON object for each moment. It forks: a process
+`python -m tests.notebooks.killing FOLDER KIND STEP` kills it at each STEP-th file operation, and prints one
+JSON object for each. It forks: a process
 of its own for each kill would spend two seconds on imports.
 """
 
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,18 +99,18 @@ def recover_all(output: Path) -> None:
         list(recover.recover(folder))
 
 
-def moments(folder: Path, seal: Callable[[Path], None]) -> Iterator[dict[str, Any]]:
-    """Kill the sealing process at each moment, then the recovery at the same; then recover twice at once."""
-    for moment in range(1, MAX_MOMENTS):
+def moments(folder: Path, seal: Callable[[Path], None], step: int) -> Iterator[dict[str, Any]]:
+    """Kill the sealing process at each `step`-th moment, then the recovery at the same; then recover twice at once."""
+    for moment in range(1, MAX_MOMENTS, step):
         output = folder / f"out-{moment}"
         output.mkdir()
         os.environ[folders.SPOOL_VARIABLE] = str(folder / f"spool-{moment}")
-        is_cut = is_killed(forked(lambda output=output: seal(output), moment))
+        is_cut = is_killed(forked(partial(seal, output), moment))
         was_there = has_evidence(output) or has_evidence(folders.spool())
         with suppress(OSError):
             (output / ledger.FILE).rmdir()
-        is_recovery_cut = is_killed(forked(lambda output=output: recover_all(output), moment))
-        for pid in [forked(lambda output=output: recover_all(output)) for _ in range(2)]:
+        is_recovery_cut = is_killed(forked(partial(recover_all, output), moment))
+        for pid in [forked(partial(recover_all, output)) for _ in range(2)]:
             is_killed(pid)
         yield {
             "moment": moment,
@@ -148,5 +150,5 @@ def after(*outputs: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    for line in moments(Path(sys.argv[1]), KINDS[sys.argv[2]]):
+    for line in moments(Path(sys.argv[1]), KINDS[sys.argv[2]], int(sys.argv[3])):
         print(json.dumps(line), flush=True)
