@@ -27,7 +27,7 @@ _WHERE_HELD = "Environment {environment}, service {service}. Held by {held_by}."
 
 
 def offered(incident: Incident) -> dict[str, Proposal]:
-    """What can be approved now, strongest cause first: label in the dropdown -> proposal. None in a replay."""
+    """What can be approved now, strongest cause first, by its label in the list. Empty in a replay."""
     labelled: dict[str, Proposal] = {}
     if incident.tape.is_replay:
         return labelled

@@ -13,7 +13,7 @@ from typing import Any
 
 from runbooklib.tracebacks import Tracebacks, exception_of
 
-MOST_SHOWN_CHARACTERS = 300
+MAX_SHOWN_CHARACTERS = 300
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
 # As uvicorn writes them, and as nginx and Apache do.
 _ACCESS = re.compile(
@@ -72,7 +72,7 @@ def plain(text: str) -> str:
     return _ESCAPES.sub("", text) if "\x1b" in text else text
 
 
-def shortened(text: str, most: int = MOST_SHOWN_CHARACTERS) -> str:
+def shortened(text: str, most: int = MAX_SHOWN_CHARACTERS) -> str:
     """The text on one line, cut to a readable length."""
     flat = " ".join(plain(text[: 4 * most]).split())
     return flat if len(flat) <= most else f"{flat[: most - 1]}…"

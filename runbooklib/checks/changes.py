@@ -1,4 +1,4 @@
-"""Deployments: was there one, is it what runs, and did the errors begin with it?"""
+"""Deployments: was there one before the symptom, does it run, and did the errors begin with it?"""
 
 from datetime import datetime, timedelta
 
@@ -9,168 +9,199 @@ from runbooklib.errors import NoDataError
 from runbooklib.findings import Finding, Status
 from runbooklib.scene import Scene
 from runbooklib.series import finite
+from runbooklib.sources.docker import Container
 from runbooklib.sources.git import Deployment
 from runbooklib.window import seconds_of
 
 
 def deployments(scene: Scene) -> Finding:
-    """Was something deployed shortly before it began?
+    """Was something deployed shortly before the symptom began?
 
-    Deployment tags between the lead before the symptom and the symptom; without a symptom a deployment
-    is no finding.
+    Deployment tags between the lead before the symptom and the symptom. Without a symptom the answer is OK.
     """
-    found = scene.sources.git.deployments(scene.suspect_since, scene.window.end)
-    before = [one for one in found if scene.onset is not None and one.at <= _latest(scene)]
-    if not before:
+    recent = scene.sources.git.deployments(scene.suspect_since, scene.window.end)
+    earlier = _before_onset(scene, recent)
+    if earlier and scene.onset is not None:
+        last = earlier[-1]
         return Finding(
-            status=Status.OK,
-            template=(
-                "No deployment since {start:time}."
-                if not found
-                else "Deployments since {start:time}: {count}; none before a symptom began."
-            ),
-            facts={"start": scene.suspect_since, "count": len(found)},
+            status=Status.WARNING,
+            template="{short} “{subject}” was deployed at {at:time}, {ahead:seconds} before the symptom.",
+            facts={
+                "short": last.short,
+                "subject": last.subject,
+                "at": last.at,
+                "ahead": max(0.0, (scene.onset - last.at).total_seconds()),
+            },
+            since=last.at,
             source="git",
             query="deployment tags",
-            rows=_table(found) if found else None,
+            rows=_table(recent),
+            marks=tuple((deployment.at, deployment.short) for deployment in recent),
         )
-    last = before[-1]
     return Finding(
-        status=Status.WARNING,
-        template="{short} “{subject}” was deployed at {at:time}, {ahead:seconds} before it began.",
-        facts={
-            "short": last.short,
-            "subject": last.subject,
-            "at": last.at,
-            "ahead": max(0.0, (scene.onset - last.at).total_seconds()) if scene.onset else None,
-        },
-        since=last.at,
+        status=Status.OK,
+        template=(
+            "Deployments since {start:time}: {count}; none before the symptom began."
+            if recent
+            else "There was no deployment since {start:time}."
+        ),
+        facts={"start": scene.suspect_since, "count": len(recent)},
         source="git",
         query="deployment tags",
-        rows=_table(found),
-        marks=tuple((one.at, one.short) for one in found),
+        rows=_table(recent) if recent else None,
     )
 
 
-def _latest(scene: Scene) -> datetime:
-    """The latest moment that still counts as before the onset, given how far clocks may lie apart."""
+def _before_onset(scene: Scene, recent: tuple[Deployment, ...]) -> list[Deployment]:
+    """The deployments before the symptom; none without a symptom."""
+    if scene.onset is None:
+        return []
+    return [deployment for deployment in recent if deployment.at <= _latest_cause(scene)]
+
+
+def _latest_cause(scene: Scene) -> datetime:
+    """The latest time that still counts as before the onset, since clocks differ by up to the tolerance."""
     onset = scene.onset or scene.window.end
     return onset + timedelta(seconds=scene.timing.tolerance_seconds)
 
 
-def _table(found: tuple[Deployment, ...]) -> pd.DataFrame:
+def _table(recent: tuple[Deployment, ...]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "at": one.at,
-                "revision": one.short,
-                "change": one.subject,
-                "files": one.files_changed,
-                "lines": "" if one.insertions is None else f"+{one.insertions} -{one.deletions}",
-                "touched": ", ".join(one.changed_files[:3]),
+                "at": deployment.at,
+                "revision": deployment.short,
+                "change": deployment.subject,
+                "files": deployment.files_changed,
+                "lines": _changed_lines(deployment),
+                "touched": ", ".join(deployment.changed_files[:3]),
             }
-            for one in found
+            for deployment in recent
         ]
     )
 
 
-def running_revision(scene: Scene) -> Finding:
-    """Does a revision run that was deployed shortly before it began?
+def _changed_lines(deployment: Deployment) -> str:
+    return "" if deployment.insertions is None else f"+{deployment.insertions} -{deployment.deletions}"
 
-    The revision that the container's image is labelled with, looked up among the deployments.
+
+def running_revision(scene: Scene) -> Finding:
+    """Was the running revision deployed shortly before the symptom began?
+
+    Looks up the revision from the label of the container's image among the deployments.
     """
     scene.need_live("docker")
     container = scene.sources.docker.container(scene.container)
-    if not container.revision:
-        raise NoDataError(
-            f"the image of {container.name} carries no revision",
-            system="docker",
-            remedy="build it with the label org.opencontainers.image.revision",
-        )
-    deployment = scene.sources.git.deployment_of(container.revision)
-    if deployment is None:
-        raise NoDataError(
-            f"no deployment has the revision {container.revision[:12]}",
-            system="git",
-            remedy="fetch the repository's tags",
-        )
-    fresh = scene.onset is not None and scene.suspect_since <= deployment.at <= _latest(scene)
+    deployment = _deployment_of(scene, container)
+    is_recent = scene.onset is not None and scene.suspect_since <= deployment.at <= _latest_cause(scene)
     return Finding(
-        status=Status.WARNING if fresh else Status.OK,
-        template="{name} runs {short} “{subject}”, deployed at {at:time}.",
+        status=Status.WARNING if is_recent else Status.OK,
+        template="{name} runs revision {short} “{subject}”, deployed at {at:time}.",
         facts={
             "name": container.name,
             "short": deployment.short,
             "subject": deployment.subject,
             "at": deployment.at,
         },
-        since=deployment.at if fresh else None,
+        since=deployment.at if is_recent else None,
         source="docker",
         query=f"inspect {container.name}",
     )
+
+
+def _deployment_of(scene: Scene, container: Container) -> Deployment:
+    """The deployment of the container's revision. Raises NoDataError."""
+    if not container.revision:
+        raise NoDataError(
+            f"the image of {container.name} has no revision label",
+            system="docker",
+            remedy="build it with the label org.opencontainers.image.revision",
+        )
+    deployment = scene.sources.git.deployment_of(container.revision)
+    if deployment is None:
+        raise NoDataError(
+            f"no deployment tag points to the revision {container.revision[:12]}",
+            system="git",
+            remedy="fetch the repository's tags",
+        )
+    return deployment
 
 
 def errors_since_deployment(scene: Scene, *, above: float) -> Finding:
     """Did requests begin to fail with a deployment?
 
     The share of failed requests (0–1) in the rate window before the last deployment that precedes the
-    symptom, and the highest in the lead after it: below the limit before, above it after.
+    symptom, and the highest share in the lead after it. CRITICAL if the first is not above the limit and the
+    second is.
     """
-    template = "Before {short} was deployed {was:percent} of requests failed, then up to {became:percent}."
-    return _since_deployment(scene, queries.failed_share(scene.target), above, template, "ratio")
+    return _since_deployment(
+        scene,
+        queries.failed_share(scene.target),
+        above,
+        "{before:percent} of requests failed before {short} was deployed, up to {after:percent} after it.",
+        "ratio",
+    )
 
 
 def slower_since_deployment(scene: Scene, *, above: float, quantile: float = 0.95) -> Finding:
     """Did requests become slow with a deployment?
 
-    The quantile (0–1) of their duration before the last deployment that precedes the symptom, and the highest
-    after it; `above` is seconds.
+    The `quantile` (0–1) of their duration before the last deployment that precedes the symptom, and the
+    highest after it; `above` is seconds.
     """
-    template = "Before {short} was deployed requests took {was:seconds}, then up to {became:seconds}."
-    query = queries.duration_quantile(scene.target, quantile)
-    return _since_deployment(scene, query, above, template, "seconds")
+    return _since_deployment(
+        scene,
+        queries.duration_quantile(scene.target, quantile),
+        above,
+        "Requests took {before:seconds} before {short} was deployed, up to {after:seconds} after it.",
+        "seconds",
+    )
 
 
 def _since_deployment(scene: Scene, query: str, above: float, template: str, unit: str) -> Finding:
-    found = scene.sources.git.deployments(scene.suspect_since, scene.window.end)
-    before = [one for one in found if scene.onset is not None and one.at <= _latest(scene)]
-    if not before:
+    recent = scene.sources.git.deployments(scene.suspect_since, scene.window.end)
+    earlier = _before_onset(scene, recent)
+    if not earlier:
         return Finding(
             status=Status.OK,
-            template="There was no deployment that it could have begun with.",
+            template="There was no deployment before the symptom since {start:time}.",
+            facts={"start": scene.suspect_since},
             source="prometheus",
             query=query,
         )
+    deployment = earlier[-1]
     frame = scene.sources.prometheus.range(query, scene.window)
     if "value" not in frame:
         raise NoDataError("the query has no series in this window", system="prometheus")
-    was, became, goes_on = _around(scene, finite(frame["value"]), before[-1])
-    broke = was <= above < became
-    if not broke and not goes_on:
-        raise NoDataError("soon after it there were no requests any more", system="prometheus")
+    before, after, continues = _around(scene, finite(frame["value"]), deployment)
+    is_worse = before <= above < after
+    if not is_worse and not continues:
+        raise NoDataError("there are no requests some time after the deployment", system="prometheus")
     return Finding(
-        status=Status.CRITICAL if broke else Status.OK,
+        status=Status.CRITICAL if is_worse else Status.OK,
         template=template,
-        facts={"was": was, "became": became, "short": before[-1].short},
-        measured=became,
+        facts={"before": before, "after": after, "short": deployment.short},
+        measured=after,
         limit=above,
         unit=unit,
-        since=before[-1].at if broke else None,
+        since=deployment.at if is_worse else None,
         source="prometheus",
         query=query,
     )
 
 
 def _around(scene: Scene, column: "pd.Series[float]", deployment: Deployment) -> tuple[float, float, bool]:
-    """The median shortly before a deployment, the highest after it, and whether samples go on."""
-    # On a coarse grid a rate window may hold no sample at all: two steps always do.
+    """The median shortly before a deployment, the highest value after it, and whether samples continue."""
+    # On a coarse grid a rate window may hold no sample, but two steps always do.
     span = max(seconds_of(scene.timing.rate_window), 2 * scene.window.step_seconds)
     settled = deployment.at + timedelta(seconds=span)
-    just_before = (column.index <= deployment.at) & (column.index > deployment.at - timedelta(seconds=span))
-    ends = min(max(settled, _latest(scene)), scene.window.end)
-    earlier = column[just_before]
-    later = column[(column.index > deployment.at) & (column.index <= ends)]
-    if earlier.empty or later.empty:
-        raise NoDataError("there are no requests to compare before and after it", system="prometheus")
-    goes_on = later.index[-1] >= ends - timedelta(seconds=2 * scene.window.step_seconds)
-    return float(earlier.median()), float(later.max()), goes_on
+    ends = min(max(settled, _latest_cause(scene)), scene.window.end)
+    start = deployment.at - timedelta(seconds=span)
+    before = column[(column.index > start) & (column.index <= deployment.at)]
+    after = column[(column.index > deployment.at) & (column.index <= ends)]
+    if before.empty or after.empty:
+        raise NoDataError(
+            "there are no requests just before or just after the deployment", system="prometheus"
+        )
+    continues = after.index[-1] >= ends - timedelta(seconds=2 * scene.window.step_seconds)
+    return float(before.median()), float(after.max()), continues

@@ -1,4 +1,6 @@
-"""The parts that the service itself reports about, and whether that report can be believed."""
+"""The health that the service reports of its components, and whether that report is correct."""
+
+from datetime import datetime
 
 import pandas as pd
 
@@ -12,92 +14,104 @@ HEALTH = "app_health_status"
 
 
 def component_status(scene: Scene, *, component: str = "") -> Finding:
-    """Which components does the service call unhealthy?
+    """Which components does the service report as unhealthy?
 
-    The gauge app_health_status (1 healthy, 0 not) of each component, or of the one that is named.
+    The gauge app_health_status (1 healthy, 0 unhealthy) of all components, or of `component` alone.
     """
     labels = {**scene.labels, "component": component} if component else scene.labels
-    query = promql.selector(HEALTH, labels)
-    lowest = f"min by(component) ({query})"
-    frame = scene.sources.prometheus.range(lowest, scene.window, by="component")
+    query = f"min by(component) ({promql.selector(HEALTH, labels)})"
+    frame = scene.sources.prometheus.range(query, scene.window, by="component")
     last = finite(frame.iloc[-1])
     if last.empty:
-        raise NoDataError("the service reports no component", system="prometheus")
-    gone = [str(name) for name in frame.columns if name not in last.index and frame[name].notna().any()]
-    ill = [str(name) for name in last.index if last[name] < 1]
-    if gone and not ill:
-        raise NoDataError(
-            f"the service no longer reports {', '.join(gone)}",
-            system="prometheus",
-            remedy="ask its health page, which sets these metrics",
-        )
-    lowest_ill = frame[ill].min(axis=1)
-    since = began(lowest_ill, below=1.0, bridging_seconds=2 * scene.window.step_seconds) if ill else None
+        raise NoDataError("the service reports the health of no component", system="prometheus")
+    unhealthy = [str(name) for name in last.index if last[name] < 1]
+    if not unhealthy:
+        _require_all_reported(frame, last)
+    since = _unhealthy_since(scene, frame[unhealthy])
     return Finding(
-        status=Status.CRITICAL if ill else Status.OK,
-        template="Unhealthy by the service's own word: {ill}."
-        if ill
-        else "The service calls all {all} healthy.",
-        facts={"ill": ", ".join(ill), "all": len(last)},
-        measured=float(len(ill)),
+        status=Status.CRITICAL if unhealthy else Status.OK,
+        template="Components that the service reports as unhealthy: {unhealthy}."
+        if unhealthy
+        else "The service reports all {all} components as healthy.",
+        facts={"unhealthy": ", ".join(unhealthy), "all": len(last)},
+        measured=float(len(unhealthy)),
         unit="count",
         since=since,
-        blur_seconds=unseen_seconds(lowest_ill, since),
+        blur_seconds=unseen_seconds(frame[unhealthy].min(axis=1), since) if unhealthy else 0.0,
         source="prometheus",
-        query=lowest,
+        query=query,
         rows=pd.DataFrame(
-            {"component": list(last.index), "healthy": ["no" if v < 1 else "yes" for v in last]}
+            {"component": list(last.index), "healthy": ["no" if value < 1 else "yes" for value in last]}
         ),
     )
+
+
+def _require_all_reported(frame: pd.DataFrame, last: "pd.Series[float]") -> None:
+    """Raises NoDataError if a component was reported earlier in the window and no longer is."""
+    missing = [str(name) for name in frame.columns if name not in last.index and frame[name].notna().any()]
+    if missing:
+        raise NoDataError(
+            f"the service no longer reports the health of {', '.join(missing)}",
+            system="prometheus",
+            remedy="open its health page: each request to it sets these metrics",
+        )
+
+
+def _unhealthy_since(scene: Scene, unhealthy: pd.DataFrame) -> datetime | None:
+    if unhealthy.empty:
+        return None
+    return began(unhealthy.min(axis=1), below=1.0, bridging_seconds=2 * scene.window.step_seconds)
 
 
 def health_page_contradicted(scene: Scene) -> Finding:
     """Does the health page contradict the database itself?
 
-    The page can be broken by its own query. Where it calls the database unhealthy and the database answers
-    us and has connections left, not the database is ill but the page.
+    The query of the health page itself can be broken. If the page reports the database as unhealthy, but the
+    database answers us and has free connections, the page is wrong.
     """
     scene.need_live("web")
     page = scene.sources.web.page(scene.service.health)
     database = page.components.get("database", {})
     if "status" not in database:
         raise NonsenseError(
-            "the health page does not speak of the database", system="web", target=scene.service.url
+            "the health page reports no state of the database", system="web", target=scene.service.url
         )
+    state = str(database["status"])
     connections = scene.sources.postgres.connections()
-    answers = not connections.refused and connections.usage < 1
-    contradicts = str(database["status"]) not in ("healthy", "disabled") and answers
+    has_free_connections = not connections.refused and connections.usage < 1
+    is_wrong = state not in ("healthy", "disabled") and has_free_connections
+    template = "The health page reports the database as “{state}”; the database itself shows the same."
+    if is_wrong:
+        template = (
+            "The health page is wrong: it reports the database as “{state}” (message “{message}”), but the"
+            " database answers and has free connections."
+        )
     return Finding(
-        status=Status.CRITICAL if contradicts else Status.OK,
-        template=(
-            "The page calls the database “{told}” ({why}), and the database answers with "
-            "connections to spare: "
-            "the page is wrong."
-            if contradicts
-            else "The page calls the database “{told}”, and that is what the database shows."
-        ),
-        facts={"told": str(database["status"]), "why": str(database.get("message", ""))},
+        status=Status.CRITICAL if is_wrong else Status.OK,
+        template=template,
+        facts={"state": state, "message": str(database.get("message", ""))},
         source="web",
         query=f"GET {scene.service.health}",
     )
 
 
 def gauge_ever_set(scene: Scene, *, metric: str, over: str = "1d") -> Finding:
-    """Was {metric} ever anything but zero?
+    """Was {metric} ever above zero?
 
-    A gauge that nothing sets exports 0 for ever, and an alert on a low value then fires for ever. The highest
-    value within the duration `over` before the end of the window.
+    A gauge that the service never sets is always 0, so an alert on a low value fires all the time. The
+    highest value within the duration `over` before the end of the window.
     """
     query = f"max(max_over_time({promql.selector(metric, scene.labels)}[{over}]))"
     frame = scene.sources.prometheus.instant(query, scene.window.end)
-    highest = measures.number(frame, f"there is no series {metric} for this service")
+    highest = measures.number(frame, f"{metric} has no series for this service")
     is_unset = highest == 0
     return Finding(
         status=Status.CRITICAL if is_unset else Status.OK,
         template=(
-            "{metric} was 0 all through the last {over}: nothing sets it, and the alert says nothing."
+            "{metric} was 0 all the time in the last {over}. The service never sets it, so the alert is not"
+            " meaningful."
             if is_unset
-            else "{metric} was as high as {highest:number} in the last {over}."
+            else "The highest value of {metric} in the last {over} was {highest:number}."
         ),
         facts={"metric": metric, "over": over, "highest": highest},
         measured=highest,

@@ -1,4 +1,4 @@
-"""The service's container: does it run, did it die, did it run out of memory?"""
+"""The service's container: is it running, did it exit, did it run out of memory?"""
 
 from datetime import datetime, timedelta
 
@@ -7,17 +7,19 @@ import pandas as pd
 from runbooklib import measures, promql
 from runbooklib.containerevents import Events
 from runbooklib.errors import NoDataError, Reason, StaleError
-from runbooklib.findings import Finding, Status, breach, unknown
+from runbooklib.findings import Fact, Finding, Status, breach, unknown
 from runbooklib.scene import Scene
 from runbooklib.series import began, finite, unseen_seconds
 from runbooklib.sources.docker import Container
+
+_MEMORY = "resident memory"
 
 
 def container_state(scene: Scene) -> Finding:
     """Is the container running?
 
-    Running is not sound where the engine had to start it again since shortly before it began: in a crash
-    loop it runs whenever one looks.
+    WARNING if it is running but Docker restarted it after the lead before the symptom: a container in a
+    crash loop is running most of the time.
     """
     scene.need_live("docker")
     container = scene.sources.docker.container(scene.container)
@@ -41,106 +43,85 @@ def container_state(scene: Scene) -> Finding:
 
 
 def _ended_at(container: Container) -> datetime | None:
-    """When it ended, where that was the first time: of many ends the engine remembers only the last."""
+    """When the container ended; None after a restart, because Docker keeps only the last of several ends."""
     is_last_of_many = container.restart_count > 0
     return None if container.is_running or is_last_of_many else container.finished_at
 
 
 def _state(container: Container, *, is_restarted: bool) -> tuple[Status, str]:
     if not container.is_running:
-        return Status.CRITICAL, "{name} is {state}; it ended with exit code {exit}."
+        return Status.CRITICAL, "{name} is not running: its state is “{state}”, its last exit code is {exit}."
     if is_restarted:
-        told = "{name} is running since {started:time}; the engine had to start it again, times: {restarts}."
-        return Status.WARNING, told
+        return (
+            Status.WARNING,
+            "{name} has been running since {started:time}, after automatic restarts by Docker: {restarts}.",
+        )
     if container.health == "unhealthy":
-        return Status.WARNING, "{name} is running, and its own health check fails."
-    return Status.OK, "{name} is running since {started:time}."
+        return Status.WARNING, "{name} is running, but its Docker health check fails."
+    return Status.OK, "{name} has been running since {started:time}."
 
 
 def container_deaths(scene: Scene) -> Finding:
-    """Did the container die without being asked to?
+    """Did the container exit unexpectedly?
 
-    From the engine's events. The engine keeps only the last 256: where they do not reach back far
-    enough, no event is no proof, and only the restart counter of the present container still speaks.
+    From Docker's events. Docker keeps only the last 256: if they do not reach back to the lead before the
+    symptom, the absence of an event proves nothing, and the answer is UNKNOWN.
     """
     events = scene.sources.docker.events(scene.container, scene.suspect_since, scene.window.end)
     deaths = events.deaths
-    if len(deaths):
-        codes = sorted({str(int(code)) for code in deaths["exit_code"].dropna()})
-        return Finding(
-            status=Status.CRITICAL,
-            template="{name} died by itself, times: {count}, last at {last:time}, exit code {codes}.",
-            facts={
-                "name": scene.container,
-                "count": len(deaths),
-                "last": deaths["at"].iloc[-1].to_pydatetime(),
-                "codes": ", ".join(codes) or "unknown",
-            },
-            measured=float(len(deaths)),
-            unit="count",
-            since=_first(scene, events, deaths),
-            source="docker",
-            query=f"events of {scene.container}",
-            rows=deaths[["at", "action", "exit_code"]],
-        )
-    if not _covers(events.complete_since, scene.suspect_since):
-        return _not_kept(scene, events.complete_since)
+    if not len(deaths):
+        template = "{name} did not exit unexpectedly between {start:time} and {end:time}."
+        return _no_event(scene, events, template, query=f"events of {scene.container}")
+    codes = sorted({str(int(code)) for code in deaths["exit_code"].dropna()})
+    template = (
+        "{name} exited unexpectedly at {last:time} (exit code {codes})."
+        if len(deaths) == 1
+        else "{name} exited unexpectedly {count} times (exit code {codes}), last at {last:time}."
+    )
     return Finding(
-        status=Status.OK,
-        template="{name} did not die between {start:time} and {end:time}.",
-        facts={"name": scene.container, "start": scene.suspect_since, "end": scene.window.end},
-        measured=0.0,
+        status=Status.CRITICAL,
+        template=template,
+        facts={**_event_facts(scene, deaths), "codes": ", ".join(codes) or None},
+        measured=float(len(deaths)),
         unit="count",
+        since=_first(scene, events, deaths),
         source="docker",
         query=f"events of {scene.container}",
+        rows=deaths[["at", "action", "exit_code"]],
     )
 
 
 def out_of_memory(scene: Scene) -> Finding:
-    """Did the kernel kill something in the container for want of memory?
+    """Did the kernel kill a process of the container because memory ran out?
 
-    From `oom` events: the flag State.OOMKilled misses the death of a child process, and says
-    "at some time" and not "now".
+    From `oom` events. Docker's flag State.OOMKilled is not enough: it misses the death of a child process
+    and does not say when it was set.
     """
     docker = scene.sources.docker
     events = docker.events(scene.container, scene.suspect_since, scene.window.end)
     ooms = events.ooms
+    query = f"oom events of {scene.container}"
     if not len(ooms):
-        if not _covers(events.complete_since, scene.suspect_since):
-            return _not_kept(scene, events.complete_since)
-        return Finding(
-            status=Status.OK,
-            template="No process of {name} was killed for want of memory.",
-            facts={"name": scene.container},
-            source="docker",
-            query=f"oom events of {scene.container}",
-        )
-    whole = len(events.deaths) > 0
+        template = "No process of {name} ran out of memory between {start:time} and {end:time}."
+        return _no_event(scene, events, template, query=query)
     return Finding(
         status=Status.CRITICAL,
-        template=(
-            "Killed by its memory limit of {limit:bytes}: {name}, times: {count}, last at {last:time}."
-            if whole
-            else "A process in {name} was killed by the memory limit of {limit:bytes}, times: {count}, "
-            "last at {last:time}; the container went on."
-        ),
+        template=_oom_template(is_container_dead=len(events.deaths) > 0, is_single=len(ooms) == 1),
         facts={
-            "name": scene.container,
+            **_event_facts(scene, ooms),
             "limit": docker.container(scene.container).memory_limit_bytes,
-            "count": len(ooms),
-            "last": ooms["at"].iloc[-1].to_pydatetime(),
         },
         measured=float(len(ooms)),
         unit="count",
         since=_first(scene, events, ooms),
         source="docker",
-        query=f"oom events of {scene.container}",
+        query=query,
         rows=ooms[["at", "action"]],
     )
 
 
 def _first(scene: Scene, events: Events, happened: pd.DataFrame) -> datetime | None:
-    """When it happened for the first time; None where the engine may have dropped earlier events."""
+    """The time of the first event; None if Docker may have dropped earlier ones."""
     if not _covers(events.complete_since, scene.suspect_since):
         return None
     first: datetime = happened["at"].iloc[0].to_pydatetime()
@@ -148,35 +129,69 @@ def _first(scene: Scene, events: Events, happened: pd.DataFrame) -> datetime | N
 
 
 def _covers(complete_since: datetime | None, needed_since: datetime) -> bool:
-    # None: the engine has dropped nothing since it started.
+    # None: Docker has dropped no event since it started.
     return complete_since is None or complete_since <= needed_since
 
 
-def _not_kept(scene: Scene, complete_since: datetime | None) -> Finding:
-    return unknown(
-        Reason.NO_DATA,
-        "The engine no longer keeps the events from {since:time} on; what it keeps begins at {kept:time}.",
-        facts={"since": scene.suspect_since, "kept": complete_since},
+def _oom_template(*, is_container_dead: bool, is_single: bool) -> str:
+    if is_container_dead:
+        if is_single:
+            return "{name} was killed at its memory limit of {limit:bytes} at {last:time}."
+        return "{name} was killed at its memory limit of {limit:bytes} {count} times, last at {last:time}."
+    if is_single:
+        return (
+            "A process in {name} was killed at the memory limit of {limit:bytes} at {last:time};"
+            " the container kept running."
+        )
+    return (
+        "Processes in {name} were killed at the memory limit of {limit:bytes} {count} times,"
+        " last at {last:time}; the container kept running."
+    )
+
+
+def _event_facts(scene: Scene, events: pd.DataFrame) -> dict[str, Fact]:
+    return {"name": scene.container, "count": len(events), "last": events["at"].iloc[-1].to_pydatetime()}
+
+
+def _no_event(scene: Scene, events: Events, template: str, *, query: str) -> Finding:
+    """OK if Docker still keeps all events of the time in question, else UNKNOWN."""
+    if not _covers(events.complete_since, scene.suspect_since):
+        return unknown(
+            Reason.NO_DATA,
+            "Docker no longer keeps all events since {since:time}; it keeps those since {kept:time}.",
+            facts={"since": scene.suspect_since, "kept": events.complete_since},
+            source="docker",
+            query=f"events of {scene.container}",
+        )
+    return Finding(
+        status=Status.OK,
+        template=template,
+        facts={"name": scene.container, "start": scene.suspect_since, "end": scene.window.end},
+        measured=0.0,
+        unit="count",
         source="docker",
-        query=f"events of {scene.container}",
+        query=query,
     )
 
 
 def process_restarts(scene: Scene, *, above: int = 0) -> Finding:
-    """Did the process start again?
+    """Did the process restart?
 
     Changes of process_start_time_seconds from the lead before the symptom to the end of the window.
-    A deployment is one; `above` is how many are still nothing to speak of.
+    A deployment restarts it once; `above` is the highest number of restarts that is still OK.
     """
     span = int((scene.window.end - scene.suspect_since).total_seconds())
     started = promql.selector("process_start_time_seconds", scene.labels)
     query = f"sum(changes({started}[{max(span, 1)}s]))"
     frame = scene.sources.prometheus.instant(query, scene.window.end)
-    restarts = measures.number(frame, "the service does not say when it started")
+    restarts = measures.number(frame, "process_start_time_seconds has no series for this service")
+    template = "Process restarts between {start:time} and {end:time}: {restarts:number}."
+    if not restarts:
+        template = "The process did not restart between {start:time} and {end:time}."
     return Finding(
         status=breach(restarts, above=above, status=Status.WARNING),
-        template="Starts of the process in {span:seconds} before the window's end: {restarts:number}.",
-        facts={"restarts": restarts, "span": float(span)},
+        template=template,
+        facts={"restarts": restarts, "start": scene.suspect_since, "end": scene.window.end},
         measured=restarts,
         limit=float(above),
         unit="count",
@@ -186,65 +201,79 @@ def process_restarts(scene: Scene, *, above: int = 0) -> Finding:
 
 
 def memory_usage(scene: Scene, *, above: float) -> Finding:
-    """How near did memory come to the container's limit?
+    """How close did memory come to the container's limit?
 
     The highest resident memory of the process in the window over the container's limit; `above` is a
-    ratio 0–1. A container without a limit cannot be judged.
+    ratio 0–1. UNKNOWN for a container without a limit.
     """
     scene.need_live("docker")
     limit = scene.sources.docker.container(scene.container).memory_limit_bytes
-    query = promql.selector("process_resident_memory_bytes", scene.labels)
-    frame = scene.sources.prometheus.range(promql.sum_of(query), scene.window)
-    frame = frame.rename(columns={"value": "resident memory"})
-    if "resident memory" not in frame or finite(frame["resident memory"]).empty:
-        raise NoDataError("the service does not say how much memory it uses", system="prometheus")
-    recent = finite(frame.loc[frame.index >= scene.suspect_since - _one_step(scene), "resident memory"])
-    if recent.empty:
-        raise NoDataError("the service did not say how much memory it used", system="prometheus")
-    most = float(recent.max())
+    query = promql.sum_of(promql.selector("process_resident_memory_bytes", scene.labels))
+    frame = scene.sources.prometheus.range(query, scene.window).rename(columns={"value": _MEMORY})
+    recent = _recent_memory(scene, frame)
+    highest = float(recent.max())
     if limit is None:
         return unknown(
             Reason.NOT_CONFIGURED,
-            "{most:bytes} at most, and the container has no limit to judge it by.",
-            facts={"most": most},
+            "The process used up to {highest:bytes}; the container has no memory limit to compare with.",
+            facts={"highest": highest},
             source="docker",
             series=frame,
         )
-    status = breach(most / limit, above=above, status=Status.WARNING)
+    status = breach(highest / limit, above=above, status=Status.WARNING)
     if status is Status.OK:
-        _need_until_it_began(scene, recent)
-    # A leak that is killed climbs again and again: the first time counts.
+        _require_samples_until_onset(scene, recent)
+    # A leaking process that is killed grows again and again: the first time counts.
     since = began(recent, above=limit * above, bridging_seconds=scene.window.span_seconds)
     return Finding(
         status=status,
-        template="At most {most:bytes} of {limit:bytes} ({share:percent}).",
-        facts={"most": most, "limit": limit, "share": most / limit},
-        measured=most,
+        template="The process used up to {highest:bytes} of {limit:bytes} ({share:percent}).",
+        facts={"highest": highest, "limit": limit, "share": highest / limit},
+        measured=highest,
         limit=limit * above,
         unit="bytes",
         since=since,
-        blur_seconds=unseen_seconds(frame["resident memory"], since),
+        blur_seconds=unseen_seconds(frame[_MEMORY], since),
         source="prometheus",
-        query=promql.sum_of(query),
+        query=query,
         series=frame,
     )
 
 
-def _need_until_it_began(scene: Scene, known: "pd.Series[float]") -> None:
-    """Raises StaleError where the samples end earlier: what has died is silent, and only that may be."""
-    late = ((scene.onset or scene.window.end) - known.index[-1]).total_seconds()
-    if late > measures.fresh_seconds(scene):
-        raise StaleError(f"the last sample is {late:.0f} s too old", system="prometheus")
+def _recent_memory(scene: Scene, frame: pd.DataFrame) -> "pd.Series[float]":
+    """The samples since the lead before the symptom. Raises NoDataError."""
+    missing = "process_resident_memory_bytes has no samples for this service"
+    if _MEMORY not in frame or finite(frame[_MEMORY]).empty:
+        raise NoDataError(missing, system="prometheus")
+    start = scene.suspect_since - timedelta(seconds=scene.window.step_seconds)
+    recent = finite(frame.loc[frame.index >= start, _MEMORY])
+    if recent.empty:
+        raise NoDataError(f"{missing} since {_utc(scene.suspect_since)}", system="prometheus")
+    return recent
 
 
-def _one_step(scene: Scene) -> timedelta:
-    return timedelta(seconds=scene.window.step_seconds)
+def _utc(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _require_samples_until_onset(scene: Scene, samples: "pd.Series[float]") -> None:
+    """Raises StaleError if the samples end before the symptom began.
+
+    A process that died later has no later samples; that is no reason to doubt the earlier ones.
+    """
+    needed_until = scene.onset or scene.window.end
+    late_seconds = (needed_until - samples.index[-1]).total_seconds()
+    if late_seconds > measures.fresh_seconds(scene):
+        raise StaleError(
+            f"the last sample is {late_seconds:.0f} s older than {_utc(needed_until)}", system="prometheus"
+        )
 
 
 def container_cpu(scene: Scene, *, above: float) -> Finding:
-    """How much processor time do all processes of the container use now?
+    """How much CPU do all processes of the container use now?
 
-    Children too, which the service's own metric does not count; `above` is in cores (1.0 is one core).
+    Includes child processes, which the service's own metric does not count; `above` is in cores (1.0 is
+    one core).
     """
     scene.need_live("docker")
     used = scene.sources.docker.stats(scene.container).cpu_share
@@ -261,17 +290,17 @@ def container_cpu(scene: Scene, *, above: float) -> Finding:
 
 
 def container_memory(scene: Scene, *, above: float) -> Finding:
-    """How much memory do all processes of the container hold now?
+    """How much memory do all processes of the container use now?
 
-    Children too, without page cache; `above` is bytes.
+    Includes child processes, without page cache; `above` is bytes.
     """
     scene.need_live("docker")
-    held = scene.sources.docker.stats(scene.container).memory_bytes
+    used = scene.sources.docker.stats(scene.container).memory_bytes
     return Finding(
-        status=breach(held, above=above, status=Status.WARNING),
-        template="{name} holds {held:bytes}; the limit is {limit:bytes}.",
-        facts={"name": scene.container, "held": held, "limit": above},
-        measured=float(held),
+        status=breach(used, above=above, status=Status.WARNING),
+        template="{name} uses {used:bytes} of memory; the limit is {limit:bytes}.",
+        facts={"name": scene.container, "used": used, "limit": above},
+        measured=float(used),
         limit=above,
         unit="bytes",
         source="docker",

@@ -1,9 +1,9 @@
-"""PostgreSQL: are there connections left, who holds them, who waits for whom?"""
+"""PostgreSQL: are connections left, who holds them, which session waits for which?"""
 
 import pandas as pd
 
 from runbooklib.errors import NoDataError, RefusedError
-from runbooklib.findings import Finding, Status, breach
+from runbooklib.findings import Fact, Finding, Status, breach
 from runbooklib.scene import Scene
 from runbooklib.window import seconds_of
 
@@ -11,77 +11,75 @@ from runbooklib.window import seconds_of
 def connection_usage(scene: Scene, *, above: float) -> Finding:
     """Are there database connections left?
 
-    The fullest of: all connections over those that are open to everybody, and each role's over its own
-    limit. `above` is a ratio 0–1. That the server refuses us because none is left is the finding itself.
+    The highest of: all connections over the slots that are not reserved, and each role's connections over
+    the role's own limit. `above` is a ratio 0–1. CRITICAL if the server refuses our own connection because
+    no slot is left.
     """
     scene.need_live("postgres")
     connections = scene.sources.postgres.connections()
     if connections.refused:
         return Finding(
             status=Status.CRITICAL,
-            template="No connection is left: the server refused ours: “{text}”",
+            template="No connection is left. The server refused a new one: “{text}”",
             facts={"text": connections.refused},
             source="postgres",
             query="connect",
         )
-    usage, fullest = connections.usage, connections.fullest
-    if usage is None:
-        raise NoDataError("the server did not say how many connections it has", system="postgres")
+    usage, role = connections.usage, connections.fullest_role
+    template = "{usage:percent} of the server's connections are in use; the limit is {limit:percent}."
+    if role:
+        template = (
+            "{usage:percent} of the connections of role {role} are in use; the limit is {limit:percent}."
+        )
     return Finding(
         status=breach(usage, above=above, status=Status.CRITICAL),
-        template="{usage:percent} of the connections of {fullest} are taken; the limit is {limit:percent}.",
-        facts={"usage": usage, "fullest": fullest, "limit": above},
+        template=template,
+        facts={"usage": usage, "role": role, "limit": above},
         measured=usage,
         limit=above,
         unit="ratio",
         source="postgres",
         query="pg_stat_activity by user, application and state",
-        rows=_renamed(connections.frame).head(8),
+        rows=_with_plain_names(connections.frame).head(8),
     )
 
 
 def idle_transactions(scene: Scene, *, older_than: str) -> Finding:
-    """Does a transaction stay open and do nothing?
+    """Does a transaction stay open without doing anything?
 
     Sessions in state "idle in transaction" for longer than the duration `older_than`: each holds a
     connection and its locks.
     """
     scene.need_live("postgres")
     limit = seconds_of(older_than)
-    sessions = _whole(scene.sources.postgres.sessions())
+    sessions = _complete(scene.sources.postgres.sessions())
     idle = sessions[sessions["state"].fillna("").str.startswith("idle in transaction")]
     old = idle[idle["state_seconds"] > limit].sort_values("state_seconds", ascending=False)
+    template = "No session is idle in transaction for more than {limit:seconds}."
+    if len(old):
+        template = (
+            "Sessions idle in transaction for more than {limit:seconds}: {count}; the longest for"
+            " {longest:seconds}, application “{application}”."
+        )
+    facts: dict[str, Fact] = {
+        "count": len(old),
+        "limit": limit,
+        "longest": float(old["state_seconds"].iloc[0]) if len(old) else None,
+        "application": str(old["application_name"].iloc[0]) if len(old) else None,
+    }
     shown = ["pid", "usename", "application_name", "state_seconds", "query"]
-    return Finding(
-        status=Status.WARNING if len(old) else Status.OK,
-        template=(
-            "{count} sessions are idle in transaction for more than {limit:seconds}; "
-            "the oldest for {oldest:seconds}, application {application}."
-            if len(old)
-            else "No session is idle in transaction for more than {limit:seconds}."
-        ),
-        facts={
-            "count": len(old),
-            "limit": limit,
-            "oldest": float(old["state_seconds"].iloc[0]) if len(old) else None,
-            "application": str(old["application_name"].iloc[0]) if len(old) else "",
-        },
-        measured=float(len(old)),
-        unit="count",
-        source="postgres",
-        query="pg_stat_activity where state = 'idle in transaction'",
-        rows=_renamed(old[shown]).head(5) if len(old) else None,
-    )
+    return _listed(old[shown], template, facts, query="pg_stat_activity where state = 'idle in transaction'")
 
 
 def lock_waits(scene: Scene, *, longer_than: str) -> Finding:
-    """Does a session wait for another's lock?
+    """Does a session wait for a lock that another session holds?
 
-    Chains of locks, followed by pg_blocking_pids to their root, which is usually idle in transaction.
+    Follows each chain of waiting sessions with pg_blocking_pids to the session at its root, which is
+    usually idle in transaction.
     """
     scene.need_live("postgres")
     limit = seconds_of(longer_than)
-    chains = _whole(scene.sources.postgres.lock_chains())
+    chains = _complete(scene.sources.postgres.lock_chains())
     waiting = chains[chains["waited_seconds"] > limit] if len(chains) else chains
     if not len(waiting):
         return Finding(
@@ -91,103 +89,114 @@ def lock_waits(scene: Scene, *, longer_than: str) -> Finding:
             source="postgres",
             query="pg_blocking_pids",
         )
-    worst = waiting.sort_values("waited_seconds", ascending=False).iloc[0]
+    longest = waiting.sort_values("waited_seconds", ascending=False).iloc[0]
+    facts: dict[str, Fact] = {
+        "count": len(waiting),
+        "limit": limit,
+        "root": str(int(longest["root_pid"])),  # a name, not a quantity: no thousands separator
+        "application": str(longest["root_application"]),
+        "state": str(longest["root_state"]),
+        "seconds": None if pd.isna(longest["root_xact_seconds"]) else float(longest["root_xact_seconds"]),
+    }
     shown = ["pid", "waited_seconds", "root_pid", "root_state", "root_application", "query"]
-    return Finding(
-        status=Status.WARNING,
-        template=(
-            "{count} sessions wait for locks; at the root is pid {root} ({application}), {state} "
-            "for {seconds:seconds}."
-        ),
-        facts={
-            "count": len(waiting),
-            "root": str(int(worst["root_pid"])),  # a name, and no quantity
-            "application": str(worst["root_application"]),
-            "state": str(worst["root_state"]),
-            "seconds": float(worst["root_xact_seconds"]),
-        },
-        measured=float(len(waiting)),
-        unit="count",
-        source="postgres",
-        query="pg_blocking_pids",
-        rows=_renamed(waiting[shown]).head(5),
+    return _listed(waiting[shown], _waits_template(facts), facts, query="pg_blocking_pids")
+
+
+def _waits_template(facts: dict[str, Fact]) -> str:
+    if facts["root"] == "0":
+        return (
+            "Sessions waiting for a lock for more than {limit:seconds}: {count}; a prepared transaction holds"
+            " the lock."
+        )
+    if facts["seconds"] is None:
+        return "Sessions waiting for a lock for more than {limit:seconds}: {count}; pid {root} blocks them."
+    return (
+        "Sessions waiting for a lock for more than {limit:seconds}: {count}; pid {root} (application"
+        " “{application}”) blocks them, in state “{state}”, in a transaction of {seconds:seconds}."
     )
 
 
-def _whole(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame, unless our role may not see other users' sessions: what it does not see is not absent."""
-    if frame.attrs.get("is_partial"):
-        raise RefusedError(
-            "our role may not see the sessions of others", system="postgres", remedy="grant it pg_monitor"
-        )
-    return frame
-
-
-def _renamed(frame: pd.DataFrame) -> pd.DataFrame:
-    """The columns as a reader calls them, not as pg_stat_activity does."""
-    return frame.rename(columns=lambda name: str(name).replace("usename", "user").replace("_", " "))
-
-
 def long_queries(scene: Scene, *, longer_than: str) -> Finding:
-    """Does a query run for long?
+    """Does a query run for a long time?
 
     Sessions that are active with the same query for longer than the duration `longer_than`, longest first.
     """
     scene.need_live("postgres")
     limit = seconds_of(longer_than)
-    sessions = _whole(scene.sources.postgres.sessions())
+    sessions = _complete(scene.sources.postgres.sessions())
     active = sessions[(sessions["state"] == "active") & (sessions["query_seconds"] > limit)]
     rows = active.sort_values("query_seconds", ascending=False)
+    template = "No query runs for more than {limit:seconds}."
+    if len(rows):
+        template = (
+            "Queries running for more than {limit:seconds}: {count}; the longest for {longest:seconds}."
+        )
+    facts: dict[str, Fact] = {
+        "count": len(rows),
+        "limit": limit,
+        "longest": float(rows["query_seconds"].iloc[0]) if len(rows) else None,
+    }
     shown = ["pid", "application_name", "query_seconds", "wait_event_type", "query"]
+    return _listed(rows[shown], template, facts, query="pg_stat_activity where state = 'active'")
+
+
+def _listed(rows: pd.DataFrame, template: str, facts: dict[str, Fact], *, query: str) -> Finding:
+    """WARNING with the first rows if there are any, else OK."""
     return Finding(
         status=Status.WARNING if len(rows) else Status.OK,
-        template=(
-            "{count} queries run for more than {limit:seconds}; the longest for {longest:seconds}."
-            if len(rows)
-            else "No query runs for more than {limit:seconds}."
-        ),
-        facts={
-            "count": len(rows),
-            "limit": limit,
-            "longest": float(rows["query_seconds"].iloc[0]) if len(rows) else None,
-        },
+        template=template,
+        facts=facts,
         measured=float(len(rows)),
         unit="count",
         source="postgres",
-        query="pg_stat_activity where state = 'active'",
-        rows=_renamed(rows[shown]).head(5) if len(rows) else None,
+        query=query,
+        rows=_with_plain_names(rows).head(5) if len(rows) else None,
     )
 
 
-def full_scans(scene: Scene, *, above_rows: float) -> Finding:
-    """Is a table read from end to end again and again?
+def _complete(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame. Raises RefusedError if our role cannot see other users' sessions: there may be more."""
+    if frame.attrs.get("is_partial"):
+        raise RefusedError(
+            "the role cannot see the sessions of other users", system="postgres", remedy="grant it pg_monitor"
+        )
+    return frame
 
-    Rows per second that all scans of one table read, with an index or without, from two readings of its
-    statistics. `above_rows` is rows per second: a large table that is read whole for each question wants a
-    better index.
+
+def _with_plain_names(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with column names for readers: "user" instead of "usename", spaces instead of "_"."""
+    return frame.rename(columns=lambda name: str(name).replace("usename", "user").replace("_", " "))
+
+
+def full_scans(scene: Scene, *, above_rows: float) -> Finding:
+    """Is a large table scanned in full again and again?
+
+    Rows per second that all scans of one table read, with or without an index, from two readings of its
+    statistics. `above_rows` is rows per second: a large table that every query reads in full needs a better
+    index.
     """
     scene.need_live("postgres")
-    tables = scene.sources.postgres.table_activity()
-    if tables.empty:
-        raise NoDataError("the server counts no tables", system="postgres")
-    rows = tables.sort_values("scanned_per_second", ascending=False)
-    scanned, scans = (float(rows[name].iloc[0]) for name in ("scanned_per_second", "scans_per_second"))
+    tables = _tables(scene).sort_values("scanned_per_second", ascending=False)
+    scanned, scans = (float(tables[name].iloc[0]) for name in ("scanned_per_second", "scans_per_second"))
     status = breach(scanned, above=above_rows, status=Status.CRITICAL)
+    template = (
+        "No table is scanned at more than {limit:number} rows per second; the highest is {table}:"
+        " {scanned:number} rows per second."
+    )
+    if status is not Status.OK:
+        template = (
+            "{table} ({rows:number} rows) is scanned at {scanned:number} rows per second: {scans:rate} scans"
+            " of {each:number} rows each; the limit is {limit:number} rows per second."
+        )
     return Finding(
         status=status,
-        template=(
-            "{scans:rate} scans of {table} read {each:number} rows each, {scanned:number} in a second; it "
-            "has {rows:number} rows, and {limit:number} in a second would be much."
-            if status is not Status.OK
-            else "No table is read at more than {limit:number} rows in a second; "
-            "most {table}: {scanned:number}."
-        ),
+        template=template,
         facts={
             "scanned": scanned,
             "scans": scans,
             "each": scanned / scans if scans else None,
-            "table": str(rows["table"].iloc[0]),
-            "rows": float(rows["rows"].iloc[0]),
+            "table": str(tables["table"].iloc[0]),
+            "rows": float(tables["rows"].iloc[0]),
             "limit": above_rows,
         },
         measured=scanned,
@@ -195,22 +204,20 @@ def full_scans(scene: Scene, *, above_rows: float) -> Finding:
         unit="per second",
         source="postgres",
         query="pg_stat_user_tables, twice",
-        rows=_renamed(rows).head(5) if status is not Status.OK else None,
+        rows=_with_plain_names(tables).head(5) if status is not Status.OK else None,
     )
 
 
 def dead_rows(scene: Scene, *, above: float, least_rows: float = 10_000) -> Finding:
     """Are tables full of dead rows?
 
-    Dead rows over all rows, of tables with at least `least_rows`: vacuum is late, or a long transaction keeps
-    it from its work. `above` is a ratio 0–1.
+    Dead rows over all rows, of tables with at least `least_rows` rows: vacuum is late, or a long transaction
+    prevents it. `above` is a ratio 0–1.
     """
     scene.need_live("postgres")
-    tables = scene.sources.postgres.table_activity()
-    if tables.empty:
-        raise NoDataError("the server counts no tables", system="postgres")
-    every = tables["rows"] + tables["dead_rows"]
-    large = tables.assign(share=tables["dead_rows"] / every.where(every > 0))[every >= least_rows]
+    tables = _tables(scene)
+    totals = tables["rows"] + tables["dead_rows"]
+    large = tables.assign(share=tables["dead_rows"] / totals.where(totals > 0))[totals >= least_rows]
     if large.empty:
         return Finding(
             status=Status.OK,
@@ -219,13 +226,13 @@ def dead_rows(scene: Scene, *, above: float, least_rows: float = 10_000) -> Find
             source="postgres",
             query="pg_stat_user_tables",
         )
-    rows = large.sort_values("share", ascending=False)
-    worst = float(rows["share"].iloc[0])
+    worst = large.sort_values("share", ascending=False).iloc[0]
+    share = float(worst["share"])
     return Finding(
-        status=breach(worst, above=above, status=Status.WARNING),
+        status=breach(share, above=above, status=Status.WARNING),
         template="{worst:percent} of the rows of {table} are dead; the limit is {limit:percent}.",
-        facts={"worst": worst, "table": str(rows["table"].iloc[0]), "limit": above},
-        measured=worst,
+        facts={"worst": share, "table": str(worst["table"]), "limit": above},
+        measured=share,
         limit=above,
         unit="ratio",
         source="postgres",
@@ -233,25 +240,33 @@ def dead_rows(scene: Scene, *, above: float, least_rows: float = 10_000) -> Find
     )
 
 
-def database_answers(scene: Scene) -> Finding:
-    """Does the database answer a question of ours?
+def _tables(scene: Scene) -> pd.DataFrame:
+    """The activity of all tables, at least one. Raises NoDataError."""
+    tables = scene.sources.postgres.table_activity()
+    if tables.empty:
+        raise NoDataError("the server has statistics of no table", system="postgres")
+    return tables
 
-    A session of our own, and how many others there are. One that is refused because none is left is no
-    answer.
+
+def database_answers(scene: Scene) -> Finding:
+    """Does the database answer our own query?
+
+    Connects and counts the other sessions. CRITICAL if the server refuses the connection because no slot is
+    left.
     """
     scene.need_live("postgres")
     connections = scene.sources.postgres.connections()
     if connections.refused:
         return Finding(
             status=Status.CRITICAL,
-            template="It refuses us: “{text}”",
+            template="The database refuses connections: “{text}”",
             facts={"text": connections.refused},
             source="postgres",
             query="connect",
         )
     return Finding(
         status=Status.OK,
-        template="It answers; {used} sessions of {most} are open.",
+        template="The database answers; {used} of {most} connections are in use.",
         facts={"used": connections.used, "most": connections.max_connections},
         source="postgres",
         query="connect",

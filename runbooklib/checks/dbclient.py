@@ -1,4 +1,4 @@
-"""The database, as the service that uses it sees it: by the service's own metrics."""
+"""The database, measured by the service that uses it."""
 
 from runbooklib import measures, promql, queries
 from runbooklib.findings import Finding, Status, breach
@@ -9,17 +9,16 @@ from runbooklib.window import seconds_of
 
 
 def database_errors(scene: Scene, *, above: float = 0.0) -> Finding:
-    """Do the service's own queries fail?
+    """Do the service's database queries fail?
 
     db_query_errors_total per second by error type; `above` is per second.
     """
     errors = promql.selector("db_query_errors_total", scene.labels)
     query = queries.rate_of(scene.target, errors, by=("error_type",))
-    ask = scene.sources.prometheus
-    frame = ask.range(query, scene.window, by="error_type")
+    frame = scene.sources.prometheus.range(query, scene.window, by="error_type")
     if frame.iloc[-1].isna().all():
-        # None yet, or those of a process that was replaced: the present one has counted none.
-        _need_queries(scene)
+        # The process that runs now has counted no error; earlier samples are those of its predecessor.
+        _require_query_metrics(scene)
         return Finding(
             status=Status.OK,
             template="No query has failed since the service started.",
@@ -29,11 +28,11 @@ def database_errors(scene: Scene, *, above: float = 0.0) -> Finding:
     total = frame.sum(axis=1, min_count=1)
     now = measures.newest(scene, total)
     since = began(total, above=above, bridging_seconds=measures.fresh_seconds(scene))
-    worst = str(frame.iloc[-1].fillna(0.0).idxmax())
+    status = breach(now, above=above, status=Status.WARNING)
     return Finding(
-        status=breach(now, above=above, status=Status.WARNING),
-        template="{now:rate} queries fail, most by {worst}." if now > above else "No query fails.",
-        facts={"now": now, "worst": worst},
+        status=status,
+        template=_errors_template(now, status),
+        facts={"now": now, "limit": above, "worst": str(frame.iloc[-1].fillna(0.0).idxmax())},
         measured=now,
         limit=above,
         unit="per second",
@@ -44,22 +43,33 @@ def database_errors(scene: Scene, *, above: float = 0.0) -> Finding:
     )
 
 
-def _need_queries(scene: Scene) -> None:
-    """A counter with labels has no series before its first error: then the queries must be seen to run."""
-    ran = promql.selector("db_query_duration_seconds_count", scene.labels)
-    answer = scene.sources.prometheus.instant(promql.sum_of(ran), scene.window.end)
-    measures.number(answer, "the service exports no metrics of its queries")
+def _errors_template(now: float, status: Status) -> str:
+    if now <= 0:
+        return "No query fails."
+    if status is Status.OK:
+        return "{now:rate} queries fail; the limit is {limit:rate}."
+    return "{now:rate} queries fail, most often with error type {worst}; the limit is {limit:rate}."
+
+
+def _require_query_metrics(scene: Scene) -> None:
+    """Raises NoDataError if the service exports no query metrics.
+
+    A counter with labels has no series before its first error, so a missing series alone proves nothing.
+    """
+    counted = promql.selector("db_query_duration_seconds_count", scene.labels)
+    answer = scene.sources.prometheus.instant(promql.sum_of(counted), scene.window.end)
+    measures.number(answer, "db_query_duration_seconds_count has no series for this service")
 
 
 def query_time(scene: Scene, *, above: float, quantile: float = 0.95) -> Finding:
     """How long do database queries take?
 
-    A quantile (0–1) of all queries' duration in seconds, waiting for a connection included; `above` is
-    seconds.
+    A quantile (0–1) of the duration of all queries in seconds, including the wait for a connection; `above`
+    is seconds.
     """
     name = f"P{quantile * 100:g}"
     words = Words(
-        template="{name} of database queries is {now:seconds}; the limit is {limit:seconds}.",
+        template="The {name} duration of database queries is {now:seconds}; the limit is {limit:seconds}.",
         line=name,
         unit="seconds",
         facts={"name": name},
@@ -71,14 +81,15 @@ def query_time(scene: Scene, *, above: float, quantile: float = 0.95) -> Finding
 def slow_operations(scene: Scene, *, above: float, quantile: float = 0.95) -> Finding:
     """Which database operations are slow?
 
-    The quantile (0–1) of each operation's duration in seconds, slowest first. One alone wants an index or
-    waits for a lock; all together want a connection or a faster server.
+    The quantile (0–1) of each operation's duration in seconds, slowest first. One slow operation needs an
+    index or waits for a lock; if all are slow, connections or the server are the bottleneck.
     """
     words = Words(
         template=(
-            "{beyond} of {all} operations are slower than {limit:seconds}; slowest is {worst}: {now:seconds}."
+            "{beyond} of {all} operations are slower than {limit:seconds}; the slowest is {worst}:"
+            " {now:seconds}."
         ),
-        sound="None of {all} operations is slower than {limit:seconds}.",
+        sound="None of the {all} operations is slower than {limit:seconds}.",
         line="",
         unit="seconds",
     )
@@ -101,10 +112,14 @@ def connections_in_use(scene: Scene, *, above: float) -> Finding:
 
 
 def query_load(scene: Scene, *, above_times: float = 2.0) -> Finding:
-    """Is the database asked more often than usual?
+    """Does the service send more database queries than usual?
 
-    Queries per second against what was usual before it began.
+    Queries per second, compared with the usual value before the symptom began.
     """
     ran = promql.selector("db_query_duration_seconds_count", scene.labels)
-    words = Words(template="{now:rate} queries; usual is {usual:rate}.", line="queries", unit="per second")
+    words = Words(
+        template="The service sends {now:rate} queries; usual is {usual:rate}.",
+        line="queries",
+        unit="per second",
+    )
     return measures.change(scene, queries.rate_of(scene.target, ran), words, above_times=above_times)

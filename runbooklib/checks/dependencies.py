@@ -1,75 +1,78 @@
-"""What the service needs from outside, and what its own health page says."""
+"""The service's dependencies, and its own health page."""
 
 from functools import partial
 
 import pandas as pd
 
 from runbooklib.errors import NonsenseError, NotConfiguredError, Reason
-from runbooklib.findings import Finding, Status, unknown
+from runbooklib.findings import Fact, Finding, Status, unknown
 from runbooklib.scene import Scene
 from runbooklib.sources.web import Page
 from runbooklib.tape import side_by_side
 
-# What a health page calls its components. Another word is no answer.
-_SOUND = ("healthy", "ok", "up", "configured", "disabled")
-_ILL = ("unhealthy", "error", "not_configured", "degraded", "down")
+# The states of a component that a health page may report. Any other word is UNKNOWN.
+_HEALTHY = ("healthy", "ok", "up", "configured", "disabled")
+_UNHEALTHY = ("unhealthy", "error", "not_configured", "degraded", "down")
+# By the step at which reaching a dependency fails; the steps are those of `sources.dns.Reach.failed_at`.
+_UNREACHABLE = {
+    "dns": "Unreachable dependencies: {count} of {all}. Resolving the name {host} of {name}: {error}",
+    "tcp": "Unreachable dependencies: {count} of {all}. Connecting to {name} at {host}: {error}",
+    "tls": "Unreachable dependencies: {count} of {all}. TLS handshake with {name} at {host}: {error}",
+}
 
 
 def dependencies_reachable(scene: Scene) -> Finding:
     """Can the dependencies be reached: name, port, certificate?
 
-    Each configured dependency is resolved, connected to and, for https, shaken hands with.
+    Resolves the name of each configured dependency, connects to it and, for https, does the TLS handshake.
     """
     scene.need_live("dns")
-    needed = scene.service.dependencies
-    if not needed:
+    dependencies = scene.service.dependencies
+    if not dependencies:
         raise NotConfiguredError(
-            "the service names no dependencies",
+            "the service has no dependencies",
             system="dns",
             remedy="add `dependencies` to the service in the environment's file",
         )
-    dns = scene.sources.dns
-    reached = side_by_side([partial(dns.reach, one.url) for one in needed])
+    reach = scene.sources.dns.reach
+    reached = side_by_side([partial(reach, dependency.url) for dependency in dependencies])
     rows = pd.DataFrame(
         [
             {
-                "dependency": one.name,
+                "dependency": dependency.name,
                 "host": reach.host,
-                "fails at": reach.failed_at or "nothing",
+                "fails at": reach.failed_at or "-",
                 "error": reach.error,
                 "name seconds": reach.dns_seconds,
                 "connect seconds": reach.tcp_seconds,
             }
-            for one, reach in zip(needed, reached, strict=True)
+            for dependency, reach in zip(dependencies, reached, strict=True)
         ]
     )
-    failed = rows[rows["fails at"] != "nothing"]
+    failed = rows[rows["fails at"] != "-"]
     return Finding(
         status=Status.CRITICAL if len(failed) else Status.OK,
-        template=(
-            "{name} ({host}) cannot be reached, it fails at {step}: {error}"
-            if len(failed)
-            else "All {count} can be reached."
-        ),
-        facts=_first(failed) if len(failed) else {"count": len(rows)},
+        template=_UNREACHABLE[failed["fails at"].iloc[0]]
+        if len(failed)
+        else "All {all} dependencies are reachable.",
+        facts={"count": len(failed), "all": len(rows), **_first_failure(failed)},
         measured=float(len(failed)),
         unit="count",
         source="dns",
-        query=", ".join(one.url for one in needed),
+        query=", ".join(dependency.url for dependency in dependencies),
         rows=rows,
     )
 
 
-def _first(failed: pd.DataFrame) -> dict[str, str | int | float | None]:
-    row = failed.iloc[0]
-    about = {"name": "dependency", "host": "host", "step": "fails at", "error": "error"}
-    return {fact: str(row[column]) for fact, column in about.items()}
+def _first_failure(failed: pd.DataFrame) -> dict[str, Fact]:
+    columns = {"name": "dependency", "host": "host", "step": "fails at", "error": "error"}
+    return {fact: str(failed[column].iloc[0]) for fact, column in columns.items() if len(failed)}
 
 
 def health_page(scene: Scene) -> Finding:
-    """What does the service's health page say?
+    """What does the service's health page report?
 
-    Status 200 and "healthy". The page can be wrong itself: it is one witness among others.
+    OK for HTTP status 200 and "healthy". The page itself can be wrong, so other checks must confirm it.
     """
     scene.need_live("web")
     page = scene.sources.web.page(scene.service.health)
@@ -79,13 +82,17 @@ def health_page(scene: Scene) -> Finding:
             system="web",
             target=scene.service.url,
         )
-    told = str(page.json["status"])
-    ill = [name for name, part in page.components.items() if part.get("status") in ("unhealthy", "error")]
-    sound = page.status == 200 and told == "healthy"
+    state = str(page.json["status"])
+    components = page.components.items()
+    unhealthy = [name for name, component in components if component.get("status") in ("unhealthy", "error")]
+    is_healthy = page.status == 200 and state == "healthy"
+    template = "The health page answers {code}, state “{state}”."
+    if unhealthy and not is_healthy:
+        template = "The health page answers {code}, state “{state}”. Unhealthy components: {unhealthy}."
     return Finding(
-        status=Status.OK if sound else Status.WARNING,
-        template="{code}, “{told}”." if sound else "{code}, “{told}”; components that are ill: {ill}.",
-        facts={"code": page.status, "told": told, "ill": ", ".join(ill) or "none named"},
+        status=Status.OK if is_healthy else Status.WARNING,
+        template=template,
+        facts={"code": page.status, "state": state, "unhealthy": ", ".join(unhealthy)},
         measured=float(page.status),
         source="web",
         query=f"GET {scene.service.health}",
@@ -93,23 +100,23 @@ def health_page(scene: Scene) -> Finding:
 
 
 def component_health(scene: Scene, *, component: str) -> Finding:
-    """What does the health page say of {component}?"""
+    """What state of {component} does the health page report?"""
     scene.need_live("web")
     page = scene.sources.web.page(scene.service.health)
     if "status" not in page.components.get(component, {}):
         raise NonsenseError(
-            f"the health page does not speak of {component}", system="web", target=scene.service.url
+            f"the health page reports no state of {component}", system="web", target=scene.service.url
         )
     state = str(page.components[component]["status"])
-    if state not in (*_SOUND, *_ILL):
+    if state not in (*_HEALTHY, *_UNHEALTHY):
         raise NonsenseError(
-            f"the health page calls {component} “{state[:80]}”, which may mean anything",
+            f"the health page reports an unknown state of {component}: “{state[:80]}”",
             system="web",
             target=scene.service.url,
         )
     return Finding(
-        status=Status.WARNING if state in _ILL else Status.OK,
-        template="{component} is “{state}”.",
+        status=Status.WARNING if state in _UNHEALTHY else Status.OK,
+        template="The health page reports {component} as “{state}”.",
         facts={"component": component, "state": state},
         source="web",
         query=f"GET {scene.service.health}",
@@ -117,49 +124,54 @@ def component_health(scene: Scene, *, component: str) -> Finding:
 
 
 def key_functions(scene: Scene) -> Finding:
-    """Do the functions that matter work, by a real request?
+    """Do the key functions of the service answer a real request?
 
-    Each must answer with a status below 300 and JSON. Another page may be a login, or anybody's: UNKNOWN.
+    Each must answer with an HTTP status below 300 and JSON. Any other page below 400 may be a login page or
+    that of another server: UNKNOWN.
     """
     scene.need_live("web")
-    probes = scene.service.key_functions
-    if not probes:
+    functions = scene.service.key_functions
+    if not functions:
         raise NotConfiguredError(
-            "the service names no key functions",
+            "the service has no key functions",
             system="web",
             remedy="add `key_functions` to the service in the environment's file",
         )
-    web = scene.sources.web
-    pages = side_by_side([partial(web.page, one.path) for one in probes])
-    rows = pd.DataFrame(
-        [
-            {"function": one.name, "status": page.status, "seconds": page.seconds}
-            for one, page in zip(probes, pages, strict=True)
-        ]
+    pages = side_by_side([partial(scene.sources.web.page, function.path) for function in functions])
+    names = [function.name for function in functions]
+    return _judged_functions(
+        names,
+        pages,
+        url=scene.service.url,
+        query=", ".join(f"GET {function.path}" for function in functions),
     )
-    failed = rows[rows["status"] >= 400]
-    strange = [
-        one.name
-        for one, page in zip(probes, pages, strict=True)
-        if page.status < 400 and not _is_answer(page)
-    ]
-    if strange and failed.empty:
+
+
+def _judged_functions(names: list[str], pages: list[Page], *, url: str, query: str) -> Finding:
+    """WARNING if one fails, UNKNOWN if one answers without JSON, else OK."""
+    answers = list(zip(names, pages, strict=True))
+    rows = pd.DataFrame(
+        [{"function": name, "status": page.status, "seconds": page.seconds} for name, page in answers]
+    )
+    failed = [name for name, page in answers if page.status >= 400]
+    unclear = [name for name, page in answers if page.status < 400 and not _is_answer(page)]
+    if unclear and not failed:
         return unknown(
             Reason.NONSENSE,
-            "web at {where} answers these with something else than JSON: {names}.",
-            facts={"where": scene.service.url, "names": ", ".join(strange)},
+            "Key functions at {url} that answer without JSON: {names}.",
+            facts={"url": url, "names": ", ".join(unclear)},
             source="web",
-            query=", ".join(f"GET {one.path}" for one in probes),
+            query=query,
             rows=rows,
         )
     return Finding(
-        status=Status.WARNING if len(failed) else Status.OK,
-        template="These fail: {names}." if len(failed) else "All {count} work.",
-        facts={"names": ", ".join(failed["function"]), "count": len(rows)},
+        status=Status.WARNING if failed else Status.OK,
+        template="Key functions that fail: {names}." if failed else "All {count} key functions work.",
+        facts={"names": ", ".join(failed), "count": len(rows)},
         measured=float(len(failed)),
         unit="count",
         source="web",
-        query=", ".join(f"GET {one.path}" for one in probes),
+        query=query,
         rows=rows,
     )
 

@@ -1,6 +1,7 @@
-"""What the service itself wrote."""
+"""The container's log: does it contain lines that match, and new exceptions?"""
 
 import re
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -8,106 +9,137 @@ import pandas as pd
 
 from runbooklib.errors import Reason
 from runbooklib.findings import Finding, Status, unknown
-from runbooklib.logs import MOST_SHOWN_CHARACTERS, shortened
+from runbooklib.logs import MAX_SHOWN_CHARACTERS, shortened
 from runbooklib.scene import Scene
 from runbooklib.sources.docker import LogLines
 
-# What HelloAgents' libraries write when no connection is left (SQLAlchemy's pool, then PostgreSQL).
+# The messages of SQLAlchemy's pool and of PostgreSQL when no connection is left.
 POOL_EXHAUSTED = (
     r"QueuePool limit of size|connection pool exhausted|too many clients already"
     r"|too many connections for role|remaining connection slots"
 )
-# What an HTTP client writes when the other side does not answer.
+# The messages of HTTP clients and resolvers when the other side does not answer.
 DEPENDENCY_FAILED = (
     r"(?i)(?:provider|upstream|api\.deepseek)[^\n]{0,200}"
     r"(?:timed? ?out|refused|unreachable|resol|unavailable|reset)"
     r"|ConnectTimeout|ConnectError|NXDOMAIN|SERVFAIL"
 )
-# A process that does not come up: unreadable settings, a taken port, a missing module.
+# The process cannot start: invalid settings, a port in use, a missing module.
 STARTUP_FAILED = (
     r"invalid value for setting|ValidationError|ModuleNotFoundError|ImportError|[Aa]ddress already in use"
     r"|Application startup failed|KeyError: '[A-Z_]+'"
 )
-# What is written where the database cannot be reached at all.
+# The database cannot be reached at all.
 DATABASE_UNREACHABLE = (
     r"connection to server at [^\n]{0,200} failed|could not connect to server|server closed the connection"
     r"|terminating connection due to|the database system is (?:starting up|shutting down|in recovery)"
 )
-# The sandbox: killed for want of memory, no worker left, ended at the time limit.
+# The sandbox: an execution killed for lack of memory, no free worker, an execution over its time limit.
 SANDBOX_KILLED = r"ended with code (?:-9|137)\b|OOMKilled|MemoryError|Cannot allocate memory"
 SANDBOX_FULL = r"no sandbox worker free|sandbox pool (?:is )?(?:exhausted|empty)"
 SANDBOX_TIMEOUT = r"execution took more than|execution timed out"
-# The AI provider: it refuses us (key, balance, rate), or does not answer in time.
+# The AI provider refuses the request (key, balance, rate), or does not answer in time.
 PROVIDER_REFUSES = (
     r"(?i)(?:provider|deepseek|status)[^\n]{0,100}\b(?:401|402|403|429)\b|rate limit|insufficient balance"
 )
 PROVIDER_TIMEOUT = r"(?i)provider[^\n]{0,200}(?:no answer within|timed? ?out)|ReadTimeout"
 TOO_MANY_FILES = r"Too many open files|EMFILE"
 _SOURCE = "docker logs"
-_BEFORE_A_MATCH = 60
+_CHARACTERS_BEFORE_MATCH = 60
+
+
+@dataclass(frozen=True, slots=True)
+class _Sentences:
+    """The sentences of one question about the log, by how much of the log was read."""
+
+    complete: str
+    incomplete: str
+    start_unknown: str
+    nothing: str
+    too_few: str = ""
+
+
+_MATCHES = _Sentences(
+    complete="Matching log entries: {count}, first at {first:time}: “{line}”",
+    incomplete="Matching log entries: at least {count}, first at {first:time}: “{line}”",
+    start_unknown=(
+        "Matching log entries: at least {count}, the earliest that can be read at {first:time}: “{line}”"
+    ),
+    nothing="No matching log entry since {since:time} (routine lines not searched: {quiet}).",
+    too_few=(
+        "Matching log entries since {since:time}: {count}; the limit is {least} (routine lines not searched:"
+        " {quiet})."
+    ),
+)
+_EXCEPTIONS = _Sentences(
+    complete="{exception} was logged {count} times, first at {first:time}: “{line}”",
+    incomplete="{exception} was logged at least {count} times, first at {first:time}: “{line}”",
+    start_unknown=(
+        "{exception} was logged at least {count} times, the earliest that can be read at {first:time}:"
+        " “{line}”"
+    ),
+    nothing="No exception in the log since {since:time} (routine lines not searched: {quiet}).",
+)
 
 
 def log_lines(scene: Scene, *, matching: str, about: str, least: int = 1) -> Finding:
-    """Does the log speak of {about}?
+    """Does the log contain entries about {about}?
 
-    Entries of the present container since the lead before the symptom that match the regular expression
-    `matching`: lines and tracebacks, but not ordinary requests and lines of level info. `about` says in
-    words what that is, `least` how many it takes. A replaced container took its log along: where the
-    present one is younger than the symptom, finding nothing proves nothing.
+    Log entries of the current container since the lead before the symptom that match the regular expression
+    `matching`: lines and tracebacks, but not ordinary requests and lines of level info. `about` names their
+    subject for the question, `least` is the number of entries that counts as a finding. The log of a
+    replaced container is lost: if the current one is younger than the symptom, no match proves nothing, and
+    the answer is UNKNOWN.
     """
     logs = _logs(scene)
     pattern = re.compile(matching)
-    frame = logs.frame
-    matches = [
-        bool(pattern.search(text) or pattern.search(line))
-        for text, line in zip(frame["text"], frame["line"], strict=True)
-    ]
-    found = frame.loc[matches]
-    if len(found) < least:
-        return _too_few(scene, logs, count=len(found), least=least, query=matching)
-    first = found.iloc[0]
+    texts = zip(logs.frame["text"], logs.frame["line"], strict=True)
+    entries = logs.frame.loc[[bool(pattern.search(text) or pattern.search(line)) for text, line in texts]]
+    if len(entries) < least:
+        return _too_few(scene, logs, _MATCHES, count=len(entries), least=least, query=matching)
+    first = entries.iloc[0]
     return Finding(
         status=Status.WARNING,
-        template=_counted(scene, logs, first["at"], "log entries speak of {about}"),
+        template=_template(scene, logs, first["at"], _MATCHES),
         facts={
             "about": about,
-            "count": len(found),
+            "count": len(entries),
             "first": first["at"].to_pydatetime(),
             "line": _quoted(first["text"], first["line"], pattern),
         },
-        measured=float(len(found)),
+        measured=float(len(entries)),
         unit="count",
         since=_since(scene, logs, first["at"]),
         source=_SOURCE,
         query=matching,
-        rows=_examples(found, pattern),
+        rows=_examples(entries, pattern),
     )
 
 
 def new_exceptions(scene: Scene) -> Finding:
-    """Does an exception turn up that was not there before?
+    """Does the log contain exceptions?
 
-    Exceptions of the present container by their type, most frequent first: from tracebacks, and from JSON
-    lines that hold one.
+    Exceptions of the current container by type, most frequent first: from tracebacks, and from JSON lines
+    that contain one.
     """
     logs = _logs(scene)
-    raised = logs.frame[logs.frame["exception"] != ""]
-    if not len(raised):
-        return _too_few(scene, logs, count=0, least=1, query="Traceback")
-    rows = _by_exception(raised)
-    name, at = str(rows["exception"].iloc[0]), rows["first"].iloc[0]
+    entries = logs.frame[logs.frame["exception"] != ""]
+    if not len(entries):
+        return _too_few(scene, logs, _EXCEPTIONS, count=0, least=1, query="Traceback")
+    rows = _by_exception(entries)
+    name, first = str(rows["exception"].iloc[0]), rows["first"].iloc[0]
     return Finding(
         status=Status.WARNING,
-        template=_counted(scene, logs, at, "times {exception}"),
+        template=_template(scene, logs, first, _EXCEPTIONS),
         facts={
             "exception": name,
             "count": int(rows["times"].iloc[0]),
-            "first": at.to_pydatetime(),
-            "line": str(raised[raised["exception"] == name]["line"].iloc[0]),
+            "first": first.to_pydatetime(),
+            "line": str(entries[entries["exception"] == name]["line"].iloc[0]),
         },
         measured=float(rows["times"].iloc[0]),
         unit="count",
-        since=_since(scene, logs, at),
+        since=_since(scene, logs, first),
         source=_SOURCE,
         query="Traceback",
         rows=rows.head(5),
@@ -118,52 +150,51 @@ def _logs(scene: Scene) -> LogLines:
     return scene.sources.docker.logs(scene.container, scene.suspect_since, scene.window.end)
 
 
-def _begins_late(scene: Scene, logs: LogLines) -> bool:
+def _starts_after_onset(scene: Scene, logs: LogLines) -> bool:
     return scene.onset is not None and logs.reads_since > scene.onset
 
 
 def _since(scene: Scene, logs: LogLines, first: pd.Timestamp) -> datetime | None:
-    """When it was first written; None where an earlier entry may be missing."""
+    """When the first entry was written; None if an earlier one may be missing."""
     is_after_gap = logs.gap is not None and first > logs.gap[0]
-    return None if is_after_gap or _begins_late(scene, logs) else first.to_pydatetime()
+    return None if is_after_gap or _starts_after_onset(scene, logs) else first.to_pydatetime()
 
 
-def _counted(scene: Scene, logs: LogLines, first: pd.Timestamp, what: str) -> str:
-    """The template of what was found, which claims no more than was read."""
-    count = "At least {count}" if _missing(scene, logs) else "{count}"
-    when = "first" if _since(scene, logs, first) else "the earliest that can be read"
-    return f"{count} {what}, {when} at {{first:time}}: “{{line}}”"
+def _template(scene: Scene, logs: LogLines, first: pd.Timestamp, sentences: _Sentences) -> str:
+    """The sentence about entries that match, which claims no more than was read."""
+    if _since(scene, logs, first) is None:
+        return sentences.start_unknown
+    return sentences.incomplete if _unread(scene, logs) else sentences.complete
 
 
-def _missing(scene: Scene, logs: LogLines) -> tuple[str, dict[str, Any]] | None:
-    """What of the log was not read, as a template and its facts; None where it was read whole."""
-    if _begins_late(scene, logs):
+def _unread(scene: Scene, logs: LogLines) -> tuple[str, dict[str, Any]] | None:
+    """Which part of the log was not read, as a template and its facts; None if all of it was read."""
+    if _starts_after_onset(scene, logs):
         return (
-            "The log that can still be read begins at {since:time}, when the container was created, and that"
-            " is after the symptom began.",
+            "The log begins at {since:time}, when the container was created, after the symptom began.",
             {"since": logs.reads_since},
         )
     if logs.ends_early_at is not None:
-        return "Reading the log stopped early: it was read up to {until:time}.", {"until": logs.ends_early_at}
+        return "The log was read only up to {until:time}.", {"until": logs.ends_early_at}
     if logs.gap is not None:
         return (
-            "Only the first and the last entries of the log were read: those between {after:time} and"
-            " {before:time} are missing.",
+            "The log was read only in part: the entries between {after:time} and {before:time} are missing.",
             {"after": logs.gap[0], "before": logs.gap[1]},
         )
     return None
 
 
-def _too_few(scene: Scene, logs: LogLines, *, count: int, least: int, query: str) -> Finding:
-    missing = _missing(scene, logs)
-    if missing is not None:
-        template, facts = missing
+def _too_few(
+    scene: Scene, logs: LogLines, sentences: _Sentences, *, count: int, least: int, query: str
+) -> Finding:
+    """OK if the whole log was read, else UNKNOWN."""
+    unread = _unread(scene, logs)
+    if unread is not None:
+        template, facts = unread
         return unknown(Reason.NO_DATA, template, facts=facts, source=_SOURCE, query=query)
-    told = "{count} log entries since {since:time} speak of it, fewer than {least}"
     return Finding(
         status=Status.OK,
-        template=(told if count else "The log since {since:time} says nothing of it")
-        + "; ordinary lines left out: {quiet}.",
+        template=sentences.too_few if count else sentences.nothing,
         facts={
             "since": max(logs.reads_since, scene.suspect_since),
             "count": count,
@@ -178,32 +209,33 @@ def _too_few(scene: Scene, logs: LogLines, *, count: int, least: int, query: str
 
 
 def _quoted(text: str, line: str, pattern: re.Pattern[str]) -> str:
-    """The entry's short form where it matches, else the line of its text that does."""
+    """The entry's short form if it matches, else the last line of its text that does."""
     if pattern.search(line):
         return line
-    raw = next((one.strip() for one in reversed(text.splitlines()) if pattern.search(one)), "")
-    found = pattern.search(raw) if raw else None
-    if found is None:
+    raw = next((part.strip() for part in reversed(text.splitlines()) if pattern.search(part)), "")
+    match = pattern.search(raw) if raw else None
+    if match is None:
         return line
-    start = max(found.start() - _BEFORE_A_MATCH, 0) if len(raw) > MOST_SHOWN_CHARACTERS else 0
+    start = max(match.start() - _CHARACTERS_BEFORE_MATCH, 0) if len(raw) > MAX_SHOWN_CHARACTERS else 0
     return shortened(f"…{raw[start:]}" if start else raw)
 
 
-def _examples(found: pd.DataFrame, pattern: re.Pattern[str], most: int = 5) -> pd.DataFrame:
-    lines = pd.Series(
-        [_quoted(text, line, pattern) for text, line in zip(found["text"], found["line"], strict=True)],
-        index=found.index,
-    )
-    # A request id or a time makes each line its own: count them without digits.
+def _examples(entries: pd.DataFrame, pattern: re.Pattern[str], max_rows: int = 5) -> pd.DataFrame:
+    """times, first, line: one row for each kind of entry, most frequent first."""
+    texts = zip(entries["text"], entries["line"], strict=True)
+    lines = pd.Series([_quoted(text, line, pattern) for text, line in texts], index=entries.index)
+    # A request id or a time makes each line unique, so entries are grouped without their digits.
     shape = lines.str.replace(r"[0-9a-f]{8,}|\d+", "#", regex=True)
-    grouped = pd.DataFrame({"first": found["at"], "shape": shape, "line": lines}).groupby("shape", sort=False)
-    rows = grouped.agg(times=("line", "size"), first=("first", "min"), line=("line", "first"))
-    return rows.sort_values("times", ascending=False).head(most).reset_index(drop=True)
+    frame = pd.DataFrame({"first": entries["at"], "shape": shape, "line": lines})
+    rows = frame.groupby("shape", sort=False).agg(
+        times=("line", "size"), first=("first", "min"), line=("line", "first")
+    )
+    return rows.sort_values("times", ascending=False).head(max_rows).reset_index(drop=True)
 
 
-def _by_exception(raised: pd.DataFrame) -> pd.DataFrame:
-    """exception, times, first. Where the service writes both JSON and a traceback, it is counted once."""
-    times = raised.groupby(["exception", "kind"]).size().groupby("exception").max()
-    first = raised.groupby("exception")["at"].min()
+def _by_exception(entries: pd.DataFrame) -> pd.DataFrame:
+    """exception, times, first. An exception that is logged both as JSON and as a traceback counts once."""
+    times = entries.groupby(["exception", "kind"]).size().groupby("exception").max()
+    first = entries.groupby("exception")["at"].min()
     rows = pd.DataFrame({"times": times, "first": first})
     return rows.sort_values(["times", "first"], ascending=[False, True]).reset_index()

@@ -1,4 +1,4 @@
-"""What the process uses of its machine: processor, memory, file descriptors. And: does it leak?"""
+"""The process's use of CPU, memory and file descriptors, now and compared with usual values."""
 
 from runbooklib import measures, promql, queries
 from runbooklib.findings import Finding
@@ -7,32 +7,34 @@ from runbooklib.scene import Scene
 
 _CPU = "process_cpu_seconds_total"
 _MEMORY = "process_resident_memory_bytes"
-_OPEN = "process_open_fds"
-_MOST = "process_max_fds"
+_OPEN_FILES = "process_open_fds"
+_MAX_FILES = "process_max_fds"
 
 
 def cpu_usage(scene: Scene, *, above: float) -> Finding:
-    """How much of a core does the busiest instance use?
+    """How much CPU does the busiest instance use?
 
-    `above` is in cores: 0.8 is 80 % of one. Python code runs on one core at a time, whatever the machine has.
+    `above` is in cores: 0.8 is 80 % of one core. Python code runs on one core at a time.
     """
     used = promql.rate(promql.selector(_CPU, scene.labels), scene.timing.rate_window)
     words = Words(
-        template="{now:percent} of a core; the limit is {limit:percent}.", line="of a core", unit="ratio"
+        template="The busiest instance uses {now:percent} of a core; the limit is {limit:percent}.",
+        line="of a core",
+        unit="ratio",
     )
     return measures.level(scene, f"max({used})", Limit(above=above), words)
 
 
 def cpu_per_request(scene: Scene, *, above_times: float = 2.0) -> Finding:
-    """Does one request cost more processor time than usual?
+    """Does one request use more CPU time than usual?
 
-    Processor seconds over requests, against what was usual before it began: the code became dearer, and not
-    the traffic larger.
+    CPU seconds over requests, compared with the usual value before the symptom began: a higher value means
+    that the code became more expensive, not that traffic grew.
     """
     used = queries.rate_of(scene.target, promql.selector(_CPU, scene.labels))
     words = Words(
-        template="{now:seconds} of processor time a request; usual is {usual:seconds}.",
-        line="processor time a request",
+        template="One request uses {now:seconds} of CPU time; usual is {usual:seconds}.",
+        line="CPU time per request",
         unit="seconds",
     )
     query = f"{used} / ({queries.request_rate(scene.target)} > 0)"
@@ -40,24 +42,26 @@ def cpu_per_request(scene: Scene, *, above_times: float = 2.0) -> Finding:
 
 
 def resident_memory(scene: Scene, *, above: float) -> Finding:
-    """How much memory does the process hold?
+    """How much memory does the process use?
 
-    The instance with most; `above` is bytes.
+    The instance that uses most; `above` is bytes.
     """
     words = Words(
-        template="{now:bytes} are resident; the limit is {limit:bytes}.", line="resident memory", unit="bytes"
+        template="The process uses {now:bytes} of memory; the limit is {limit:bytes}.",
+        line="resident memory",
+        unit="bytes",
     )
     query = f"max({promql.selector(_MEMORY, scene.labels)})"
     return measures.level(scene, query, Limit(above=above), words)
 
 
 def memory_growth(scene: Scene, *, above_times: float = 1.5) -> Finding:
-    """Does the process hold more memory than usual?
+    """Does the process use more memory than usual?
 
-    The instance with most, against what was usual before it began.
+    The instance that uses most, compared with the usual value before the symptom began.
     """
     words = Words(
-        template="{now:bytes} are resident; usual before it began is {usual:bytes}.",
+        template="The process uses {now:bytes} of memory; usual is {usual:bytes}.",
         line="resident memory",
         unit="bytes",
     )
@@ -68,60 +72,61 @@ def memory_growth(scene: Scene, *, above_times: float = 1.5) -> Finding:
 def memory_per_request(scene: Scene, *, above_times: float = 2.0) -> Finding:
     """Does memory grow although traffic does not?
 
-    Resident memory over requests per second, against what was usual before it began: what traffic brings
-    grows with it, what leaks grows alone.
+    Resident memory over requests per second, compared with the usual value before the symptom began: memory
+    that traffic needs grows with traffic, leaked memory grows alone.
     """
-    held = promql.sum_of(promql.selector(_MEMORY, scene.labels))
+    used = promql.sum_of(promql.selector(_MEMORY, scene.labels))
     words = Words(
-        template="{now:bytes} for each request per second; usual is {usual:bytes}.",
+        template="The process uses {now:bytes} of memory per request per second; usual is {usual:bytes}.",
         line="memory by traffic",
         unit="bytes",
     )
-    query = f"{held} / ({queries.request_rate(scene.target)} > 0)"
+    query = f"{used} / ({queries.request_rate(scene.target)} > 0)"
     return measures.change(scene, query, words, above_times=above_times)
 
 
 def descriptor_usage(scene: Scene, *, above: float) -> Finding:
-    """How many of its file descriptors has the process opened?
+    """What share of its file descriptors does the process use?
 
-    Open ones over the most that it may have, the fullest instance; `above` is a ratio 0–1.
+    Open file descriptors over the limit of the process, of the instance with the highest share; `above` is a
+    ratio 0–1.
     """
-    opened, most = (promql.selector(name, scene.labels) for name in (_OPEN, _MOST))
+    opened, limit = (promql.selector(name, scene.labels) for name in (_OPEN_FILES, _MAX_FILES))
     words = Words(
         template="{now:percent} of the file descriptors are open; the limit is {limit:percent}.",
         line="open descriptors",
         unit="ratio",
     )
-    return measures.level(scene, f"max({opened} / {most})", Limit(above=above), words)
+    return measures.level(scene, f"max({opened} / {limit})", Limit(above=above), words)
 
 
 def descriptor_growth(scene: Scene, *, above_times: float = 2.0) -> Finding:
     """Are more file descriptors open than usual?
 
-    The instance with most, against what was usual before it began.
+    The instance with most, compared with the usual value before the symptom began.
     """
     words = Words(
-        template="{now:number} are open; usual before it began is {usual:number}.",
+        template="Open file descriptors: {now:number}; usual is {usual:number}.",
         line="open descriptors",
         unit="count",
     )
-    query = f"max({promql.selector(_OPEN, scene.labels)})"
+    query = f"max({promql.selector(_OPEN_FILES, scene.labels)})"
     return measures.change(scene, query, words, above_times=above_times)
 
 
 def descriptors_besides_requests(scene: Scene, *, above: float) -> Finding:
-    """How many open files do requests in progress not account for?
+    """How many open file descriptors belong neither to requests nor to database connections?
 
-    Open descriptors less requests in progress and database connections: sockets of these are meant to be
-    open, everything else should be a few dozen. `above` is a number of descriptors.
+    Open file descriptors minus requests in progress and database connections: each of these has an open
+    socket, the remainder should be a few dozen. `above` is a number of file descriptors.
     """
-    opened = promql.sum_of(promql.selector(_OPEN, scene.labels))
+    opened = promql.sum_of(promql.selector(_OPEN_FILES, scene.labels))
     busy = promql.sum_of(promql.selector("http_requests_in_progress", scene.labels))
     connections = promql.sum_of(promql.selector("db_connections_active", scene.labels))
     words = Words(
         template=(
-            "{now:number} belong to no request and to no database connection; usual are at "
-            "most {limit:number}."
+            "Open file descriptors without a request or a database connection: {now:number}; the limit is"
+            " {limit:number}."
         ),
         line="unaccounted",
         unit="count",
@@ -131,13 +136,13 @@ def descriptors_besides_requests(scene: Scene, *, above: float) -> Finding:
 
 
 def descriptor_limit(scene: Scene, *, below: float) -> Finding:
-    """May the process open few files?
+    """Is the limit of open files low?
 
-    The lowest limit of all instances; `below` is a number of descriptors.
+    The lowest limit of all instances; `below` is a number of file descriptors.
     """
-    query = f"min({promql.selector(_MOST, scene.labels)})"
+    query = f"min({promql.selector(_MAX_FILES, scene.labels)})"
     words = Words(
-        template="The process may open {now:number} files; a server wants {limit:number}.",
+        template="The process may open {now:number} files; it should be at least {limit:number}.",
         line="limit",
         unit="count",
     )

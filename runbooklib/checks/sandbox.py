@@ -1,4 +1,4 @@
-"""The code sandbox: are there free workers, do executions end, which fail, how long do they take?"""
+"""The code sandbox: free workers, failed executions and execution times."""
 
 from runbooklib import measures, promql, queries
 from runbooklib.errors import NonsenseError
@@ -8,8 +8,8 @@ from runbooklib.scene import Scene
 
 AVAILABLE = "sandbox_pool_available"
 IN_USE = "sandbox_pool_in_use"
-# Few executions are many seconds of work: a quantile of three is worth telling.
-LEAST_EXECUTIONS = 3.0
+# Executions are few and long, so that the quantile of three is already meaningful.
+MIN_EXECUTIONS = 3.0
 
 
 def sandbox_pool(scene: Scene, *, below: float) -> Finding:
@@ -19,7 +19,7 @@ def sandbox_pool(scene: Scene, *, below: float) -> Finding:
     """
     query = promql.sum_of(promql.selector(AVAILABLE, scene.labels))
     words = Words(
-        template="{now:number} sandboxes are free; there should be {limit:number}.",
+        template="Free sandboxes: {now:number}; the limit is {limit:number}.",
         line="free sandboxes",
         unit="count",
     )
@@ -27,41 +27,45 @@ def sandbox_pool(scene: Scene, *, below: float) -> Finding:
 
 
 def sandboxes_in_use(scene: Scene, *, above_share: float = 0.9) -> Finding:
-    """Is every sandbox taken?
+    """Are all sandboxes in use?
 
-    Sandboxes in use over all that the pool has, 0–1.
+    Sandboxes in use over all sandboxes of the pool; `above_share` is a ratio 0–1.
     """
     free, used = (promql.sum_of(promql.selector(name, scene.labels)) for name in (AVAILABLE, IN_USE))
-    words = Words(template="{now:percent} of the sandboxes are in use.", line="in use", unit="ratio")
+    words = Words(
+        template="{now:percent} of the sandboxes are in use; the limit is {limit:percent}.",
+        line="in use",
+        unit="ratio",
+    )
     return measures.level(scene, f"{used} / ({free} + {used} > 0)", Limit(above=above_share), words)
 
 
 def pool_as_told(scene: Scene) -> Finding:
-    """Does the health page say the same of the pool as its metric?
+    """Do the health page and the metric report the same number of free sandboxes?
 
-    A gauge that nothing sets stays 0 while the pool is full: then the alert is wrong, and not the pool.
+    A gauge that the service never sets stays 0 while sandboxes are free: then the alert is wrong, not the
+    pool.
     """
     scene.need_live("web")
     page = scene.sources.web.page(scene.service.health)
-    told = page.components.get("sandbox_pool", {}).get("available_containers")
-    if not isinstance(told, int):
+    reported = page.components.get("sandbox_pool", {}).get("available_containers")
+    if not isinstance(reported, int):
         raise NonsenseError(
-            "the health page does not say how many sandboxes are free",
+            "the health page reports no number of free sandboxes",
             system="web",
             target=scene.service.url,
         )
     query = promql.sum_of(promql.selector(AVAILABLE, scene.labels))
     frame = measures.line(scene, query, "free sandboxes")
     gauge = measures.newest(scene, frame["free sandboxes"])
-    contradicts = told > 0 and gauge == 0
+    is_wrong = reported > 0 and gauge == 0
+    template = "Free sandboxes: {reported} on the health page, {gauge:number} in the metric."
+    if is_wrong:
+        template = "Free sandboxes: {reported} on the health page, 0 in the metric. The metric is wrong."
     return Finding(
-        status=Status.WARNING if contradicts else Status.OK,
-        template=(
-            "The health page tells of {told} free sandboxes and the metric of none: the metric is wrong."
-            if contradicts
-            else "The health page tells of {told} free sandboxes, the metric of {gauge:number}."
-        ),
-        facts={"told": told, "gauge": gauge},
+        status=Status.WARNING if is_wrong else Status.OK,
+        template=template,
+        facts={"reported": reported, "gauge": gauge},
         source="web",
         query=f"GET {scene.service.health}",
     )
@@ -72,7 +76,7 @@ def sandbox_error_rate(
 ) -> Finding:
     """What share of code executions fails?
 
-    `above` is a ratio 0–1; fewer than `least_executions` in the rate window is UNKNOWN.
+    `above` is a ratio 0–1; UNKNOWN for fewer than `least_executions` in the rate window.
     """
     runs = queries.executions(scene.target)
     words = Words(
@@ -87,15 +91,16 @@ def sandbox_error_rate(
 
 
 def failing_languages(scene: Scene, *, above: float) -> Finding:
-    """Does one language fail, or all?
+    """In which languages do executions fail?
 
-    The share of failed executions (0–1) by language, worst first.
+    The share of failed executions by language, highest first; `above` is a ratio 0–1.
     """
     words = Words(
         template=(
-            "{beyond} of {all} languages fail more than {limit:percent}; worst is {worst}: {now:percent}."
+            "More than {limit:percent} of executions fail in {beyond} of {all} languages;"
+            " the highest share is that of {worst}: {now:percent}."
         ),
-        sound="None of {all} languages fails more than {limit:percent}.",
+        sound="More than {limit:percent} of executions fail in none of the {all} languages.",
         line="",
         unit="ratio",
     )
@@ -104,13 +109,13 @@ def failing_languages(scene: Scene, *, above: float) -> Finding:
 
 
 def sandbox_time(scene: Scene, *, above: float, quantile: float = 0.95) -> Finding:
-    """How long does code run?
+    """How long do code executions take?
 
-    A quantile (0–1) of the duration of executions in seconds; `above` is seconds.
+    The `quantile` (0–1) of the duration of executions; `above` is seconds.
     """
     name = f"P{quantile * 100:g}"
     words = Words(
-        template="{name} of code executions is {now:seconds}; the limit is {limit:seconds}.",
+        template="The {name} duration of code executions is {now:seconds}; the limit is {limit:seconds}.",
         line=name,
         unit="seconds",
         facts={"name": name},
@@ -122,20 +127,21 @@ def sandbox_time(scene: Scene, *, above: float, quantile: float = 0.95) -> Findi
         words,
         q=quantile,
         what="code executions",
-        least=LEAST_EXECUTIONS,
+        least=MIN_EXECUTIONS,
     )
 
 
 def slow_languages(scene: Scene, *, above: float, quantile: float = 0.95) -> Finding:
-    """Is one language slow, or all?
+    """In which languages are executions slow?
 
-    The quantile (0–1) of the duration of executions in seconds by language, slowest first.
+    The `quantile` (0–1) of the duration of executions by language, slowest first; `above` is seconds.
     """
     words = Words(
         template=(
-            "{beyond} of {all} languages are slower than {limit:seconds}; slowest is {worst}: {now:seconds}."
+            "Executions are slower than {limit:seconds} in {beyond} of {all} languages;"
+            " the slowest is {worst}: {now:seconds}."
         ),
-        sound="None of {all} languages is slower than {limit:seconds}.",
+        sound="Executions are slower than {limit:seconds} in none of the {all} languages.",
         line="",
         unit="seconds",
     )
@@ -144,12 +150,12 @@ def slow_languages(scene: Scene, *, above: float, quantile: float = 0.95) -> Fin
 
 
 def sandbox_load(scene: Scene, *, above_times: float = 2.0) -> Finding:
-    """Is more code executed than usual?
+    """Are more code executions requested than usual?
 
-    Executions per second, those that were turned away included, against what was usual before it began.
+    Executions per second, including rejected ones, compared with the usual value before the symptom began.
     """
     words = Words(
-        template="{now:rate} executions are asked for; usual is {usual:rate}.",
+        template="{now:rate} executions are requested; usual is {usual:rate}.",
         line="executions",
         unit="per second",
     )
@@ -158,15 +164,15 @@ def sandbox_load(scene: Scene, *, above_times: float = 2.0) -> Finding:
 
 
 def sandbox_throughput(scene: Scene, *, below_share: float = 0.5) -> Finding:
-    """Do executions still end well?
+    """Do executions still succeed?
 
-    Successful executions per second against what was usual before it began. `below_share` is the ratio
-    (0–1) of the two under which the sandbox counts as stuck.
+    Successful executions per second, compared with the usual value before the symptom began. Below the share
+    `below_share` (0–1) of the usual value the sandbox counts as stuck.
     """
-    done = promql.selector("sandbox_executions_total", {**scene.labels, "status": "success"})
+    succeeded = promql.selector("sandbox_executions_total", {**scene.labels, "status": "success"})
     words = Words(
-        template="{now:rate} executions end well; usual is {usual:rate}.",
-        line="executed",
+        template="{now:rate} executions succeed; usual is {usual:rate}.",
+        line="successful executions",
         unit="per second",
     )
-    return measures.fall(scene, queries.rate_of(scene.target, done), words, below_share=below_share)
+    return measures.fall(scene, queries.rate_of(scene.target, succeeded), words, below_share=below_share)

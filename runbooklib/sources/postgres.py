@@ -113,22 +113,27 @@ class Connections:
 
     @property
     def usage(self) -> float:
-        """The fullest limit's share (0–1): of the server's slots, or of any role's own limit."""
+        """The highest used share (0–1) of a limit: of the server's slots, or of a role's own limit."""
         return self._fullest()[0]
 
     @property
-    def fullest(self) -> str:
-        """Which limit that is: "server", or 'role "app"' as PostgreSQL words it."""
+    def fullest_role(self) -> str:
+        """The role whose own limit has that share; "" for the slots of the server."""
         return self._fullest()[1]
+
+    @property
+    def fullest(self) -> str:
+        """That limit as PostgreSQL names it: "server" or 'role "app"'."""
+        return f'role "{self.fullest_role}"' if self.fullest_role else "server"
 
     def _fullest(self) -> tuple[float, str]:
         if self.refused:
-            named = re.search(r'too many connections for (\w+ "[^"]+")', self.refused)
-            return 1.0, named[1] if named else "server"
-        free = (self.max_connections or 0) - (self.reserved or 0)
-        shares = [((self.used or 0) / free if free > 0 else 1.0, "server")]
+            match = re.search(r'too many connections for role "([^"]+)"', self.refused)
+            return 1.0, match[1] if match else ""
+        slots = (self.max_connections or 0) - (self.reserved or 0)
+        shares = [((self.used or 0) / slots if slots > 0 else 1.0, "")]
         for role, (used, limit) in self.role_limits.items():
-            shares.append((used / limit if limit else 1.0, f'role "{role}"'))
+            shares.append((used / limit if limit else 1.0, role))
         return max(shares, key=lambda share: share[0])
 
 
