@@ -139,7 +139,7 @@ def test_the_table_has_a_line_a_run_earlier_bundles_stay_linked_and_new_ones_are
         (["Small", "Fails", "-p", "limit=high"], "must be float, and 'high' is not"),
         (["Small", "--at", "yesterday"], "is not a time"),
         (["Small", "-e", "dwon"], "did you mean 'down'?"),
-        (["Small", "--jobs", "0"], "see runbook --help"),
+        (["Small", "--jobs", "0"], "see runbook batch --help"),
         (["Small", "--output", "/dev/null/evidence"], "choose another folder with --output"),
         (["Small", "--output", "nowhere://bucket"], "no storage is called nowhere://"),
     ],
