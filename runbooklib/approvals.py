@@ -20,7 +20,7 @@ _INTERRUPTED = "This cell was interrupted. The action continues; see its outcome
 _LATE = "Not finished after {minutes:.0f} min. The action continues; see its outcome with `runbook actions`."
 _DONE = "{done}. Check that it helped: incident.recovery(held=…), or runbook verify-recovery."
 _NONE = "This notebook has no proposal that can be approved."
-_REPLAY = "A replay cannot perform actions. Run the notebook without `replay`, then approve its proposals."
+_REPLAY = "A replay cannot perform actions. Run the notebook without `replay`, then approve."
 _CHANGED = "The notebook does not propose this any more. Close this panel and open it again."
 _WHERE = "Environment {environment}, service {service}."
 _WHERE_HELD = "Environment {environment}, service {service}. Held by {held_by}."

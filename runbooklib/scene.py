@@ -1,6 +1,6 @@
-"""Where and when: the target, the window and the systems that can be asked.
+"""The context of a check: the target, the window and the systems to query.
 
-Checks get a Scene and nothing else. The systems are made on first use, and all of them answer
+Checks get a Scene and nothing else. The clients of the systems are created on first use, and all of them go
 through the same tape.
 """
 
@@ -24,33 +24,40 @@ from runbooklib.tape import DEADLINE_SECONDS, Tape, side_by_side
 from runbooklib.target import Service, Target, Timing
 from runbooklib.window import Window, seconds_of
 
+_CLOCK_BEHIND = "its clock is {seconds:.0f} s behind the clock of the other systems"
+_CLOCK_AHEAD = "its clock is {seconds:.0f} s ahead of the clock of the other systems"
+
 
 class Sources:
-    """The systems of one target. Each raises NotConfiguredError where the environment does not name it."""
+    """The systems of one target. Each raises NotConfiguredError if the environment does not name it."""
 
     def __init__(self, target: Target, tape: Tape, *, deadline_seconds: float = DEADLINE_SECONDS) -> None:
         self._target = target
         self._tape = tape
         self._deadline_seconds = deadline_seconds
-        self._of_another_time: dict[str, StaleError] = {}
+        self._clock_errors: dict[str, StaleError] = {}
 
     def skew_seconds(self) -> float:
-        """By how much the clock of Prometheus is ahead of ours; 0 where nobody says so.
+        """How far the clock of Prometheus is ahead of this machine's; 0 if no system answers.
 
-        Where Prometheus does not say, Alertmanager or the service does.
+        If Prometheus does not answer, the clock of Alertmanager or of the service is used.
         """
         systems, service = self._target.systems, self._target.service
-        # The same page that every check asks: a proxy may let through nothing else, and must not look dead.
-        places = [("prometheus", systems.prometheus, "/api/v1/query?query=time()")]
-        places += [("alertmanager", systems.alertmanager, "/api/v2/status")]
-        asked = [partial(self._skew_by, name, s.url, path, s.token_env) for name, s, path in places if s]
+        # The paths that the checks use: a proxy may allow only these, and must not look unreachable.
+        endpoints = [("prometheus", systems.prometheus, "/api/v1/query?query=time()")]
+        endpoints += [("alertmanager", systems.alertmanager, "/api/v2/status")]
+        requests = [
+            partial(self._skew_by, name, system.url, path, system.token_env)
+            for name, system, path in endpoints
+            if system
+        ]
         if service.url:
-            asked.append(partial(self._skew_by, "web", service.url, service.health, ""))
-        # One question where the first is sound; else all others at once: a dead system is waited for alone.
-        told = [one() for one in asked[:1]]
-        if told == [None]:
-            told = side_by_side(asked[1:])
-        return next((skew for skew in told if skew is not None), 0.0)
+            requests.append(partial(self._skew_by, "web", service.url, service.health, ""))
+        # Usually the first answers. If it does not, ask all others in parallel.
+        skews = [request() for request in requests[:1]]
+        if skews == [None]:
+            skews = side_by_side(requests[1:])
+        return next((skew for skew in skews if skew is not None), 0.0)
 
     def _skew_by(self, name: str, url: str, path: str, token_env: str) -> float | None:
         token = self._secret(token_env)
@@ -60,16 +67,16 @@ class Sources:
         )
 
     def compare_clocks(self, skew_seconds: float) -> None:
-        """Where ours is off: a Docker engine whose clock is another than Prometheus' is not believed."""
+        """Mark Docker as stale if its clock differs from that of Prometheus by more than the tolerance."""
         if self._target.systems.docker is None:
             return
         url = self._target.systems.docker.url
         own = skew_by_docker(self._tape, url, deadline_seconds=self._deadline_seconds)
         if own is not None and abs(own - skew_seconds) > LEAST_SECONDS:
             behind = skew_seconds - own
-            how = "behind" if behind > 0 else "ahead of"
-            self._of_another_time["docker"] = StaleError(
-                f"its clock is {abs(behind):.0f} s {how} the other systems'",
+            template = _CLOCK_BEHIND if behind > 0 else _CLOCK_AHEAD
+            self._clock_errors["docker"] = StaleError(
+                template.format(seconds=abs(behind)),
                 system="docker",
                 target=url,
                 remedy="set the clock of its host",
@@ -100,8 +107,8 @@ class Sources:
     @cached_property
     def docker(self) -> Docker:
         """Containers, their events and logs."""
-        if "docker" in self._of_another_time:
-            raise self._of_another_time["docker"]
+        if "docker" in self._clock_errors:
+            raise self._clock_errors["docker"]
         system = configured(self._target.systems.docker, "docker")
         return Docker(system.url, self._tape, deadline_seconds=self._deadline_seconds)
 
@@ -118,7 +125,7 @@ class Sources:
 
     @cached_property
     def web(self) -> Web:
-        """The service's own pages."""
+        """The service's HTTP endpoints."""
         if not self._target.service.url:
             raise NotConfiguredError(
                 "the service has no url", system="web", remedy="add it to the environment's file"
@@ -127,7 +134,7 @@ class Sources:
 
     @cached_property
     def dns(self) -> Dns:
-        """Names, and what can be reached by them."""
+        """Name resolution and reachability."""
         nameservers = self._target.systems.dns.nameservers
         return Dns(nameservers, self._tape, deadline_seconds=self._deadline_seconds)
 
@@ -144,19 +151,20 @@ class Sources:
 
     @cached_property
     def files(self) -> Files:
-        """Programs and settings of the site on this machine."""
+        """Scripts and .env files of the site on this machine."""
         return Files(self._tape, deadline_seconds=self._deadline_seconds)
 
     def _secret(self, variable: str) -> str:
-        # A replay asks nobody, so it needs no secret either.
+        # A replay sends no request, so it needs no secret.
         return "" if self._tape.is_replay else secret(variable)
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One alert's target and window. `onset` is when the symptom began, as far as is known by now.
+    """One alert's target and window.
 
-    `is_disturbed`: a symptom is beyond its limit, whether or not anybody knows since when.
+    `onset` is when the symptom began, if a check has determined it.
+    `is_disturbed`: a symptom is beyond its limit, even if its start is unknown.
     """
 
     alert: str
@@ -182,7 +190,7 @@ class Scene:
         return dict(self.service.labels)
 
     def is_ours(self, alert: Alert) -> bool:
-        """Whether no label says that the alert is another service's; one over all services has none."""
+        """Whether the alert is not another service's: no label names one."""
         others = self.target.environment.services.keys() - {self.target.service_name}
         fits = all(alert.labels.get(name, value) == value for name, value in self.labels.items())
         return fits and alert.labels.get("service") not in others
@@ -200,13 +208,13 @@ class Scene:
 
     @property
     def suspect_since(self) -> datetime:
-        """From when on an event may have caused the symptom: the lead before it, else the window's start."""
+        """The earliest time of a possible cause: the lead before the onset, or the window's start."""
         if self.onset is None:
             return self.window.start
         return self.onset - timedelta(seconds=self.timing.lead_seconds)
 
     def by_their_clock(self) -> "Scene":
-        """The scene by the clock of the systems, where ours is off: what is "now" is for them to say."""
+        """The scene with its window in the clock of the systems, if this machine's clock differs."""
         skew = self.sources.skew_seconds()
         if not skew:
             return self
@@ -214,7 +222,7 @@ class Scene:
         return replace(self, window=self.window.by_clock(skew))
 
     def anew(self, tape: Tape, *, at_least_seconds: float = 0.0) -> "Scene":
-        """The same place now, asked over another tape; its window is at least so long."""
+        """The same target over another tape, with a window that ends now and has a minimum length."""
         lookback = max(seconds_of(self.timing.lookback), at_least_seconds)
         window = Window.open(
             opened_at=datetime.now(UTC),
@@ -225,10 +233,10 @@ class Scene:
         return replace(self, window=window, sources=sources).by_their_clock()
 
     def need_live(self, system: str) -> None:
-        """Raises StaleError where the window lies in the past, and the system only knows the present."""
+        """Raise StaleError if the window is in the past: `system` only knows its current state."""
         if not self.window.is_live:
             raise StaleError(
-                f"can only say how it is now, not how it was at {self.window.end:%Y-%m-%d %H:%M} UTC",
+                f"knows only its current state, not its state at {self.window.end:%Y-%m-%d %H:%M} UTC",
                 system=system,
                 remedy="read the evidence of a run from that time",
             )

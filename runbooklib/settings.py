@@ -1,4 +1,4 @@
-"""Reads what differs by site: parameters/environments/<name>.yaml, and the secrets that it names."""
+"""Reads the settings of a site: parameters/environments/<name>.yaml, and the secrets that it names."""
 
 import json
 import os
@@ -34,7 +34,7 @@ _LEAST_SECRET = 6
 def home() -> Path:
     """The folder that holds parameters/ and notebooks/.
 
-    $RUNBOOK_HOME, or the nearest of this folder and its parents. Raises SettingsError.
+    $RUNBOOK_HOME, else the nearest such folder from the current one upwards. Raises SettingsError.
     """
     named = os.environ.get(variables.HOME)
     if named:
@@ -44,13 +44,13 @@ def home() -> Path:
         if (folder / "parameters" / "environments").is_dir():
             return folder
     raise SettingsError(
-        "there is no parameters/environments/ here or above",
-        remedy=f"change into the runbooks' folder, or set {variables.HOME} to it",
+        "there is no parameters/environments/ in this folder or above",
+        remedy=f"change to the folder of the runbooks, or set {variables.HOME} to it",
     )
 
 
 def home_or_here() -> Path:
-    """The home, or this folder where there is none: a replay needs no settings."""
+    """The home, or the current folder if there is none: a replay needs no settings."""
     try:
         return home()
     except SettingsError:
@@ -69,7 +69,7 @@ def environments() -> list[str]:
 
 
 def services(environment: str) -> list[str]:
-    """The names of the environment's services, in the order of its file; none where there is no such file."""
+    """The names of the environment's services, in the order of its file; none if there is no such file."""
     if environment not in _environment_files():
         return []
     return list(_environment(environment).services)
@@ -77,13 +77,13 @@ def services(environment: str) -> list[str]:
 
 def read_target(environment: str, service: str) -> Target:
     """The service in the environment. Raises ParameterError or SettingsError."""
-    found = _environment(environment)
-    if service not in found.services:
+    settings = _environment(environment)
+    if service not in settings.services:
         raise ParameterError(
             f"{environment} has no service {quoted(service)}",
-            remedy=suggestion(service, sorted(found.services)),
+            remedy=suggestion(service, sorted(settings.services)),
         )
-    return Target(environment_name=environment, service_name=service, environment=found)
+    return Target(environment_name=environment, service_name=service, environment=settings)
 
 
 def _environment(environment: str) -> Environment:
@@ -97,21 +97,21 @@ def _environment(environment: str) -> Environment:
 
 
 def validated(model: type[Model], values: Mapping[str, Any], shown: str) -> Model:
-    """The values as the model, or a SettingsError that names the first field that is wrong."""
+    """The values as the model, or a SettingsError that names the first wrong field."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        # A misspelt name is also a missing one; the reader is told of the name that they wrote.
-        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+        # A misspelt name also makes a name missing: report the name that the file holds.
+        first = min(error.errors(), key=lambda details: details["type"] != "extra_forbidden")
         field = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             nearest = suggestion(str(first["loc"][-1]), _names_at(model, first["loc"][:-1]))
             raise SettingsError(f"{shown}: {field} is not a known name", remedy=nearest) from None
-        raise SettingsError(f"{shown}: {field}: {first['msg']}", remedy="mend that field") from None
+        raise SettingsError(f"{shown}: {field}: {first['msg']}", remedy="fix that field") from None
 
 
 def _names_at(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
-    """The names that may stand in the section at this path; keys of dicts and places in lists are passed."""
+    """The names that the section at this path may have; keys of dicts and positions in lists are skipped."""
     for part in path:
         field = model.model_fields.get(str(part))
         model = next(_models_in(field.annotation), model) if field else model
@@ -126,7 +126,7 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def secret(variable: str) -> str:
-    """The value of the environment variable that a setting names; empty where it names none.
+    """The value of the environment variable that a setting names; empty if the setting is empty.
 
     Raises MissingSecretError.
     """
@@ -135,7 +135,8 @@ def secret(variable: str) -> str:
     value = os.environ.get(variable, "")
     if not value:
         raise MissingSecretError(
-            f"the environment variable {variable} is not set", remedy=f"export {variable}=… and start again"
+            f"the environment variable {variable} is not set",
+            remedy=f"export {variable}=… and run the command again",
         )
     return value
 
@@ -143,15 +144,15 @@ def secret(variable: str) -> str:
 def secrets_of(target: Target) -> list[str]:
     """The values of all secrets that the environment's file names. Raises MissingSecretError."""
     systems = target.systems
-    named = [s.token_env for s in (systems.prometheus, systems.alertmanager) if s]
+    named = [system.token_env for system in (systems.prometheus, systems.alertmanager) if system]
     named += [systems.postgres.password_env] if systems.postgres else []
     return [secret(variable) for variable in named if variable]
 
 
 def operator_secrets_of(target: Target) -> list[str]:
-    """The values of the secrets by which actions write, and of those that they write into settings files.
+    """The values of the secrets that actions log in with, and of those that they write into .env files.
 
-    One of the latter that is not set hinders no other action. Raises MissingSecretError.
+    A variable of the second kind may be unset: only its own action needs it. Raises MissingSecretError.
     """
     actions = target.environment.actions
     if actions is None:
@@ -163,52 +164,54 @@ def operator_secrets_of(target: Target) -> list[str]:
 
 
 def _written(target: Target) -> list[str]:
-    """The variables whose values actions write into settings files."""
+    """The variables whose values actions write into .env files."""
     actions = target.environment.actions
     switches = actions.switches.values() if actions else ()
     return sorted({variable for switch in switches for variable in switch.set_from.values()})
 
 
 def operators_value(variable: str) -> str:
-    """What goes from that environment variable into a settings file. Raises NotConfiguredError."""
+    """The value of the variable that an action writes into an .env file. Raises NotConfiguredError."""
     value = os.environ.get(variable, "")
-    about = {"system": "settings", "remedy": f"export {variable}=… and start again"}
+    about = {"system": "settings", "remedy": f"export {variable}=… and run the command again"}
     if not value:
         raise NotConfiguredError(f"the environment variable {variable} is not set", **about)
     if value != value.strip() or not value.isprintable():
-        raise NotConfiguredError(f"the environment variable {variable} does not hold one plain line", **about)
+        raise NotConfiguredError(
+            f"the environment variable {variable} must hold one line of printable text", **about
+        )
     return value
 
 
 def operators_tag(variable: str) -> str:
-    """What is shown in the place of `operators_value`. Raises NotConfiguredError.
+    """The tag that is shown instead of `operators_value`. Raises NotConfiguredError.
 
-    A headless run's kernel does not get the value, and knows the tag from its runner.
+    A headless run's kernel does not get the value; it gets the tag from its runner.
     """
-    told = "" if os.environ.get(variable) else _told_tags().get(variable)
-    return told if isinstance(told, str) and told else tag(operators_value(variable))
+    known = "" if os.environ.get(variable) else _runner_tags().get(variable)
+    return known if isinstance(known, str) and known else tag(operators_value(variable))
 
 
-def _told_tags() -> dict[str, Any]:
+def _runner_tags() -> dict[str, Any]:
     try:
-        told = json.loads(os.environ.get(variables.TAGS, "{}"))
+        tags = json.loads(os.environ.get(variables.TAGS, "{}"))
     except ValueError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return tags if isinstance(tags, dict) else {}
 
 
 def tags_for_kernel(environment: str, service: str) -> dict[str, str]:
-    """The environment variable that tells a kernel those tags; of what cannot be read nothing is told."""
+    """The environment variable that passes those tags to a kernel; empty if the settings cannot be read."""
     try:
         target = read_target(environment, service)
     except InputError:
-        return {}  # the notebook says so itself
+        return {}  # the notebook shows this error itself
     tags = {name: tag(os.environ[name]) for name in _written(target) if os.environ.get(name)}
     return {variables.TAGS: json.dumps(tags)}
 
 
 def environment_secrets() -> list[str]:
-    """All secrets of this process's environment: by a variable's name, or within its value."""
+    """The secrets in this process's environment: by the variable's name, or inside its value."""
     secrets = [value for name, value in os.environ.items() if _is_secret(name)]
     secrets += [secret for value in os.environ.values() for secret in secrets_within(value)]
     return sorted({secret for secret in secrets if len(secret) >= _LEAST_SECRET})
@@ -223,6 +226,8 @@ def configured(system: System | None, name: str) -> System:
     """The system's settings, or NotConfiguredError."""
     if system is None:
         raise NotConfiguredError(
-            "is not in this environment's file", system=name, remedy=f"add systems.{name} to it"
+            "is not configured for this environment",
+            system=name,
+            remedy=f"add systems.{name} to the environment's file",
         )
     return system

@@ -1,7 +1,7 @@
 """One service in one environment, and the sections of the file that describes it.
 
-parameters/environments/<name>.yaml holds addresses, services, contacts and links; secrets stand in it only
-as names of environment variables. Every section refuses what it does not know.
+parameters/environments/<name>.yaml holds addresses, services, contacts and links. Secrets appear in it only
+as names of environment variables. Every section refuses unknown names.
 """
 
 from typing import Annotated, Literal, Self
@@ -36,7 +36,7 @@ class _Section(BaseModel):
 
 
 class HttpSystem(_Section):
-    """A system that is asked over HTTP; `token_env` names the variable that holds a bearer token."""
+    """A system that is queried over HTTP; `token_env` names the variable that holds a bearer token."""
 
     url: Address
     token_env: str = ""
@@ -56,20 +56,20 @@ class PostgresSystem(_Section):
 
 
 class DnsSystem(_Section):
-    """Name servers as "address" or "address:port"; none means those of this machine."""
+    """Name servers as "address" or "address:port"; none means this machine's resolver."""
 
     nameservers: tuple[str, ...] = Field(default=(), strict=False)
 
 
 class GitSystem(_Section):
-    """A clone of what is deployed; each deployment is a tag that matches `deployment_tags`."""
+    """A clone of the deployed repository; each deployment is a tag that matches `deployment_tags`."""
 
     repository: Address
     deployment_tags: str = "deploy/*"
 
 
 class Systems(_Section):
-    """Where to ask. A system that is left out is UNKNOWN, "not configured", wherever it is needed."""
+    """The systems to query. A check of a system that is not listed is UNKNOWN, "not configured"."""
 
     prometheus: HttpSystem | None = None
     alertmanager: HttpSystem | None = None
@@ -80,9 +80,9 @@ class Systems(_Section):
 
 
 class Timing(_Section):
-    """How this site measures: the window of rates, how far back to look, how early a cause may lie.
+    """How this site measures: the window of rates, the lookback and the lead.
 
-    `lead` is how long before the symptom a cause may have begun and still be suspected.
+    `lead` is how long before the symptom a possible cause may have begun.
     """
 
     rate_window: Duration = "5m"
@@ -97,19 +97,19 @@ class Timing(_Section):
 
     @property
     def tolerance_seconds(self) -> float:
-        """How far two clocks of different systems may lie apart: two scrapes."""
+        """The maximum difference between the clocks of two systems: two scrapes."""
         return 2 * seconds_of(self.scrape_interval)
 
 
 class Probe(_Section):
-    """A request that shows whether a function that matters works; it must not change anything."""
+    """A request that shows whether an important function works; it must not change anything."""
 
     name: str
     path: str
 
 
 class Dependency(_Section):
-    """Something outside that the service needs, by the URL at which it answers."""
+    """An external system that the service needs, and the URL at which it answers."""
 
     name: str
     url: Address
@@ -129,7 +129,7 @@ class Service(_Section):
 
 
 class Contact(_Section):
-    """Who to call; `only_for` names the severities for which."""
+    """A contact; `only_for` lists the severities for which to call, empty for all."""
 
     role: str
     name: str
@@ -138,7 +138,7 @@ class Contact(_Section):
 
 
 class Escalation(_Section):
-    """When to call someone: how long it may last, how many users it may hit, how long mending may take.
+    """When to escalate: maximum duration, maximum share of affected users, maximum time to repair.
 
     `affected_users_query` is PromQL for the share of users affected (0–1). Without it that rule is UNKNOWN.
     """
@@ -150,7 +150,7 @@ class Escalation(_Section):
 
 
 class Ownership(_Section):
-    """Who keeps the runbooks of this site, and when they were last read through."""
+    """Who maintains the runbooks of this site, and when they were last reviewed."""
 
     team: str = ""
     primary: str = ""
@@ -161,7 +161,7 @@ class Ownership(_Section):
 
 
 class Objective(_Section):
-    """What was promised: the share of `requests`, `executions` or `chats` that succeeds, over how long."""
+    """A service level objective: the minimum share of successful requests, executions or chats over time."""
 
     name: str
     of: Literal["requests", "executions", "chats"]
@@ -170,7 +170,7 @@ class Objective(_Section):
 
 
 class PastIncident(_Section):
-    """One line of history: what it was and what helped."""
+    """One past incident: what happened and what helped."""
 
     date: str
     title: str
@@ -188,14 +188,14 @@ class OperatorHttp(_Section):
 
 
 class OperatorPostgres(_Section):
-    """libpq's connection string of a role that may end sessions (pg_signal_backend)."""
+    """libpq's connection string for a role that may end sessions (pg_signal_backend)."""
 
     dsn: Address
     password_env: OperatorVariable = ""
 
 
 class Script(_Section):
-    """A program of the site as a list of words, run without a shell; {revision} in it is filled in."""
+    """A script of the site as a list of words, run without a shell; {revision} is replaced."""
 
     command: tuple[str, ...] = Field(min_length=1, strict=False)
     within: Duration = "10m"
@@ -204,8 +204,8 @@ class Script(_Section):
 class Switch(_Section):
     """Settings of an .env file that change together, and the command that puts them into effect.
 
-    `set` holds their values. What is secret stands in `set_from`, as the name of the environment variable
-    that holds it.
+    `set` maps a setting to its value. `set_from` maps a secret setting to the environment variable that holds
+    its value.
     """
 
     file: Address
@@ -217,9 +217,9 @@ class Switch(_Section):
     @model_validator(mode="after")
     def _each_once(self) -> Self:
         if not self.names:
-            raise ValueError("sets nothing: name settings in set, or in set_from")
-        if twice := sorted(self.set.keys() & self.set_from.keys()):
-            raise ValueError(f"{twice[0]} stands both in set and in set_from")
+            raise ValueError("sets nothing: name settings in set or in set_from")
+        if duplicates := sorted(self.set.keys() & self.set_from.keys()):
+            raise ValueError(f"{duplicates[0]} is both in set and in set_from")
         return self
 
     @property
@@ -229,11 +229,11 @@ class Switch(_Section):
 
 
 class Actions(_Section):
-    """What may be changed here, and how often. What is left out can only be proposed, as a text.
+    """What actions may change, and how often. An action without its entry is only proposed, as text.
 
-    `cooldown` is the least time between two actions on the same target; `most_per_hour` counts all targets.
-    An approval is valid for `approval`. With `revert`, a commit that takes another one back may be made in
-    the clone that systems.git names; nobody pushes it. `switches` are by the action's name.
+    `cooldown` is the minimum time between two actions on the same target; `most_per_hour` counts all targets.
+    An approval is valid for `approval`. With `revert`, actions may add reverting commits on a new branch of
+    the clone that systems.git names; they never push. `switches` maps an action's name to its switch.
     """
 
     docker: DockerSystem | None = None
@@ -248,9 +248,9 @@ class Actions(_Section):
 
 
 class Environment(_Section):
-    """The whole of one parameters/environments/<name>.yaml.
+    """The content of one parameters/environments/<name>.yaml.
 
-    `drill`: things are broken here on purpose, so that a run is a drill and nobody need own its runbooks.
+    `drill`: faults are injected here on purpose, so a run is a drill and its runbooks need no owner.
     """
 
     title: str
@@ -269,7 +269,7 @@ class Environment(_Section):
 
 
 class Target(_Section):
-    """One service in one environment: everything that a notebook needs to know about the site."""
+    """One service in one environment: all site settings that a notebook needs."""
 
     environment_name: str
     service_name: str
@@ -287,5 +287,5 @@ class Target(_Section):
 
     @property
     def systems(self) -> Systems:
-        """Where to ask."""
+        """The systems to query."""
         return self.environment.systems

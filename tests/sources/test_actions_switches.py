@@ -142,8 +142,8 @@ def test_between_the_last_look_and_the_deed_the_key_is_compared_once_more(
     ("value", "told"),
     [
         (None, f"the environment variable {VARIABLE} is not set"),
-        ("two\nlines", f"the environment variable {VARIABLE} does not hold one plain line"),
-        (" key", f"the environment variable {VARIABLE} does not hold one plain line"),
+        ("two\nlines", f"the environment variable {VARIABLE} must hold one line of printable text"),
+        (" key", f"the environment variable {VARIABLE} must hold one line of printable text"),
     ],
 )
 def test_a_variable_that_is_missing_or_unfit_is_told_when_it_is_looked_at(

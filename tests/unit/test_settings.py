@@ -139,7 +139,7 @@ def test_a_wrong_type_is_refused_by_name_and_never_converted(values: dict[str, A
     ],
 )
 def test_a_secret_in_an_address_is_refused_and_not_repeated(systems: dict[str, Any]) -> None:
-    with pytest.raises(SettingsError, match="holds a password: name an environment variable") as raised:
+    with pytest.raises(SettingsError, match="contains a password: put it into a variable") as raised:
         validated(Environment, minimal(systems=systems), "e")
     assert "hunter22" not in str(raised.value)
 
@@ -202,7 +202,7 @@ def test_secrets_come_from_the_environment_and_a_missing_one_is_named(
     monkeypatch.setenv("PROMETHEUS_TOKEN", "t0ken")
     monkeypatch.setenv("DB_PASSWORD", "")
     with pytest.raises(
-        MissingSecretError, match=r"DB_PASSWORD is not set \(export DB_PASSWORD=… and start again\)"
+        MissingSecretError, match=r"DB_PASSWORD is not set \(export DB_PASSWORD=… and run the command again\)"
     ):
         secrets_of(read_target("staging", "backend"))
     monkeypatch.setenv("DB_PASSWORD", "hunter22")
@@ -242,10 +242,10 @@ def switching(**switch: Any) -> dict[str, Any]:
         ({"set": {"ai_token": "sk-canary"}}, r"set_from: \{ai_token: RUNBOOK_OPERATOR_"),
         ({"set_from": {"AI_PROVIDER_KEY": "BACKUP_KEY"}}, "begins with RUNBOOK_OPERATOR_"),
         ({"set_from": {"AI_PROVIDER_KEY": ""}}, "must name a variable that begins with"),
-        ({"set_from": {"AI KEY": "RUNBOOK_OPERATOR_KEY"}}, "is no name of a setting"),
+        ({"set_from": {"AI KEY": "RUNBOOK_OPERATOR_KEY"}}, "is not a setting name"),
         (
             {"set": {"A": "1"}, "set_from": {"A": "RUNBOOK_OPERATOR_A"}},
-            "A stands both in set and in set_from",
+            "A is both in set and in set_from",
         ),
         ({}, "sets nothing"),
         ({"set": {"A": "1"}, "set_form": {}}, r"set_form is not a known name \(did you mean 'set_from'"),
