@@ -1,4 +1,4 @@
-"""A notebook on disk: read it, write it in its one spelling, show it as text."""
+"""A notebook file: read it, write it in canonical form, show it as text."""
 
 import ast
 import itertools
@@ -15,19 +15,19 @@ _CHECK = re.compile(r"\.(?:check|propose)\(\s*(\w+)")
 _CALL = re.compile(r"(?:incident\.)(\w+)\(")
 _HEADING = re.compile(r"^#{1,6} +(.+)$", re.MULTILINE)
 _WORDS = re.compile(r"[^a-z0-9]+")
-# What a notebook's metadata may keep; the rest is of the machine and the session that last saved it.
+# The kernelspec fields that canonical form keeps; the others depend on the machine that saved the file.
 _SPEC = ("display_name", "language", "name")
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The notebook as nbformat 4 has it. Raises SettingsError."""
+    """The notebook as a dict of nbformat 4. Raises SettingsError."""
     try:
         notebook: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        json.dumps(notebook, ensure_ascii=False).encode()  # half a character cannot be written again
+        json.dumps(notebook, ensure_ascii=False).encode()  # a lone surrogate cannot be written again
     except (OSError, ValueError, RecursionError) as error:
-        raise SettingsError(f"{path.name} cannot be read: {error}", remedy="name a notebook") from None
+        raise SettingsError(f"{path.name} cannot be read: {error}", remedy="pass a notebook") from None
     if not _is_notebook(notebook):
-        raise SettingsError(f"{path.name} is no notebook of nbformat 4", remedy="save it with JupyterLab")
+        raise SettingsError(f"{path.name} is not a notebook of nbformat 4", remedy="save it with JupyterLab")
     return notebook
 
 
@@ -58,7 +58,7 @@ def _is_map(value: Any) -> bool:
 
 
 def _is_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def source(cell: Mapping[str, Any]) -> str:
@@ -67,10 +67,11 @@ def source(cell: Mapping[str, Any]) -> str:
 
 
 def canonical(notebook: Mapping[str, Any]) -> str:
-    """The notebook's one spelling, ready to be written.
+    """The notebook in canonical form, as the text of the file.
 
-    No outputs, no counts; metadata of the kernel, the language and our own alone; tags sorted; ids kept where
-    they are valid and unique, else made from what the cell says; no white space at the end of a line.
+    It has no outputs and no execution counts. Only the metadata of kernel, language and runbook stays. Tags
+    are sorted. A valid and unique id stays; any other is made from the cell's content. Lines have no trailing
+    white space.
     """
     cells = [_cell(cell, name) for cell, name in zip(notebook["cells"], _ids(notebook["cells"]), strict=True)]
     whole = {"cells": cells, "metadata": _metadata(notebook), "nbformat": 4, "nbformat_minor": 5}
@@ -79,27 +80,27 @@ def canonical(notebook: Mapping[str, Any]) -> str:
 
 def _cell(cell: Mapping[str, Any], name: str) -> dict[str, Any]:
     tags = sorted(set(cell.get("metadata", {}).get("tags", [])))
-    told = {
+    fields = {
         "cell_type": cell["cell_type"],
         "id": name,
         "metadata": {"tags": tags} if tags else {},
         "source": _stripped(cell).splitlines(keepends=True),
     }
     if cell["cell_type"] == "code":
-        told |= {"execution_count": None, "outputs": []}
+        fields |= {"execution_count": None, "outputs": []}
     elif cell.get("attachments"):
-        told["attachments"] = cell["attachments"]
-    return dict(sorted(told.items()))
+        fields["attachments"] = cell["attachments"]
+    return dict(sorted(fields.items()))
 
 
 def _stripped(cell: Mapping[str, Any]) -> str:
-    """The source without white space at the end of a line, unless that is part of a string's value."""
+    """The source without trailing white space, unless a string contains it."""
     text = source(cell).replace("\r\n", "\n").rstrip()
     bare = "\n".join(line.rstrip() for line in text.split("\n"))
-    return bare if cell["cell_type"] != "code" or _means(bare) == _means(text) else text
+    return bare if cell["cell_type"] != "code" or _syntax_tree(bare) == _syntax_tree(text) else text
 
 
-def _means(code: str) -> str:
+def _syntax_tree(code: str) -> str:
     try:
         return ast.dump(ast.parse(code))
     except (SyntaxError, ValueError, RecursionError):
@@ -107,7 +108,7 @@ def _means(code: str) -> str:
 
 
 def _ids(cells: Sequence[Mapping[str, Any]]) -> list[str]:
-    """An id for each cell: its own, the first of several; no name that is made takes one of another cell."""
+    """An id for each cell: its own if it is valid and the first of that name, else a new unique one."""
     own = [cell.get("id") for cell in cells]
     is_kept = [
         isinstance(given, str) and bool(_ID.fullmatch(given)) and given not in own[:number]
@@ -116,7 +117,7 @@ def _ids(cells: Sequence[Mapping[str, Any]]) -> list[str]:
     taken = {str(given) for given, kept in zip(own, is_kept, strict=True) if kept}
     names = []
     for cell, given, kept in zip(cells, own, is_kept, strict=True):
-        name = str(given) if kept else next(one for one in _numbered(_name(cell)) if one not in taken)
+        name = str(given) if kept else next(name for name in _numbered(_name(cell)) if name not in taken)
         taken.add(name)
         names.append(name)
     return names
@@ -129,15 +130,14 @@ def _numbered(base: str) -> Iterator[str]:
 
 
 def _name(cell: Mapping[str, Any]) -> str:
-    """A name in kebab-case: of code its first check, of prose its first heading or words."""
+    """A name in kebab-case, from the first check of a code cell, or the first heading or words of prose."""
     text = source(cell)
     if cell["cell_type"] == "code":
-        found = _CHECK.search(text) or _CALL.search(text)
-        told = found[1] if found else text
+        match = _CHECK.search(text) or _CALL.search(text)
     else:
-        heading = _HEADING.search(text)
-        told = heading[1] if heading else text
-    words = [word for word in _WORDS.split(told.lower()) if word][:6]
+        match = _HEADING.search(text)
+    title = match[1] if match else text
+    words = [word for word in _WORDS.split(title.lower()) if word][:6]
     return "-".join(words)[:50].strip("-") or "cell"
 
 
@@ -152,10 +152,10 @@ def _metadata(notebook: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_text(notebook: Mapping[str, Any]) -> str:
-    """The notebook for a reader of a diff: a line for each cell's kind and id, then its source."""
+    """The notebook as text for a diff: one line with each cell's type and id, then its source."""
     parts = []
     for cell in notebook["cells"]:
         outputs = len(cell.get("outputs", ()))
-        told = f" ({outputs} output{'s' if outputs > 1 else ''})" if outputs else ""
-        parts.append(f"--- {cell['cell_type']} {cell.get('id', '')}{told}\n{source(cell).rstrip()}\n")
+        count = f" (outputs: {outputs})" if outputs else ""
+        parts.append(f"--- {cell['cell_type']} {cell.get('id', '')}{count}\n{source(cell).rstrip()}\n")
     return "\n".join(parts)

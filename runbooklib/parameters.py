@@ -1,8 +1,8 @@
-"""The parameters of a notebook: what its cell declares, and what may be put in their place.
+"""The parameters of a notebook: what its parameters cell declares, and the values of a run.
 
-Declared like `lookback: str = "1h"  # how far back to look`; one without a value, like `region: str`, must be
-given with each run. Names are closed: papermill writes the NAMES that it is given into the notebook as code,
-so nothing that was not declared may ever get there.
+A parameter is declared like `lookback: str = "1h"  # how far back to look`. One without a value, like
+`region: str`, is required in each run. Undeclared names are refused: papermill writes the NAMES that it gets
+into the notebook as code.
 """
 
 import ast
@@ -29,7 +29,7 @@ _TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """One declared parameter; without a default it is required."""
+    """One declared parameter; without a default, each run must give a value."""
 
     name: str
     type: type
@@ -38,47 +38,49 @@ class Declared:
 
     @property
     def example(self) -> str:
-        """A remedy for a value that is not of its type."""
+        """A hint for a value of a wrong type."""
         return f"for example {self.type(1) if self.default is None else self.default!r}"
 
 
 def declared(source: str) -> dict[str, Declared]:
     """The parameters that the source of a parameters cell declares. Raises ParameterError for other code."""
-    statements = _statements(source)  # first: what is no Python has no tokens either
+    statements = _statements(source)  # first: tokenizing invalid Python fails too
     comments = _comments(source)
-    found: dict[str, Declared] = {}
+    parameters: dict[str, Declared] = {}
     for statement in statements:
         if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
             raise ParameterError(
-                f"line {statement.lineno} of the parameters cell declares no parameter",
+                f"line {statement.lineno} of the parameters cell is not a declaration of a parameter",
                 remedy='write each as `name: str = "value"  # what it is for`',
             )
         name = statement.target.id
-        _refuse_name(name, found)
+        _refuse_name(name, parameters)
         kind = _TYPES.get(ast.unparse(statement.annotation))
         if kind is None:
             raise ParameterError(
-                f"{name} has no type that can be checked", remedy="use str, int, float or bool"
+                f"the parameters cell: {name} has an unsupported type", remedy="use str, int, float or bool"
             )
         about = comments.get(statement.end_lineno or statement.lineno, "")
-        found[name] = _declared(name, kind, statement.value, about)
-    return found
+        parameters[name] = _declared(name, kind, statement.value, about)
+    return parameters
 
 
 def _refuse_name(name: str, others: Mapping[str, Declared]) -> None:
-    """A name of Python's own would change what the notebook's other cells mean."""
-    is_pythons = keyword.iskeyword(name) or keyword.issoftkeyword(name) or hasattr(builtins, name)
-    if not _NAME.fullmatch(name) or is_pythons:
+    """Raise ParameterError for an invalid name: a Python keyword or built-in would break the other cells."""
+    is_reserved = keyword.iskeyword(name) or keyword.issoftkeyword(name) or hasattr(builtins, name)
+    if not _NAME.fullmatch(name) or is_reserved:
         raise ParameterError(
             f"the parameters cell: {quoted(name)} cannot be a parameter's name",
-            remedy="use a-z, 0-9 and _, at most 64, and no name of Python's own",
+            remedy="use at most 64 of a-z, 0-9 and _; begin with a letter; not a Python keyword or built-in",
         )
     if name in others:
-        raise ParameterError(f"the parameters cell: {name} stands there twice", remedy="take one away")
+        raise ParameterError(
+            f"the parameters cell: {name} is declared twice", remedy="remove one declaration"
+        )
 
 
 def _comments(source: str) -> dict[int, str]:
-    """The comment of each line; a # within a text begins none."""
+    """The comment of each line. The tokenizer ignores a # inside a string."""
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     return {t.start[0]: t.string.lstrip("# ") for t in tokens if t.type == tokenize.COMMENT}
 
@@ -88,23 +90,24 @@ def _statements(source: str) -> list[ast.stmt]:
         return ast.parse(source).body
     except SyntaxError as error:
         raise ParameterError(
-            f"line {error.lineno} of the parameters cell is no Python: {error.msg}", remedy="mend that line"
+            f"line {error.lineno} of the parameters cell is not valid Python: {error.msg}",
+            remedy="fix that line",
         ) from None
     except (ValueError, RecursionError, MemoryError):
-        raise ParameterError("the parameters cell is no Python", remedy="write it anew") from None
+        raise ParameterError("the parameters cell is not valid Python", remedy="rewrite it") from None
 
 
 def _declared(name: str, kind: type, value: ast.expr | None, about: str) -> Declared:
-    own = Declared(name, kind, None, about)
+    required = Declared(name, kind, None, about)
     if value is None:
-        return own
+        return required
     try:
         default = ast.literal_eval(value)
     except (ValueError, TypeError, RecursionError, MemoryError):
         raise ParameterError(
-            f"{name} has a default that is no plain value", remedy="write text, a number, True or False"
+            f"the default of {name} is not a literal value", remedy="write text, a number, True or False"
         ) from None
-    return Declared(name, kind, _typed(own, default, "the parameters cell"), about)
+    return Declared(name, kind, _typed(required, default, "the parameters cell"), about)
 
 
 def assigned(source: str) -> list[str]:
@@ -114,7 +117,7 @@ def assigned(source: str) -> list[str]:
 
 
 def refuse_unknown(known: Mapping[str, Declared], given: Mapping[str, Any] | list[str], where: str) -> None:
-    """Raises ParameterError for a name that is not declared, with the nearest that is."""
+    """Raise ParameterError for a name that is not declared; its hint is the nearest declared name."""
     for name in given:
         if name not in known:
             raise ParameterError(
@@ -123,18 +126,19 @@ def refuse_unknown(known: Mapping[str, Declared], given: Mapping[str, Any] | lis
 
 
 def refuse_missing(known: Mapping[str, Declared], given: Mapping[str, Any], alert: str) -> None:
-    """Raises ParameterError for the first required parameter that is not given."""
-    for one in known.values():
-        if one.default is None and one.name not in given:
-            about = f"{one.type.__name__}: {one.help}" if one.help else one.type.__name__
+    """Raise ParameterError for the first required parameter that is not given."""
+    for parameter in known.values():
+        if parameter.default is None and parameter.name not in given:
+            name, kind = parameter.name, parameter.type.__name__
+            about = f"{kind}: {parameter.help}" if parameter.help else kind
             raise ParameterError(
-                f"{one.name} ({about}) is required, and not given",
-                remedy=f"add -p {one.name}=…, or write it in parameters/{alert}.yaml",
+                f"{name} ({about}) is required",
+                remedy=f"add -p {name}=…, or set it in parameters/{alert}.yaml",
             )
 
 
 def typed(known: Mapping[str, Declared], given: Mapping[str, Any], where: str) -> dict[str, Value]:
-    """The given values, each of its declared type; an int will do for a float. Raises ParameterError."""
+    """The given values, each of its declared type; an int is accepted for a float. Raises ParameterError."""
     refuse_unknown(known, given, where)
     return {name: _typed(known[name], value, where) for name, value in given.items()}
 
@@ -144,14 +148,14 @@ def _typed(parameter: Declared, value: Any, where: str) -> Value:
         return float(value)
     if type(value) is not parameter.type:
         raise ParameterError(
-            f"{where}: {parameter.name} must be {parameter.type.__name__}, and {quoted(value)} is "
+            f"{where}: {parameter.name} must be {parameter.type.__name__}, but {quoted(value)} is "
             f"{type(value).__name__}",
             remedy=parameter.example,
         )
     if isinstance(value, float) and not math.isfinite(value):
-        # Nothing is beyond a limit that is no number: everything would be OK.
+        # No value is above NaN or infinity: every check with such a limit would be OK.
         raise ParameterError(
-            f"{where}: {parameter.name} must be a number, and {value!r} is none", remedy=parameter.example
+            f"{where}: {parameter.name} must be a finite number, but is {value!r}", remedy=parameter.example
         )
     if isinstance(value, str):
         _refuse_unprintable(parameter.name, value, where)
@@ -161,9 +165,9 @@ def _typed(parameter: Declared, value: Any, where: str) -> Value:
 def _refuse_unprintable(name: str, value: str, where: str) -> None:
     if len(value) > 10_000:
         raise ParameterError(f"{where}: {name} is longer than 10,000 characters", remedy="shorten it")
-    if found := hidden(value):
+    if character := hidden(value):
         raise ParameterError(
-            f"{where}: {name} holds {found}, which cannot be printed", remedy="write it in plain text"
+            f"{where}: {name} contains {character}, which cannot be printed", remedy="write it in plain text"
         )
 
 
@@ -174,13 +178,13 @@ def from_text(known: Mapping[str, Declared], given: Mapping[str, str], where: st
 
 
 def _read(parameter: Declared, text: str, where: str) -> Value:
-    """The text as YAML 1.2 reads it: no 007, no 1_000, no digits of other scripts, no yes."""
+    """The text as YAML 1.2 reads it: 007, 1_000, yes and digits of other scripts are refused."""
     forms: dict[type, re.Pattern[str]] = {int: _INT, float: _FLOAT, bool: _BOOL}
     if parameter.type is str:
         return text
     if not forms[parameter.type].fullmatch(text):
         raise ParameterError(
-            f"{where}: {parameter.name} must be {parameter.type.__name__}, and {quoted(text)} is not",
+            f"{where}: {parameter.name} must be {parameter.type.__name__}, but is {quoted(text)}",
             remedy=parameter.example,
         )
     return text.lower() == "true" if parameter.type is bool else cast(Value, parameter.type(text))

@@ -1,8 +1,8 @@
-"""The runbooks that there are, and the parameters that a run of one may have.
+"""The available runbooks, and the parameters of a run.
 
-A notebook serves the alert of its own name, or those that its metadata lists: alerts that are degrees of one
-signal share a notebook and differ in their parameters/<Alert>.yaml. Nothing heavy is imported here: what is
-refused must be refused at once.
+A notebook serves the alert of its own name, or the alerts that its metadata lists: alerts on several levels
+of one signal share a notebook, and each has its own parameters/<Alert>.yaml. It has no heavy imports,
+so that wrong input is refused at once.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from runbooklib.plaintext import quoted
 from runbooklib.window import moment_of, seconds_of
 from runbooklib.yamlfile import read_mapping
 
-# The parameter by which a notebook that serves several alerts knows which of them it is run for.
+# In a notebook that serves several alerts, this parameter names the alert of the run.
 ALERT = "alert"
 
 
@@ -48,8 +48,8 @@ def find(alert: str) -> Runbook:
     tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     if len(tagged) != 1:
         raise SettingsError(
-            f"notebooks/{path.name} needs one cell tagged `parameters`, and has {len(tagged)}",
-            remedy="tag the cell that declares them",
+            f"notebooks/{path.name} needs one cell tagged `parameters`, but has {len(tagged)}",
+            remedy="tag only the cell that declares the parameters",
         )
     heading = next((source(cell) for cell in cells if cell["cell_type"] == "markdown"), alert)
     names, _, title = heading.splitlines()[0].lstrip("# ").strip().partition(": ")
@@ -57,23 +57,23 @@ def find(alert: str) -> Runbook:
 
 
 def _notebooks() -> dict[str, Path]:
-    """Each alert's notebook. Raises SettingsError where two notebooks serve the same alert."""
-    found: dict[str, Path] = {}
+    """Each alert's notebook. Raises SettingsError if two notebooks serve the same alert."""
+    notebooks: dict[str, Path] = {}
     for path in sorted((settings.home() / "notebooks").glob("*.ipynb")):
         for alert in served(path):
-            if alert in found:
+            if alert in notebooks:
                 raise SettingsError(
-                    f"notebooks/{path.name} and notebooks/{found[alert].name} both serve {alert}",
-                    remedy="take it out of `metadata.runbook.alerts` of one of them",
+                    f"notebooks/{path.name} and notebooks/{notebooks[alert].name} both serve {alert}",
+                    remedy="remove it from `metadata.runbook.alerts` of one of them",
                 )
-            found[alert] = path
-    return found
+            notebooks[alert] = path
+    return notebooks
 
 
 def served(path: Path) -> tuple[str, ...]:
-    """The alerts that a notebook serves: those in its metadata, else the one of its name.
+    """The alerts that a notebook serves: those in its metadata, else the alert of its own name.
 
-    A notebook that cannot be read serves the one of its name; running it says what is wrong with it.
+    A notebook that cannot be read serves the alert of its own name; a run of it reports the error.
     """
     try:
         listed = notebookfile.read(path)["metadata"]["runbook"]["alerts"]
@@ -85,8 +85,8 @@ def served(path: Path) -> tuple[str, ...]:
 def chosen(runbook: Runbook, given: Mapping[str, str]) -> dict[str, Value]:
     """The parameters of a run: parameters/<Alert>.yaml, then what the caller gave as text.
 
-    Everything that can be wrong is refused here, before a kernel starts: names, types, environment,
-    service, secrets, times. Raises the InputError that says so.
+    Names, types, environment, service, secrets and times are checked here, before a kernel starts.
+    Raises InputError.
     """
     shown = f"parameters/{runbook.alert}.yaml"
     path = settings.home() / shown
@@ -94,14 +94,14 @@ def chosen(runbook: Runbook, given: Mapping[str, str]) -> dict[str, Value]:
     values = parameters.typed(runbook.declared, stored, shown)
     values |= parameters.from_text(runbook.declared, given, "-p")
     parameters.refuse_missing(runbook.declared, values, runbook.alert)
-    full = {name: one.default for name, one in runbook.declared.items()} | values
+    full = {name: parameter.default for name, parameter in runbook.declared.items()} | values
     if full.get(ALERT, runbook.alert) != runbook.alert:
         where = "-p" if ALERT in given else shown
         raise ParameterError(
-            f"{where}: {ALERT} is {full[ALERT]!r} in a run of {runbook.alert}",
-            remedy=f"write {ALERT}: {runbook.alert!r} there, or run the other alert",
+            f"{where}: {ALERT} is {full[ALERT]!r}, but this is a run of {runbook.alert}",
+            remedy=f"set {ALERT} to {runbook.alert!r}, or run the runbook of the other alert",
         )
-    _refuse_nowhere(full)
+    _require_service(full)
     settings.secrets_of(settings.read_target(str(full["environment"]), str(full["service"])))
     if full.get("at"):
         moment_of(str(full["at"]))
@@ -110,8 +110,8 @@ def chosen(runbook: Runbook, given: Mapping[str, str]) -> dict[str, Value]:
     return values
 
 
-def _refuse_nowhere(full: Mapping[str, Value | None]) -> None:
-    """A run asks one service of one environment; the remedy names those that there are."""
+def _require_service(full: Mapping[str, Value | None]) -> None:
+    """Raise ParameterError without an environment or a service; the hint lists the known ones."""
     for needed in ("environment", "service"):
         if isinstance(full.get(needed), str) and full[needed]:
             continue
@@ -121,6 +121,6 @@ def _refuse_nowhere(full: Mapping[str, Value | None]) -> None:
             else settings.services(str(full["environment"]))
         )
         raise ParameterError(
-            f"{needed} is required, and not given",
-            remedy=f"add --{needed} NAME; there are: {', '.join(known) or 'none'}",
+            f"{needed} is required",
+            remedy=f"add --{needed} NAME; known names: {', '.join(known) or 'none'}",
         )

@@ -1,7 +1,7 @@
-"""A new runbook from an alerting rule: notebook and parameters in the template's shape, ready to run.
+"""Creates a runbook from an alerting rule: a notebook and its parameters, ready to run.
 
-What the rule says is filled in; what only a person knows is marked TODO. Nothing of the rule is executed: its
-expression becomes the value of a parameter, its annotations become prose.
+The facts of the rule are filled in; what a person must add is marked TODO. Nothing of the rule is executed:
+its expression becomes the value of a parameter, its annotations become prose.
 """
 
 import json
@@ -33,15 +33,15 @@ class Written:
 
 
 def rules_of(file: Path) -> dict[str, tuple[AlertRule, ...]]:
-    """The rules of each alert of the file, in its order: one name may have several, of different severity."""
-    found: dict[str, tuple[AlertRule, ...]] = {}
+    """Alert name -> its rules, in file order. One name may have several rules, one for each severity."""
+    rules: dict[str, tuple[AlertRule, ...]] = {}
     for rule in read_rules(file):
-        found[rule.alert] = (*found.get(rule.alert, ()), rule)
-    return found
+        rules[rule.alert] = (*rules.get(rule.alert, ()), rule)
+    return rules
 
 
 def rule_of(file: Path, alert: str) -> tuple[AlertRule, ...]:
-    """The rules of that name. Raises UnknownAlertError with the nearest name."""
+    """The rules of that name. Raises UnknownAlertError, whose hint is the nearest name."""
     rules = rules_of(file)
     if alert not in rules:
         raise UnknownAlertError(f"{file} has no alert {alert!r}", remedy=suggestion(alert, sorted(rules)))
@@ -49,18 +49,18 @@ def rule_of(file: Path, alert: str) -> tuple[AlertRule, ...]:
 
 
 def refuse_unusable(rules: Sequence[AlertRule]) -> None:
-    """Raises InputError for a name that cannot be a file's, and for invalid PromQL."""
+    """Raise InputError for a name that cannot be a file name, and for invalid PromQL."""
     for rule in rules:
         if not _NAME.fullmatch(rule.alert):
             raise InputError(
                 f"{rule.file}:{rule.line}: {rule.alert[:80]!r} cannot be the name of a runbook",
-                remedy="rename the alert: letters, digits and _, and a letter first",
+                remedy="rename the alert: use letters, digits and _, and begin with a letter",
             )
         promql.parse(rule.expression)
 
 
 def is_there(alert: str, home: Path) -> bool:
-    """Whether the alert has a runbook already: of its name, or one that it shares."""
+    """Whether the alert already has a runbook, of its own name or shared with other alerts."""
     served = {name for path in (home / "notebooks").glob("*.ipynb") for name in runbooks.served(path)}
     return alert in served or any(path.exists() for path in _paths(alert, home))
 
@@ -72,14 +72,14 @@ def _paths(alert: str, home: Path) -> tuple[Path, Path]:
 def write(
     rule: AlertRule, home: Path, *, environment: str, service: str, others: Sequence[AlertRule] = ()
 ) -> Written:
-    """Write the runbook of an alert below `home`: of its rule, and of the others of the same name.
+    """Write the runbook of an alert below `home`, from its rule and the `others` of the same name.
 
-    Raises InputError for rules that cannot be used, and rather than overwrite anything.
+    Raises InputError for rules that cannot be used, and if a file already exists.
     """
     alert, rules = rule.alert, (rule, *others)
     refuse_unusable(rules)
     if is_there(alert, home):
-        raise InputError(f"a runbook of {alert} is there already", remedy="edit it, or remove it first")
+        raise InputError(f"{alert} already has a runbook", remedy="edit it, or remove it first")
     notebook = notebookfile.canonical({"cells": list(_cells(rules, environment, service)), "metadata": {}})
     written = Written(*_paths(alert, home))
     for path, text in ((written.notebook, notebook), (written.parameters, _yaml(rules, service))):
@@ -93,7 +93,7 @@ def write(
 
 
 def _numbered(rules: Sequence[AlertRule]) -> Iterator[tuple[str, AlertRule]]:
-    """Each rule, and what its parameters' names end in."""
+    """Each rule with the suffix of its parameters' names."""
     for number, rule in enumerate(rules, 1):
         yield "" if number == 1 else f"_{number}", rule
 
@@ -128,7 +128,7 @@ def _cells(rules: Sequence[AlertRule], environment: str, service: str) -> Iterat
     )
     yield from _section(
         "alert-real",
-        "Does the alert's own rule hold, and does somebody hear it?",
+        "Is the alert's rule true, and is somebody notified?",
         "incident.check(alert_rule)\nincident.check(firing_alert)",
         "alert-rule",
     )
@@ -157,7 +157,7 @@ def _code(name: str, text: str, tags: list[str] | None = None) -> dict[str, Any]
 
 
 def _parameters(rules: Sequence[AlertRule], environment: str, service: str) -> str:
-    told: dict[str, tuple[str, str]] = {
+    parameters: dict[str, tuple[str, str]] = {
         "environment": (environment, "a file of parameters/environments/"),
         "service": (service, "a service in that file"),
         "at": ("", "end of the window, like 2026-01-15T03:12:00Z; empty: now"),
@@ -165,22 +165,22 @@ def _parameters(rules: Sequence[AlertRule], environment: str, service: str) -> s
     }
     for end, rule in _numbered(rules):
         severity = rule.labels.get("severity", "warning")
-        told[f"severity{end}"] = (severity if severity.isprintable() else "warning", "of the alert")
-        told[f"expression{end}"] = (rule.expression, "the condition, as in the alert rule")
+        parameters[f"severity{end}"] = (severity if severity.isprintable() else "warning", "of the alert")
+        parameters[f"expression{end}"] = (rule.expression, "the condition, as in the alert rule")
     # A JSON string is a Python string too.
     return "\n".join(
         f"{name}: str = {json.dumps(value, ensure_ascii=False)}  # {about}"
-        for name, (value, about) in told.items()
+        for name, (value, about) in parameters.items()
     )
 
 
 def _alert(rules: Sequence[AlertRule]) -> str:
     rule = rules[0]
-    told = rule.annotations.get("description") or rule.annotations.get("message") or ""
+    description = rule.annotations.get("description") or rule.annotations.get("message") or ""
     parts = [
         "## The alert",
-        f"**What triggers it.** {_trigger(rules)} {prose(told)}".rstrip(),
-        "**Why it matters.** TODO: what users and the business notice of it.",
+        f"**What triggers it.** {_trigger(rules)} {prose(description)}".rstrip(),
+        "**Why it matters.** TODO: the effect on users and on the business.",
     ]
     link = rule.annotations.get("runbook_url", "")
     if link.startswith(("http://", "https://")) and link.isprintable() and " " not in link:
@@ -203,19 +203,19 @@ def _lasting(rule: AlertRule) -> str:
 
 
 def _severity(rule: AlertRule) -> str:
-    told = prose(rule.labels.get("severity", ""))
-    return f" (severity {told})" if told else ""
+    severity = prose(rule.labels.get("severity", ""))
+    return f" (severity {severity})" if severity else ""
 
 
 def prose(text: str) -> str:
-    """An annotation as Markdown that shows its words: templates as the label's name, markup escaped."""
-    named = _PLACEHOLDER.sub(lambda found: _placeholder(found[1]), text)
-    # JupyterLab typesets what escapes come to: dollars and backslashes begin TeX unless they are code.
+    """An annotation as Markdown: each template becomes its label's name, markup is escaped."""
+    named = _PLACEHOLDER.sub(lambda match: _placeholder(match[1]), text)
+    # JupyterLab typesets TeX even after escaping: dollars and backslashes must be code.
     return _MARKUP.sub(lambda f: f"`{f[1]}`" if f[1] else f"\\{f[2]}", " ".join(named.split()))
 
 
 def _placeholder(inner: str) -> str:
-    """What stands for a template's value: its label's name. What only steers the template says nothing."""
+    """The replacement of a template: its label's name; empty for a control statement."""
     if inner.startswith("else"):
         return "/"
     if _CONTROL.match(inner):
@@ -231,8 +231,7 @@ def _span(seconds: float) -> str:
 
 
 _LOOKS = (
-    "This runbook looks and never touches. Run all cells: the answer is drawn right below and grows with "
-    "each of them."
+    "This runbook is read-only. Run all cells: the verdict appears right below, and each cell updates it."
 )
 _OPEN = """\
 from runbooklib.notebook import *
@@ -243,7 +242,7 @@ incident = open_incident(
 _CAUSES = (
     (
         "bad-deployment",
-        "## Causes\n\nTODO: the causes that this alert is likely to have, each with its signs.\n\n"
+        "## Causes\n\nTODO: the causes that this alert is likely to have, each with its symptoms.\n\n"
         "### Bad deployment\n\n**Symptoms.** It began with a deployment.",
         'deployment = incident.cause("bad-deployment", "A deployment broke it")\n'
         "deployment.check(deployments)\ndeployment.check(running_revision)\n"
@@ -251,7 +250,7 @@ _CAUSES = (
     ),
     (
         "container-crash",
-        "### Crash or out of memory\n\n**Symptoms.** The container starts again and again, or was killed.",
+        "### Crash or out of memory\n\n**Symptoms.** The container restarts repeatedly, or was killed.",
         'crash = incident.cause("container-crash", "The service crashed or ran out of memory")\n'
         "crash.check(container_state)\ncrash.check(container_deaths)\ncrash.check(out_of_memory)\n"
         "crash.propose(read_log)\ncrash.propose(restart_container)",
@@ -259,13 +258,17 @@ _CAUSES = (
 )
 _REST = (
     ("escalation", "## Escalation", "incident.escalation()\nincident.contacts()"),
-    ("recovery", "## Recovery\n\nIt is over when all of these hold.", "incident.recovery()"),
+    (
+        "recovery",
+        "## Recovery\n\nThe incident is over when all of these conditions hold.",
+        "incident.recovery()",
+    ),
     (
         "after",
-        "## After the incident\n\n**Within 24 hours**\n\n- [ ] Tell those who were affected that it is over\n"
-        "- [ ] Update the incident's ticket, and put this notebook into it\n\n**Within a week**\n\n"
+        "## After the incident\n\n**Within 24 hours**\n\n- [ ] Tell the affected users that it is over\n"
+        "- [ ] Update the incident's ticket, and attach this notebook\n\n**Within a week**\n\n"
         "- [ ] Write the incident report from this evidence\n- [ ] Hold the review; name the root cause\n\n"
-        "**Within a month**\n\n- [ ] Carry out the measures\n- [ ] Mend this runbook: name its causes",
+        "**Within a month**\n\n- [ ] Complete the follow-up actions\n- [ ] Add the causes to this runbook",
         "",
     ),
     ("resources", "## Resources", "incident.links()"),

@@ -1,8 +1,8 @@
-"""YAML that means what it looks like: no tags, no aliases, no duplicate keys, no words that turn into values.
+"""A strict YAML reader: no tags, no aliases, no duplicate keys, no ambiguous values.
 
-YAML 1.1 reads `NO` as false, `007` as 7 and `12:34:56` as 45296. Where YAML 1.1 and YAML 1.2, or the reader
-of the file, may disagree, the file is refused and the reader is told to quote. What is refused is told with
-line and column, and a file that is made to keep a parser busy is refused before it does.
+YAML 1.1 reads `NO` as false, `007` as 7 and `12:34:56` as 45296. A value that YAML 1.1 and YAML 1.2 read
+differently is refused, with the hint to quote it. Errors name line and column. Limits on size, depth and
+number of values stop a file that is made to exhaust the parser.
 """
 
 import math
@@ -24,13 +24,13 @@ _AMBIGUOUS = re.compile(
     r"|(?=[^_]*_)[-+]?(?:\d[\d_]*(?:\.[\d_]*)?|\.\d[\d_]*)(?:[eE][-+]?\d+)?"  # 10_000
     r"|[-+]?(?:\d+[eE][-+]?\d+|\d+\.\d*[eE]\d+|\.\d+[eE]\d+)"  # 1e3
 )
-_MOST_BYTES = 250_000
-_MOST_DEPTH = 50
-_MOST_VALUES = 5_000
+_MAX_BYTES = 250_000
+_MAX_DEPTH = 50
+_MAX_VALUES = 5_000
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses what YAML 1.1 makes surprising."""
+    """SafeLoader that refuses what YAML 1.1 and YAML 1.2 read differently."""
 
     depth = 0
     values = 0
@@ -45,11 +45,11 @@ class _Loader(yaml.SafeLoader):
             raise yaml.MarkedYAMLError(problem="tags are not allowed", problem_mark=event.start_mark)
         self.depth += 1
         self.values += 1
-        if self.depth > _MOST_DEPTH:
+        if self.depth > _MAX_DEPTH:
             raise yaml.MarkedYAMLError(problem="nested too deeply", problem_mark=event.start_mark)
-        if self.values > _MOST_VALUES:
+        if self.values > _MAX_VALUES:
             raise yaml.MarkedYAMLError(
-                problem=f"more than {_MOST_VALUES:,} keys and values", problem_mark=event.start_mark
+                problem=f"more than {_MAX_VALUES:,} keys and values", problem_mark=event.start_mark
             )
         node = super().compose_node(parent, index)
         self.depth -= 1
@@ -61,44 +61,44 @@ class _Loader(yaml.SafeLoader):
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
                 raise yaml.MarkedYAMLError(
-                    problem=f"the key {quoted(key)} is not text: quote it", problem_mark=key_node.start_mark
+                    problem=f"the key {quoted(key)} is not text; quote it", problem_mark=key_node.start_mark
                 )
             if key in seen:
                 raise yaml.MarkedYAMLError(
-                    problem=f"{quoted(key)} stands here twice", problem_mark=key_node.start_mark
+                    problem=f"{quoted(key)} is a duplicate key", problem_mark=key_node.start_mark
                 )
             seen.add(key)
         return super().construct_mapping(node, deep=deep)
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - PyYAML's signature
         try:
-            found = super().construct_object(node, deep=deep)
+            value = super().construct_object(node, deep=deep)
         except ValueError:  # a number of thousands of digits
             raise yaml.MarkedYAMLError(
-                problem=f"{quoted(node.value)} is no number that can be meant", problem_mark=node.start_mark
+                problem=f"{quoted(node.value)} is not a usable number", problem_mark=node.start_mark
             ) from None
-        if isinstance(found, float) and not math.isfinite(found):
+        if isinstance(value, float) and not math.isfinite(value):
             raise yaml.MarkedYAMLError(
-                problem=f"{quoted(node.value)} is no finite number", problem_mark=node.start_mark
+                problem=f"{quoted(node.value)} is not a finite number", problem_mark=node.start_mark
             )
-        return found
+        return value
 
     def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
         if isinstance(node, yaml.ScalarNode):
             if node.style is None and _AMBIGUOUS.fullmatch(node.value):
                 shown = node.value if len(node.value) < 40 else quoted(node.value)
                 raise yaml.MarkedYAMLError(
-                    problem=f"{shown} can be read in two ways: quote it if it is text",
+                    problem=f"{shown} is ambiguous; quote it if it is text",
                     problem_mark=node.start_mark,
                 )
-            if found := hidden(node.value):
+            if character := hidden(node.value):
                 raise yaml.MarkedYAMLError(
-                    problem=f"holds {found}, which cannot be printed", problem_mark=node.start_mark
+                    problem=f"contains {character}, which cannot be printed", problem_mark=node.start_mark
                 )
         return super().construct_scalar(node)
 
 
-# A date would become a naive datetime: keep the text, and let the schema say what it is.
+# A date would become a naive datetime: keep the text, and let the schema read it.
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -106,7 +106,7 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def read_mapping(path: Path, shown: str) -> dict[str, Any]:
-    """The mapping in a YAML file. Raises SettingsError with line and column; `shown` names the file in it."""
+    """The mapping in a YAML file. Raises SettingsError with line and column; `shown` is the file's name."""
     text = _text(path, shown)
     loader = None
     try:
@@ -120,36 +120,38 @@ def read_mapping(path: Path, shown: str) -> dict[str, Any]:
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         where = f"line {before.count(chr(10)) + 1}, column {error.position - before.rfind(chr(10))}"
-        raise SettingsError(f"{shown}, {where}: {error.reason}", remedy="mend that line") from None
+        raise SettingsError(f"{shown}, {where}: {error.reason}", remedy="fix that line") from None
     except (yaml.YAMLError, ValueError, OverflowError):  # an escape beyond Unicode
         mark = loader.get_mark() if loader else None
-        raise _refused(shown, mark, "an escape that is no character") from None
+        raise _refused(shown, mark, "an escape that is not a character") from None
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
-        raise SettingsError(f"{shown} must hold `name: value` lines", remedy="see parameters/ for examples")
+        raise SettingsError(
+            f"{shown} must contain `name: value` lines", remedy="see parameters/ for examples"
+        )
     return loaded
 
 
 def _refused(shown: str, mark: yaml.Mark | None, problem: str) -> SettingsError:
     where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    return SettingsError(f"{shown}{where}: {problem}", remedy="mend that line")
+    return SettingsError(f"{shown}{where}: {problem}", remedy="fix that line")
 
 
 def _text(path: Path, shown: str) -> str:
-    """The file's text; a pipe is not waited for."""
+    """The file's text. A pipe is refused without waiting for it."""
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             is_file = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-            raw = file.read(_MOST_BYTES + 1) if is_file else b""
+            raw = file.read(_MAX_BYTES + 1) if is_file else b""
     except OSError as error:
         raise SettingsError(f"{shown} cannot be read: {error.strerror}") from None
     if not is_file:
-        raise SettingsError(f"{shown} cannot be read: it is no file", remedy="put a file there")
-    if len(raw) > _MOST_BYTES:
         raise SettingsError(
-            f"{shown} is larger than {_MOST_BYTES // 1000} kB", remedy="this is not a parameter file"
+            f"{shown} cannot be read: it is not a regular file", remedy="replace it with a file"
         )
+    if len(raw) > _MAX_BYTES:
+        raise SettingsError(f"{shown} is larger than {_MAX_BYTES // 1000} kB", remedy="pass a parameter file")
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:

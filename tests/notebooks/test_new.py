@@ -96,7 +96,7 @@ def test_a_new_runbook_runs_at_once_and_is_unknown_where_nothing_answers(
     [
         (["PodCrashLoping"], "did you mean 'PodCrashLooping'?"),
         ([], "name the alert, or --all, and not both"),
-        (["PodNotReady"], "is there already"),
+        (["PodNotReady"], "already has a runbook"),
     ],
 )
 def test_what_cannot_be_made_is_refused_and_nothing_is_replaced(
@@ -132,7 +132,7 @@ def test_an_alert_that_shares_a_notebook_gets_no_second_one(tmp_path: Path) -> N
     path.write_text(json.dumps(shared))
     ended = command(["runbook", "new", "PostgreSQLDown", "--rules", str(FILES[2]), "-e", "down"], site)
     assert ended.code == 3
-    assert "a runbook of PostgreSQLDown is there already" in ended.err
+    assert "a runbook of PostgreSQLDown already has a runbook" in ended.err
 
 
 def test_of_a_file_with_one_bad_name_nothing_is_written(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ RUN = ["runbook", "run", "HighErrorRate", "--environment", "lab"]
         (["runbook", "run", "HighErrorRate", "-e", "labb"], "did you mean 'lab'?"),
         ([*RUN, "-s", "backened"], "did you mean 'backend'?"),
         ([*RUN, "-p", "lookbak=2h"], "did you mean 'lookback'?"),
-        ([*RUN, "-p", "error_rate_limit=high"], "must be float, and 'high' is not"),
+        ([*RUN, "-p", "error_rate_limit=high"], "must be float, but 'high' is not"),
         ([*RUN, "-p", "lookback"], "is not name=value"),
         ([*RUN, "--lookback", "2 hours"], "is not a duration"),
         ([*RUN, "--at", "yesterday"], "is not a time"),
@@ -41,7 +41,7 @@ def test_bad_input_is_refused_in_one_line(argv: list[str], told: str, tmp_path: 
     [
         ("sevice: x\n", "did you mean 'service'?"),
         ("error_rate_limit: high\n", "error_rate_limit must be float"),
-        ("service: NO\n", "line 1, column 10: NO can be read in two ways"),
+        ("service: NO\n", "line 1, column 10: NO is ambiguous"),
         ("service: [unclosed\n", "line"),
         ("service: &a x\nlookback: *a\n", "anchors and aliases are not allowed"),
         ("service: !!python/object/apply:os.system [id]\n", "line 1"),

@@ -84,7 +84,7 @@ def test_a_word_that_yaml_may_read_in_two_ways_is_refused_for_every_type(bench: 
     bench.declare(TYPES)
     for name in ("note", "count", "is_dry"):
         bench.write("Small.yaml", f"lookback: 1h\n{name}: {word}\n")
-        bench.refused(told=[f"line 2, column {len(name) + 3}: {word} can be read in two ways: quote it"])
+        bench.refused(told=[f"line 2, column {len(name) + 3}: {word} is ambiguous; quote it"])
 
 
 @pytest.mark.row("F69")
@@ -106,12 +106,12 @@ def test_a_parameter_without_a_default_must_be_given(bench: Bench) -> None:
     bench.declare("region: str  # where to look\nlimit: int\n", "print(region, limit)")
     bench.refused(
         told=[
-            "region (str: where to look) is required, and not given",
+            "region (str: where to look) is required",
             "add -p region=…",
             "parameters/Small.yaml",
         ]
     )
-    bench.refused("-p", "region=north", told=["limit (int) is required, and not given"])
+    bench.refused("-p", "region=north", told=["limit (int) is required"])
     bench.write("Small.yaml", "limit: 5\n")
     bench.refused(told=["region (str: where to look) is required"])
     ended = bench.run("-p", "region=north")
@@ -127,11 +127,9 @@ def test_a_parameter_without_a_default_must_be_given(bench: Bench) -> None:
 def test_a_run_that_names_no_place_is_refused_with_the_places_that_there_are(bench: Bench) -> None:
     bench.write("environments/other.yaml", DOWN)
     bench.write("Small.yaml", 'environment: ""\n')
-    bench.refused(
-        told=["environment is required, and not given", "--environment NAME; there are: down, other"]
-    )
+    bench.refused(told=["environment is required", "--environment NAME; known names: down, other"])
     bench.write("Small.yaml", 'service: ""\n')
-    bench.refused(told=["service is required, and not given", "--service NAME; there are: backend"])
+    bench.refused(told=["service is required", "--service NAME; known names: backend"])
 
 
 @pytest.mark.row("F70")

@@ -20,8 +20,8 @@ BAD_YAML: dict[str, tuple[str | bytes, str]] = {
     "indented": ("service: a\n  lookback: b\n", "line 2, column 11"),
     "a tab": ("service: a\n\tlookback: b\n", "line 2, column 1"),
     "two documents": ("service: a\n---\nservice: b\n", "line 2, column 1"),
-    "a key twice": ("service: a\nservice: b\n", "line 2, column 1: 'service' stands here twice"),
-    "a list": ("- service\n", "must hold `name: value` lines"),
+    "a key twice": ("service: a\nservice: b\n", "line 2, column 1: 'service' is a duplicate key"),
+    "a list": ("- service\n", "must contain `name: value` lines"),
     "no UTF-8": (b"at: x\nservice: \xe9\n", "line 2, column 10"),
     "an alias": ("service: &a x\nlookback: *a\n", "line 1, column 10: anchors and aliases"),
     "a merge": ("service: x\n<<: {at: y}\n", "line 2, column 1"),
@@ -103,19 +103,19 @@ def test_a_value_that_cannot_be_seen_is_refused_and_leaves_no_file(bench: Bench,
         bench.write("Small.yaml", f"lookback: 1h\nnote: {escaped}\n")
         if what == "tag" and "\\ud" in escaped:
             continue  # JSON's pair of halves is no YAML
-        bench.refused(told=["line 2, column 7: holds U+", "which cannot be printed"])
+        bench.refused(told=["line 2, column 7: contains U+", "which cannot be printed"])
     bench.write("Small.yaml", f"lookback: 1h\nnote: back{UNSEEN[what]}end\n".encode("utf-8", "surrogatepass"))
     bench.refused(told=["parameters/Small.yaml"])
     (bench.folder / "home" / "parameters" / "Small.yaml").unlink()
     if what not in ("NUL", "half a character", "other half"):  # no command line can hold these
-        bench.refused("-p", f"note={value}", told=["-p: note holds U+", "which cannot be printed"])
+        bench.refused("-p", f"note={value}", told=["-p: note contains U+", "which cannot be printed"])
 
 
 @pytest.mark.row("H05")
 def test_a_byte_that_is_no_text_is_refused_on_the_command_line(bench: Bench) -> None:
     bench.declare('note: str = "x"\n')
-    bench.refused("-p", "note=a\udcffb", told=["-p: note holds U+DCFF"])
-    bench.refused("-s", "a\udcffb", told=["-p: service holds U+DCFF"])
+    bench.refused("-p", "note=a\udcffb", told=["-p: note contains U+DCFF"])
+    bench.refused("-s", "a\udcffb", told=["-p: service contains U+DCFF"])
 
 
 @pytest.mark.row("H05")

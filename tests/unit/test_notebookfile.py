@@ -81,7 +81,7 @@ def test_a_picture_that_is_attached_to_prose_stays() -> None:
 
 def test_as_text_a_cell_is_a_line_with_its_id_and_then_its_source() -> None:
     text = notebookfile.as_text({"cells": [cell("x = 1", id="one", outputs=[{}, {}])], "metadata": {}})
-    assert text == "--- code one (2 outputs)\nx = 1\n"
+    assert text == "--- code one (outputs: 2)\nx = 1\n"
 
 
 @pytest.mark.parametrize(

@@ -68,10 +68,10 @@ def test_a_run_of_one_alert_cannot_be_given_the_name_of_another(home: Path) -> N
     serve(home, "Both", "First", "Second")
     runbook = runbooks.find("Second")
     assert runbooks.chosen(runbook, {})["alert"] == "Second"
-    with pytest.raises(ParameterError, match="-p: alert is 'First' in a run of Second"):
+    with pytest.raises(ParameterError, match="-p: alert is 'First', but this is a run of Second"):
         runbooks.chosen(runbook, {"alert": "First"})
     (home / "parameters" / "Second.yaml").unlink()
-    with pytest.raises(ParameterError, match=r"Second\.yaml: alert is 'First' in a run of Second"):
+    with pytest.raises(ParameterError, match=r"Second\.yaml: alert is 'First', but this is a run of Second"):
         runbooks.chosen(runbook, {})
 
 

@@ -130,7 +130,7 @@ def test_what_is_no_promql_is_refused_and_nothing_is_written(tmp_path: Path) -> 
 def test_nothing_is_overwritten(there: str, tmp_path: Path) -> None:
     (tmp_path / there).parent.mkdir()
     (tmp_path / there).write_text("mine")
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="already has a runbook"):
         write(rule(), tmp_path, environment="here", service="it")
     assert [path.read_text() for path in tmp_path.rglob("*") if path.is_file()] == ["mine"]
 

@@ -86,9 +86,9 @@ def test_words_that_yaml_turns_into_values_are_refused(tmp_path: Path, word: str
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("on: 1", "line 1, column 1: on can be read in two ways"),
-        ("a: 1\nb: 2\na: 3", "line 3, column 1: 'a' stands here twice"),
-        ("x:\n  a: 1\n  a: 2", "line 3, column 3: 'a' stands here twice"),
+        ("on: 1", "line 1, column 1: on is ambiguous"),
+        ("a: 1\nb: 2\na: 3", "line 3, column 1: 'a' is a duplicate key"),
+        ("x:\n  a: 1\n  a: 2", "line 3, column 3: 'a' is a duplicate key"),
         ("1: a", "line 1, column 1: the key 1 is not text"),
         ("? [a]\n: b", "line 1, column 3: the key ['a'] is not text"),
         ("a: &x 1\nb: *x", "line 1, column 4: anchors and aliases"),
@@ -101,19 +101,19 @@ def test_words_that_yaml_turns_into_values_are_refused(tmp_path: Path, word: str
         ("a: 1\nb: \0", "line 2, column 4: special characters"),
         ("a: " + "[" * 10_000, "line 1, column 53: nested too deeply"),
         ("\n".join(" " * depth + "a:" for depth in range(200)), "line 50, column 50: nested too deeply"),
-        ("a: .nan", "line 1, column 4: '.nan' is no finite number"),
-        ("b: 1\na: 1.0e+999999", "line 2, column 4: '1.0e+999999' is no finite number"),
+        ("a: .nan", "line 1, column 4: '.nan' is not a finite number"),
+        ("b: 1\na: 1.0e+999999", "line 2, column 4: '1.0e+999999' is not a finite number"),
         ("a: " + "1" * 5000, "line 1, column 4: '1111"),
-        ('a: "\\UFFFFFFFF"', "line 1, column 7: an escape that is no character"),
-        ('a: "\\U00110000"', "line 1, column 7: an escape that is no character"),
-        ('a: "x\\0"', "line 1, column 4: holds U+0000, which"),
-        ('a: "x\\ud800"', "line 1, column 4: holds U+D800, which"),
+        ('a: "\\UFFFFFFFF"', "line 1, column 7: an escape that is not a character"),
+        ('a: "\\U00110000"', "line 1, column 7: an escape that is not a character"),
+        ('a: "x\\0"', "line 1, column 4: contains U+0000, which"),
+        ('a: "x\\ud800"', "line 1, column 4: contains U+D800, which"),
         (
             "b: 1\na: x\u202ey",
-            "line 2, column 4: holds U+202E RIGHT-TO-LEFT OVERRIDE, which cannot be printed",
+            "line 2, column 4: contains U+202E RIGHT-TO-LEFT OVERRIDE, which cannot be printed",
         ),
-        ("a\u200bb: 1", "line 1, column 1: holds U+200B ZERO WIDTH SPACE"),
-        ("x" * 300 + ": 1\n" + "x" * 300 + ": 1", "(300 characters) stands here twice"),
+        ("a\u200bb: 1", "line 1, column 1: contains U+200B ZERO WIDTH SPACE"),
+        ("x" * 300 + ": 1\n" + "x" * 300 + ": 1", "(300 characters) is a duplicate key"),
     ],
 )
 def test_what_is_wrong_is_told_with_line_and_column(tmp_path: Path, text: str, told: str) -> None:
@@ -151,7 +151,7 @@ def test_an_alias_bomb_is_refused_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["- a\n- b", "just text", "5"])
 def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
-    with pytest.raises(SettingsError, match="must hold `name: value` lines"):
+    with pytest.raises(SettingsError, match="must contain `name: value` lines"):
         read(tmp_path, text)
 
 
@@ -202,7 +202,7 @@ def test_more_values_than_anybody_writes_are_refused_where_they_become_too_many(
 
 def test_a_pipe_is_no_file_and_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(SettingsError, match="pipe cannot be read: it is no file"):
+    with pytest.raises(SettingsError, match="pipe cannot be read: it is not a regular file"):
         read_mapping(tmp_path / "pipe", "pipe")
 
 
