@@ -63,8 +63,8 @@ def bundle_names(folder: Path) -> list[str]:
 
     if not folder.is_dir():
         return []
-    found = (path for path in folder.iterdir() if (path / manifest.FILE).is_file())
-    return [str(path) for path in sorted(found, reverse=True)]
+    paths = (path for path in folder.iterdir() if (path / manifest.FILE).is_file())
+    return [str(path) for path in sorted(paths, reverse=True)]
 
 
 def actions(ctx: typer.Context, incomplete: str) -> list[str]:
