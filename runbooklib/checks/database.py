@@ -29,7 +29,7 @@ def connection_usage(scene: Scene, *, above: float) -> Finding:
     template = "{usage:percent} of the server's connections are in use; the limit is {limit:percent}."
     if role:
         template = (
-            "{usage:percent} of the connections of role {role} are in use; the limit is {limit:percent}."
+            "{usage:percent} of the connections of role “{role}” are in use; the limit is {limit:percent}."
         )
     return Finding(
         status=breach(usage, above=above, status=Status.CRITICAL),

@@ -30,7 +30,7 @@ HIGH_ERROR_RATE_CAUSES = [
 NOTHING = ("", "")
 ILLNESSES: dict[tuple[str, ...], dict[str, tuple[str, str]]] = {
     ("crash-loop",): {"ServiceDown": ("container-crash", "invalid value for setting")},
-    ("oom",): {"HighErrorRate": ("container-crash", "Killed by its memory limit of 192 MiB")},
+    ("oom",): {"HighErrorRate": ("container-crash", "was killed at its memory limit of 192 MiB")},
     ("connections-exhausted",): {
         "HighErrorRate": ("database-connections", "QueuePool limit of size|too many connections for role"),
         "HighDatabaseConnections": ("leaked-transactions", "idle in transaction"),
@@ -51,25 +51,25 @@ ILLNESSES: dict[tuple[str, ...], dict[str, tuple[str, str]]] = {
     },
     ("lock-chain", "health-lies"): {
         "HighLatency": ("slow-database", "nightly-report"),
-        "ComponentUnhealthy": ("health-page-wrong", "the page is wrong"),
+        "ComponentUnhealthy": ("health-page-wrong", "The health page is wrong"),
     },
     ("sandbox-slow",): {
         "SlowSandboxExecution": ("long-programs", "in use"),
         "SandboxPoolDepleted": ("stuck-executions", "in use"),
     },
     ("oom-child", "ai-provider-slow"): {
-        "HighSandboxErrorRate": ("sandbox-memory", "the container went on"),
-        "SlowAIResponse": ("slow-provider", "P95 of AI requests"),
+        "HighSandboxErrorRate": ("sandbox-memory", "the container kept running"),
+        "SlowAIResponse": ("slow-provider", "P95 duration of AI requests"),
     },
     ("memory-growth", "descriptor-leak", "token-burst"): {
-        "HighMemoryUsage": ("memory-leak", "usual before it began"),
-        "HighFileDescriptorUsage": ("descriptor-leak", "belong to no request"),
-        "HighAITokenConsumption": ("longer-prompts", "tokens a request"),
+        "HighMemoryUsage": ("memory-leak", "usual is"),
+        "HighFileDescriptorUsage": ("descriptor-leak", "without a request or a database connection"),
+        "HighAITokenConsumption": ("longer-prompts", "One AI request uses"),
     },
     ("database-down",): {
-        "ComponentUnhealthy": ("database-unavailable", "a database that cannot be reached"),
+        "ComponentUnhealthy": ("database-unavailable", "Matching log entries"),
     },
-    ("cpu-burn",): {"HighCPUUsage": ("dearer-code", "processor time a request")},
+    ("cpu-burn",): {"HighCPUUsage": ("dearer-code", "of CPU time")},
 }
 ALERTS = sorted({alert for fault in faults.FAULTS.values() for alert in fault.fires})
 

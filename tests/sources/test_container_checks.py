@@ -17,7 +17,7 @@ def test_running_and_ended_are_told_apart(url: str, engine: Engine) -> None:
     assert container_state(scene(url, running)).status is Status.OK
     finding = container_state(scene(url, ended))
     assert finding.status is Status.CRITICAL
-    assert "exit code 7" in sentence(finding)
+    assert "last exit code is 7" in sentence(finding)
 
 
 def test_one_that_the_engine_had_to_start_again_is_not_sound_though_it_runs(url: str, engine: Engine) -> None:
@@ -30,7 +30,7 @@ def test_one_that_the_engine_had_to_start_again_is_not_sound_though_it_runs(url:
     until_true(has_come_back)
     finding = container_state(scene(url, name))
     assert finding.status is Status.WARNING
-    assert "the engine had to start it again, times: 1" in sentence(finding)
+    assert "after automatic restarts by Docker: 1" in sentence(finding)
 
 
 def test_what_a_container_uses_now_is_held_against_its_limit(url: str, engine: Engine) -> None:

@@ -106,7 +106,7 @@ def test_no_slot_for_the_application_is_a_problem_and_the_diagnosis_still_gets_i
             server.connect("app")
         usage, answers = asking(server.dsn()).ask((connection_usage, {"above": 0.9}), database_answers)
         assert (usage.status, usage.measured) == (Status.CRITICAL, 1.0)
-        assert 'role "app"' in told([usage])
+        assert "role “app”" in told([usage])
         assert answers.status is Status.OK
 
 
@@ -120,6 +120,29 @@ def test_no_slot_for_anybody_is_a_problem_in_the_server_s_own_words() -> None:
     assert {finding.status for finding in [*refused, *full]} == {Status.CRITICAL}
     assert "remaining connection slots" in told(refused)
     assert "too many clients" in told(full)
+
+
+def test_a_lock_of_a_prepared_transaction_is_a_problem_although_no_session_holds_it() -> None:
+    with own_server() as server:
+        server.stop()
+        with (server.home / "data" / "postgresql.conf").open("a") as settings:
+            settings.write("max_prepared_transactions = 1\n")
+        server.start()
+        with connections(server, 2) as (holder, waiter):
+            holder.execute("update things set name = 'held' where id = 1")
+            holder.execute("prepare transaction 'held'")
+            update = "update things set name = 'waits' where id = 1"
+            thread = threading.Thread(target=waiter.execute, args=(update,))
+            thread.start()
+            time.sleep(1.2)
+            (finding,) = asking(server.dsn()).ask((lock_waits, {"longer_than": "1s"}))
+            with server.connect() as other:
+                other.autocommit = True
+                other.execute("rollback prepared 'held'")
+            thread.join(5)
+            waiter.rollback()
+    assert (finding.status, finding.measured) == (Status.WARNING, 1.0), told([finding])
+    assert "a prepared transaction holds the lock" in told([finding])
 
 
 @pytest.mark.row("F52")

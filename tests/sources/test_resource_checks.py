@@ -234,7 +234,7 @@ def test_a_target_that_vanished_beside_another_is_not_passed_over(prometheus: st
 
 
 def test_a_component_that_is_no_longer_reported_is_not_healthy(prometheus: str) -> None:
-    with pytest.raises(NoDataError, match="no longer reports database"):
+    with pytest.raises(NoDataError, match="no longer reports the health of database"):
         component_status(scene(prometheus, "silent"))
 
 
@@ -329,7 +329,7 @@ def test_a_loop_that_takes_a_core_is_found(prometheus: str) -> None:
 def test_tokens_are_told_for_a_second_and_for_an_hour(prometheus: str) -> None:
     finding = ai_tokens(scene(prometheus, "dear"), above=10000)
     assert finding.status is Status.WARNING
-    assert "20,000/s tokens, which is 72,000,000 an hour" in sentence(finding)
+    assert "20,000/s tokens are used (72,000,000 per hour)" in sentence(finding)
 
 
 def test_an_unhealthy_component_is_named(prometheus: str) -> None:

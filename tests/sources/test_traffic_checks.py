@@ -219,7 +219,7 @@ def test_errors_that_begin_with_a_deployment_speak_against_it_on_a_coarse_grid_t
     # Steps of a minute: no sample lies in the half minute before the deployment.
     finding = since_deployment(prometheus, tmp_path, BROKE - timedelta(seconds=20), "5h")
     assert finding.status is Status.CRITICAL
-    assert finding.facts["was"] == 0.0
+    assert finding.facts["before"] == 0.0
 
 
 def test_a_deployment_with_nothing_known_before_it_is_unknown(prometheus: str, tmp_path: Path) -> None:
