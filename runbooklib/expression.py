@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-import promql_parser as promql
+import promql_parser
 
 from runbooklib.errors import ParameterError
 
@@ -52,7 +52,7 @@ def parse(text: str) -> Any:
             f"{text[:80]!r}… is too long to parse", remedy="use recording rules for parts of it"
         )
     try:
-        return promql.parse(_PART.sub(_as_parser_reads, text))
+        return promql_parser.parse(_PART.sub(_as_parser_reads, text))
     except ValueError as error:
         message = " ".join(str(error).split())
         raise ParameterError(
@@ -107,11 +107,16 @@ def condition_of(text: str) -> Condition | None:
 
 def _condition(tree: Any) -> Condition | None:
     match tree:
-        case promql.ParenExpr() | promql.UnaryExpr() | promql.AggregateExpr() | promql.SubqueryExpr():
+        case (
+            promql_parser.ParenExpr()
+            | promql_parser.UnaryExpr()
+            | promql_parser.AggregateExpr()
+            | promql_parser.SubqueryExpr()
+        ):
             return _condition(tree.expr)
-        case promql.BinaryExpr():
+        case promql_parser.BinaryExpr():
             return _of_binary(tree, str(tree.op))
-        case promql.Call() if tree.func.name not in _ABSENCE:
+        case promql_parser.Call() if tree.func.name not in _ABSENCE:
             conditions = (_condition(argument) for argument in tree.args)
             return next((condition for condition in conditions if condition), None)
     return None
@@ -141,7 +146,7 @@ def alternatives(text: str) -> tuple[str, ...]:
 
 def _alternatives(tree: Any) -> list[Any]:
     bare = _bare(tree)
-    if isinstance(bare, promql.BinaryExpr) and str(bare.op) == "or":
+    if isinstance(bare, promql_parser.BinaryExpr) and str(bare.op) == "or":
         return [*_alternatives(bare.lhs), *_alternatives(bare.rhs)]
     return [tree]
 
@@ -151,7 +156,7 @@ def _finite(value: float | None) -> float | None:
 
 
 def _bare(tree: Any) -> Any:
-    while isinstance(tree, promql.ParenExpr):
+    while isinstance(tree, promql_parser.ParenExpr):
         tree = tree.expr
     return tree
 
@@ -159,12 +164,12 @@ def _bare(tree: Any) -> Any:
 def number(tree: Any) -> float | None:
     """The value of an expression that consists of numbers only; None for any other."""
     tree = _bare(tree)
-    if isinstance(tree, promql.NumberLiteral):
+    if isinstance(tree, promql_parser.NumberLiteral):
         return float(tree.val)
-    if isinstance(tree, promql.UnaryExpr):
+    if isinstance(tree, promql_parser.UnaryExpr):
         inner = number(tree.expr)
         return None if inner is None else -inner
-    if not isinstance(tree, promql.BinaryExpr):
+    if not isinstance(tree, promql_parser.BinaryExpr):
         return None
     left, right = number(tree.lhs), number(tree.rhs)
     return None if left is None or right is None else _calculated(str(tree.op), left, right)
@@ -192,13 +197,13 @@ def _labels(tree: Any) -> tuple[str, ...]:
     labels: list[tuple[str, ...]] = []
 
     def visit(node: Any) -> bool:
-        if isinstance(node, promql.AggregateExpr) and node.modifier is not None:
-            if node.modifier.type == promql.AggModifierType.By:
+        if isinstance(node, promql_parser.AggregateExpr) and node.modifier is not None:
+            if node.modifier.type == promql_parser.AggModifierType.By:
                 labels.append(tuple(label for label in node.modifier.labels if label != "le"))
             return False
         return True
 
-    promql.walk(tree, visit)
+    promql_parser.walk(tree, visit)
     return labels[0] if labels else ()
 
 
@@ -209,9 +214,9 @@ def is_absence(text: str) -> bool:
 
 def _is_absence(tree: Any) -> bool:
     bare = _bare(tree)
-    if isinstance(bare, promql.BinaryExpr) and str(bare.op) in COMPARISONS:
+    if isinstance(bare, promql_parser.BinaryExpr) and str(bare.op) in COMPARISONS:
         return _is_absence(bare.lhs) and number(bare.rhs) is not None
-    return isinstance(bare, promql.Call) and bare.func.name in _ABSENCE
+    return isinstance(bare, promql_parser.Call) and bare.func.name in _ABSENCE
 
 
 def rests_on(text: str) -> tuple[str, ...]:
@@ -224,17 +229,22 @@ def rests_on(text: str) -> tuple[str, ...]:
 
 def _rests_on(tree: Any) -> list[str]:
     match tree:
-        case promql.VectorSelector():
+        case promql_parser.VectorSelector():
             return [_text(tree)]
-        case promql.MatrixSelector():
+        case promql_parser.MatrixSelector():
             return [_text(tree.vector_selector)]
-        case promql.BinaryExpr():
+        case promql_parser.BinaryExpr():
             operator = str(tree.op)
             sides = {"or": (), "unless": (tree.lhs,)}.get(operator, (tree.lhs, tree.rhs))
             return [selector for side in sides for selector in _rests_on(side)]
-        case promql.Call() if tree.func.name not in _ABSENCE:
+        case promql_parser.Call() if tree.func.name not in _ABSENCE:
             return [selector for argument in tree.args for selector in _rests_on(argument)]
-        case promql.ParenExpr() | promql.UnaryExpr() | promql.AggregateExpr() | promql.SubqueryExpr():
+        case (
+            promql_parser.ParenExpr()
+            | promql_parser.UnaryExpr()
+            | promql_parser.AggregateExpr()
+            | promql_parser.SubqueryExpr()
+        ):
             return _rests_on(tree.expr)
     return []
 
@@ -245,13 +255,13 @@ def selectors(text: str) -> tuple[Selector, ...]:
     ranges: list[float] = []  # the walk visits a range before its selector
 
     def visit(node: Any) -> bool:
-        if isinstance(node, promql.MatrixSelector):
+        if isinstance(node, promql_parser.MatrixSelector):
             ranges.append(node.range.total_seconds())
-        elif isinstance(node, promql.VectorSelector):
+        elif isinstance(node, promql_parser.VectorSelector):
             result.append(_selector(node, ranges.pop() if ranges else None))
         return True
 
-    promql.walk(parse(text), visit)
+    promql_parser.walk(parse(text), visit)
     return tuple(result)
 
 

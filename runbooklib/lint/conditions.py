@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import promql_parser as promql
+import promql_parser
 
 from runbooklib.expression import COMPARISONS, number
 from runbooklib.lint import queries, syntax
@@ -100,16 +100,18 @@ def _quantiles(tree: Any, catalogue: Catalogue | None) -> Iterator[tuple[Rule, s
 
 
 def _buckets(series: Any, catalogue: Catalogue | None) -> Iterator[tuple[Rule, str]]:
-    names = [syntax.name_of(one) for one in syntax.walk(series) if isinstance(one, promql.VectorSelector)]
+    names = [
+        syntax.name_of(one) for one in syntax.walk(series) if isinstance(one, promql_parser.VectorSelector)
+    ]
     if not any(name.endswith("_bucket") for name in names):
         return  # a native histogram, or a recorded one
-    if not isinstance(series, promql.AggregateExpr):
+    if not isinstance(series, promql_parser.AggregateExpr):
         split = _split_by(series, catalogue)
         if split:
             yield BUCKETS, f"a quantile for each {', '.join(split)}: sum the buckets by (le) first"
         return
     grouping = tuple(series.modifier.labels) if series.modifier else ()
-    is_without = series.modifier and series.modifier.type == promql.AggModifierType.Without
+    is_without = series.modifier and series.modifier.type == promql_parser.AggModifierType.Without
     if ("le" in grouping) == bool(is_without):
         yield BUCKETS, "the sum loses `le`, and without it there is no quantile: add le to its `by`"
 
@@ -123,9 +125,9 @@ def _split_by(series: Any, catalogue: Catalogue | None) -> list[str]:
     given = {
         matcher.name
         for node in syntax.walk(series)
-        if isinstance(node, promql.VectorSelector)
+        if isinstance(node, promql_parser.VectorSelector)
         for matcher in node.matchers.matchers
-        if matcher.op == promql.MatchOp.Equal
+        if matcher.op == promql_parser.MatchOp.Equal
     }
     return [] if labels.is_open else sorted(own - given)
 
@@ -142,7 +144,7 @@ def _ratios(tree: Any) -> Iterator[tuple[Rule, str]]:
 def _alternatives(node: Any) -> Iterator[list[Any]]:
     """The expression as alternatives (`or`) of conditions that must hold together (`and`)."""
     node = syntax.bare(node)
-    operator = str(node.op) if isinstance(node, promql.BinaryExpr) else ""
+    operator = str(node.op) if isinstance(node, promql_parser.BinaryExpr) else ""
     if operator == "or":
         yield from _alternatives(node.lhs)
         yield from _alternatives(node.rhs)
@@ -155,12 +157,15 @@ def _alternatives(node: Any) -> Iterator[list[Any]]:
 
 
 def _is_comparison(node: Any) -> bool:
-    return isinstance(node, promql.BinaryExpr) and str(node.op) in COMPARISONS
+    return isinstance(node, promql_parser.BinaryExpr) and str(node.op) in COMPARISONS
 
 
 def _is_share(node: Any) -> bool:
     return _is_comparison(node) and any(
-        isinstance(one, promql.BinaryExpr) and str(one.op) == "/" and _counts(one.lhs) and _counts(one.rhs)
+        isinstance(one, promql_parser.BinaryExpr)
+        and str(one.op) == "/"
+        and _counts(one.lhs)
+        and _counts(one.rhs)
         for one in syntax.walk(node)
     )
 
@@ -170,7 +175,7 @@ def _counts(node: Any) -> bool:
     return syntax.has_rate(node) and not any(
         syntax.name_of(one).endswith("_sum")
         for one in syntax.walk(node)
-        if isinstance(one, promql.VectorSelector)
+        if isinstance(one, promql_parser.VectorSelector)
     )
 
 
@@ -190,7 +195,9 @@ def _thresholds(tree: Any, catalogue: Catalogue | None) -> Iterator[tuple[Rule, 
 
 
 def _bounds(quantile: Any, catalogue: Catalogue | None) -> tuple[float, ...]:
-    names = [syntax.name_of(one) for one in syntax.walk(quantile) if isinstance(one, promql.VectorSelector)]
+    names = [
+        syntax.name_of(one) for one in syntax.walk(quantile) if isinstance(one, promql_parser.VectorSelector)
+    ]
     metric = catalogue.find(names[0]) if catalogue and names else None
     return metric.buckets if metric else ()
 
@@ -208,7 +215,7 @@ def _ups(tree: Any, every: list[Any]) -> Iterator[tuple[Rule, str]]:
         if not _is_comparison(node) or str(node.op) != "==" or number(node.rhs) != 0:
             continue
         asked = syntax.bare(node.lhs)
-        if isinstance(asked, promql.VectorSelector) and syntax.name_of(asked) == "up":
+        if isinstance(asked, promql_parser.VectorSelector) and syntax.name_of(asked) == "up":
             wanted = _matchers(asked)
             if not any(wanted >= one or one >= wanted for other in every for one in _absences(other)):
                 told = ",".join(f'{name}{op}"{value}"' for name, op, value in sorted(wanted))
@@ -220,7 +227,7 @@ def _absences(tree: Any) -> Iterator[frozenset[tuple[str, str, str]]]:
     for node in syntax.walk(tree):
         if syntax.is_call(node, "absent", "absent_over_time"):
             for one in syntax.walk(node):
-                if isinstance(one, promql.VectorSelector) and syntax.name_of(one) == "up":
+                if isinstance(one, promql_parser.VectorSelector) and syntax.name_of(one) == "up":
                     yield _matchers(one)
 
 
@@ -232,7 +239,7 @@ def _matchers(selector: Any) -> frozenset[tuple[str, str, str]]:
 
 def _descriptions(placed: PlacedRule, tree: Any) -> Iterator[Message]:
     told = syntax.bare(tree)
-    while _is_comparison(told) or isinstance(told, promql.AggregateExpr | promql.ParenExpr):
+    while _is_comparison(told) or isinstance(told, promql_parser.AggregateExpr | promql_parser.ParenExpr):
         told = told.expr if hasattr(told, "expr") else told.lhs
     if not syntax.is_call(told, "rate", "irate"):
         return

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-import promql_parser as promql
+import promql_parser
 
-from runbooklib import promql as build
+from runbooklib import promql
 from runbooklib.lint import queries, syntax
 from runbooklib.lint.material import Material
 from runbooklib.lint.message import Message, Needs, Rule, Severity
@@ -48,12 +48,12 @@ def check(material: Material, prometheus: Prometheus, at: datetime) -> Iterator[
 
 def _metrics(tree: object) -> Iterator[str]:
     for node in syntax.walk(tree):
-        if isinstance(node, promql.VectorSelector) and syntax.name_of(node):
+        if isinstance(node, promql_parser.VectorSelector) and syntax.name_of(node):
             yield syntax.name_of(node)
 
 
 def _fault(prometheus: Prometheus, name: str, at: datetime) -> tuple[Rule, str] | None:
-    series = f"{build.selector(name)}[{_OVER}]"
+    series = f"{promql.selector(name)}[{_OVER}]"
     if prometheus.instant(f"count(present_over_time({series}))", at).empty:
         return ABSENT, f"Prometheus has had no series {name} within {_OVER}"
     highest = prometheus.instant(f"max(max_over_time(abs({name})[{_OVER}:1m]))", at)

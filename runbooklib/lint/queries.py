@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import promql_parser as promql
+import promql_parser
 
 from runbooklib import expression
 from runbooklib.errors import ParameterError
@@ -119,9 +119,9 @@ def check(material: Material) -> Iterator[Message]:
 def _unknown(query: Query, tree: Any, catalogue: Catalogue) -> Iterator[Message]:
     found: dict[str, Rule] = {}
     for node in syntax.walk(tree):
-        if isinstance(node, promql.VectorSelector):
+        if isinstance(node, promql_parser.VectorSelector):
             found |= dict(_of_selector(node, catalogue))
-        elif isinstance(node, promql.AggregateExpr):
+        elif isinstance(node, promql_parser.AggregateExpr):
             found |= dict(_of_grouping(node, catalogue))
     for text, rule in found.items():
         yield rule.at(query.file, query.line, f"{query.asker}: {text}")
@@ -142,12 +142,12 @@ def _of_selector(selector: Any, catalogue: Catalogue) -> Iterator[tuple[str, Rul
         values = labels.get(matcher.name)
         if matcher.name not in {*labels, "__name__"}:
             yield f"{name} has no label {matcher.name}: it has {_listed(labels)}", LABEL
-        elif values and matcher.op == promql.MatchOp.Equal and matcher.value not in values:
+        elif values and matcher.op == promql_parser.MatchOp.Equal and matcher.value not in values:
             yield f"{matcher.name} of {name} is never {matcher.value!r}: it is {_listed(values)}", LABEL
 
 
 def _of_grouping(node: Any, catalogue: Catalogue) -> Iterator[tuple[str, Rule]]:
-    if node.modifier is None or node.modifier.type != promql.AggModifierType.By:
+    if node.modifier is None or node.modifier.type != promql_parser.AggModifierType.By:
         return
     inner = syntax.labels_of(node.expr, catalogue)
     for label in node.modifier.labels:
@@ -156,7 +156,7 @@ def _of_grouping(node: Any, catalogue: Catalogue) -> Iterator[tuple[str, Rule]]:
 
 
 def _is_ours(matchers: Any, catalogue: Catalogue) -> bool:
-    jobs = [one.value for one in matchers if one.name == "job" and one.op == promql.MatchOp.Equal]
+    jobs = [one.value for one in matchers if one.name == "job" and one.op == promql_parser.MatchOp.Equal]
     return all(job in catalogue.jobs for job in jobs)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import promql_parser as promql
+import promql_parser
 
 from runbooklib.expression import number
 from runbooklib.lint.metrics import Catalogue
@@ -82,14 +82,14 @@ def walk(node: Any) -> Iterator[Any]:
 
 def bare(node: Any) -> Any:
     """The expression without the parentheses round it."""
-    while isinstance(node, promql.ParenExpr):
+    while isinstance(node, promql_parser.ParenExpr):
         node = node.expr
     return node
 
 
 def is_call(node: Any, *names: str) -> bool:
     """Whether this is a call of one of these functions."""
-    return isinstance(node, promql.Call) and node.func.name in names
+    return isinstance(node, promql_parser.Call) and node.func.name in names
 
 
 def has_rate(node: Any) -> bool:
@@ -100,17 +100,17 @@ def has_rate(node: Any) -> bool:
 def labels_of(node: Any, catalogue: Catalogue | None) -> Labels:
     """The labels of the series that the expression answers."""
     match node:
-        case promql.VectorSelector():
+        case promql_parser.VectorSelector():
             return _of_selector(node, catalogue)
-        case promql.MatrixSelector():
+        case promql_parser.MatrixSelector():
             return _of_selector(node.vector_selector, catalogue)
-        case promql.AggregateExpr():
+        case promql_parser.AggregateExpr():
             return _of_aggregation(node, labels_of(node.expr, catalogue))
-        case promql.Call():
+        case promql_parser.Call():
             return _of_call(node, catalogue)
-        case promql.BinaryExpr():
+        case promql_parser.BinaryExpr():
             return _of_pair(node, labels_of(node.lhs, catalogue), labels_of(node.rhs, catalogue))
-        case promql.ParenExpr() | promql.UnaryExpr() | promql.SubqueryExpr():
+        case promql_parser.ParenExpr() | promql_parser.UnaryExpr() | promql_parser.SubqueryExpr():
             return labels_of(node.expr, catalogue)
     return NONE
 
@@ -122,7 +122,7 @@ def name_of(selector: Any) -> str:
 
 
 def _is_equal(matcher: Any) -> bool:
-    return bool(matcher.op == promql.MatchOp.Equal)
+    return bool(matcher.op == promql_parser.MatchOp.Equal)
 
 
 def _of_selector(selector: Any, catalogue: Catalogue | None) -> Labels:
@@ -139,7 +139,7 @@ def _of_aggregation(node: Any, inner: Labels) -> Labels:
     if str(node.op) in _PICKING:
         return inner
     grouping = frozenset(node.modifier.labels) if node.modifier else frozenset()
-    without = node.modifier and node.modifier.type == promql.AggModifierType.Without
+    without = node.modifier and node.modifier.type == promql_parser.AggModifierType.Without
     kept = inner.drop(grouping) if without else inner.keep(grouping)
     return kept.add({node.param.val: None}) if str(node.op) == "count_values" else kept
 
@@ -169,10 +169,10 @@ def _of_pair(node: Any, left: Labels, right: Labels) -> Labels:
             return other
     if modifier is None or modifier.matching is None:
         return left
-    if modifier.card == promql.VectorMatchCardinality.ManyToOne:
+    if modifier.card == promql_parser.VectorMatchCardinality.ManyToOne:
         return left.add({label: right.certain.get(label) for label in modifier.group_labels})
-    if modifier.card == promql.VectorMatchCardinality.OneToMany:
+    if modifier.card == promql_parser.VectorMatchCardinality.OneToMany:
         return right.add({label: left.certain.get(label) for label in modifier.group_labels})
     matched = frozenset(modifier.matching.labels)
-    is_on = modifier.matching.type == promql.LabelModifierType.Include
+    is_on = modifier.matching.type == promql_parser.LabelModifierType.Include
     return left.keep(matched) if is_on else left.drop(matched)

@@ -3,8 +3,7 @@
 import inspect
 import re
 
-import runbooklib.notebook as notebook
-from runbooklib import findings, incident, session
+from runbooklib import findings, incident, notebook, session
 
 NAMES = """
 DATABASE_UNREACHABLE DEPENDENCY_FAILED POOL_EXHAUSTED PROVIDER_REFUSES PROVIDER_TIMEOUT SANDBOX_FULL
