@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from runbooklib import folders, journal
+from runbooklib import files, journal
 
 FILE = "actions.jsonl"
 STOP_FILE = "STOP-ACTIONS"
@@ -109,7 +109,7 @@ def held(folder: Path) -> Iterator[Book]:
         lines, problem = journal.parse(whole, FILE)
         if problem:
             raise ValueError(problem)
-        folders.sync(folder)
+        files.sync(folder)
         yield Book(file, lines, _hash_of_last_line(whole) or journal.FIRST)
     finally:
         os.close(file)

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from runbooklib import folders, manifest, pdf, runbooks
+from runbooklib import files, manifest, pdf, runbooks
 from runbooklib.errors import EvidenceError, InputError, ParameterError, suggestion
 from runbooklib.render import overview
 from runbooklib.render.overview import FAILED, Row
@@ -246,7 +246,7 @@ def write_index(output: Path, outcomes: Sequence[Outcome]) -> Path:
     text = overview.index_page(rows, earlier, ", ".join(environments), datetime.now(UTC))
     path = output / INDEX
     try:
-        folders.replace(path, text.encode("utf-8", "surrogatepass"))
+        files.replace(path, text.encode("utf-8", "surrogatepass"))
     except OSError as error:
         raise EvidenceError(
             f"{path} could not be written: {error.strerror}; the bundles are whole", remedy="make room"

@@ -16,7 +16,7 @@ import pandas as pd
 
 from runbooklib.findings import Finding
 from runbooklib.readings import MOST_LINES, Mark, label, number, scale, within
-from runbooklib.redact import Redactor
+from runbooklib.redact.redactor import Redactor
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,12 +14,12 @@ from typing import Any
 from urllib.parse import unquote
 
 from runbooklib.errors import EvidenceError
-from runbooklib.redact import Depth, Redactor
+from runbooklib.redact.redactor import Depth, Redactor
 from runbooklib.render.inert import inert_cell, literal, preformatted, without_literal, words_of
 from runbooklib.render.page import clean, markdown
 from runbooklib.report import OURS, RECORDING_MIME
 from runbooklib.tape import OPENING, OWN, Entry, pack, unpack
-from runbooklib.visibly import visible
+from runbooklib.text import visible
 
 _EMBEDDED = re.compile(r"(data:image/png;base64,)([A-Za-z0-9+/=]+)")
 _PNG = b"\x89PNG\r\n\x1a\n"

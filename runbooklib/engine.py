@@ -15,13 +15,13 @@ from typing import Any, BinaryIO
 from papermill.engines import NBClientEngine, NotebookExecutionManager
 from traitlets.config import Config
 
-from runbooklib import folders, signature, variables
+from runbooklib import files, signature, variables
 from runbooklib.account import StepStatus, marked
 from runbooklib.cleaning import cleaned
 from runbooklib.client import Client
 from runbooklib.deadlines import Deadlines
 from runbooklib.kernels import KeptKernelManager, Watch, ipc_in
-from runbooklib.redact import Redactor
+from runbooklib.redact.redactor import Redactor
 from runbooklib.settings import environment_secrets
 
 NAME = "runbook"
@@ -184,4 +184,4 @@ def _last_line(log: BinaryIO) -> str:
 
 def _save(path: Path, notebook: Mapping[str, Any]) -> None:
     text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
-    folders.replace(path, text.encode("utf-8", "surrogatepass"))
+    files.replace(path, text.encode("utf-8", "surrogatepass"))

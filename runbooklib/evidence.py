@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from runbooklib import folders, journal, ledger, manifest, pdf, signature, variables
+from runbooklib import files, journal, ledger, manifest, pdf, signature, variables
 from runbooklib.cleaning import cleaned
 from runbooklib.errors import EvidenceError, InputError
-from runbooklib.folders import Workplace
-from runbooklib.redact import Depth, Redactor
+from runbooklib.files import Workplace
+from runbooklib.redact.redactor import Depth, Redactor
 from runbooklib.render.page import page
 from runbooklib.report import RECORDING_MIME, REPLAY_MIME, VERDICT_MIME, canonical
 from runbooklib.settings import environment_secrets
@@ -151,7 +151,7 @@ class Bundle:
     def left_behind(cls, place: Workplace, name: str, started_at: datetime) -> "Bundle":
         """The bundle that a run which is dead had begun in a folder that is claimed. Raises ValueError."""
         bundle = cls.__new__(cls)
-        bundle.name, bundle.started_at, bundle.output = folders.checked(name), started_at, place.root
+        bundle.name, bundle.started_at, bundle.output = files.checked(name), started_at, place.root
         bundle.trouble, bundle._chromium, bundle._is_spooled = "", "", False
         bundle._place, bundle._former = place, None
         return bundle
@@ -181,7 +181,7 @@ class Bundle:
     def _spooled(self, error: OSError) -> Workplace:
         self.trouble = f"{self.output} could not be written ({error.strerror}): the evidence is in the spool"
         try:
-            place = Workplace(folders.spool(), self.name)
+            place = Workplace(files.spool(), self.name)
         except OSError as second:
             raise _lost(second) from None
         self.output, self._is_spooled = place.root, True
@@ -286,7 +286,7 @@ def _not_writable(output: Path, error: OSError) -> InputError:
 
 def _lost(error: OSError) -> EvidenceError:
     return EvidenceError(
-        f"the evidence could not be written, and not to the spool {folders.spool()} either: {error.strerror}",
+        f"the evidence could not be written, and not to the spool {files.spool()} either: {error.strerror}",
         remedy=f"make room, or name another spool in {variables.SPOOL}",
     )
 
@@ -305,7 +305,7 @@ def _safe(name: str) -> str:
 def _write(path: Path, content: bytes) -> None:
     """A new file. One that a dead run left half is replaced."""
     path.unlink(missing_ok=True)
-    folders.write_new(path, content)
+    files.write_new(path, content)
 
 
 def _dated(started_at: datetime) -> dict[str, str]:

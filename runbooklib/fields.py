@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from runbooklib import variables
-from runbooklib.secretnames import sounds_secret
+from runbooklib.redact.secret_names import sounds_secret
 
 _URL_PASSWORD = re.compile(r"://[^/\s]*:[^/\s]*@")
 _ADDRESS_NAME = re.compile(r"([\w-]+)\s*=")

@@ -24,7 +24,7 @@ from runbooklib.errors import ActionError, EvidenceError, RunbookError
 from runbooklib.plans import Plan
 from runbooklib.present import REMEDIES, Preflight, look
 from runbooklib.record import Record
-from runbooklib.redact import Depth, Redactor
+from runbooklib.redact.redactor import Depth, Redactor
 from runbooklib.remedy import ApprovedAction, require_actions
 from runbooklib.report import ACTION_MIME
 from runbooklib.window import seconds_of

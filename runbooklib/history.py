@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runbooklib import folders, ledger, manifest, variables
+from runbooklib import files, ledger, manifest, variables
 from runbooklib.errors import SettingsError
 from runbooklib.evidence import VERDICT
 from runbooklib.settings import home
@@ -54,7 +54,7 @@ def uses_of(alert: str, evidence: Path) -> Uses:
             used = used or at
         if used and drilled:
             break
-    return Uses(used, drilled, folders.trouble(unread[0]) if unread else "")
+    return Uses(used, drilled, files.trouble(unread[0]) if unread else "")
 
 
 def _runs(alert: str, evidence: Path, unread: list[OSError]) -> Iterator[tuple[dict[str, Any], str]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runbooklib import evidence, folders, ledger, manifest, runbooks, variables
+from runbooklib import evidence, files, ledger, manifest, runbooks, variables
 from runbooklib.errors import ActionError, InputError
 from runbooklib.plans import Plan
 
@@ -69,7 +69,7 @@ def _require_evidence_folder(bundle: Path) -> None:
             f"{ledger.FILE} in this folder does not list this bundle; was it copied?",
             remedy="approve the original bundle",
         )
-    if folder == folders.spool().resolve():
+    if folder == files.spool().resolve():
         raise ActionError(
             "this evidence is in the spool, which has no record of earlier actions",
             remedy="free space in the evidence folder, and run the runbook again",

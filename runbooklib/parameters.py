@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from runbooklib.errors import ParameterError, suggestion
-from runbooklib.plaintext import hidden, quoted
+from runbooklib.text import hidden, quoted
 
 Value = str | int | float | bool
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")

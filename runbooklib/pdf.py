@@ -15,7 +15,7 @@ from pathlib import Path
 
 from runbooklib import variables
 from runbooklib.errors import EvidenceError, InputError
-from runbooklib.folders import write_new
+from runbooklib.files import write_new
 
 FILE = "notebook.pdf"
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")

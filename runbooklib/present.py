@@ -10,7 +10,7 @@ from runbooklib import settings
 from runbooklib.actions import containers, database, dependencies, deploys, monitoring
 from runbooklib.errors import ActionError, SourceError, suggestion
 from runbooklib.plans import Plan, Proposal
-from runbooklib.redact import Redactor
+from runbooklib.redact.redactor import Redactor
 from runbooklib.remedy import Remedy, require_actions
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Tape

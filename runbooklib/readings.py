@@ -7,7 +7,7 @@ from datetime import datetime
 import pandas as pd
 
 from runbooklib.findings import Finding
-from runbooklib.visibly import visible
+from runbooklib.text import visible
 
 Mark = tuple[datetime, str]
 MOST_LINES = 6

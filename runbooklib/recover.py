@@ -8,12 +8,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from runbooklib import folders, journal, ledger, manifest, runner, signature
+from runbooklib import files, journal, ledger, manifest, runner, signature
 from runbooklib.account import Account
 from runbooklib.errors import EvidenceError
 from runbooklib.evidence import Bundle
-from runbooklib.folders import Workplace
-from runbooklib.redact import Redactor
+from runbooklib.files import Workplace
+from runbooklib.redact.redactor import Redactor
 from runbooklib.settings import environment_secrets
 from runbooklib.witness import Witness
 
@@ -42,7 +42,7 @@ def recover(output: Path) -> Iterator[Path]:
 
 
 def _recovered(output: Path, folder: Path) -> Iterator[Path]:
-    is_ours = folders.is_workplace(folder.name)
+    is_ours = files.is_workplace(folder.name)
     if not is_ours and not any((folder / name).exists() for name in (journal.FILE, manifest.FILE)):
         return
     place = Workplace.claimed(output, folder.name)
@@ -75,7 +75,7 @@ def _published(place: Workplace) -> Path | None:
             return None  # sealed from its journal, as if there were no manifest
         if not entered:
             _sign(place.folder)
-        name = place.free_name(folders.checked(entered or about["bundle"]))
+        name = place.free_name(files.checked(entered or about["bundle"]))
         if name != entered:  # none was entered, or another run has taken the name since
             ledger.enter(book, name, digest, datetime.fromisoformat(about["ended_at"]))
         place.rename(name)

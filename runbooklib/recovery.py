@@ -23,7 +23,7 @@ from runbooklib.answers import Check, answered
 from runbooklib.checks import alerting, dependencies, latency, traffic
 from runbooklib.errors import EvidenceError, ParameterError
 from runbooklib.findings import Fact, Finding, Status
-from runbooklib.redact import Redactor
+from runbooklib.redact.redactor import Redactor
 from runbooklib.render.sentences import say
 from runbooklib.scene import Scene
 from runbooklib.tape import Tape, side_by_side

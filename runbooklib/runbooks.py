@@ -13,7 +13,7 @@ from runbooklib import notebookfile, parameters, settings
 from runbooklib.errors import ParameterError, SettingsError, UnknownAlertError, suggestion
 from runbooklib.notebookfile import source
 from runbooklib.parameters import Declared, Value
-from runbooklib.plaintext import quoted
+from runbooklib.text import quoted
 from runbooklib.window import moment_of, seconds_of
 from runbooklib.yamlfile import read_mapping
 

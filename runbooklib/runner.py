@@ -19,10 +19,10 @@ from runbooklib.deadlines import Deadlines
 from runbooklib.errors import EvidenceError, SettingsError
 from runbooklib.evidence import Bundle, fingerprints_of, recording_of, verdict_in
 from runbooklib.parameters import Value
-from runbooklib.redact import Redactor
+from runbooklib.redact.redactor import Redactor
 from runbooklib.runbooks import Runbook
 from runbooklib.settings import environment_secrets
-from runbooklib.visibly import visible
+from runbooklib.text import visible
 from runbooklib.witness import Witness
 
 OnFinding = Callable[[dict[str, Any], float], None]

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runbooklib import expression as promql
-from runbooklib import notebookfile, runbooks
+from runbooklib import notebookfile, promql, runbooks
 from runbooklib.errors import InputError, UnknownAlertError, suggestion
 from runbooklib.rulefile import AlertRule, read_rules
 

@@ -12,7 +12,7 @@ from runbooklib.findings import Finding
 from runbooklib.incident import Incident, overall
 from runbooklib.places import Places
 from runbooklib.plans import Proposal
-from runbooklib.redact import Redactor
+from runbooklib.redact.redactor import Redactor
 from runbooklib.render import html
 from runbooklib.render.chronicle import chronicle
 from runbooklib.render.inert import literal

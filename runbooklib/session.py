@@ -17,7 +17,7 @@ from runbooklib.errors import InputError, NotRecordedError, ParameterError
 from runbooklib.evidence import read_recording
 from runbooklib.history import evidence_folder, uses_of
 from runbooklib.incident import Incident
-from runbooklib.redact import Redactor
+from runbooklib.redact.redactor import Redactor
 from runbooklib.resumption import Resumption
 from runbooklib.scene import Scene, Sources
 from runbooklib.screens import NotebookScreen, TextScreen

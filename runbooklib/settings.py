@@ -17,10 +17,10 @@ from runbooklib.errors import (
     SettingsError,
     suggestion,
 )
-from runbooklib.plaintext import quoted
-from runbooklib.redact import secrets_within, tag
-from runbooklib.secretnames import sounds_secret
+from runbooklib.redact.redactor import secrets_within, tag
+from runbooklib.redact.secret_names import sounds_secret
 from runbooklib.target import Environment, Target
+from runbooklib.text import quoted
 from runbooklib.yamlfile import read_mapping
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from runbooklib import variables
 from runbooklib.errors import EvidenceError, InputError
-from runbooklib.folders import write_new
+from runbooklib.files import write_new
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey

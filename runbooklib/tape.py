@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from runbooklib import errors
 from runbooklib.errors import DeadlineError, NonsenseError, NotRecordedError, SourceError, UnreachableError
-from runbooklib.redact import Depth, Redactor
+from runbooklib.redact.redactor import Depth, Redactor
 
 VERSION = 1
 # The source of what an incident was opened with; no system was asked for it.

@@ -7,7 +7,7 @@ from typing import Any
 from runbooklib.account import Step, StepStatus
 from runbooklib.render import sentences
 from runbooklib.report import VERDICT_MIME
-from runbooklib.visibly import visible
+from runbooklib.text import visible
 
 CELL_ID = "run-did-not-finish"
 _PROBLEMS = ("WARNING", "CRITICAL")

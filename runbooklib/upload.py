@@ -21,7 +21,7 @@ from typing import Any
 
 from runbooklib import manifest, variables
 from runbooklib.errors import EvidenceError, InputError, RunbookError
-from runbooklib.redact import Depth, Redactor
+from runbooklib.redact.redactor import Depth, Redactor
 from runbooklib.settings import environment_secrets
 
 ATTEMPTS, FIRST_PAUSE_SECONDS, TOTAL_SECONDS = 3, 1.0, 180.0

@@ -12,7 +12,7 @@ from runbooklib.cleaning import cleaned, cleaned_part, cleaned_text
 from runbooklib.errors import EvidenceError
 from runbooklib.evidence import Bundle
 from runbooklib.journal import Journal
-from runbooklib.redact import Depth, Redactor
+from runbooklib.redact.redactor import Depth, Redactor
 
 
 class Witness:

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from runbooklib.errors import SettingsError
-from runbooklib.plaintext import hidden, quoted
+from runbooklib.text import hidden, quoted
 
 _AMBIGUOUS = re.compile(
     r"y|Y|n|N|yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runbooklib import folders
+from runbooklib import files
 from runbooklib.errors import ActionError
 from runbooklib.sources.files import SYSTEM, read, settings_in, text_of, with_settings
 
@@ -40,7 +40,7 @@ def change_file(path: Path, sha256: str, values: dict[str, str], suffix: str) ->
     owner = (status.st_uid, status.st_gid)
     _write_copy(copy, content, owner, address)
     try:
-        folders.replace(file, with_settings(text, values).encode(), status.st_mode & 0o777, owner)
+        files.replace(file, with_settings(text, values).encode(), status.st_mode & 0o777, owner)
     except OSError as error:
         with suppress(OSError):
             copy.unlink()  # nothing was changed, and the copy may hold secrets
@@ -51,8 +51,8 @@ def change_file(path: Path, sha256: str, values: dict[str, str], suffix: str) ->
 def _write_copy(copy: Path, content: bytes, owner: tuple[int, int], address: dict[str, Any]) -> None:
     """Write the copy and sync it. Raises ActionError."""
     try:
-        folders.write_new(copy, content, owner=owner)
-        folders.sync(copy.parent)
+        files.write_new(copy, content, owner=owner)
+        files.sync(copy.parent)
     except FileExistsError:
         raise ActionError(
             f"its copy {copy.name} already exists", **address, remedy="see what it holds"

@@ -11,10 +11,10 @@ from runbooklib import settings
 from runbooklib.actions import _programs, _settingsfile
 from runbooklib.errors import ActionError, SourceError
 from runbooklib.plans import Proposal
-from runbooklib.redact import Depth, Redactor, tag
+from runbooklib.redact.redactor import Depth, Redactor, tag
+from runbooklib.redact.secret_names import sounds_secret
 from runbooklib.remedy import ApprovedAction, TargetState, require_actions, require_writable
 from runbooklib.scene import Scene
-from runbooklib.secretnames import sounds_secret
 from runbooklib.sources.files import SYSTEM, Settings, bare
 from runbooklib.target import Switch
 from runbooklib.window import seconds_of

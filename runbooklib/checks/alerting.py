@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 
-from runbooklib import expression, promql
+from runbooklib import promql
 from runbooklib.alerts import Alert
 from runbooklib.errors import NoDataError
 from runbooklib.findings import Finding, Status
@@ -52,8 +52,8 @@ def _need_series(scene: Scene, query: str) -> None:
 
     One existing series is enough: a counter of errors has none before the first error.
     """
-    for alternative in expression.alternatives(query):
-        selectors = expression.rests_on(alternative)
+    for alternative in promql.alternatives(query):
+        selectors = promql.rests_on(alternative)
         counted = scene.sources.prometheus.counts(selectors, scene.window.end)
         if selectors and not any(count is None or 0 < count < math.inf for count in counted):
             raise NoDataError(

@@ -6,16 +6,16 @@ from functools import partial
 
 import pandas as pd
 
-from runbooklib import expression as promql
+from runbooklib import promql
 from runbooklib.errors import NoDataError
-from runbooklib.expression import Condition
 from runbooklib.findings import Fact, Finding, Status
+from runbooklib.promql import Condition
 from runbooklib.scene import Scene
 from runbooklib.series import began, finite
 from runbooklib.tape import side_by_side
 
 _MOST_SERIES = 6
-_SEVERITIES = {"critical": Status.CRITICAL, "page": Status.CRITICAL}
+_RULE_SEVERITIES = {"critical": Status.CRITICAL, "page": Status.CRITICAL}
 _KINDS = {"seconds": "seconds", "bytes": "bytes", "ratio": "percent"}
 # With these in the expression, the unit of the metric's name is not the unit of the result.
 _OTHER_UNIT = ("rate(", "increase(", "deriv(", "changes(", "resets(", "count", " / ", " * ")
@@ -40,7 +40,7 @@ def alert_expression(scene: Scene, *, expression: str, severity: str = "warning"
     true_series = scene.sources.prometheus.instant(expression, scene.window.end)
     if true_series.empty:
         _need_all(scene, expression)
-    status = _SEVERITIES.get(severity, Status.WARNING) if len(true_series) else Status.OK
+    status = _RULE_SEVERITIES.get(severity, Status.WARNING) if len(true_series) else Status.OK
     since = _since(scene, expression) if len(true_series) else None
     if condition is None:
         return _without_threshold(expression, true_series, status, since)

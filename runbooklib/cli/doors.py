@@ -8,7 +8,7 @@ import typer
 from runbooklib.cli.commands import CommandGroup, examples
 
 if TYPE_CHECKING:
-    from runbooklib.redact import Redactor
+    from runbooklib.redact.redactor import Redactor
 
 EXIT_CODES = {"OK": 0, "WARNING": 1, "CRITICAL": 1, "UNKNOWN": 2}
 TAMPERED, BAD_INPUT, RUN_FAILED, ACTION_FAILED = 1, 3, 4, 5
@@ -32,7 +32,7 @@ app = typer.Typer(
 @cache
 def redactor() -> "Redactor":
     """Removes the secrets of this process's environment from a text. Made once per process."""
-    from runbooklib.redact import Redactor
+    from runbooklib.redact.redactor import Redactor
     from runbooklib.settings import environment_secrets
 
     return Redactor(environment_secrets())
@@ -40,8 +40,8 @@ def redactor() -> "Redactor":
 
 def one_line(text: str) -> str:
     """The text as one line that is safe to print: no secrets, no terminal control characters."""
-    from runbooklib.redact import Depth
-    from runbooklib.visibly import visible
+    from runbooklib.redact.redactor import Depth
+    from runbooklib.text import visible
 
     return " ".join(visible(redactor().text(text, Depth.SECRETS)).split("\n"))
 

@@ -96,7 +96,7 @@ def _live(material: "Material", environment: str, now: "datetime") -> "list[Mess
     from runbooklib import settings
     from runbooklib.errors import EvidenceError, SourceError
     from runbooklib.lint import live
-    from runbooklib.redact import Redactor
+    from runbooklib.redact.redactor import Redactor
     from runbooklib.scene import Sources
     from runbooklib.tape import Tape
 
@@ -112,12 +112,12 @@ def _live(material: "Material", environment: str, now: "datetime") -> "list[Mess
 def _print_messages(messages: "list[Message]", style: Format) -> None:
     from runbooklib import lint
     from runbooklib.lint import formats
-    from runbooklib.visibly import visible
+    from runbooklib.text import visible
 
     writers = {
         Format.TEXT: lambda: visible(formats.as_text(messages)),
         Format.JSON: lambda: formats.as_json(messages),
-        Format.SARIF: lambda: formats.as_sarif(messages, lint.rules()),
+        Format.SARIF: lambda: formats.as_sarif(messages, lint.all_rules()),
     }
     print(writers[style](), end="")
 
@@ -126,7 +126,7 @@ def _explain(name: str) -> None:
     from runbooklib import lint
     from runbooklib.lint import formats
 
-    rules = {rule.name: rule for rule in lint.rules()}
+    rules = {rule.name: rule for rule in lint.all_rules()}
     if name == "all":
         print(formats.document(tuple(rules.values())), end="")
         return

@@ -14,7 +14,7 @@ from runbooklib.cli.options import Alert, At, Environment, Lookback, Output, Pdf
 from runbooklib.cli.upload import browser, complete, place
 from runbooklib.deadlines import Deadlines
 from runbooklib.errors import InputError
-from runbooklib.plaintext import quoted
+from runbooklib.text import quoted
 
 
 @app.command(
@@ -116,7 +116,7 @@ def pairs(texts: list[str]) -> dict[str, str]:
 
 def refuse_secrets(values: Mapping[str, object]) -> None:
     """Raises InputError for a parameter that holds a secret: parameters are written into the evidence."""
-    from runbooklib.redact import Depth
+    from runbooklib.redact.redactor import Depth
 
     for name, value in values.items():
         if {name: value} != redactor().json({name: value}, Depth.SECRETS):
@@ -146,7 +146,7 @@ class Progress:
 def print_result(run: Any, *, as_json: bool, may_act: bool = True) -> None:
     """Print the verdict, where the evidence is, and which actions can be approved; or the verdict as JSON."""
     from runbooklib import ledger
-    from runbooklib.redact import Depth
+    from runbooklib.redact.redactor import Depth
 
     # The verdict as the kernel sent it: it is redacted here, because only the evidence was redacted so far.
     verdict, head = redactor().json(run.verdict, Depth.SECRETS), ledger.head_of(run.bundle)

@@ -133,7 +133,7 @@ def show_text(notebook: Annotated[Path, typer.Argument(metavar="NOTEBOOK", help=
     `git diff` can show notebooks this way: git config diff.runbook.textconv 'runbook text'.
     """
     from runbooklib import notebookfile
-    from runbooklib.visibly import visible
+    from runbooklib.text import visible
 
     refuse_missing(notebook, "pass a notebook, for example notebooks/HighErrorRate.ipynb")
     print(visible(notebookfile.as_text(notebookfile.read(notebook))), end="")

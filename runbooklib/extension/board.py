@@ -3,10 +3,11 @@
 from datetime import datetime
 from urllib.parse import quote, urlencode
 
-from runbooklib import folders, history, runbooks, settings
+from runbooklib import files, history, runbooks, settings
 from runbooklib.alerts import Alert
 from runbooklib.errors import RunbookError, suggestion
-from runbooklib.extension import firing, link, runs
+from runbooklib.extension import firing, link
+from runbooklib.extension import runs as extension_runs
 from runbooklib.extension.link import Link
 from runbooklib.render.startpage import Board, Firing, Listed, Ran
 
@@ -114,9 +115,9 @@ def _listed(base_url: str, environment: str, wrong: list[str]) -> list[Listed]:
 
 def _runs(base_url: str, wrong: list[str]) -> list[Ran]:
     try:
-        found, unread = runs.recent(history.evidence_place(), _MOST_RUNS)
+        found, unread = extension_runs.recent(history.evidence_place(), _MOST_RUNS)
     except (RunbookError, OSError) as error:
-        told = folders.trouble(error) if isinstance(error, OSError) else error
+        told = files.trouble(error) if isinstance(error, OSError) else error
         wrong.append(f"The evidence cannot be read: {told}")
         return []
     wrong += [f"Evidence: {one}" for one in unread]

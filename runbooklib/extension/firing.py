@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from runbooklib import runbooks, settings, variables
 from runbooklib.alerts import Alert
 from runbooklib.errors import NotConfiguredError
-from runbooklib.redact import Redactor
+from runbooklib.redact.redactor import Redactor
 from runbooklib.scene import Sources
 from runbooklib.settings import environment_secrets
 from runbooklib.tape import Tape

@@ -12,7 +12,7 @@ from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import JupyterHandler
 from tornado import web
 
-from runbooklib import folders, history
+from runbooklib import files, history
 from runbooklib.errors import (
     EvidenceError,
     MissingSecretError,
@@ -20,9 +20,10 @@ from runbooklib.errors import (
     SettingsError,
     UnknownAlertError,
 )
-from runbooklib.extension import board, incidents, link, runs
+from runbooklib.extension import board, incidents, link
+from runbooklib.extension import runs as extension_runs
 from runbooklib.extension.incidents import Prepared
-from runbooklib.redact import Depth, Redactor
+from runbooklib.redact.redactor import Depth, Redactor
 from runbooklib.render import startpage
 from runbooklib.settings import environment_secrets
 
@@ -169,9 +170,9 @@ def _prepared(query: str, root: Path) -> Prepared:
 
 def _evidence(bundle: str) -> bytes | None:
     try:
-        return runs.page_of(history.evidence_place(), bundle)
+        return extension_runs.page_of(history.evidence_place(), bundle)
     except OSError as error:
-        raise EvidenceError(f"the evidence cannot be read: {folders.trouble(error)}") from None
+        raise EvidenceError(f"the evidence cannot be read: {files.trouble(error)}") from None
 
 
 def _status(error: RunbookError) -> int:

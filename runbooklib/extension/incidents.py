@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from runbooklib import folders, history, runbooks, settings, variables
+from runbooklib import files, history, runbooks, settings, variables
 from runbooklib.errors import EvidenceError, InputError, SourceError
-from runbooklib.extension import asmade, firing, incidentfolders, prepared, runs
+from runbooklib.extension import asmade, firing, incidentfolders, prepared
+from runbooklib.extension import runs as extension_runs
 from runbooklib.extension.incidentfolders import FOLDER, Incident
 from runbooklib.extension.link import ENVIRONMENT, SERVICE, Link, given
 from runbooklib.parameters import Value
@@ -119,10 +120,10 @@ def _copied(incident: Incident, place: Path) -> tuple[str | None, str]:
     if there:
         return there[0], ""
     try:
-        bundle, unread = runs.headless(history.evidence_place(), incident)
-        copy = prepared.copy(bundle, incident.notebook) if bundle else None
+        bundle, unread = extension_runs.headless(history.evidence_place(), incident)
+        copy = prepared.copy_of_run(bundle, incident.notebook) if bundle else None
     except OSError as error:
-        return None, folders.trouble(error)
+        return None, files.trouble(error)
     except InputError as error:
         return None, str(error)
     if bundle is None or copy is None:

@@ -13,8 +13,8 @@ from urllib.parse import parse_qsl, urlencode
 
 from runbooklib.errors import ParameterError
 from runbooklib.parameters import Declared
-from runbooklib.plaintext import hidden, quoted
 from runbooklib.runbooks import Runbook
+from runbooklib.text import hidden, quoted
 from runbooklib.window import moment_of
 
 PAGE = "runbooks"

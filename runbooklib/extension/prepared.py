@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from runbooklib import folders
+from runbooklib import files
 from runbooklib.cleaning import cleaned
 from runbooklib.evidence import read_notebook
 from runbooklib.extension import asmade
 from runbooklib.extension.incidentfolders import Incident
-from runbooklib.folders import Workplace, write_new
-from runbooklib.redact import Redactor
+from runbooklib.files import Workplace, write_new
+from runbooklib.redact.redactor import Redactor
 
 
 def put(path: Path, make: Callable[[], dict[str, Any]]) -> None:
@@ -32,14 +32,14 @@ def put(path: Path, make: Callable[[], dict[str, Any]]) -> None:
     if asmade.digest(made) == former:
         return
     text = json.dumps(made, indent=1, ensure_ascii=False) + "\n"
-    os.close(folders.opened(path.parent))
+    os.close(files.opened(path.parent))
     place = Workplace.existing(path.parent.parent, path.parent.name)
     try:
         target = place.folder / path.name
         if not former:
             _add(target, text.encode("utf-8"))
         elif target.read_bytes() == stored:  # nobody saved it in the meantime
-            folders.replace(target, text.encode("utf-8"), target.stat().st_mode & 0o777)
+            files.replace(target, text.encode("utf-8"), target.stat().st_mode & 0o777)
     finally:
         place.close()
 
@@ -88,7 +88,7 @@ def notebook(incident: Incident) -> dict[str, Any]:
     return told
 
 
-def copy(bundle: Path, name: str) -> dict[str, Any]:
+def copy_of_run(bundle: Path, name: str) -> dict[str, Any]:
     """The executed notebook of a bundle, with a cell on top that says what it is and leads to the one to run.
 
     Raises InputError.

@@ -14,7 +14,7 @@ from urllib.parse import quote, quote_plus, urlsplit
 
 import yaml
 
-from runbooklib import folders, runbooks
+from runbooklib import files, runbooks
 from runbooklib.errors import InputError, SettingsError
 from runbooklib.extension.link import ALERT, ENVIRONMENT, OPEN, settable
 from runbooklib.rulefile import AlertRule, placed_rules, read_text
@@ -101,7 +101,7 @@ def write(path: Path, found: Linked) -> None:
     try:
         former = path.read_bytes()
         mark = _BYTE_ORDER if former.startswith(_BYTE_ORDER) else b""
-        folders.replace(path.resolve(), mark + found.text.encode("utf-8"), path.stat().st_mode & 0o777)
+        files.replace(path.resolve(), mark + found.text.encode("utf-8"), path.stat().st_mode & 0o777)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}", remedy="see its folder") from None
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from runbooklib import folders, ledger, manifest
+from runbooklib import files, ledger, manifest
 from runbooklib.errors import EvidenceError
 from runbooklib.evidence import PAGE, VERDICT
 from runbooklib.extension import incidentfolders
@@ -91,7 +91,7 @@ def _is_run_with(incident: Incident, parameters: Mapping[str, Any]) -> bool:
 def page_of(evidence: Path, bundle: str) -> bytes | None:
     """The page of a bundle that the ledger knows, or None. Raises EvidenceError where it was changed."""
     try:
-        path = evidence / folders.checked(bundle)
+        path = evidence / files.checked(bundle)
     except ValueError:
         return None
     if not any(line.bundle == bundle for line in ledger.read(evidence)[0]):
@@ -111,7 +111,7 @@ def _newest(evidence: Path) -> Iterator[Run | str]:
 def _run(evidence: Path, line: Line) -> Run | str:
     """What a bundle says of itself; else that it cannot be read, or says another thing than was sealed."""
     try:
-        path = evidence / folders.checked(line.bundle)
+        path = evidence / files.checked(line.bundle)
         about = _read(path / manifest.FILE, line.manifest_sha256)
         sealed = about["files"].get(VERDICT)
         verdict = _read(path / VERDICT, sealed["sha256"]) if sealed else {}
@@ -132,7 +132,7 @@ def _run(evidence: Path, line: Line) -> Run | str:
     except (FileNotFoundError, NotADirectoryError):
         return _changed(evidence, line)
     except OSError as error:
-        return f"{line.bundle[:120]} cannot be read: {folders.trouble(error)}"
+        return f"{line.bundle[:120]} cannot be read: {files.trouble(error)}"
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return _changed(evidence, line)
 

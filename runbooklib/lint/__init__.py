@@ -12,7 +12,7 @@ from runbooklib.lint.message import Message, Rule
 _CHECKS = (prose, cells, sites, served, queries, conditions, routing)
 
 
-def rules() -> tuple[Rule, ...]:
+def all_rules() -> tuple[Rule, ...]:
     """Every rule that there is, in the order of the documentation."""
     modules = (*_CHECKS, live, silence)
     return (*READING, *(rule for module in modules for rule in module.RULES))
@@ -36,4 +36,4 @@ def lint(material: Material, more: Sequence[Message] = ()) -> list[Message]:
     found = [*material.messages, *more]
     for module in _CHECKS:
         found += module.check(material)
-    return sorted(silence.sift(material, found, {rule.name: rule.needs for rule in rules()}))
+    return sorted(silence.sift(material, found, {rule.name: rule.needs for rule in all_rules()}))

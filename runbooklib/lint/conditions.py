@@ -7,11 +7,11 @@ from typing import Any
 
 import promql_parser
 
-from runbooklib.expression import COMPARISONS, number
 from runbooklib.lint import queries, syntax
 from runbooklib.lint.material import Material, PlacedRule
 from runbooklib.lint.message import Message, Needs, Rule, Severity
 from runbooklib.lint.metrics import Catalogue
+from runbooklib.promql import COMPARISONS, number
 
 BUCKETS = Rule(
     "unsummed-buckets",

@@ -6,7 +6,7 @@ from typing import Any
 
 import promql_parser
 
-from runbooklib import expression
+from runbooklib import promql
 from runbooklib.errors import ParameterError
 from runbooklib.lint import syntax
 from runbooklib.lint.material import Material
@@ -91,7 +91,7 @@ def _parameter(
 def pretty(text: str) -> str:
     """The expression as the parser writes it; as it is, where it does not parse."""
     try:
-        return expression.one_line(text)
+        return promql.one_line(text)
     except ParameterError:
         return text.strip()
 
@@ -99,7 +99,7 @@ def pretty(text: str) -> str:
 def parsed(text: str) -> Any:
     """The expression's tree, or None where it does not parse: that is a message of its own."""
     try:
-        return expression.parse(text)
+        return promql.parse(text)
     except ParameterError:
         return None
 
@@ -108,7 +108,7 @@ def check(material: Material) -> Iterator[Message]:
     """What is wrong with the expressions by themselves."""
     for query in queries(material):
         try:
-            tree = expression.parse(query.text)
+            tree = promql.parse(query.text)
         except ParameterError as error:
             yield SYNTAX.at(query.file, query.line, f"{query.asker}: {error.message}")
             continue

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from runbooklib import expression
+from runbooklib import promql
 from runbooklib.errors import ParameterError
 from runbooklib.extension import link
 from runbooklib.lint import queries
@@ -134,7 +134,7 @@ def _agrees(placed: PlacedRule, declared: Declared, value: object) -> bool:
 
 def _threshold(placed: PlacedRule) -> float | None:
     try:
-        condition = expression.condition_of(placed.rule.expression)
+        condition = promql.condition_of(placed.rule.expression)
     except ParameterError:
         return None  # a message of its own
     return condition.threshold if condition else None

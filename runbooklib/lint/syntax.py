@@ -6,8 +6,8 @@ from typing import Any
 
 import promql_parser
 
-from runbooklib.expression import number
 from runbooklib.lint.metrics import Catalogue
+from runbooklib.promql import number
 
 # Aggregations that pick series and keep their labels, and functions whose answer has none.
 _PICKING = {"topk", "bottomk", "limitk", "limit_ratio"}

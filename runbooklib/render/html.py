@@ -19,7 +19,7 @@ from runbooklib.plans import Proposal
 from runbooklib.render import sentences
 from runbooklib.render.inert import literal
 from runbooklib.render.sentences import headline, sentence
-from runbooklib.visibly import visible
+from runbooklib.text import visible
 
 _COLOURS = {
     Status.OK: "#1B7F4D",

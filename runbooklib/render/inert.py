@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from runbooklib.visibly import visible
+from runbooklib.text import visible
 
 _TAG = re.compile(r"<[^>]*>")
 # A picture or a tag, for a reader of Markdown that takes less for code than ours does.

@@ -15,8 +15,8 @@ from typing import Any
 
 from runbooklib import settings
 from runbooklib.errors import NoDataError, NonsenseError, RefusedError
-from runbooklib.redact import tag
-from runbooklib.secretnames import sounds_secret
+from runbooklib.redact.redactor import tag
+from runbooklib.redact.secret_names import sounds_secret
 from runbooklib.tape import Tape
 
 SYSTEM = "files"

@@ -18,7 +18,7 @@ from runbooklib.cli.doors import one_line
 from runbooklib.errors import Reason
 from runbooklib.findings import Cause, Finding, Rank, Status, Verdict, Weighed, unknown
 from runbooklib.plans import Proposal
-from runbooklib.redact import Redactor
+from runbooklib.redact.redactor import Redactor
 from runbooklib.render import html, overview, terminal
 from runbooklib.render.page import page
 from tests.browser.hostile import HOSTILE, Opened, listening

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from lab import monitoring, rules
+from runbooklib.lint import all_rules as lint_rules
 from runbooklib.lint import formats
-from runbooklib.lint import rules as lint_rules
 from tests.lint.sound import sound
 from tests.notebooks.running import ROOT, Ended, command
 from tests.notebooks.test_new import FILES

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runbooklib import notebookfile
-from runbooklib.lint import live, rules
+from runbooklib.lint import all_rules, live
 from tests.lint.sound import PROSE, Home, sound
 
 Defect = Callable[[Home], None]
@@ -449,7 +449,7 @@ def test_an_alert_that_was_renamed_leaves_two_findings_one_on_either_side(home: 
 
 def test_every_rule_has_its_defect_here() -> None:
     told = {rule for _, rule, _, _ in DEFECTS.values()} | PAIRS | {rule.name for rule in live.RULES}
-    assert {rule.name for rule in rules()} == told
+    assert {rule.name for rule in all_rules()} == told
 
 
 # Defects that do not touch the same text can stand beside each other.

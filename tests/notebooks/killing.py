@@ -16,10 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from runbooklib import folders, journal, ledger, manifest, recover, runner
+from runbooklib import files, journal, ledger, manifest, recover, runner
 from runbooklib.evidence import Bundle
 from runbooklib.record import Record
-from runbooklib.redact import Redactor
+from runbooklib.redact.redactor import Redactor
 from runbooklib.witness import Witness
 
 AT = datetime(2026, 1, 15, 3, 12, tzinfo=UTC)
@@ -95,7 +95,7 @@ def is_killed(pid: int) -> bool:
 
 def recover_all(output: Path) -> None:
     """Seal what is left, in the folder and in the spool."""
-    for folder in (output, folders.spool()):
+    for folder in (output, files.spool()):
         list(recover.recover(folder))
 
 
@@ -104,9 +104,9 @@ def moments(folder: Path, seal: Callable[[Path], None], step: int) -> Iterator[d
     for moment in range(1, MAX_MOMENTS, step):
         output = folder / f"out-{moment}"
         output.mkdir()
-        os.environ[folders.SPOOL_VARIABLE] = str(folder / f"spool-{moment}")
+        os.environ[files.SPOOL_VARIABLE] = str(folder / f"spool-{moment}")
         is_cut = is_killed(forked(partial(seal, output), moment))
-        was_there = has_evidence(output) or has_evidence(folders.spool())
+        was_there = has_evidence(output) or has_evidence(files.spool())
         with suppress(OSError):
             (output / ledger.FILE).rmdir()
         is_recovery_cut = is_killed(forked(partial(recover_all, output), moment))
@@ -116,7 +116,7 @@ def moments(folder: Path, seal: Callable[[Path], None], step: int) -> Iterator[d
             "moment": moment,
             "is_recovery_cut": is_recovery_cut,
             "was_there": was_there,
-            **after(output, folders.spool()),
+            **after(output, files.spool()),
         }
         if not is_cut:
             return

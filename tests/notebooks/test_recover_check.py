@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from runbooklib import actionledger, folders, manifest, variables
-from tests.notebooks import small
+from runbooklib import actionledger, manifest, variables
 from runbooklib.evidence import outputs
 from runbooklib.report import CERTIFICATE_MIME
+from tests.notebooks import small
 from tests.notebooks.running import Ended, command, notebook
 
 

@@ -20,7 +20,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from runbooklib.evidence import recording_of
-from runbooklib.redact import tag
+from runbooklib.redact.redactor import tag
 from tests.notebooks.running import Ended, command, errors, notebook, outputs
 from tests.notebooks.site import PASSWORD_VARIABLE, Told, running_site
 from tests.survival.survey import Survey

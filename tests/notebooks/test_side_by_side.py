@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from runbooklib import folders, ledger, manifest, recover
+from runbooklib import files, ledger, manifest, recover
 from runbooklib.evidence import Bundle
-from runbooklib.folders import Workplace
+from runbooklib.files import Workplace
 from tests.notebooks import killing, small
 from tests.notebooks.running import BIN, ROOT, command
 from tests.survival.rig import write_plain
@@ -53,7 +53,9 @@ def test_runs_beside_a_recovering_loop_are_all_whole(tmp_path: Path) -> None:
     argv = [str(BIN / "runbook"), "run", "Small", "--output", str(output)]
     with recovering(output) as sealed:
         processes = [
-            subprocess.Popen(argv, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            subprocess.Popen(
+                argv, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            )
             for _ in range(RUNS)
         ]
         said = [process.communicate(timeout=240)[1].decode() for process in processes]
@@ -98,7 +100,7 @@ def test_a_kill_at_any_file_operation_leaves_one_whole_bundle(kind: str, step: i
 def test_a_folder_that_is_published_or_owned_is_not_claimed(tmp_path: Path) -> None:
     bundle = Bundle(tmp_path, "Small", "backend", killing.AT)
     (hidden,) = [path.name for path in tmp_path.iterdir()]
-    assert folders.is_workplace(hidden)
+    assert files.is_workplace(hidden)
     assert Workplace.claimed(tmp_path, hidden) is None
     bundle.abandon()
     assert Workplace.claimed(tmp_path, hidden) is None

@@ -11,7 +11,7 @@ import pytest
 from runbooklib import evidence, manifest, present, settings
 from runbooklib.errors import ActionError
 from runbooklib.plans import Proposal
-from runbooklib.redact import tag
+from runbooklib.redact.redactor import tag
 from runbooklib.remedy import ApprovedAction
 from runbooklib.sources.files import Files, with_settings
 from runbooklib.tape import Tape

@@ -12,19 +12,11 @@ import psycopg
 import pytest
 
 from runbooklib import errors
-from runbooklib.redact import Redactor
+from runbooklib.redact.redactor import Redactor
 from runbooklib.sources.postgres import Postgres
 from runbooklib.sqltext import normalised
 from runbooklib.tape import Tape
-from tests.sources.postgresql import (
-    LITERAL,
-    PASSWORD,
-    Server,
-    Session,
-    connections,
-    free_port,
-    lock_chain,
-)
+from tests.sources.postgresql import LITERAL, PASSWORD, Server, Session, connections, free_port, lock_chain
 from tests.timing import BUSY_SECONDS
 
 

@@ -12,7 +12,7 @@ import pytest
 from runbooklib import errors
 from runbooklib.checks.database import idle_transactions, lock_waits, long_queries
 from runbooklib.evidence import read_recording
-from runbooklib.redact import Redactor
+from runbooklib.redact.redactor import Redactor
 from runbooklib.sources.postgres import Postgres
 from runbooklib.tape import Tape
 from tests.notebooks.running import command

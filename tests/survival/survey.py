@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from runbooklib.redact import encodings
+from runbooklib.redact.redactor import encodings
 
 COUNTS = ("lost steps", "false OK", "canaries leaked", "processes left")
 MARK_VARIABLE = "RUNBOOK_SURVEY"

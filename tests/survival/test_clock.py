@@ -25,7 +25,7 @@ from tests.sources.standin import Asked, Behaviour, answer, by_request, closed_p
 from tests.survival import soundsite
 from tests.survival.clockshift import shifted
 from tests.survival.survey import Survey
-from tests.survival.test_no_false_green import Nobody
+from tests.survival.test_no_false_green import NoListener
 
 ROOT = Path(__file__).parents[2]
 BROKE_BEFORE = timedelta(minutes=6)
@@ -147,7 +147,7 @@ def opened(tape: Tape, prometheus: str, docker: str = "", alertmanager: str = ""
     systems |= {"docker": {"url": docker}} if docker else {}
     systems |= {"alertmanager": {"url": alertmanager}} if alertmanager else {}
     scene = soundsite.scene(systems, {"containers": ["backend"]}, tape, deadline_seconds=5.0)
-    return Incident(scene, tape, Nobody())
+    return Incident(scene, tape, NoListener())
 
 
 def test_a_few_seconds_are_no_skew() -> None:
@@ -194,7 +194,7 @@ def test_an_engine_whose_clock_is_another_than_prometheus_is_not_believed(
         assert "its clock is" in str(found[0].facts["message"])
 
 
-class Keeper(Nobody):
+class Keeper(NoListener):
     """Keeps what was recorded."""
 
     def __init__(self) -> None:
@@ -223,7 +223,7 @@ def test_a_replay_has_the_skew_of_then_and_an_older_recording_has_none() -> None
 
     def again(entries: Sequence[Entry]) -> Incident:
         replayed = Tape(recording=entries)
-        return Incident(replace(scene, sources=Sources(scene.target, replayed)), replayed, Nobody())
+        return Incident(replace(scene, sources=Sources(scene.target, replayed)), replayed, NoListener())
 
     assert again(recorded).scene.window == incident.scene.window != scene.window
     assert again(recorded).check(scraped).facts == before.facts

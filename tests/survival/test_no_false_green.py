@@ -42,7 +42,7 @@ SHORT, LONG = 0.6, 8.0
 VARIANTS = ("before anything is known", "since it began")
 
 
-class Nobody:
+class NoListener:
     """Hears what the incident tells, and shows it to nobody."""
 
     def chronicled(self, *args: Any) -> None: ...
@@ -107,7 +107,7 @@ def ask(
     scene = soundsite.scene(site.systems, site.service, tape, deadline_seconds=deadline_seconds)
     if variant != VARIANTS[0]:
         scene = replace(scene, onset=scene.window.end - timedelta(minutes=30), is_disturbed=True)
-    ledger = Incident(scene, tape, Nobody()).cause("any", "Any")
+    ledger = Incident(scene, tape, NoListener()).cause("any", "Any")
     found = {}
     for name in names:
         check = checks()[name]

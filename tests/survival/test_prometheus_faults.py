@@ -16,10 +16,9 @@ import pytest
 from runbooklib.checks.resources import resident_memory
 from runbooklib.checks.targets import scraped
 from runbooklib.errors import DeadlineError, ParameterError, Reason, RefusedError
-from runbooklib.expression import selectors
 from runbooklib.findings import Finding, Status
 from runbooklib.incident import Incident
-from runbooklib.promql import selector
+from runbooklib.promql import selector, selectors
 from runbooklib.render.sentences import sentence
 from runbooklib.scene import Scene
 from runbooklib.sources.prometheus import Prometheus
@@ -30,7 +29,7 @@ from tests.sources.standin import Asked, Behaviour, answer, by_request, huge, sl
 from tests.survival import soundsite
 from tests.survival.lies import changed
 from tests.survival.survey import Survey
-from tests.survival.test_no_false_green import Nobody
+from tests.survival.test_no_false_green import NoListener
 from tests.timing import BUSY_SECONDS, seconds_taken
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +64,7 @@ def found_at(url: str, deadline_seconds: float = 5.0, service: str = "") -> Find
     tape = Tape()
     labels = {"labels": {"service": service}} if service else {}
     scene = soundsite.scene({"prometheus": {"url": url}}, labels, tape, deadline_seconds=deadline_seconds)
-    incident = Incident(scene, tape, Nobody())
+    incident = Incident(scene, tape, NoListener())
     if service:
         return incident.check(resident_memory, above=100 * MIB)
     return incident.check(scraped)
@@ -262,7 +261,7 @@ def test_a_query_that_takes_minutes_ends_at_the_deadline_here_and_on_the_server(
         scene.sources.prometheus.instant(query, scene.window.end)
         return Finding(status=Status.OK, template="It came.")
 
-    incident = Incident(scene, tape, Nobody())
+    incident = Incident(scene, tape, NoListener())
     found: list[Finding] = []
     assert seconds_taken(lambda: found.append(incident.check(costly))) < 1.5 + BUSY_SECONDS
     survey.never_ok([found[0].status])

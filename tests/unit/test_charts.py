@@ -12,7 +12,7 @@ from matplotlib.text import Text
 
 from runbooklib import charts, readings
 from runbooklib.findings import Finding, Status
-from runbooklib.redact import Redactor, tag
+from runbooklib.redact.redactor import Redactor, tag
 from runbooklib.render import html
 
 SECRET = "hunter22-canary"

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from runbooklib.cleaning import cleaned
-from runbooklib.redact import Redactor, tag
+from runbooklib.redact.redactor import Redactor, tag
 from runbooklib.render.inert import literal
 from runbooklib.report import FINDING_MIME, RECORDING_MIME
 from runbooklib.tape import OPENING, Entry, pack, unpack

@@ -4,7 +4,7 @@ import promql_parser
 import pytest
 
 from runbooklib.errors import ParameterError
-from runbooklib.expression import (
+from runbooklib.promql import (
     Condition,
     Selector,
     alternatives,

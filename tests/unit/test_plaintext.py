@@ -1,6 +1,6 @@
 import pytest
 
-from runbooklib.plaintext import hidden, quoted
+from runbooklib.text import hidden, quoted
 
 
 @pytest.mark.parametrize(

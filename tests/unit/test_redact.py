@@ -8,7 +8,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from runbooklib.redact import Redactor, encodings, tag
+from runbooklib.redact.redactor import Redactor, encodings, tag
 
 SECRETS = ["correct horse/battery+staple", 'pa"ss\\wörd\n', "hunter22", "密码密码", "a%b&c=d e", "x" * 40]
 

@@ -4,8 +4,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from runbooklib.fields import Address
-from runbooklib.redact import Redactor, tag
-from runbooklib.secretnames import sounds_secret
+from runbooklib.redact.redactor import Redactor, tag
+from runbooklib.redact.secret_names import sounds_secret
 from runbooklib.settings import environment_secrets
 
 SECRET = """

@@ -8,7 +8,7 @@ from runbooklib.errors import Reason
 from runbooklib.findings import Cause, Finding, Status, judge, unknown
 from runbooklib.render import sentences
 from runbooklib.render.sentences import fact_text, headline, say, sentence
-from runbooklib.visibly import visible
+from runbooklib.text import visible
 
 NAN = float("nan")
 

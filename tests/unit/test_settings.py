@@ -5,7 +5,7 @@ import pytest
 
 from runbooklib import variables
 from runbooklib.errors import MissingSecretError, NotConfiguredError, ParameterError, SettingsError
-from runbooklib.redact import tag
+from runbooklib.redact.redactor import tag
 from runbooklib.settings import (
     configured,
     environment_secrets,

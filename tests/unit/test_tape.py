@@ -13,7 +13,7 @@ from runbooklib.errors import (
     SourceError,
     UnreachableError,
 )
-from runbooklib.redact import Redactor, tag
+from runbooklib.redact.redactor import Redactor, tag
 from runbooklib.tape import Tape, pack, side_by_side, unpack
 
 

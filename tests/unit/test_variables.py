@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runbooklib import folders, upload, variables
+from runbooklib import files, upload, variables
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "runbooklib"
@@ -124,8 +124,8 @@ def test_the_spool_is_not_the_local_folder_of_a_url(tmp_path: Path, monkeypatch:
     """Approvals refuse evidence in the spool, so a run that uploads must not write there."""
     monkeypatch.setenv("RUNBOOK_SPOOL", str(tmp_path / "spool"))
     monkeypatch.delenv("RUNBOOK_EVIDENCE", raising=False)
-    assert folders.spool() == tmp_path / "spool"
+    assert files.spool() == tmp_path / "spool"
     assert upload.destination("memory://x").folder == Path("evidence")
     monkeypatch.setenv("RUNBOOK_EVIDENCE", str(tmp_path / "kept"))
     assert upload.destination("memory://x").folder == tmp_path / "kept"
-    assert folders.spool() == tmp_path / "spool"
+    assert files.spool() == tmp_path / "spool"

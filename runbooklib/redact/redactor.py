@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
-from runbooklib.secretnames import is_secret_pair, secret_spans, values_with_secret_names
+from runbooklib.redact.secret_names import is_secret_pair, secret_spans, values_with_secret_names
 
 # A "secret" of three letters would blank half of every log.
 _SHORTEST_SECRET = 4

@@ -2,17 +2,21 @@ r"""Text shown as what it is: what nobody sees, or would take for something else
 
 A line break and a tab stay. Other control characters, marks of direction, characters without a width and
 letters that look like others become their code point: `\u{1b}` for ESC, `\u{202e}` for a mark of direction.
+
+Text that comes from outside: which characters it may not hold, and how a long one is quoted.
 """
 
 import re
 import unicodedata
 
 _INVISIBLE = frozenset("Cc Cf Cs Co Cn Zl Zp".split())
+
 # Of other categories, and yet nothing is seen of them: joiners, fillers, selectors of variants.
 _BLANK = frozenset(
     [*"\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u2800\u3164\uffa0", *map(chr, range(0xFE00, 0xFE0F))]
 )
 _SUPPLEMENT = range(0xE0100, 0xE01F0)
+
 # Letters that most typefaces draw like a Latin one, by script. µ, Ω or д are none: nobody misreads them.
 _LOOKALIKES = {
     "CYRILLIC": frozenset(
@@ -88,3 +92,34 @@ def _is_mask(char: str, plain: set[str], *, is_mixed: bool) -> bool:
     # Letters of mathematics (bold, script) and of double width.
     drawn = unicodedata.normalize("NFKC", char)
     return len(drawn) == 1 and drawn.isascii() and char.isalpha() and char not in "\xaa\xba"
+
+
+_ALLOWED = frozenset("\n\t\u3000")  # the last is the space of Chinese and Japanese
+
+# Letters and marks by their category, and yet nothing is drawn for them.
+_NOT_DRAWN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | frozenset(
+    chr(code) for first, last in ((0x180B, 0x180F), (0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
+    for code in range(first, last + 1)
+)  # fmt: skip
+_LONGEST_QUOTE = 60
+
+
+def hidden(text: str) -> str:
+    """The first character that a reader would not see as what it is: its code and name; empty without one.
+
+    Control characters, halves of characters, marks of direction, zero-width characters, other kinds of space.
+    """
+    if text.isascii() and text.isprintable():
+        return ""
+    for c in text:
+        if c not in _ALLOWED and (not c.isprintable() or c in _NOT_DRAWN):
+            return f"U+{ord(c):04X} {unicodedata.name(c, '')}".strip()
+    return ""
+
+
+def quoted(value: object) -> str:
+    """The value as Python writes it, cut where it is long: for a message of one line."""
+    if isinstance(value, str) and len(value) > _LONGEST_QUOTE:
+        return f"{value[:_LONGEST_QUOTE]!r}… ({len(value):,} characters)"
+    text = repr(value)
+    return text if len(text) <= 2 * _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…"
