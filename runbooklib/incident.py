@@ -15,6 +15,15 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from runbooklib import briefing, promises, questions, timeline
+from runbooklib.actions.recovery import (
+    FAILED_BELOW,
+    WAIT_BELOW_SECONDS,
+    Certificate,
+    Sample,
+    Wait,
+    conditions,
+    prove,
+)
 from runbooklib.answers import Check
 from runbooklib.audience import Audience, Kept
 from runbooklib.casebook import Casebook
@@ -25,7 +34,6 @@ from runbooklib.findings import Finding, Status, Verdict
 from runbooklib.inquiry import Action, Inquiry
 from runbooklib.places import Places
 from runbooklib.plans import Proposal
-from runbooklib.recovery import FAILED_BELOW, WAIT_BELOW_SECONDS, Certificate, Sample, Wait, conditions, prove
 from runbooklib.scene import Scene, Sources
 from runbooklib.steps import Change, Step, Steps
 from runbooklib.tape import Entry, Tape

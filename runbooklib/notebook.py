@@ -6,13 +6,8 @@ one that is open; before there is one, it says so when it is asked something.
 
 from typing import TYPE_CHECKING, Any
 
-from runbooklib.actions.containers import raise_memory_limit, read_log, restart_container
-from runbooklib.actions.database import (
-    cancel_query,
-    end_session,
-    fit_pool_size,
-    terminate_idle_transactions,
-)
+from runbooklib.actions.containers import list_sandboxes, raise_memory_limit, read_log, restart_container
+from runbooklib.actions.database import cancel_query, end_session, fit_pool_size, terminate_idle_transactions
 from runbooklib.actions.dependencies import (
     break_circuit,
     look_at_dependency,
@@ -20,9 +15,8 @@ from runbooklib.actions.dependencies import (
     use_backup_provider,
     use_fallback_mode,
 )
-from runbooklib.actions.deploys import revert_commit, roll_back
-from runbooklib.actions.monitoring import look_at_targets, silence_alert
-from runbooklib.actions.sandbox import list_sandboxes
+from runbooklib.actions.deployments import revert_commit, roll_back
+from runbooklib.actions.silences import look_at_targets, silence_alert
 from runbooklib.checks.ai import (
     ai_error_rate,
     ai_load,

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from runbooklib import settings
-from runbooklib.capture import Part
+from runbooklib.actions.snapshot import Part
 from runbooklib.evidence import Bundle
 from runbooklib.render import html
 from runbooklib.report import RECORDING_MIME

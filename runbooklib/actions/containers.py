@@ -1,4 +1,7 @@
-"""Actions on a container."""
+"""Actions on a container.
+
+Proposals for the code sandbox.
+"""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -6,19 +9,21 @@ from typing import Any
 
 import docker
 
-from runbooklib.actions import _engine
+from runbooklib.actions import _docker
+from runbooklib.actions.action import ApprovedAction, TargetState, remedy, require_actions, require_writable
 from runbooklib.dockerengine import moment_or_none
 from runbooklib.errors import ActionError, ParameterError, suggestion
 from runbooklib.plans import Proposal
-from runbooklib.remedy import ApprovedAction, TargetState, remedy, require_actions, require_writable
 from runbooklib.scene import Scene
 from runbooklib.sources.docker import Container
 
 MEBIBYTE = 1_048_576
 _MAX_FACTOR = 8.0
 _SETTLED_SECONDS = 10.0
+
 # Docker's own wait before it kills a container that sets no StopTimeout.
 _STOP_SECONDS = 10
+
 # Part of a plan's identity, which recordings hold: do not change the text.
 _CRASHING = "not up for long"
 
@@ -90,7 +95,7 @@ def _restart(approved: ApprovedAction) -> str:
         seconds = answer["Config"].get("StopTimeout")
         client.restart(answer["Id"], timeout=_STOP_SECONDS if seconds is None else seconds)
 
-    _engine.write(approved.scene, plan.target, is_same, restart)
+    _docker.write(approved.scene, plan.target, is_same, restart)
     return f"restarted {plan.target}"
 
 
@@ -166,7 +171,7 @@ def _raise(approved: ApprovedAction) -> str:
     def update(client: docker.APIClient, answer: dict[str, Any]) -> None:
         client.update_container(answer["Id"], mem_limit=raised, memswap_limit=seen["to_swap_bytes"])
 
-    _engine.write(approved.scene, plan.target, is_same, update)
+    _docker.write(approved.scene, plan.target, is_same, update)
     size = raised // MEBIBYTE
     return (
         f"set the memory limit of {plan.target} to {size} MiB; to keep it, set in docker-compose.yml, "
@@ -190,4 +195,14 @@ def raise_memory_limit(scene: Scene, *, factor: float = 2.0, container: str = ""
         "unchanged. The new limit holds until the container is recreated. To keep it, set "
         "deploy.resources.limits.memory in docker-compose.yml.",
         undo=_update_command(name, limit, swap),
+    )
+
+
+def list_sandboxes(scene: Scene) -> Proposal:  # noqa: ARG001 - every action gets the scene
+    """List the sandboxes, oldest last; changes nothing."""
+    columns = "{{.ID}} {{.RunningFor}} {{.Status}}"
+    return Proposal(
+        title="List the running sandboxes and their age",
+        command=f"docker ps --filter label=helloagents.pool_id --format '{columns}'",
+        effect="Changes nothing. A sandbox that is older than the execution timeout hangs.",
     )

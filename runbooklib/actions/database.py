@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from runbooklib.actions import _backends
+from runbooklib.actions import _postgres
+from runbooklib.actions.action import ApprovedAction, TargetState, remedy, require_actions, require_writable
 from runbooklib.errors import ActionError, NoDataError, ParameterError, SourceError
 from runbooklib.plans import Proposal
-from runbooklib.remedy import ApprovedAction, TargetState, remedy, require_actions, require_writable
 from runbooklib.scene import Scene
 from runbooklib.window import moment_of, seconds_of
 
@@ -63,14 +63,14 @@ def _has_same_sessions(seen: Mapping[str, Any], current: Mapping[str, Any]) -> b
     return _sessions(seen) == _sessions(current)
 
 
-def _sessions(identity: Mapping[str, Any]) -> set[_backends.Session]:
+def _sessions(identity: Mapping[str, Any]) -> set[_postgres.Session]:
     return {(int(pid), str(start), mark) for pid, start, mark in identity["sessions"]}
 
 
 def _end_idle(approved: ApprovedAction) -> str:
     sessions = sorted(_sessions(approved.plan.identity))
     limit = seconds_of(str(approved.plan.parameters["older_than"]))
-    ended = _backends.signal(
+    ended = _postgres.signal(
         approved.scene, "pg_terminate_backend", sessions, "xact_start", _IDLE_FOR, [limit]
     )
     if not ended:
@@ -100,7 +100,7 @@ def _session(scene: Scene, same: str, *, pid: int, backend_start: str = "") -> T
     require_writable(require_actions(scene).postgres, "postgres")
     if isinstance(pid, bool) or not isinstance(pid, int) or pid <= 0:
         raise ParameterError(f"pid is {pid!r}", remedy="pass the session's pid as a number")
-    if reason := _backends.protection(scene, pid):
+    if reason := _postgres.protection(scene, pid):
         raise ActionError(reason)
     sessions = scene.sources.postgres.sessions()
     rows = sessions[sessions["pid"] == pid]
@@ -131,9 +131,9 @@ def _signal_session(approved: ApprovedAction, function: str, same: str, conditio
     """Signal the session of the plan and return its pid. Raises ActionError if it was not signalled."""
     [session] = _sessions(approved.plan.identity)
     pid = session[0]
-    if not _backends.signal(approved.scene, function, [session], same, condition):
+    if not _postgres.signal(approved.scene, function, [session], same, condition):
         try:
-            reason = _backends.protection(approved.scene, pid)
+            reason = _postgres.protection(approved.scene, pid)
         except (ActionError, SourceError) as error:
             reason = error.message
         raise ActionError(reason or f"pid {pid} has started other work since", remedy="look again")

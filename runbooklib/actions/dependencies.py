@@ -4,10 +4,10 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from runbooklib import measures, queries
-from runbooklib.actions import _switches
+from runbooklib.actions import _env_file
+from runbooklib.actions.action import remedy
 from runbooklib.errors import NoDataError, NotConfiguredError
 from runbooklib.plans import Proposal
-from runbooklib.remedy import remedy
 from runbooklib.scene import Scene
 
 _NOT_MEASURED = "no AI request was measured"
@@ -61,13 +61,13 @@ def break_circuit(scene: Scene, *, wait: str = "30s") -> Proposal:
     )
 
 
-_switched = partial(remedy, perform=_switches.perform, destroys=("docker",))
+_switched = partial(remedy, perform=_env_file.perform, destroys=("docker",))
 
 
-@_switched(identify=lambda scene: _switches.identify(scene, "use_backup_provider"))
+@_switched(identify=lambda scene: _env_file.identify(scene, "use_backup_provider"))
 def use_backup_provider(scene: Scene) -> Proposal:
     """Switch the service to the backup provider."""
-    return _switches.proposal(
+    return _env_file.proposal(
         scene,
         "use_backup_provider",
         title="Soon: the backup provider",
@@ -76,10 +76,10 @@ def use_backup_provider(scene: Scene) -> Proposal:
     )
 
 
-@_switched(identify=lambda scene: _switches.identify(scene, "use_fallback_mode"))
+@_switched(identify=lambda scene: _env_file.identify(scene, "use_fallback_mode"))
 def use_fallback_mode(scene: Scene) -> Proposal:
     """Switch the service to fallback mode, without the dependency."""
-    return _switches.proposal(
+    return _env_file.proposal(
         scene,
         "use_fallback_mode",
         title="Now: fallback mode",

@@ -26,9 +26,9 @@ from runbooklib.errors import ActionError, InputError, suggestion
 
 if TYPE_CHECKING:
     from runbooklib.actionledger import Deed
-    from runbooklib.offers import Offer
+    from runbooklib.actions.preflight import Preflight
+    from runbooklib.actions.proposals import Offer
     from runbooklib.plans import Plan
-    from runbooklib.present import Preflight
 
 
 @app.command(
@@ -81,14 +81,15 @@ def approve_action(
     if within:
         duration("--within", within)
     refuse_missing(bundle)
-    from runbooklib import manifest, offers
+    from runbooklib import manifest
+    from runbooklib.actions import proposals
 
-    proposed = offers.read(bundle)
+    proposed = proposals.read(bundle)
     if not action:
         _list(proposed, bundle)
         return
     offer = _choose(proposed, action)
-    from runbooklib.gate import Gate, Reason
+    from runbooklib.actions.gate import Gate, Reason
 
     plan, folder = offer.plan, bundle.resolve().parent
     person = by or os.environ.get(variables.APPROVER, "") or manifest.user()
@@ -196,7 +197,7 @@ def _typed_target(plan: "Plan", yes: str) -> str:
 
 
 def _is_meant_to_recover(plan: "Plan") -> bool:
-    from runbooklib.present import REMEDIES
+    from runbooklib.actions.registry import REMEDIES
 
     return REMEDIES[plan.action].needs_recovery_check
 

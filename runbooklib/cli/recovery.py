@@ -10,7 +10,7 @@ from runbooklib.cli.doors import app, one_line
 from runbooklib.cli.options import Alert, Environment, EvidenceFolder, Held, Service, Within, duration
 
 if TYPE_CHECKING:
-    from runbooklib.recovery import Certificate, Sample
+    from runbooklib.actions.recovery import Certificate, Sample
 
 RECOVERY_CODES = {"RECOVERED": 0, "NOT RECOVERED": 1, "CANNOT TELL": 2}
 
@@ -55,9 +55,9 @@ def watch(alert: str, environment: str, service: str, folder: Path, held: str, w
 
     Returns "RECOVERED", "NOT RECOVERED" or "CANNOT TELL". `held` and `within` are durations such as 5m.
     """
-    from runbooklib import certificate, present, recovery
+    from runbooklib.actions import certificate, preflight, recovery
 
-    scene, tape = present.scene_of(alert, environment, service)
+    scene, tape = preflight.scene_of(alert, environment, service)
     wait = recovery.Wait.of(scene, held, within)
 
     with _ProgressBar(wait.hold_seconds) as bar:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from runbooklib import actionledger, present
+from runbooklib import actionledger
 from runbooklib.actionledger import Deed
-from runbooklib.gate import Gate, Reason
+from runbooklib.actions import preflight, registry
+from runbooklib.actions.gate import Gate, Reason
 from runbooklib.plans import Plan
 from tests.notebooks import small
 
@@ -60,8 +61,8 @@ class Acting:
 
     def plan(self, action: str, **parameters: Any) -> Plan:
         """What a run would propose now."""
-        scene, _ = present.scene_of("Small", "site", "backend")
-        return present.REMEDIES[action].plan(scene, parameters)
+        scene, _ = preflight.scene_of("Small", "site", "backend")
+        return registry.REMEDIES[action].plan(scene, parameters)
 
     def forged(self, action: str, target: str, **parameters: Any) -> Plan:
         """A plan that no run of ours proposed."""

@@ -13,11 +13,12 @@ from pathlib import Path
 import docker
 import pytest
 
-from runbooklib import actionledger, manifest, present
+from runbooklib import actionledger, manifest
 from runbooklib.actionledger import Deed
+from runbooklib.actions import preflight, registry
+from runbooklib.actions.gate import Approval
 from runbooklib.errors import ActionError, ParameterError
-from runbooklib.extension import runs
-from runbooklib.gate import Approval
+from runbooklib.extension import runs as extension_runs
 from runbooklib.plans import Plan
 from runbooklib.report import ACTION_MIME
 from tests.notebooks.running import ROOT
@@ -64,7 +65,7 @@ def test_a_restart_is_captured_performed_once_and_written_down(
     captured = (site.folder / deed.evidence / "notebook.ipynb").read_text()
     assert "began" in captured
     assert ACTION_MIME in captured
-    [shown], unread = runs.recent(site.folder, 5)
+    [shown], unread = extension_runs.recent(site.folder, 5)
     assert (shown.status, shown.headline, unread) == (
         "ACTION",
         f"restart_container on {container}, approved by Ada",
@@ -87,8 +88,8 @@ def test_a_raised_limit_leaves_as_much_swap_and_its_undo_brings_both_back(
 ) -> None:
     name = host.run(QUICK, mem_limit="64m", memswap_limit=swap)
     site = at(busy_url, tmp_path, monkeypatch, name)
-    scene, _ = present.scene_of("Small", "site", "backend")
-    proposal = present.REMEDIES["raise_memory_limit"](scene, factor=1.5)
+    scene, _ = preflight.scene_of("Small", "site", "backend")
+    proposal = registry.REMEDIES["raise_memory_limit"](scene, factor=1.5)
     site.perform(site.plan("raise_memory_limit", factor=1.5))
     limits = host.client.api.inspect_container(name)["HostConfig"]
     now, size = (160 * MEBIBYTE, "160m") if swap == "128m" else (-1, "-1")
@@ -328,7 +329,7 @@ def test_a_ledger_that_was_changed_lets_nothing_be_done(host: Engine, container:
 _PERFORM = """
 import sys
 from pathlib import Path
-from runbooklib.gate import Gate, Reason
+from runbooklib.actions.gate import Gate, Reason
 from runbooklib.plans import Plan
 from runbooklib.report import ACTION_MIME
 import json

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from runbooklib import evidence, manifest, present, settings
+from runbooklib import evidence, manifest, settings
+from runbooklib.actions import preflight, registry
+from runbooklib.actions.action import ApprovedAction
 from runbooklib.errors import ActionError
 from runbooklib.plans import Proposal
 from runbooklib.redact.redactor import tag
-from runbooklib.remedy import ApprovedAction
 from runbooklib.sources.files import Files, with_settings
 from runbooklib.tape import Tape
 from tests.notebooks import small
@@ -51,8 +52,8 @@ def site(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Acting:
 
 
 def proposed() -> Proposal:
-    scene, _ = present.scene_of("Small", "site", "backend")
-    return present.REMEDIES["use_backup_provider"](scene)
+    scene, _ = preflight.scene_of("Small", "site", "backend")
+    return registry.REMEDIES["use_backup_provider"](scene)
 
 
 def change_switch(site: Acting, **fields: Any) -> None:
@@ -130,11 +131,11 @@ def test_a_key_that_is_another_one_by_now_was_not_approved(
 def test_between_the_last_look_and_the_deed_the_key_is_compared_once_more(
     site: Acting, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scene, _ = present.scene_of("Small", "site", "backend")
+    scene, _ = preflight.scene_of("Small", "site", "backend")
     act = ApprovedAction(scene, site.plan("use_backup_provider"), "Ada", "")
     monkeypatch.setenv(VARIABLE, "another-key-canary-77")
     with pytest.raises(ActionError, match="has changed since the proposal"):
-        present.REMEDIES["use_backup_provider"].perform(act)
+        registry.REMEDIES["use_backup_provider"].perform(act)
     assert (file.read_text(), copies(file)) == (TEXT, [])
 
 

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from runbooklib import actionledger, certificate, manifest, recovery, variables
+from runbooklib import actionledger, manifest, variables
 from runbooklib.actionledger import Deed
+from runbooklib.actions import certificate, recovery
+from runbooklib.actions.recovery import Certificate, Sample
 from runbooklib.cli import app
 from runbooklib.errors import EvidenceError
 from runbooklib.findings import Finding, Status
 from runbooklib.record import Record
-from runbooklib.recovery import Certificate, Sample
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Tape
 from runbooklib.target import Environment, Target

@@ -132,7 +132,7 @@ def test_a_module_imports_only_from_lower_floors(module: str) -> None:
         ("errors", "from runbooklib.window import Window"),
         ("sources.git", "from runbooklib.sources.web import Web"),
         ("checks.traffic", "from runbooklib.checks import latency"),
-        ("checks.traffic", "from runbooklib.actions.deploys import revert_commit"),
+        ("checks.traffic", "from runbooklib.actions.deployments import revert_commit"),
     ],
 )
 def test_the_check_of_floors_sees_every_way_up(module: str, source: str) -> None:

@@ -3,10 +3,11 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 import pytest
 
-from runbooklib import promdata, recovery
+from runbooklib import promdata
+from runbooklib.actions import recovery
+from runbooklib.actions.recovery import Certificate, Outcome, Sample, Wait
 from runbooklib.errors import ParameterError, Reason
 from runbooklib.findings import Finding, Status, unknown
-from runbooklib.recovery import Certificate, Outcome, Sample, Wait
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Tape
 from runbooklib.target import Target

@@ -4,10 +4,10 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from runbooklib.actions import _programs, _worktree
+from runbooklib.actions import _git, _scripts
+from runbooklib.actions.action import ApprovedAction, TargetState, remedy, require_actions, require_writable
 from runbooklib.errors import ActionError, NoDataError, NotConfiguredError
 from runbooklib.plans import Proposal
-from runbooklib.remedy import ApprovedAction, TargetState, remedy, require_actions, require_writable
 from runbooklib.scene import Scene
 from runbooklib.settings import configured
 from runbooklib.sources.git import Deployment
@@ -59,7 +59,7 @@ def _identify_rollback(scene: Scene, *, to: str = "") -> TargetState:
     command = _rollback_command(scene, revision)
     if last.revision == revision:
         raise ActionError(f"{revision[:12]} is already deployed", system="git")
-    files = _programs.digests(scene, command)
+    files = _scripts.digests(scene, command)
     identity: dict[str, Any] = {"from": last.revision, "to": revision, "command": command, "files": files}
     return TargetState(revision[:8], identity)
 
@@ -70,7 +70,7 @@ def _roll_back(approved: ApprovedAction) -> str:
     command, revision = list(identity["command"]), str(identity["to"])
     if command != _rollback_command(scene, revision):
         raise ActionError("the command in the environment's file has changed since", system="script")
-    output = _programs.run(command, identity["files"], seconds_of(script.within))
+    output = _scripts.run(command, identity["files"], seconds_of(script.within))
     return f"rolled back to {revision[:12]}: {output}" if output else f"rolled back to {revision[:12]}"
 
 
@@ -125,7 +125,7 @@ def _revert(approved: ApprovedAction) -> str:
     plan = approved.plan
     repository = configured(approved.scene.target.systems.git, "git").repository
     revisions, branch = str(plan.identity["revisions"]), str(plan.identity["branch"])
-    commit = _worktree.revert(repository, revisions, branch, by=approved.by)
+    commit = _git.revert(repository, revisions, branch, by=approved.by)
     return f"reverted {plan.target} in commit {commit[:12]} of {branch}; review, push and deploy the branch"
 
 

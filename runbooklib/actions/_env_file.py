@@ -1,21 +1,28 @@
 """Settings of an .env file that change together: how they are shown to a person, and how they are changed.
 
 A setting that is secret, by its name or by the source of its value, is shown and approved by its tag.
+
+Changes an .env file atomically (temporary file, sync, rename); owner and mode stay.
+
+First the file is copied beside itself, readable by its owner only: its former content is stored nowhere else.
 """
 
+import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runbooklib import settings
-from runbooklib.actions import _programs, _settingsfile
+from runbooklib import files, settings
+from runbooklib.actions import _scripts
+from runbooklib.actions.action import ApprovedAction, TargetState, require_actions, require_writable
 from runbooklib.errors import ActionError, SourceError
 from runbooklib.plans import Proposal
 from runbooklib.redact.redactor import Depth, Redactor, tag
 from runbooklib.redact.secret_names import sounds_secret
-from runbooklib.remedy import ApprovedAction, TargetState, require_actions, require_writable
 from runbooklib.scene import Scene
-from runbooklib.sources.files import SYSTEM, Settings, bare
+from runbooklib.sources.files import SYSTEM, Settings, bare, read, settings_in, text_of, with_settings
 from runbooklib.target import Switch
 from runbooklib.window import seconds_of
 
@@ -54,7 +61,7 @@ def identify(scene: Scene, action: str) -> TargetState:
         "set": values,
         "set_from": tags,
     }
-    files = _programs.digests(scene, switch.then) if switch.then else {}
+    files = _scripts.digests(scene, switch.then) if switch.then else {}
     return TargetState(Path(switch.file).name, identity | {"then": list(switch.then), "files": files})
 
 
@@ -70,13 +77,13 @@ def perform(approved: ApprovedAction) -> str:
     plan = approved.plan
     switch = _require_switch(approved.scene, plan.action)
     values = _values(switch, plan.identity)
-    former = _settingsfile.change_file(Path(switch.file), plan.identity["sha256"], values, plan.fingerprint)
+    former = change_file(Path(switch.file), plan.identity["sha256"], values, plan.fingerprint)
     names = ", ".join(switch.names)
     if not switch.then:
         return f"set {names} in {switch.file} (copy: {former.copy}); it takes effect at the next restart"
     redactor = _redactor(switch, former)
     try:
-        output = _programs.run(list(switch.then), plan.identity["files"], seconds_of(switch.within))
+        output = _scripts.run(list(switch.then), plan.identity["files"], seconds_of(switch.within))
     except (ActionError, SourceError) as error:
         raise ActionError(
             f"set {names} in {switch.file} (copy: {former.copy}), but the command after it failed: "
@@ -104,13 +111,6 @@ def _values(switch: Switch, approved: Mapping[str, Any]) -> dict[str, str]:
             "the switch in the environment's file has changed since the proposal", system=SYSTEM
         )
     return switch.set | secrets
-
-
-def _redactor(switch: Switch, former: _settingsfile.FormerFile) -> Redactor:
-    """A redactor that knows the file's former secrets: the command may print them."""
-    secrets = [bare(text) for name, text in former.values if sounds_secret(name) or name in switch.set_from]
-    # A short value like "true" is not a secret, and would blank ordinary words.
-    return Redactor(value for value in secrets if len(value) >= _MIN_SECRET_LENGTH)
 
 
 def _available_switch(scene: Scene, action: str) -> Switch | None:
@@ -149,3 +149,59 @@ def _diff(scene: Scene, switch: Switch) -> str:
     # No colon or equals sign after the name: the redactor would take the next word for the secret.
     lines += [f"# {variable} holds {name}" for name, variable in sorted(switch.set_from.items())]
     return "\n".join([*lines, *([f"# then: {' '.join(switch.then)}"] if switch.then else [])])
+
+
+@dataclass(frozen=True, slots=True)
+class FormerFile:
+    """The file before the change: the path of its copy, and its settings, which may be secret."""
+
+    copy: Path
+    values: list[tuple[str, str]] = field(repr=False)
+
+
+def _redactor(switch: Switch, former: FormerFile) -> Redactor:
+    """A redactor that knows the file's former secrets: the command may print them."""
+    secrets = [bare(text) for name, text in former.values if sounds_secret(name) or name in switch.set_from]
+    # A short value like "true" is not a secret, and would blank ordinary words.
+    return Redactor(value for value in secrets if len(value) >= _MIN_SECRET_LENGTH)
+
+
+def change_file(path: Path, sha256: str, values: dict[str, str], suffix: str) -> FormerFile:
+    """Set the values in the .env file, if its content still has that digest.
+
+    The copy's name ends in `.before-` and the suffix. Raises ActionError, SourceError.
+    """
+    address: dict[str, Any] = {"system": SYSTEM, "target": str(path)}
+    content = read(path)
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ActionError(
+            "has changed since the action was proposed", **address, remedy="run the runbook again"
+        )
+    if any("\n" in value or "\r" in value for value in values.values()):
+        raise ActionError("a setting cannot contain a line break", **address)
+    file, text = path.resolve(), text_of(content, str(path))
+    copy, status = file.with_name(f"{file.name}.before-{suffix}"), file.stat()
+    owner = (status.st_uid, status.st_gid)
+    _write_copy(copy, content, owner, address)
+    try:
+        files.replace(file, with_settings(text, values).encode(), status.st_mode & 0o777, owner)
+    except OSError as error:
+        with suppress(OSError):
+            copy.unlink()  # nothing was changed, and the copy may hold secrets
+        raise ActionError(f"cannot be written: {error.strerror}", **address) from None
+    return FormerFile(copy, settings_in(text))
+
+
+def _write_copy(copy: Path, content: bytes, owner: tuple[int, int], address: dict[str, Any]) -> None:
+    """Write the copy and sync it. Raises ActionError."""
+    try:
+        files.write_new(copy, content, owner=owner)
+        files.sync(copy.parent)
+    except FileExistsError:
+        raise ActionError(
+            f"its copy {copy.name} already exists", **address, remedy="see what it holds"
+        ) from None
+    except OSError as error:
+        with suppress(OSError):
+            copy.unlink()
+        raise ActionError(f"cannot be copied first: {error.strerror}", **address) from None

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from runbooklib.actions.action import ApprovedAction, TargetState, remedy, require_actions, require_writable
 from runbooklib.alerts import Alert
 from runbooklib.errors import ActionError, ParameterError, SourceError
 from runbooklib.http import Response, fetch, target_of
 from runbooklib.plans import Proposal
-from runbooklib.remedy import ApprovedAction, TargetState, remedy, require_actions, require_writable
 from runbooklib.scene import Scene
 from runbooklib.settings import configured, secret
 from runbooklib.target import OperatorHttp

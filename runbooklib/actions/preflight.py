@@ -7,20 +7,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from runbooklib import settings
-from runbooklib.actions import containers, database, dependencies, deploys, monitoring
+from runbooklib.actions.action import require_actions
+from runbooklib.actions.registry import REMEDIES
 from runbooklib.errors import ActionError, SourceError, suggestion
 from runbooklib.plans import Plan, Proposal
 from runbooklib.redact.redactor import Redactor
-from runbooklib.remedy import Remedy, require_actions
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Tape
 from runbooklib.window import Window
 
-_MODULES = (containers, database, dependencies, deploys, monitoring)
-# What can be approved, by the name that it has in a notebook.
-REMEDIES: Mapping[str, Remedy] = {
-    name: value for module in _MODULES for name, value in vars(module).items() if isinstance(value, Remedy)
-}
 _MAX_SHOWN_CHARACTERS = 60
 _MAX_AGE = timedelta(hours=12)
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import psycopg
 
+from runbooklib.actions.action import require_actions, require_writable
 from runbooklib.errors import ActionError, UnreachableError
 from runbooklib.pgsession import CONNECT_SECONDS, SYSTEM
-from runbooklib.remedy import require_actions, require_writable
 from runbooklib.scene import Scene
 from runbooklib.settings import secret
 

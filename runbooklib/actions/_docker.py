@@ -7,9 +7,9 @@ from typing import Any
 import docker
 import requests
 
+from runbooklib.actions.action import require_actions, require_writable
 from runbooklib.dockerengine import SYSTEM, opened
 from runbooklib.errors import ActionError, NoDataError, SourceError
-from runbooklib.remedy import require_actions, require_writable
 from runbooklib.scene import Scene
 
 _READ_SECONDS = 10.0

@@ -6,9 +6,9 @@ from typing import Any
 
 from runbooklib import actionledger
 from runbooklib.actionledger import Deed
+from runbooklib.actions.recovery import Certificate, Outcome
 from runbooklib.errors import EvidenceError
 from runbooklib.record import Record
-from runbooklib.recovery import Certificate, Outcome
 from runbooklib.render import html
 from runbooklib.render.sentences import sentence
 from runbooklib.report import CERTIFICATE_MIME

@@ -17,15 +17,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from runbooklib import actionledger, capture, settings
+from runbooklib import actionledger, settings
 from runbooklib.actionledger import Book, Deed
+from runbooklib.actions import snapshot
+from runbooklib.actions.action import ApprovedAction, require_actions
+from runbooklib.actions.preflight import Preflight, look
+from runbooklib.actions.registry import REMEDIES
 from runbooklib.descent import is_within_a_run
 from runbooklib.errors import ActionError, EvidenceError, RunbookError
 from runbooklib.plans import Plan
-from runbooklib.present import REMEDIES, Preflight, look
 from runbooklib.record import Record
 from runbooklib.redact.redactor import Depth, Redactor
-from runbooklib.remedy import ApprovedAction, require_actions
 from runbooklib.report import ACTION_MIME
 from runbooklib.window import seconds_of
 
@@ -168,8 +170,8 @@ class Gate:
 
     def _save_state(self, preflight: Preflight, deed: Deed, without_capture: str) -> Path:
         """Seal what the action would destroy; return the bundle. Raises ActionError if it cannot be read."""
-        parts = capture.capture(preflight.scene)
-        lost = capture.missing(parts, REMEDIES[deed.action].destroys, preflight.scene)
+        parts = snapshot.capture(preflight.scene)
+        lost = snapshot.missing(parts, REMEDIES[deed.action].destroys, preflight.scene)
         if lost and not without_capture:
             raise ActionError(
                 f"state that this action destroys cannot be saved first: {lost[0]}",
