@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from runbooklib.answers import Check
+from runbooklib.checks.ask import Action, Check, lapsed
 from runbooklib.findings import Cause, Finding
-from runbooklib.inquiry import Action, lapsed
 from runbooklib.plans import Proposal
 from runbooklib.steps import Change, Step, Steps, put_right
 

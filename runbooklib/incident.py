@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from runbooklib import briefing, promises, questions, timeline
+from runbooklib import briefing, questions, timeline
 from runbooklib.actions.recovery import (
     FAILED_BELOW,
     WAIT_BELOW_SECONDS,
@@ -24,14 +24,14 @@ from runbooklib.actions.recovery import (
     conditions,
     prove,
 )
-from runbooklib.answers import Check
 from runbooklib.audience import Audience, Kept
 from runbooklib.casebook import Casebook
 from runbooklib.causeledger import Asker, CauseLedger, named
+from runbooklib.checks import objectives
+from runbooklib.checks.ask import Action, Check, Inquiry
 from runbooklib.diary import Diary
 from runbooklib.errors import ParameterError, RunbookError
 from runbooklib.findings import Finding, Status, Verdict
-from runbooklib.inquiry import Action, Inquiry
 from runbooklib.places import Places
 from runbooklib.plans import Proposal
 from runbooklib.scene import Scene, Sources
@@ -252,7 +252,7 @@ class Incident:
 
     def objectives(self) -> None:
         """Judge what was promised: how much of each error budget is left. They are no part of the verdict."""
-        asked = promises.objectives(self.scene)
+        asked = objectives.objectives(self.scene)
         if asked:
             self._section("Objectives", asked)
         else:
@@ -260,7 +260,7 @@ class Incident:
 
     def escalation(self) -> None:
         """Judge the rules by which someone else is called. They are no part of the verdict."""
-        self._section("Escalation", promises.escalations(self.scene))
+        self._section("Escalation", objectives.escalations(self.scene))
 
     def recovery(
         self,

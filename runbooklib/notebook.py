@@ -25,14 +25,7 @@ from runbooklib.checks.ai import (
     tokens_by_model,
     tokens_per_request,
 )
-from runbooklib.checks.alerting import alert_rule, firing_alert, related_alerts
-from runbooklib.checks.changes import (
-    deployments,
-    errors_since_deployment,
-    running_revision,
-    slower_since_deployment,
-)
-from runbooklib.checks.components import component_status, gauge_ever_set, health_page_contradicted
+from runbooklib.checks.alert_rule import alert_expression, alert_rule, firing_alert, related_alerts
 from runbooklib.checks.containers import (
     container_cpu,
     container_deaths,
@@ -51,7 +44,7 @@ from runbooklib.checks.database import (
     lock_waits,
     long_queries,
 )
-from runbooklib.checks.dbclient import (
+from runbooklib.checks.database_client import (
     connections_in_use,
     database_errors,
     query_load,
@@ -64,7 +57,13 @@ from runbooklib.checks.dependencies import (
     health_page,
     key_functions,
 )
-from runbooklib.checks.latency import response_time, slow_endpoints
+from runbooklib.checks.deployments import (
+    deployments,
+    errors_since_deployment,
+    running_revision,
+    slower_since_deployment,
+)
+from runbooklib.checks.health_components import component_status, gauge_ever_set, health_page_contradicted
 from runbooklib.checks.logs import (
     DATABASE_UNREACHABLE,
     DEPENDENCY_FAILED,
@@ -90,7 +89,6 @@ from runbooklib.checks.resources import (
     memory_per_request,
     resident_memory,
 )
-from runbooklib.checks.rules import alert_expression
 from runbooklib.checks.sandbox import (
     failing_languages,
     pool_as_told,
@@ -102,7 +100,7 @@ from runbooklib.checks.sandbox import (
     sandboxes_in_use,
     slow_languages,
 )
-from runbooklib.checks.targets import alive_though_unscraped, scraped, service_reachable
+from runbooklib.checks.scrape import alive_though_unscraped, scraped, service_reachable
 from runbooklib.checks.traffic import (
     busy_endpoints,
     error_rate,
@@ -110,6 +108,8 @@ from runbooklib.checks.traffic import (
     failing_instances,
     request_rate,
     requests_in_progress,
+    response_time,
+    slow_endpoints,
     status_codes,
     steady_counters,
     traffic_surge,

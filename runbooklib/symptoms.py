@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from runbooklib.checks.ask import lapsed
 from runbooklib.findings import Finding, Status, onset_of
-from runbooklib.inquiry import lapsed
 from runbooklib.scene import Scene
 from runbooklib.steps import Change, put_right
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from runbooklib import actionledger, promql
+from runbooklib.checks.time_series import began
 from runbooklib.errors import NonsenseError, NotRecordedError, SourceError
 from runbooklib.findings import Finding
 from runbooklib.scene import Scene
-from runbooklib.series import began
 from runbooklib.tape import Tape, side_by_side
 
 # The word by which charts mark it.

@@ -3,9 +3,9 @@
 from functools import partial
 from urllib.parse import urlsplit
 
-from runbooklib import measures, queries
 from runbooklib.actions import _env_file
 from runbooklib.actions.action import remedy
+from runbooklib.checks import queries, thresholds
 from runbooklib.errors import NoDataError, NotConfiguredError
 from runbooklib.plans import Proposal
 from runbooklib.scene import Scene
@@ -29,7 +29,7 @@ def set_timeout(scene: Scene, *, quantile: float = 0.5, times: float = 3.0) -> P
     """Set a timeout for the AI provider; text only, with measured numbers. `quantile` is a ratio 0–1."""
     window, end, prometheus = scene.timing.rate_window, scene.window.end, scene.sources.prometheus
     histogram = queries.chat_durations(scene.target)
-    usual = measures.number(prometheus.instant(histogram.quantile(quantile, window), end), _NOT_MEASURED)
+    usual = thresholds.number(prometheus.instant(histogram.quantile(quantile, window), end), _NOT_MEASURED)
     bounds = [float(bound) for bound in prometheus.instant(histogram.bounds(), end)["le"] if bound != "+Inf"]
     if not bounds or usual >= max(bounds):
         raise NoDataError(
@@ -49,8 +49,10 @@ def break_circuit(scene: Scene, *, wait: str = "30s") -> Proposal:
     """Stop the requests to the AI provider for a time when it fails; text only, with measured numbers."""
     window, end, prometheus = scene.timing.rate_window, scene.window.end, scene.sources.prometheus
     chats = queries.chats(scene.target)
-    share = measures.number(prometheus.instant(queries.share_of(scene.target, chats), end), _NOT_MEASURED)
-    rate = measures.number(prometheus.instant(queries.rate_of(scene.target, chats.every), end), _NOT_MEASURED)
+    share = thresholds.number(prometheus.instant(queries.share_of(scene.target, chats), end), _NOT_MEASURED)
+    rate = thresholds.number(
+        prometheus.instant(queries.rate_of(scene.target, chats.every), end), _NOT_MEASURED
+    )
     return Proposal(
         title="For good: a circuit breaker before the AI provider",
         command=f"# open when more than half of the requests of {window} fail; retry one after {wait}",

@@ -19,8 +19,8 @@ import pandas as pd
 
 from runbooklib import actionledger
 from runbooklib.actionledger import Deed
-from runbooklib.answers import Check, answered
-from runbooklib.checks import alerting, dependencies, latency, traffic
+from runbooklib.checks import alert_rule, dependencies, traffic
+from runbooklib.checks.ask import Check, answered
 from runbooklib.errors import EvidenceError, ParameterError
 from runbooklib.findings import Fact, Finding, Status
 from runbooklib.redact.redactor import Redactor
@@ -133,9 +133,9 @@ def conditions(*, failed_below: float, wait_below_seconds: float) -> list[Condit
     """
     return [
         (traffic.error_rate, {"above": failed_below}),
-        (latency.response_time, {"above": wait_below_seconds}),
-        (alerting.alert_rule, {}),
-        (alerting.firing_alert, {}),
+        (traffic.response_time, {"above": wait_below_seconds}),
+        (alert_rule.alert_rule, {}),
+        (alert_rule.firing_alert, {}),
         (dependencies.health_page, {}),
         (dependencies.key_functions, {}),
     ]

@@ -1,8 +1,9 @@
 """The AI provider, measured by the service that uses it."""
 
-from runbooklib import measures, promql, queries
+from runbooklib import promql
+from runbooklib.checks import queries, thresholds
+from runbooklib.checks.thresholds import Limit, Words
 from runbooklib.findings import Finding
-from runbooklib.measures import Limit, Words
 from runbooklib.scene import Scene
 
 TOKENS = "ai_chat_tokens_total"
@@ -29,7 +30,7 @@ def ai_error_rate(scene: Scene, *, above: float, least_requests: float = MIN_REQ
         facts={"error_types": error_types},
     )
     limit = Limit(above=above, critical_above=above)
-    return measures.share(
+    return thresholds.share(
         scene, chats.failed, chats.every, limit, words, what=chats.what, least=least_requests
     )
 
@@ -57,7 +58,7 @@ def ai_response_time(scene: Scene, *, above: float, quantile: float = 0.95) -> F
         unit="seconds",
         facts={"name": name},
     )
-    return measures.quantile(
+    return thresholds.quantile(
         scene, queries.chat_durations(scene.target), Limit(above=above), words, q=quantile, what="AI requests"
     )
 
@@ -73,7 +74,7 @@ def ai_load(scene: Scene, *, above_times: float = 2.0) -> Finding:
         unit="per second",
     )
     query = queries.rate_of(scene.target, queries.chats(scene.target).every)
-    return measures.change(scene, query, words, above_times=above_times)
+    return thresholds.change(scene, query, words, above_times=above_times)
 
 
 def ai_tokens(scene: Scene, *, above: float) -> Finding:
@@ -83,15 +84,15 @@ def ai_tokens(scene: Scene, *, above: float) -> Finding:
     well, since the alert's text uses hours and its rule uses seconds.
     """
     query = queries.rate_of(scene.target, promql.selector(TOKENS, scene.labels))
-    frame = measures.line(scene, query, "tokens")
-    hourly = measures.newest(scene, frame["tokens"]) * _SECONDS_PER_HOUR
+    frame = thresholds.line(scene, query, "tokens")
+    hourly = thresholds.newest(scene, frame["tokens"]) * _SECONDS_PER_HOUR
     words = Words(
         template="{now:rate} tokens are used ({hourly:number} per hour); the limit is {limit:rate}.",
         line="tokens",
         unit="per second",
         facts={"hourly": hourly},
     )
-    return measures.level(scene, query, Limit(above=above), words)
+    return thresholds.level(scene, query, Limit(above=above), words)
 
 
 def tokens_by_model(scene: Scene, *, above: float) -> Finding:
@@ -107,7 +108,7 @@ def tokens_by_model(scene: Scene, *, above: float) -> Finding:
     )
     query = queries.rate_of(scene.target, promql.selector(TOKENS, scene.labels), by=("model",))
     column = "tokens per second"
-    return measures.by_label(scene, query, by="model", above=above, words=words, column=column)
+    return thresholds.by_label(scene, query, by="model", above=above, words=words, column=column)
 
 
 def tokens_per_request(scene: Scene, *, above_times: float = 2.0) -> Finding:
@@ -124,4 +125,4 @@ def tokens_per_request(scene: Scene, *, above_times: float = 2.0) -> Finding:
         unit="count",
     )
     query = f"{tokens} / ({queries.rate_of(scene.target, succeeded)} > 0)"
-    return measures.change(scene, query, words, above_times=above_times)
+    return thresholds.change(scene, query, words, above_times=above_times)

@@ -4,12 +4,13 @@ from datetime import datetime, timedelta
 
 import pandas as pd
 
-from runbooklib import measures, promql
+from runbooklib import promql
+from runbooklib.checks import thresholds
+from runbooklib.checks.time_series import began, finite, unseen_seconds
 from runbooklib.containerevents import Events
 from runbooklib.errors import NoDataError, Reason, StaleError
 from runbooklib.findings import Fact, Finding, Status, breach, unknown
 from runbooklib.scene import Scene
-from runbooklib.series import began, finite, unseen_seconds
 from runbooklib.sources.docker import Container
 
 _MEMORY = "resident memory"
@@ -184,7 +185,7 @@ def process_restarts(scene: Scene, *, above: int = 0) -> Finding:
     started = promql.selector("process_start_time_seconds", scene.labels)
     query = f"sum(changes({started}[{max(span, 1)}s]))"
     frame = scene.sources.prometheus.instant(query, scene.window.end)
-    restarts = measures.number(frame, "process_start_time_seconds has no series for this service")
+    restarts = thresholds.number(frame, "process_start_time_seconds has no series for this service")
     template = "Process restarts between {start:time} and {end:time}: {restarts:number}."
     if not restarts:
         template = "The process did not restart between {start:time} and {end:time}."
@@ -263,7 +264,7 @@ def _require_samples_until_onset(scene: Scene, samples: "pd.Series[float]") -> N
     """
     needed_until = scene.onset or scene.window.end
     late_seconds = (needed_until - samples.index[-1]).total_seconds()
-    if late_seconds > measures.fresh_seconds(scene):
+    if late_seconds > thresholds.fresh_seconds(scene):
         raise StaleError(
             f"the last sample is {late_seconds:.0f} s older than {_utc(needed_until)}", system="prometheus"
         )

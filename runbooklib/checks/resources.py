@@ -1,8 +1,9 @@
 """The process's use of CPU, memory and file descriptors, now and compared with usual values."""
 
-from runbooklib import measures, promql, queries
+from runbooklib import promql
+from runbooklib.checks import queries, thresholds
+from runbooklib.checks.thresholds import Limit, Words
 from runbooklib.findings import Finding
-from runbooklib.measures import Limit, Words
 from runbooklib.scene import Scene
 
 _CPU = "process_cpu_seconds_total"
@@ -22,7 +23,7 @@ def cpu_usage(scene: Scene, *, above: float) -> Finding:
         line="of a core",
         unit="ratio",
     )
-    return measures.level(scene, f"max({used})", Limit(above=above), words)
+    return thresholds.level(scene, f"max({used})", Limit(above=above), words)
 
 
 def cpu_per_request(scene: Scene, *, above_times: float = 2.0) -> Finding:
@@ -38,7 +39,7 @@ def cpu_per_request(scene: Scene, *, above_times: float = 2.0) -> Finding:
         unit="seconds",
     )
     query = f"{used} / ({queries.request_rate(scene.target)} > 0)"
-    return measures.change(scene, query, words, above_times=above_times)
+    return thresholds.change(scene, query, words, above_times=above_times)
 
 
 def resident_memory(scene: Scene, *, above: float) -> Finding:
@@ -52,7 +53,7 @@ def resident_memory(scene: Scene, *, above: float) -> Finding:
         unit="bytes",
     )
     query = f"max({promql.selector(_MEMORY, scene.labels)})"
-    return measures.level(scene, query, Limit(above=above), words)
+    return thresholds.level(scene, query, Limit(above=above), words)
 
 
 def memory_growth(scene: Scene, *, above_times: float = 1.5) -> Finding:
@@ -66,7 +67,7 @@ def memory_growth(scene: Scene, *, above_times: float = 1.5) -> Finding:
         unit="bytes",
     )
     query = f"max({promql.selector(_MEMORY, scene.labels)})"
-    return measures.change(scene, query, words, above_times=above_times)
+    return thresholds.change(scene, query, words, above_times=above_times)
 
 
 def memory_per_request(scene: Scene, *, above_times: float = 2.0) -> Finding:
@@ -82,7 +83,7 @@ def memory_per_request(scene: Scene, *, above_times: float = 2.0) -> Finding:
         unit="bytes",
     )
     query = f"{used} / ({queries.request_rate(scene.target)} > 0)"
-    return measures.change(scene, query, words, above_times=above_times)
+    return thresholds.change(scene, query, words, above_times=above_times)
 
 
 def descriptor_usage(scene: Scene, *, above: float) -> Finding:
@@ -97,7 +98,7 @@ def descriptor_usage(scene: Scene, *, above: float) -> Finding:
         line="open descriptors",
         unit="ratio",
     )
-    return measures.level(scene, f"max({opened} / {limit})", Limit(above=above), words)
+    return thresholds.level(scene, f"max({opened} / {limit})", Limit(above=above), words)
 
 
 def descriptor_growth(scene: Scene, *, above_times: float = 2.0) -> Finding:
@@ -111,7 +112,7 @@ def descriptor_growth(scene: Scene, *, above_times: float = 2.0) -> Finding:
         unit="count",
     )
     query = f"max({promql.selector(_OPEN_FILES, scene.labels)})"
-    return measures.change(scene, query, words, above_times=above_times)
+    return thresholds.change(scene, query, words, above_times=above_times)
 
 
 def descriptors_besides_requests(scene: Scene, *, above: float) -> Finding:
@@ -132,7 +133,7 @@ def descriptors_besides_requests(scene: Scene, *, above: float) -> Finding:
         unit="count",
     )
     query = f"{opened} - ({busy} or vector(0)) - ({connections} or vector(0))"
-    return measures.level(scene, query, Limit(above=above), words)
+    return thresholds.level(scene, query, Limit(above=above), words)
 
 
 def descriptor_limit(scene: Scene, *, below: float) -> Finding:
@@ -146,4 +147,4 @@ def descriptor_limit(scene: Scene, *, below: float) -> Finding:
         line="limit",
         unit="count",
     )
-    return measures.level(scene, query, Limit(below=below), words)
+    return thresholds.level(scene, query, Limit(below=below), words)

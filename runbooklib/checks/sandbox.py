@@ -1,9 +1,10 @@
 """The code sandbox: free workers, failed executions and execution times."""
 
-from runbooklib import measures, promql, queries
+from runbooklib import promql
+from runbooklib.checks import queries, thresholds
+from runbooklib.checks.thresholds import Limit, Words
 from runbooklib.errors import NonsenseError
 from runbooklib.findings import Finding, Status
-from runbooklib.measures import Limit, Words
 from runbooklib.scene import Scene
 
 AVAILABLE = "sandbox_pool_available"
@@ -23,7 +24,7 @@ def sandbox_pool(scene: Scene, *, below: float) -> Finding:
         line="free sandboxes",
         unit="count",
     )
-    return measures.level(scene, query, Limit(below=below), words)
+    return thresholds.level(scene, query, Limit(below=below), words)
 
 
 def sandboxes_in_use(scene: Scene, *, above_share: float = 0.9) -> Finding:
@@ -37,7 +38,7 @@ def sandboxes_in_use(scene: Scene, *, above_share: float = 0.9) -> Finding:
         line="in use",
         unit="ratio",
     )
-    return measures.level(scene, f"{used} / ({free} + {used} > 0)", Limit(above=above_share), words)
+    return thresholds.level(scene, f"{used} / ({free} + {used} > 0)", Limit(above=above_share), words)
 
 
 def pool_as_told(scene: Scene) -> Finding:
@@ -56,8 +57,8 @@ def pool_as_told(scene: Scene) -> Finding:
             target=scene.service.url,
         )
     query = promql.sum_of(promql.selector(AVAILABLE, scene.labels))
-    frame = measures.line(scene, query, "free sandboxes")
-    gauge = measures.newest(scene, frame["free sandboxes"])
+    frame = thresholds.line(scene, query, "free sandboxes")
+    gauge = thresholds.newest(scene, frame["free sandboxes"])
     is_wrong = reported > 0 and gauge == 0
     template = "Free sandboxes: {reported} on the health page, {gauge:number} in the metric."
     if is_wrong:
@@ -72,7 +73,7 @@ def pool_as_told(scene: Scene) -> Finding:
 
 
 def sandbox_error_rate(
-    scene: Scene, *, above: float, least_executions: float = measures.LEAST_OF_A_SHARE
+    scene: Scene, *, above: float, least_executions: float = thresholds.LEAST_OF_A_SHARE
 ) -> Finding:
     """What share of code executions fails?
 
@@ -85,7 +86,7 @@ def sandbox_error_rate(
         unit="ratio",
     )
     limit = Limit(above=above)
-    return measures.share(
+    return thresholds.share(
         scene, runs.failed, runs.every, limit, words, what=runs.what, least=least_executions
     )
 
@@ -105,7 +106,7 @@ def failing_languages(scene: Scene, *, above: float) -> Finding:
         unit="ratio",
     )
     query = queries.share_of(scene.target, queries.executions(scene.target), by=("language",))
-    return measures.by_label(scene, query, by="language", above=above, words=words, column="failing share")
+    return thresholds.by_label(scene, query, by="language", above=above, words=words, column="failing share")
 
 
 def sandbox_time(scene: Scene, *, above: float, quantile: float = 0.95) -> Finding:
@@ -120,7 +121,7 @@ def sandbox_time(scene: Scene, *, above: float, quantile: float = 0.95) -> Findi
         unit="seconds",
         facts={"name": name},
     )
-    return measures.quantile(
+    return thresholds.quantile(
         scene,
         queries.execution_durations(scene.target),
         Limit(above=above),
@@ -146,7 +147,7 @@ def slow_languages(scene: Scene, *, above: float, quantile: float = 0.95) -> Fin
         unit="seconds",
     )
     histogram = queries.execution_durations(scene.target)
-    return measures.slowest(scene, histogram, by="language", q=quantile, above=above, words=words)
+    return thresholds.slowest(scene, histogram, by="language", q=quantile, above=above, words=words)
 
 
 def sandbox_load(scene: Scene, *, above_times: float = 2.0) -> Finding:
@@ -160,7 +161,7 @@ def sandbox_load(scene: Scene, *, above_times: float = 2.0) -> Finding:
         unit="per second",
     )
     query = queries.rate_of(scene.target, queries.executions(scene.target).every)
-    return measures.change(scene, query, words, above_times=above_times)
+    return thresholds.change(scene, query, words, above_times=above_times)
 
 
 def sandbox_throughput(scene: Scene, *, below_share: float = 0.5) -> Finding:
@@ -175,4 +176,4 @@ def sandbox_throughput(scene: Scene, *, below_share: float = 0.5) -> Finding:
         line="successful executions",
         unit="per second",
     )
-    return measures.fall(scene, queries.rate_of(scene.target, succeeded), words, below_share=below_share)
+    return thresholds.fall(scene, queries.rate_of(scene.target, succeeded), words, below_share=below_share)

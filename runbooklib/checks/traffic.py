@@ -1,13 +1,17 @@
-"""Requests: how many there are, how many fail, and which ones."""
+"""Requests: how many there are, how many fail, and which ones.
+
+Response times.
+"""
 
 import pandas as pd
 
-from runbooklib import measures, promql, queries
+from runbooklib import promql
+from runbooklib.checks import queries, thresholds
+from runbooklib.checks.thresholds import Limit, Words
+from runbooklib.checks.time_series import finite
 from runbooklib.errors import NoDataError, Reason
 from runbooklib.findings import Finding, Status, unknown
-from runbooklib.measures import Limit, Words
 from runbooklib.scene import Scene
-from runbooklib.series import finite
 
 IN_PROGRESS = "http_requests_in_progress"
 
@@ -17,7 +21,7 @@ def error_rate(
     *,
     above: float,
     critical_above: float | None = None,
-    least_requests: float = measures.LEAST_OF_A_SHARE,
+    least_requests: float = thresholds.LEAST_OF_A_SHARE,
 ) -> Finding:
     """What share of user requests fails?
 
@@ -33,7 +37,7 @@ def error_rate(
     )
     critical = above if critical_above is None else critical_above
     limit = Limit(above=above, critical_above=critical)
-    return measures.share(
+    return thresholds.share(
         scene, users.failed, users.every, limit, words, what=users.what, least=least_requests
     )
 
@@ -45,7 +49,7 @@ def request_rate(scene: Scene, *, below_share: float = 0.5) -> Finding:
     the ratio of the two is below `below_share`.
     """
     query = queries.request_rate(scene.target)
-    frame = measures.line(scene, query, "requests")
+    frame = thresholds.line(scene, query, "requests")
     usual = float(frame["requests"].median())
     if usual <= 0:
         raise NoDataError("the service had no traffic in this window", system="prometheus")
@@ -55,7 +59,7 @@ def request_rate(scene: Scene, *, below_share: float = 0.5) -> Finding:
         unit="per second",
         facts={"usual": usual},
     )
-    return measures.level(scene, query, Limit(below=usual * below_share), words)
+    return thresholds.level(scene, query, Limit(below=usual * below_share), words)
 
 
 def traffic_surge(scene: Scene, *, above_times: float = 2.0) -> Finding:
@@ -69,7 +73,7 @@ def traffic_surge(scene: Scene, *, above_times: float = 2.0) -> Finding:
         unit="per second",
     )
     query = queries.request_rate(scene.target)
-    return measures.change(scene, query, words, above_times=above_times)
+    return thresholds.change(scene, query, words, above_times=above_times)
 
 
 def requests_in_progress(scene: Scene, *, above: float) -> Finding:
@@ -83,7 +87,7 @@ def requests_in_progress(scene: Scene, *, above: float) -> Finding:
         unit="count",
     )
     query = promql.sum_of(promql.selector(IN_PROGRESS, scene.labels))
-    return measures.level(scene, query, Limit(above=above), words)
+    return thresholds.level(scene, query, Limit(above=above), words)
 
 
 def busy_endpoints(scene: Scene, *, above: float) -> Finding:
@@ -101,7 +105,7 @@ def busy_endpoints(scene: Scene, *, above: float) -> Finding:
         unit="count",
     )
     query = promql.sum_of(promql.selector(IN_PROGRESS, scene.labels), by=("endpoint",))
-    return measures.by_label(scene, query, by="endpoint", above=above, words=words, column="in progress")
+    return thresholds.by_label(scene, query, by="endpoint", above=above, words=words, column="in progress")
 
 
 def steady_counters(scene: Scene) -> Finding:
@@ -118,7 +122,7 @@ def steady_counters(scene: Scene) -> Finding:
     backwards = ask.instant(query, scene.window.end)
     resets = ask.instant(f"max(resets({queries.requests(scene.target)}[{span}]))", scene.window.end)
     missing = "the service has no start time"
-    times, counter_resets = measures.number(backwards, missing), measures.number(resets, missing)
+    times, counter_resets = thresholds.number(backwards, missing), thresholds.number(resets, missing)
     facts = {"times": times, "resets": counter_resets, "span": scene.window.span_seconds}
     if times > 0:
         return unknown(
@@ -221,7 +225,7 @@ def status_codes(scene: Scene, *, top: int = 5) -> Finding:
     frame = scene.sources.prometheus.instant(query, scene.window.end)
     rows = frame[frame["value"] > 0].sort_values("value", ascending=False).head(top)
     if rows.empty:
-        measures.count(scene, queries.requests(scene.target))
+        thresholds.count(scene, queries.requests(scene.target))
         return Finding(status=Status.OK, template="No request fails.", source="prometheus", query=query)
     return Finding(
         status=Status.WARNING,
@@ -231,3 +235,42 @@ def status_codes(scene: Scene, *, top: int = 5) -> Finding:
         query=query,
         rows=rows.rename(columns={"status_code": "status code", "value": "failures per second"}),
     )
+
+
+def response_time(
+    scene: Scene, *, above: float, critical_above: float | None = None, quantile: float = 0.95
+) -> Finding:
+    """How long do users wait?
+
+    The `quantile` (0–1) of the duration of user requests, from the histogram's buckets summed over
+    instances; `above` and `critical_above` are seconds.
+    """
+    name = f"P{quantile * 100:g}"
+    words = Words(
+        template="{name} is {now:seconds}; the limit is {limit:seconds}.",
+        line=name,
+        unit="seconds",
+        facts={"name": name},
+    )
+    limit = Limit(above=above, critical_above=critical_above)
+    return thresholds.quantile(
+        scene, queries.durations(scene.target), limit, words, q=quantile, what="requests"
+    )
+
+
+def slow_endpoints(scene: Scene, *, above: float, quantile: float = 0.95, top: int = 5) -> Finding:
+    """Which endpoints are slow?
+
+    The `quantile` (0–1) of the duration at each endpoint, slowest first; `above` is seconds.
+    """
+    words = Words(
+        template=(
+            "{beyond} of {all} endpoints are slower than {limit:seconds}. "
+            "The slowest is {worst} with {now:seconds}."
+        ),
+        sound="None of {all} endpoints is slower than {limit:seconds}.",
+        line="",
+        unit="seconds",
+    )
+    histogram = queries.durations(scene.target)
+    return thresholds.slowest(scene, histogram, by="endpoint", q=quantile, above=above, words=words, top=top)

@@ -12,7 +12,7 @@ import pytest
 
 from runbooklib import manifest
 from runbooklib.actions import preflight, registry
-from runbooklib.checks.alerting import firing_alert
+from runbooklib.checks.alert_rule import firing_alert
 from runbooklib.errors import ActionError
 from runbooklib.findings import Status
 from runbooklib.sources.alertmanager import Alertmanager

@@ -20,7 +20,6 @@ import docker
 import pytest
 
 from runbooklib import errors
-from runbooklib.checks.changes import running_revision
 from runbooklib.checks.containers import (
     container_cpu,
     container_deaths,
@@ -28,6 +27,7 @@ from runbooklib.checks.containers import (
     container_state,
     out_of_memory,
 )
+from runbooklib.checks.deployments import running_revision
 from runbooklib.checks.logs import log_lines, new_exceptions
 from runbooklib.errors import Reason
 from runbooklib.findings import Status

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from runbooklib import errors
-from runbooklib.checks.changes import deployments
+from runbooklib.checks.deployments import deployments
 from runbooklib.findings import Status
 from runbooklib.sources.git import Git
 from runbooklib.tape import Tape

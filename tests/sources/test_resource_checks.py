@@ -12,7 +12,9 @@ import pytest
 
 from runbooklib.actions.dependencies import break_circuit, set_timeout
 from runbooklib.checks.ai import ai_response_time, ai_tokens
-from runbooklib.checks.components import component_status, gauge_ever_set
+from runbooklib.checks.alert_rule import alert_expression
+from runbooklib.checks.health_components import component_status, gauge_ever_set
+from runbooklib.checks.objectives import error_budget
 from runbooklib.checks.resources import (
     cpu_usage,
     descriptor_growth,
@@ -21,10 +23,8 @@ from runbooklib.checks.resources import (
     memory_per_request,
     resident_memory,
 )
-from runbooklib.checks.rules import alert_expression
 from runbooklib.checks.sandbox import sandbox_pool, sandbox_throughput
-from runbooklib.checks.slo import error_budget
-from runbooklib.checks.targets import scraped
+from runbooklib.checks.scrape import scraped
 from runbooklib.checks.traffic import steady_counters, traffic_surge
 from runbooklib.errors import NoDataError, Reason, SourceError
 from runbooklib.findings import Finding, Status, unknown

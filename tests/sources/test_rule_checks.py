@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from runbooklib.checks.rules import alert_expression
+from runbooklib.checks.alert_rule import alert_expression
 from runbooklib.errors import NoDataError
 from runbooklib.findings import Status
 from runbooklib.render.sentences import sentence

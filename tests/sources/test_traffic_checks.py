@@ -13,10 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from runbooklib.checks.alerting import firing_alert
-from runbooklib.checks.changes import errors_since_deployment
-from runbooklib.checks.latency import response_time, slow_endpoints
-from runbooklib.checks.traffic import error_rate, failing_endpoints, request_rate, status_codes
+from runbooklib.checks.alert_rule import firing_alert
+from runbooklib.checks.deployments import errors_since_deployment
+from runbooklib.checks.traffic import (
+    error_rate,
+    failing_endpoints,
+    request_rate,
+    response_time,
+    slow_endpoints,
+    status_codes,
+)
 from runbooklib.errors import NoDataError, Reason, SourceError, StaleError
 from runbooklib.findings import Finding, Status
 from runbooklib.scene import Scene, Sources

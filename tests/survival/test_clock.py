@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from runbooklib.checks.containers import container_deaths, container_state
-from runbooklib.checks.targets import scraped
+from runbooklib.checks.scrape import scraped
 from runbooklib.findings import Finding, Status
 from runbooklib.incident import Incident
 from runbooklib.scene import Sources

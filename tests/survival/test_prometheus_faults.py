@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from runbooklib.checks.resources import resident_memory
-from runbooklib.checks.targets import scraped
+from runbooklib.checks.scrape import scraped
 from runbooklib.errors import DeadlineError, ParameterError, Reason, RefusedError
 from runbooklib.findings import Finding, Status
 from runbooklib.incident import Incident

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from runbooklib.checks.containers import container_deaths, container_state, out_of_memory
+from runbooklib.checks.time_series import began, unseen_seconds
 from runbooklib.findings import Cause, Finding, Rank, Status, weigh
 from runbooklib.scene import Scene, Sources
-from runbooklib.series import began, unseen_seconds
 from runbooklib.tape import Entry, Tape
 from runbooklib.target import DockerSystem, Environment, Service, Systems, Target
 from runbooklib.window import Window

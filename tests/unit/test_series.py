@@ -3,8 +3,8 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 import pytest
 
+from runbooklib.checks.time_series import began, beyond, latest, usual
 from runbooklib.errors import NoDataError, StaleError
-from runbooklib.series import began, beyond, latest, usual
 
 START = datetime(2026, 1, 15, 12, tzinfo=UTC)
 GAP = float("nan")

@@ -4,11 +4,11 @@ from datetime import datetime, timedelta
 
 import pandas as pd
 
-from runbooklib import queries
+from runbooklib.checks import queries
+from runbooklib.checks.time_series import finite
 from runbooklib.errors import NoDataError
 from runbooklib.findings import Finding, Status
 from runbooklib.scene import Scene
-from runbooklib.series import finite
 from runbooklib.sources.docker import Container
 from runbooklib.sources.git import Deployment
 from runbooklib.window import seconds_of

@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 
 from runbooklib import promql
+from runbooklib.checks.time_series import began, latest, unseen_seconds, usual
 from runbooklib.errors import NoDataError, NonsenseError, Reason
 from runbooklib.findings import Fact, Finding, Status, breach, unknown
 from runbooklib.promql import Histogram
 from runbooklib.scene import Scene
-from runbooklib.series import began, latest, unseen_seconds, usual
 from runbooklib.tape import side_by_side
 from runbooklib.window import seconds_of
 

@@ -4,11 +4,12 @@ from datetime import datetime, timedelta
 
 import pandas as pd
 
-from runbooklib import measures, promql
+from runbooklib import promql
+from runbooklib.checks import thresholds
+from runbooklib.checks.time_series import began, unseen_seconds
 from runbooklib.errors import NotConfiguredError, Reason
 from runbooklib.findings import Finding, Status, unknown
 from runbooklib.scene import Scene
-from runbooklib.series import began, unseen_seconds
 
 
 def scraped(scene: Scene) -> Finding:
@@ -23,11 +24,11 @@ def scraped(scene: Scene) -> Finding:
     last = frame.iloc[-1].dropna()
     if last.empty:
         return _disappeared(frame, query)
-    recent = frame.loc[frame.index > scene.window.end - timedelta(seconds=measures.fresh_seconds(scene))]
+    recent = frame.loc[frame.index > scene.window.end - timedelta(seconds=thresholds.fresh_seconds(scene))]
     uptime, down = float(recent.min(axis=1).mean()), int((last == 0).sum())
     gone = len(frame.columns) - len(last)
     lowest = frame.min(axis=1)
-    since = began(lowest, below=0.5, bridging_seconds=measures.fresh_seconds(scene))
+    since = began(lowest, below=0.5, bridging_seconds=thresholds.fresh_seconds(scene))
     error = _last_error(scene) if down else ""
     is_sound = not down and not gone and uptime == 1
     return Finding(

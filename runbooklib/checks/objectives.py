@@ -3,12 +3,20 @@
 The budget is the share of requests that may fail, (1 - success), over the period. The burn rate is the share
 that fails now over the share that may fail; at 1 the budget lasts exactly the period. The limits are those of
 the SRE Workbook, chapter 5: at 14.4, 2 % of a budget for 30 days are used in 1 h; at 6, 5 % in 6 h.
+
+The rules for escalation to another person or team.
+
+The checks that follow from the environment's settings: service level objectives and escalation rules.
 """
 
-from runbooklib import measures, promql, queries
+from typing import Any
+
+from runbooklib import promql
+from runbooklib.checks import queries, thresholds
+from runbooklib.checks.ask import Check
+from runbooklib.checks.queries import Outcomes
 from runbooklib.errors import NoDataError, Reason
-from runbooklib.findings import Finding, Status
-from runbooklib.queries import Outcomes
+from runbooklib.findings import Finding, Status, breach, unknown
 from runbooklib.scene import Scene
 from runbooklib.window import seconds_of
 
@@ -125,4 +133,80 @@ def _increase(scene: Scene, selector: str, over: str, *, absent: float | None = 
 
 def _value(scene: Scene, query: str) -> float | None:
     frame = scene.sources.prometheus.instant(query, scene.window.end)
-    return measures.number(frame, "") if len(frame) else None
+    return thresholds.number(frame, "") if len(frame) else None
+
+
+def lasting(scene: Scene, *, longer_than_seconds: float) -> Finding:
+    """How long has the incident lasted?"""
+    if scene.onset is None:
+        return unknown(Reason.NO_DATA, "No check shows when the incident began.", source="prometheus")
+    seconds = (scene.window.end - scene.onset).total_seconds()
+    return Finding(
+        status=breach(seconds, above=longer_than_seconds, status=Status.WARNING),
+        template="It has lasted {seconds:seconds}, since {since:time}. Escalate after {limit:seconds}.",
+        facts={"seconds": seconds, "since": scene.onset, "limit": longer_than_seconds},
+        measured=seconds,
+        limit=longer_than_seconds,
+        unit="seconds",
+        since=scene.onset,
+        source="prometheus",
+    )
+
+
+def affected_users(scene: Scene, *, above: float) -> Finding:
+    """What share of the users is affected?
+
+    By the environment's own query. Without a query the finding is UNKNOWN, and shows the share of failed
+    requests instead. `above` is a ratio 0–1.
+    """
+    rules = scene.target.environment.escalation
+    ask = scene.sources.prometheus
+    if not rules.affected_users_query:
+        shares = ask.instant(queries.failed_share(scene.target), scene.window.end)
+        return unknown(
+            Reason.NOT_CONFIGURED,
+            "No query for affected users is configured. {share:percent} of requests fail. Escalate above "
+            "{limit:percent} of users.",
+            facts={"share": float(shares["value"].iloc[0]) if len(shares) else None, "limit": above},
+            source="prometheus",
+        )
+    frame = ask.instant(rules.affected_users_query, scene.window.end)
+    share = thresholds.number(frame, "the query for affected users has no series")
+    return Finding(
+        status=breach(share, above=above, status=Status.CRITICAL),
+        template="{share:percent} of users are affected. Escalate above {limit:percent}.",
+        facts={"share": share, "limit": above},
+        measured=share,
+        limit=above,
+        unit="ratio",
+        source="prometheus",
+        query=rules.affected_users_query,
+    )
+
+
+Checks = list[tuple[Check, dict[str, Any]]]
+
+
+def objectives(scene: Scene) -> Checks:
+    """One check for each objective of the environment, with its parameters."""
+    return [
+        (
+            error_budget,
+            {
+                "promise": objective.name,
+                "of": objective.of,
+                "success": objective.success,
+                "over": objective.over,
+            },
+        )
+        for objective in scene.target.environment.objectives
+    ]
+
+
+def escalations(scene: Scene) -> Checks:
+    """The checks of the escalation rules, with their parameters."""
+    rules = scene.target.environment.escalation
+    return [
+        (lasting, {"longer_than_seconds": seconds_of(rules.lasting)}),
+        (affected_users, {"above": rules.affected_users}),
+    ]

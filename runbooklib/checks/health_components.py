@@ -4,11 +4,12 @@ from datetime import datetime
 
 import pandas as pd
 
-from runbooklib import measures, promql
+from runbooklib import promql
+from runbooklib.checks import thresholds
+from runbooklib.checks.time_series import began, finite, unseen_seconds
 from runbooklib.errors import NoDataError, NonsenseError
 from runbooklib.findings import Finding, Status
 from runbooklib.scene import Scene
-from runbooklib.series import began, finite, unseen_seconds
 
 HEALTH = "app_health_status"
 
@@ -103,7 +104,7 @@ def gauge_ever_set(scene: Scene, *, metric: str, over: str = "1d") -> Finding:
     """
     query = f"max(max_over_time({promql.selector(metric, scene.labels)}[{over}]))"
     frame = scene.sources.prometheus.instant(query, scene.window.end)
-    highest = measures.number(frame, f"{metric} has no series for this service")
+    highest = thresholds.number(frame, f"{metric} has no series for this service")
     is_unset = highest == 0
     return Finding(
         status=Status.CRITICAL if is_unset else Status.OK,

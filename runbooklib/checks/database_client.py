@@ -1,10 +1,11 @@
 """The database, measured by the service that uses it."""
 
-from runbooklib import measures, promql, queries
+from runbooklib import promql
+from runbooklib.checks import queries, thresholds
+from runbooklib.checks.thresholds import Limit, Words
+from runbooklib.checks.time_series import began, unseen_seconds
 from runbooklib.findings import Finding, Status, breach
-from runbooklib.measures import Limit, Words
 from runbooklib.scene import Scene
-from runbooklib.series import began, unseen_seconds
 from runbooklib.window import seconds_of
 
 
@@ -26,8 +27,8 @@ def database_errors(scene: Scene, *, above: float = 0.0) -> Finding:
             query=query,
         )
     total = frame.sum(axis=1, min_count=1)
-    now = measures.newest(scene, total)
-    since = began(total, above=above, bridging_seconds=measures.fresh_seconds(scene))
+    now = thresholds.newest(scene, total)
+    since = began(total, above=above, bridging_seconds=thresholds.fresh_seconds(scene))
     status = breach(now, above=above, status=Status.WARNING)
     return Finding(
         status=status,
@@ -58,7 +59,7 @@ def _require_query_metrics(scene: Scene) -> None:
     """
     counted = promql.selector("db_query_duration_seconds_count", scene.labels)
     answer = scene.sources.prometheus.instant(promql.sum_of(counted), scene.window.end)
-    measures.number(answer, "db_query_duration_seconds_count has no series for this service")
+    thresholds.number(answer, "db_query_duration_seconds_count has no series for this service")
 
 
 def query_time(scene: Scene, *, above: float, quantile: float = 0.95) -> Finding:
@@ -75,7 +76,7 @@ def query_time(scene: Scene, *, above: float, quantile: float = 0.95) -> Finding
         facts={"name": name},
     )
     histogram = queries.query_durations(scene.target)
-    return measures.quantile(scene, histogram, Limit(above=above), words, q=quantile, what="queries")
+    return thresholds.quantile(scene, histogram, Limit(above=above), words, q=quantile, what="queries")
 
 
 def slow_operations(scene: Scene, *, above: float, quantile: float = 0.95) -> Finding:
@@ -94,7 +95,7 @@ def slow_operations(scene: Scene, *, above: float, quantile: float = 0.95) -> Fi
         unit="seconds",
     )
     histogram = queries.query_durations(scene.target)
-    return measures.slowest(scene, histogram, by="operation", q=quantile, above=above, words=words)
+    return thresholds.slowest(scene, histogram, by="operation", q=quantile, above=above, words=words)
 
 
 def connections_in_use(scene: Scene, *, above: float) -> Finding:
@@ -108,7 +109,7 @@ def connections_in_use(scene: Scene, *, above: float) -> Finding:
         unit="count",
     )
     query = promql.sum_of(promql.selector("db_connections_active", scene.labels))
-    return measures.level(scene, query, Limit(above=above), words)
+    return thresholds.level(scene, query, Limit(above=above), words)
 
 
 def query_load(scene: Scene, *, above_times: float = 2.0) -> Finding:
@@ -122,4 +123,4 @@ def query_load(scene: Scene, *, above_times: float = 2.0) -> Finding:
         line="queries",
         unit="per second",
     )
-    return measures.change(scene, queries.rate_of(scene.target, ran), words, above_times=above_times)
+    return thresholds.change(scene, queries.rate_of(scene.target, ran), words, above_times=above_times)
