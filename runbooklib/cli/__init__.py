@@ -12,9 +12,9 @@ from typing import Any
 import typer
 
 from runbooklib import files
-from runbooklib.cli import actions, batch, evidence, jupyter, lint, recovery, run, upkeep, upload
+from runbooklib.cli import actions, authoring, batch, evidence, jupyter, lint, recovery, run, upload
+from runbooklib.cli.app import ACTION_FAILED, BAD_INPUT, RUN_FAILED, app, one_line
 from runbooklib.cli.commands import usage_error
-from runbooklib.cli.doors import ACTION_FAILED, BAD_INPUT, RUN_FAILED, app, one_line
 from runbooklib.errors import ActionError, InputError, RunbookError
 
 __all__ = [
@@ -27,7 +27,7 @@ __all__ = [
     "main",
     "recovery",
     "run",
-    "upkeep",
+    "authoring",
     "upload",
 ]
 

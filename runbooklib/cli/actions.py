@@ -10,8 +10,8 @@ import typer
 
 from runbooklib import variables
 from runbooklib.cli import completion
+from runbooklib.cli.app import ACTION_FAILED, app, one_line
 from runbooklib.cli.commands import examples
-from runbooklib.cli.doors import ACTION_FAILED, app, one_line
 from runbooklib.cli.options import (
     Bundle,
     EvidenceFolder,

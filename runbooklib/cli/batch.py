@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from runbooklib.cli import completion
+from runbooklib.cli.app import EXIT_CODES, RUN_FAILED, app
 from runbooklib.cli.commands import examples
-from runbooklib.cli.doors import EXIT_CODES, RUN_FAILED, app
 from runbooklib.cli.options import At, Environment, Lookback, Output, Pdf
 from runbooklib.cli.run import pairs, recover_quietly
 from runbooklib.cli.upload import browser, place

@@ -9,8 +9,8 @@ import typer
 
 from runbooklib import variables
 from runbooklib.cli import completion
+from runbooklib.cli.app import RUN_FAILED, TAMPERED, app, one_line
 from runbooklib.cli.commands import examples
-from runbooklib.cli.doors import RUN_FAILED, TAMPERED, app, one_line
 from runbooklib.cli.options import Output, Pdf, refuse_missing, refuse_no_folder
 from runbooklib.cli.run import Progress, exit_code, print_result
 from runbooklib.cli.upload import browser, complete, place

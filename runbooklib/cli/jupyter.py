@@ -11,8 +11,8 @@ import typer
 
 from runbooklib import variables
 from runbooklib.cli import completion
+from runbooklib.cli.app import app, one_line
 from runbooklib.cli.commands import examples
-from runbooklib.cli.doors import app, one_line
 from runbooklib.cli.options import Environment, Service, refuse_unknown_environment
 from runbooklib.errors import InputError
 

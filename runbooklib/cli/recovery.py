@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Self
 
 import typer
 
+from runbooklib.cli.app import app, one_line
 from runbooklib.cli.commands import examples
-from runbooklib.cli.doors import app, one_line
 from runbooklib.cli.options import Alert, Environment, EvidenceFolder, Held, Service, Within, duration
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from runbooklib.cli.app import EXIT_CODES, RUN_FAILED, app, one_line, redactor
 from runbooklib.cli.commands import examples
-from runbooklib.cli.doors import EXIT_CODES, RUN_FAILED, app, one_line, redactor
 from runbooklib.cli.options import Alert, At, Environment, Lookback, Output, Pdf, Service, duration
 from runbooklib.cli.upload import browser, complete, place
 from runbooklib.deadlines import Deadlines

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from runbooklib.cli import completion
+from runbooklib.cli.app import app
 from runbooklib.cli.commands import examples
-from runbooklib.cli.doors import app
 from runbooklib.cli.options import refuse_missing
 from runbooklib.errors import EvidenceError
 

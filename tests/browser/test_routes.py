@@ -14,7 +14,7 @@ from rich.console import Console
 from runbooklib import charts
 from runbooklib.cleaning import cleaned
 from runbooklib.cli import run as cli
-from runbooklib.cli.doors import one_line
+from runbooklib.cli.app import one_line
 from runbooklib.errors import Reason
 from runbooklib.findings import Cause, Finding, Rank, Status, Verdict, Weighed, unknown
 from runbooklib.plans import Proposal

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from runbooklib.cli import completion
+from runbooklib.cli.app import app
 from runbooklib.cli.commands import examples
-from runbooklib.cli.doors import app
 from runbooklib.cli.options import refuse_missing, refuse_unknown_environment
 from runbooklib.errors import InputError
 
