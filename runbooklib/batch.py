@@ -19,11 +19,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from runbooklib import files, manifest, pdf, runbooks
+from runbooklib import files, manifest, pdf
+from runbooklib.config import runbooks
+from runbooklib.config.runbooks import Runbook
 from runbooklib.errors import EvidenceError, InputError, ParameterError, suggestion
 from runbooklib.render import overview
 from runbooklib.render.overview import FAILED, Row
-from runbooklib.runbooks import Runbook
 
 INDEX = "index.html"
 RUN_SECONDS = 1800.0  # for one run; its cells have shorter limits of their own

@@ -6,8 +6,8 @@ from datetime import date, datetime, timedelta
 
 import pandas as pd
 
+from runbooklib.config.environment import Ownership
 from runbooklib.scene import Scene
-from runbooklib.target import Ownership
 from runbooklib.window import seconds_of
 
 _FACT = re.compile(r"\{([a-z_]+)\}")

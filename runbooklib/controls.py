@@ -14,8 +14,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Protocol
 
-from runbooklib import ledger, resumption, settings
+from runbooklib import ledger, resumption
 from runbooklib.approvals import Panel
+from runbooklib.config import site
 from runbooklib.descent import is_within_a_run
 from runbooklib.errors import EvidenceError, InputError, ParameterError, RunbookError, SourceError
 from runbooklib.evidence import read_notebook, recording_of, verdict_of
@@ -107,7 +108,7 @@ class Bar:
         scene = incident.scene
         known = [scene.target.service_name]
         with contextlib.suppress(RunbookError):  # a replay needs no settings
-            known = list(dict.fromkeys([*known, *settings.services(scene.target.environment_name)]))
+            known = list(dict.fromkeys([*known, *site.services(scene.target.environment_name)]))
         narrow = ipywidgets.Layout(width="auto")
         self.service = ipywidgets.Dropdown(options=known, value=scene.target.service_name, layout=narrow)
         self.mode = ipywidgets.Dropdown(

@@ -13,14 +13,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from runbooklib import files, journal, ledger, manifest, pdf, signature, variables
+from runbooklib import files, journal, ledger, manifest, pdf, signature
 from runbooklib.cleaning import cleaned
+from runbooklib.config import variables
+from runbooklib.config.site_secrets import environment_secrets
 from runbooklib.errors import EvidenceError, InputError
 from runbooklib.files import Workplace
 from runbooklib.redact.redactor import Depth, Redactor
 from runbooklib.render.page import page
 from runbooklib.report import RECORDING_MIME, REPLAY_MIME, VERDICT_MIME, canonical
-from runbooklib.settings import environment_secrets
 from runbooklib.tape import Entry, pack, unpack
 
 NOTEBOOK, PAGE, VERDICT = "notebook.ipynb", "notebook.html", "verdict.json"

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runbooklib import files, ledger, manifest, variables
+from runbooklib import files, ledger, manifest
+from runbooklib.config import variables
+from runbooklib.config.site import home
 from runbooklib.errors import SettingsError
 from runbooklib.evidence import VERDICT
-from runbooklib.settings import home
 
 # The folder of the evidence, where a run keeps it elsewhere than in evidence/ of the home.
 # What is older is not looked for: a runbook that was not used in so many runs was not used.

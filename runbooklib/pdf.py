@@ -13,7 +13,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from runbooklib import variables
+from runbooklib.config import variables
 from runbooklib.errors import EvidenceError, InputError
 from runbooklib.files import write_new
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from runbooklib import settings
 from runbooklib.actions.snapshot import Part
+from runbooklib.config import site
 from runbooklib.evidence import Bundle
 from runbooklib.render import html
 from runbooklib.report import RECORDING_MIME
@@ -70,4 +70,4 @@ class Record:
     def seal(self, folder: Path, name: str, service: str, at: datetime, about: Mapping[str, Any]) -> Path:
         """Its bundle in the folder. Raises InputError, EvidenceError."""
         bundle = Bundle(folder, name, service, at)
-        return bundle.finish(self.notebook, {"failure": "", **about}, settings.home_or_here())
+        return bundle.finish(self.notebook, {"failure": "", **about}, site.home_or_here())

@@ -10,11 +10,11 @@ from typing import Any
 
 from runbooklib import files, journal, ledger, manifest, runner, signature
 from runbooklib.account import Account
+from runbooklib.config.site_secrets import environment_secrets
 from runbooklib.errors import EvidenceError
 from runbooklib.evidence import Bundle
 from runbooklib.files import Workplace
 from runbooklib.redact.redactor import Redactor
-from runbooklib.settings import environment_secrets
 from runbooklib.witness import Witness
 
 CAUSE = "the runner died"

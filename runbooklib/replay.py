@@ -12,7 +12,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from runbooklib import parameters, runbooks, unfinished, variables
+from runbooklib import unfinished
+from runbooklib.config import parameters as parameters_module
+from runbooklib.config import runbooks, variables
 from runbooklib.errors import InputError
 from runbooklib.evidence import VERDICT, Bundle, read_export, read_notebook, read_recording, verdict_of
 from runbooklib.report import VERSION, canonical
@@ -97,7 +99,7 @@ def _recorded(evidence: Path) -> _Recorded:
         _require_readable(exported["verdict"], evidence)
         runbook = runbooks.find(exported["alert"])
         # A recording is data: no name in it may become code in our own notebook.
-        values = parameters.typed(runbook.declared, exported["parameters"], evidence.name)
+        values = parameters_module.typed(runbook.declared, exported["parameters"], evidence.name)
         notebook = read_notebook(runbook.notebook)
         return _Recorded(exported["verdict"], notebook, values, opening.asked_at)
     executed = read_notebook(evidence)

@@ -7,8 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from runbooklib import variables
 from runbooklib.audience import Kept
+from runbooklib.config import variables
 from runbooklib.errors import InputError, RunbookError
 from runbooklib.evidence import outputs, read_notebook, recording_of, verdict_of
 from runbooklib.findings import Finding

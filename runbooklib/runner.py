@@ -13,15 +13,16 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from runbooklib import manifest, settings, unfinished, variables
+from runbooklib import manifest, unfinished
 from runbooklib.account import Step, StepStatus
+from runbooklib.config import site, site_secrets, variables
+from runbooklib.config.parameters import Value
+from runbooklib.config.runbooks import Runbook
+from runbooklib.config.site_secrets import environment_secrets
 from runbooklib.deadlines import Deadlines
 from runbooklib.errors import EvidenceError, SettingsError
 from runbooklib.evidence import Bundle, fingerprints_of, recording_of, verdict_in
-from runbooklib.parameters import Value
 from runbooklib.redact.redactor import Redactor
-from runbooklib.runbooks import Runbook
-from runbooklib.settings import environment_secrets
 from runbooklib.text import visible
 from runbooklib.witness import Witness
 
@@ -74,7 +75,7 @@ def run(
     about["runbook_sha256"] = manifest.sha256(runbook.notebook)
     defaults = {name: one.default for name, one in runbook.declared.items()}
     place = [str(values.get(name) or defaults.get(name)) for name in ("environment", "service")]
-    kernel = {variables.EVIDENCE: str(bundle.output.absolute()), **settings.tags_for_kernel(*place)}
+    kernel = {variables.EVIDENCE: str(bundle.output.absolute()), **site_secrets.tags_for_kernel(*place)}
     return execute(
         runbook.notebook,
         bundle,
@@ -150,7 +151,7 @@ def seal(
         "journal": witness.journal,
         "steps": [{"id": s.id, "status": s.status.value, "cause": s.cause} for s in steps],
     }
-    final = bundle.finish(notebook, {**about, **more}, settings.home_or_here())
+    final = bundle.finish(notebook, {**about, **more}, site.home_or_here())
     # An exception's own words are printed too, and not only kept.
     return final, verdict_in(final), visible(failure)
 
@@ -207,7 +208,7 @@ def _run_papermill(notebook: Path, *, values: Mapping[str, Value] | None, **engi
             parameters=dict(values or {}),
             engine_name=NAME,
             progress_bar=False,
-            cwd=str(settings.home_or_here()),
+            cwd=str(site.home_or_here()),
             **engine,
         )
     except papermill.PapermillExecutionError as error:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from runbooklib import charts, controls
+from runbooklib.config.site_secrets import environment_secrets
 from runbooklib.findings import Finding
 from runbooklib.incident import Incident, overall
 from runbooklib.places import Places
@@ -20,7 +21,6 @@ from runbooklib.render.sentences import fact_text, headline, sentence
 from runbooklib.report import FINDING_MIME, RECORDING_MIME, REPLAY_MIME, VERDICT_MIME, verdict_as_dict
 from runbooklib.resumption import Resumption
 from runbooklib.scene import Scene
-from runbooklib.settings import environment_secrets
 from runbooklib.tape import OWN, Entry, Tape, pack
 from runbooklib.timeline import Event
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from runbooklib import settings
+from runbooklib.config import site
 from runbooklib.errors import InputError
 from runbooklib.evidence import Bundle, fingerprints_of, is_replay, read_notebook, recording_of, verdict_of
 from runbooklib.tape import OPENING
@@ -26,4 +26,4 @@ def seal(notebook: Path, output: Path, chromium: str = "") -> Path:
         "failure": "",
     }
     bundle = Bundle(output, verdict["alert"], verdict["service"], opening.asked_at, chromium)
-    return bundle.finish(executed, about, settings.home_or_here())
+    return bundle.finish(executed, about, site.home_or_here())

@@ -12,7 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from runbooklib import parameters, questions, resumption, variables
+from runbooklib import questions, resumption
+from runbooklib.config import parameters, variables
+from runbooklib.config.environment import Target
+from runbooklib.config.site import home, read_target
+from runbooklib.config.site_secrets import environment_secrets, secrets_of
 from runbooklib.errors import InputError, NotRecordedError, ParameterError
 from runbooklib.evidence import read_recording
 from runbooklib.history import evidence_folder, uses_of
@@ -21,9 +25,7 @@ from runbooklib.redact.redactor import Redactor
 from runbooklib.resumption import Resumption
 from runbooklib.scene import Scene, Sources
 from runbooklib.screens import NotebookScreen, TextScreen
-from runbooklib.settings import environment_secrets, home, read_target, secrets_of
 from runbooklib.tape import OPENING, Tape
-from runbooklib.target import Target
 from runbooklib.window import Window
 
 # Papermill's own mark at the top of the cell that it injects.

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runbooklib import variables
+from runbooklib.config import variables
 from runbooklib.errors import EvidenceError, InputError
 from runbooklib.files import write_new
 

@@ -19,10 +19,11 @@ from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
-from runbooklib import manifest, variables
+from runbooklib import manifest
+from runbooklib.config import variables
+from runbooklib.config.site_secrets import environment_secrets
 from runbooklib.errors import EvidenceError, InputError, RunbookError
 from runbooklib.redact.redactor import Depth, Redactor
-from runbooklib.settings import environment_secrets
 
 ATTEMPTS, FIRST_PAUSE_SECONDS, TOTAL_SECONDS = 3, 1.0, 180.0
 _INSTALL = "pip install 'runbooklib[remote]'"

@@ -14,16 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runbooklib import files, settings
+from runbooklib import files
 from runbooklib.actions import _scripts
 from runbooklib.actions.action import ApprovedAction, TargetState, require_actions, require_writable
+from runbooklib.config import site_secrets
+from runbooklib.config.environment import Switch
 from runbooklib.errors import ActionError, SourceError
 from runbooklib.plans import Proposal
 from runbooklib.redact.redactor import Depth, Redactor, tag
 from runbooklib.redact.secret_names import sounds_secret
 from runbooklib.scene import Scene
 from runbooklib.sources.files import SYSTEM, Settings, bare, read, settings_in, text_of, with_settings
-from runbooklib.target import Switch
 from runbooklib.window import seconds_of
 
 _LOG_IS_LOST = "The container is recreated; its log is lost. Save the log first."
@@ -103,7 +104,7 @@ def _values(switch: Switch, approved: Mapping[str, Any]) -> dict[str, str]:
 
     Raises ActionError, NotConfiguredError.
     """
-    secrets = {name: settings.operators_value(variable) for name, variable in switch.set_from.items()}
+    secrets = {name: site_secrets.operators_value(variable) for name, variable in switch.set_from.items()}
     tags = {name: tag(value) for name, value in secrets.items()}
     current = {"file": switch.file, "set": dict(switch.set), "set_from": tags, "then": list(switch.then)}
     if current != {name: approved[name] for name in current}:

@@ -12,10 +12,10 @@ from typing import Any
 import psycopg
 
 from runbooklib.actions.action import require_actions, require_writable
+from runbooklib.config.site_secrets import secret
 from runbooklib.errors import ActionError, UnreachableError
 from runbooklib.pgsession import CONNECT_SECONDS, SYSTEM
 from runbooklib.scene import Scene
-from runbooklib.settings import secret
 
 # pid, backend_start, and the start time of its transaction or query (None: it has none); times in ISO 8601.
 Session = tuple[int, str, str | None]

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from runbooklib import variables
+from runbooklib.config import variables
 from runbooklib.errors import ActionError
 from runbooklib.scene import Scene
 from runbooklib.sources.files import read

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from functools import partial, update_wrapper
 from typing import Any, TypeVar
 
+from runbooklib.config.environment import Actions
 from runbooklib.errors import ActionError, NotConfiguredError, NotRecordedError, SourceError
 from runbooklib.plans import Plan, Proposal
 from runbooklib.scene import Scene
-from runbooklib.target import Actions
 
 System = TypeVar("System")
 

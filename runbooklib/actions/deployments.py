@@ -6,10 +6,10 @@ from typing import Any
 
 from runbooklib.actions import _git, _scripts
 from runbooklib.actions.action import ApprovedAction, TargetState, remedy, require_actions, require_writable
+from runbooklib.config.site import configured
 from runbooklib.errors import ActionError, NoDataError, NotConfiguredError
 from runbooklib.plans import Proposal
 from runbooklib.scene import Scene
-from runbooklib.settings import configured
 from runbooklib.sources.git import Deployment
 from runbooklib.window import seconds_of
 

@@ -17,12 +17,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from runbooklib import actionledger, settings
+from runbooklib import actionledger
 from runbooklib.actionledger import Book, Deed
 from runbooklib.actions import snapshot
 from runbooklib.actions.action import ApprovedAction, require_actions
 from runbooklib.actions.preflight import Preflight, look
 from runbooklib.actions.registry import REMEDIES
+from runbooklib.config import site_secrets
 from runbooklib.descent import is_within_a_run
 from runbooklib.errors import ActionError, EvidenceError, RunbookError
 from runbooklib.plans import Plan
@@ -147,7 +148,7 @@ class Gate:
         try:
             yield
         except RunbookError as error:
-            message = Redactor(settings.environment_secrets()).text(str(error), Depth.SECRETS)
+            message = Redactor(site_secrets.environment_secrets()).text(str(error), Depth.SECRETS)
             with _book(self._folder) as book:
                 book.append("refused", {**_line(deed), "told": message})
             raise

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from runbooklib import settings
 from runbooklib.actions.action import require_actions
 from runbooklib.actions.registry import REMEDIES
+from runbooklib.config import site, site_secrets
 from runbooklib.errors import ActionError, SourceError, suggestion
 from runbooklib.plans import Plan, Proposal
 from runbooklib.redact.redactor import Redactor
@@ -38,11 +38,11 @@ class Preflight:
 
 def scene_of(alert: str, environment: str, service: str) -> tuple[Scene, Tape]:
     """The service with a window that ends now, and its own tape. Raises InputError."""
-    target = settings.read_target(environment, service)
+    target = site.read_target(environment, service)
     secrets = [
-        *settings.secrets_of(target),
-        *settings.operator_secrets_of(target),
-        *settings.environment_secrets(),
+        *site_secrets.secrets_of(target),
+        *site_secrets.operator_secrets_of(target),
+        *site_secrets.environment_secrets(),
     ]
     tape = Tape(Redactor(secrets))
     timing = target.timing

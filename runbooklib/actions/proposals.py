@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runbooklib import evidence, files, ledger, manifest, runbooks, variables
+from runbooklib import evidence, files, ledger, manifest
+from runbooklib.config import runbooks, variables
 from runbooklib.errors import ActionError, InputError
 from runbooklib.plans import Plan
 

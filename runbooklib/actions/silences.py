@@ -8,12 +8,13 @@ from typing import Any
 
 from runbooklib.actions.action import ApprovedAction, TargetState, remedy, require_actions, require_writable
 from runbooklib.alerts import Alert
+from runbooklib.config.environment import OperatorHttp
+from runbooklib.config.site import configured
+from runbooklib.config.site_secrets import secret
 from runbooklib.errors import ActionError, ParameterError, SourceError
 from runbooklib.http import Response, fetch, target_of
 from runbooklib.plans import Proposal
 from runbooklib.scene import Scene
-from runbooklib.settings import configured, secret
-from runbooklib.target import OperatorHttp
 from runbooklib.window import seconds_of
 
 _SYSTEM = "alertmanager"

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from runbooklib import promql
+from runbooklib.config.environment import Target
 from runbooklib.promql import Histogram
-from runbooklib.target import Target
 
 REQUESTS = "http_requests_total"
 

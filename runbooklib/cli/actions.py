@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from runbooklib import variables
 from runbooklib.cli import completion
 from runbooklib.cli.app import ACTION_FAILED, app, one_line
 from runbooklib.cli.commands import examples
@@ -22,6 +21,7 @@ from runbooklib.cli.options import (
     refuse_no_folder,
 )
 from runbooklib.cli.recovery import RECOVERY_CODES, watch
+from runbooklib.config import variables
 from runbooklib.errors import ActionError, InputError, suggestion
 
 if TYPE_CHECKING:

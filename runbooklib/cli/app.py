@@ -32,8 +32,8 @@ app = typer.Typer(
 @cache
 def redactor() -> "Redactor":
     """Removes the secrets of this process's environment from a text. Made once per process."""
+    from runbooklib.config.site_secrets import environment_secrets
     from runbooklib.redact.redactor import Redactor
-    from runbooklib.settings import environment_secrets
 
     return Redactor(environment_secrets())
 
@@ -76,8 +76,8 @@ def _options(
 @app.command("list", epilog=examples("runbook list"))
 def list_runbooks() -> None:
     """List the runbooks and the environments."""
-    from runbooklib import runbooks, settings
+    from runbooklib.config import runbooks, site
 
     for alert in runbooks.alerts():
         print(f"{alert:<28} {runbooks.find(alert).title}")
-    print(f"\nEnvironments: {', '.join(settings.environments()) or 'none'}")
+    print(f"\nEnvironments: {', '.join(site.environments()) or 'none'}")

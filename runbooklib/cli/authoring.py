@@ -51,16 +51,16 @@ def new_runbook(
 
     It writes the notebook and its parameters, which run at once; TODO marks what to fill in.
     """
-    from runbooklib import scaffold, settings
+    from runbooklib.config import scaffold, site
 
     if every == bool(alert):
         raise InputError("name the alert, or --all, and not both", remedy="see `runbook new --help`")
     alert_rules = scaffold.rules_of(rules) if every else {alert: scaffold.rule_of(rules, alert)}
     for rules_of_alert in alert_rules.values():
         scaffold.refuse_unusable(rules_of_alert)  # all of them, before the first is written
-    home = settings.home()
+    home = site.home()
     refuse_unknown_environment(environment)
-    environment = environment or next(iter(settings.environments()), "production")
+    environment = environment or next(iter(site.environments()), "production")
     service = service or _first_service(environment)
     written = []
     for name, (rule, *others) in alert_rules.items():
@@ -76,9 +76,9 @@ def new_runbook(
 
 
 def _first_service(environment: str) -> str:
-    from runbooklib import settings
+    from runbooklib.config import site
 
-    known = settings.services(environment)
+    known = site.services(environment)
     if not known:
         raise InputError(f"{environment} has no service", remedy="name one with --service")
     return known[0]
@@ -99,14 +99,14 @@ def tidy_notebooks(
 
     Kernel, paths and other facts about this machine are removed as well.
     """
-    from runbooklib import notebookfile, settings
+    from runbooklib.config import notebook_file, site
 
     for path in notebooks or ():
         refuse_missing(path, "pass a notebook, for example notebooks/HighErrorRate.ipynb")
-    paths = notebooks or sorted((settings.home() / "notebooks").glob("*.ipynb"))
+    paths = notebooks or sorted((site.home() / "notebooks").glob("*.ipynb"))
     changed = 0
     for path in paths:
-        tidy = notebookfile.canonical(notebookfile.read(path))
+        tidy = notebook_file.canonical(notebook_file.read(path))
         if tidy == path.read_text(encoding="utf-8"):
             continue
         changed += 1
@@ -132,8 +132,8 @@ def show_text(notebook: Annotated[Path, typer.Argument(metavar="NOTEBOOK", help=
 
     `git diff` can show notebooks this way: git config diff.runbook.textconv 'runbook text'.
     """
-    from runbooklib import notebookfile
+    from runbooklib.config import notebook_file
     from runbooklib.text import visible
 
     refuse_missing(notebook, "pass a notebook, for example notebooks/HighErrorRate.ipynb")
-    print(visible(notebookfile.as_text(notebookfile.read(notebook))), end="")
+    print(visible(notebook_file.as_text(notebook_file.read(notebook))), end="")

@@ -86,7 +86,8 @@ def run_batch(
 
 
 def _plan(alerts: list[str], services: str, given: dict[str, str], *, is_all: bool) -> "list[Planned]":
-    from runbooklib import batch, runbooks
+    from runbooklib import batch
+    from runbooklib.config import runbooks
 
     if is_all == bool(alerts):
         raise InputError("name the alerts, or --all, and not both", remedy="see `runbook list`")

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from runbooklib import variables
 from runbooklib.cli import completion
 from runbooklib.cli.app import RUN_FAILED, TAMPERED, app, one_line
 from runbooklib.cli.commands import examples
 from runbooklib.cli.options import Output, Pdf, refuse_missing, refuse_no_folder
 from runbooklib.cli.run import Progress, exit_code, print_result
 from runbooklib.cli.upload import browser, complete, place
+from runbooklib.config import variables
 from runbooklib.errors import InputError
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from urllib.parse import quote
 
 import typer
 
-from runbooklib import variables
 from runbooklib.cli import completion
 from runbooklib.cli.app import app, one_line
 from runbooklib.cli.commands import examples
 from runbooklib.cli.options import Environment, Service, refuse_unknown_environment
+from runbooklib.config import variables
 from runbooklib.errors import InputError
 
 if TYPE_CHECKING:
@@ -104,9 +104,9 @@ def open_lab(
 
     The notebook is prepared for the alert, and not run. JupyterLab does not ask for news or updates.
     """
-    from runbooklib import settings
+    from runbooklib.config import site
 
-    home = settings.home().absolute()
+    home = site.home().absolute()
     os.environ[variables.HOME] = str(home)
     refuse_unknown_environment(environment)
     if environment:

@@ -71,14 +71,15 @@ def lint_runbooks(
         return
     from datetime import UTC, datetime
 
-    from runbooklib import lint, settings
+    from runbooklib import lint
+    from runbooklib.config import site
 
     if alertmanager is not None and not rules:
         raise InputError("--alertmanager needs the alerts' labels", remedy="add --rules FILE")
     for file in (*(rules or ()), *([alertmanager] if alertmanager else ())):
         refuse_missing(file, "pass a file that exists")
     now = datetime.now(UTC)
-    material = lint.gathered(settings.home(), now.date(), rule_files=rules or (), alertmanager=alertmanager)
+    material = lint.gathered(site.home(), now.date(), rule_files=rules or (), alertmanager=alertmanager)
     messages = lint.lint(material, _live(material, live, now) if live else ())
     _print_messages(messages, style)
     if alertmanager is not None:
@@ -93,16 +94,16 @@ def lint_runbooks(
 
 def _live(material: "Material", environment: str, now: "datetime") -> "list[Message]":
     """Messages about series. Raises EvidenceError if the environment's Prometheus does not answer."""
-    from runbooklib import settings
+    from runbooklib.config import site, site_secrets
     from runbooklib.errors import EvidenceError, SourceError
     from runbooklib.lint import live
     from runbooklib.redact.redactor import Redactor
     from runbooklib.scene import Sources
     from runbooklib.tape import Tape
 
-    known = settings.services(environment)
-    target = settings.read_target(environment, known[0] if known else "")
-    tape = Tape(Redactor(settings.secrets_of(target)))
+    known = site.services(environment)
+    target = site.read_target(environment, known[0] if known else "")
+    tape = Tape(Redactor(site_secrets.secrets_of(target)))
     try:
         return list(live.check(material, Sources(target, tape).prometheus, now))
     except SourceError as error:

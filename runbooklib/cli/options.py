@@ -73,9 +73,9 @@ def duration(option: str, text: str) -> float:
 
 def refuse_unknown_environment(name: str) -> None:
     """Raises InputError with the nearest name; an empty name is accepted."""
-    from runbooklib import settings
+    from runbooklib.config import site
 
-    known = settings.environments()
+    known = site.environments()
     if name and name not in known:
         raise InputError(f"there is no environment {name[:80]!r}", remedy=suggestion(name, known))
 

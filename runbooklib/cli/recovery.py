@@ -37,7 +37,7 @@ def verify_recovery(
 
     Exit codes: 0 RECOVERED, 1 NOT RECOVERED, 2 CANNOT TELL.
     """
-    from runbooklib import runbooks
+    from runbooklib.config import runbooks
 
     duration("--held", held)
     if within:

@@ -52,7 +52,8 @@ def run_runbook(
 
     It runs without a browser. The executed notebook is kept as evidence in the --output folder.
     """
-    from runbooklib import runbooks, signature
+    from runbooklib import signature
+    from runbooklib.config import runbooks
 
     named = {"environment": environment, "service": service, "at": at, "lookback": lookback}
     given = {name: value for name, value in named.items() if value}

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runbooklib import settings, variables
+from runbooklib.config import site, variables
 from runbooklib.errors import RunbookError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def _load_jupyter_server_extension(app: "ServerApp") -> None:
     root = Path(app.root_dir)
     _settle()
     try:
-        os.environ[variables.HOME] = str(settings.home().absolute())
+        os.environ[variables.HOME] = str(site.home().absolute())
     except RunbookError as error:
         app.log.warning("runbooklib: %s", error)  # each page says so too
     threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="runbooks")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from runbooklib import notebookfile
+from runbooklib.config import notebook_file
 from runbooklib.errors import SettingsError
 
 _DIGEST = "as_made"
@@ -37,7 +37,7 @@ def found(path: Path) -> str:
     One that cannot be read, is a link, or was made elsewhere, is left to who made it so.
     """
     try:
-        notebook = notebookfile.read(path)
+        notebook = notebook_file.read(path)
         told, now = notebook.get("metadata", {}).get("runbook"), digest(notebook)
     except (SettingsError, RecursionError):
         return ""

@@ -3,8 +3,9 @@
 from datetime import datetime
 from urllib.parse import quote, urlencode
 
-from runbooklib import files, history, runbooks, settings
+from runbooklib import files, history
 from runbooklib.alerts import Alert
+from runbooklib.config import runbooks, site
 from runbooklib.errors import RunbookError, suggestion
 from runbooklib.extension import firing, link
 from runbooklib.extension import runs as extension_runs
@@ -47,7 +48,7 @@ def _page(base_url: str, environment: str, refresh: str = "") -> str:
 
 def _environments(wrong: list[str]) -> list[str]:
     try:
-        return settings.environments()
+        return site.environments()
     except RunbookError as error:
         wrong.append(str(error))
         return []

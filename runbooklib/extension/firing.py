@@ -3,12 +3,12 @@
 import os
 from collections.abc import Mapping
 
-from runbooklib import runbooks, settings, variables
 from runbooklib.alerts import Alert
+from runbooklib.config import runbooks, site, variables
+from runbooklib.config.site_secrets import environment_secrets
 from runbooklib.errors import NotConfiguredError
 from runbooklib.redact.redactor import Redactor
 from runbooklib.scene import Sources
-from runbooklib.settings import environment_secrets
 from runbooklib.tape import Tape
 
 # Somebody waits for the page.
@@ -20,14 +20,14 @@ def alerts(environment: str, name: str = "") -> tuple[Alert, ...]:
 
     Raises SourceError where it gave no answer, and InputError where it could not be asked.
     """
-    known = settings.services(environment)
+    known = site.services(environment)
     if not known:
         raise NotConfiguredError(
             f"the environment {environment!r} has no service",
             system="alertmanager",
-            remedy=f"there are: {', '.join(settings.environments()) or 'none'}",
+            remedy=f"there are: {', '.join(site.environments()) or 'none'}",
         )
-    target = settings.read_target(environment, known[0])
+    target = site.read_target(environment, known[0])
     tape = Tape(Redactor(environment_secrets()))
     return Sources(target, tape, deadline_seconds=DEADLINE_SECONDS).alertmanager.alerts(name)
 

@@ -13,6 +13,7 @@ from jupyter_server.base.handlers import JupyterHandler
 from tornado import web
 
 from runbooklib import files, history
+from runbooklib.config.site_secrets import environment_secrets
 from runbooklib.errors import (
     EvidenceError,
     MissingSecretError,
@@ -25,7 +26,6 @@ from runbooklib.extension import runs as extension_runs
 from runbooklib.extension.incidents import Prepared
 from runbooklib.redact.redactor import Depth, Redactor
 from runbooklib.render import startpage
-from runbooklib.settings import environment_secrets
 
 T = TypeVar("T")
 _DEADLINE_SECONDS = 20.0

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from runbooklib import notebookfile
+from runbooklib.config import notebook_file
+from runbooklib.config.parameters import Value
+from runbooklib.config.runbooks import Runbook
 from runbooklib.errors import EvidenceError, SettingsError
 from runbooklib.extension import asmade
 from runbooklib.extension.link import ENVIRONMENT, SERVICE
-from runbooklib.parameters import Value
-from runbooklib.runbooks import Runbook
 
 FOLDER = "incidents"
 _STAMP = "%Y%m%dT%H%M%SZ"
@@ -136,7 +136,7 @@ def _labelled(labels: Mapping[str, str]) -> str:
 def _is_of(folder: Path, incident: Incident) -> bool:
     """Whether the folder is this incident's. One whose notebook is gone or says nothing of it is."""
     try:
-        told = notebookfile.read(folder / incident.notebook)["metadata"]["runbook"]["incident"]
+        told = notebook_file.read(folder / incident.notebook)["metadata"]["runbook"]["incident"]
         found = told[ENVIRONMENT], told.get(SERVICE, incident.service), told.get("labels", {})
     except (SettingsError, KeyError, TypeError, AttributeError):
         return True

@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from runbooklib import files, history, runbooks, settings, variables
+from runbooklib import files, history
+from runbooklib.config import runbooks, site, variables
+from runbooklib.config.parameters import Value
 from runbooklib.errors import EvidenceError, InputError, SourceError
 from runbooklib.extension import asmade, firing, incidentfolders, prepared
 from runbooklib.extension import runs as extension_runs
 from runbooklib.extension.incidentfolders import FOLDER, Incident
 from runbooklib.extension.link import ENVIRONMENT, SERVICE, Link, given
-from runbooklib.parameters import Value
 from runbooklib.window import seconds_of
 
 # An alert that began before that is over, unless Alertmanager says that it still fires.
@@ -83,7 +84,7 @@ def _window(incident: Incident, link: Link, now: datetime) -> dict[str, Value]:
     declared = incident.runbook.declared
     if not {"at", "lookback"} <= declared.keys() or any(incident.values.get(n) for n in ("at", "lookback")):
         return {}
-    timing = settings.read_target(incident.environment, incident.service).timing
+    timing = site.read_target(incident.environment, incident.service).timing
     usual, elapsed = seconds_of(timing.lookback), now - incident.starts_at
     if elapsed <= _LIVE_WITHIN:
         needed = elapsed.total_seconds() + timing.lead_seconds

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, urlencode
 
+from runbooklib.config.parameters import Declared
+from runbooklib.config.runbooks import Runbook
 from runbooklib.errors import ParameterError
-from runbooklib.parameters import Declared
-from runbooklib.runbooks import Runbook
 from runbooklib.text import hidden, quoted
 from runbooklib.window import moment_of
 

@@ -14,10 +14,11 @@ from urllib.parse import quote, quote_plus, urlsplit
 
 import yaml
 
-from runbooklib import files, runbooks
+from runbooklib import files
+from runbooklib.config import runbooks
+from runbooklib.config.rule_file import AlertRule, placed_rules, read_text
 from runbooklib.errors import InputError, SettingsError
 from runbooklib.extension.link import ALERT, ENVIRONMENT, OPEN, settable
-from runbooklib.rulefile import AlertRule, placed_rules, read_text
 
 ANNOTATION = "runbook_url"
 _BYTE_ORDER = b"\xef\xbb\xbf"

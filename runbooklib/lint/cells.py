@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Any
 
 from runbooklib import notebook as notebooks
-from runbooklib import notebookfile, parameters
 from runbooklib.causeledger import CauseLedger
+from runbooklib.config import notebook_file, parameters
 from runbooklib.errors import ParameterError
 from runbooklib.incident import Incident
 from runbooklib.lint.material import Cell, Material, Notebook
@@ -111,7 +111,7 @@ def _file(notebook: Notebook) -> Iterator[Message]:
     if kept is not None:
         text = f"cell {kept.id} has outputs or a count: `runbook tidy`"
         yield OUTPUTS.at(notebook.file, notebook.line(kept), text)
-    elif notebookfile.canonical(notebook.raw) != notebook.text:
+    elif notebook_file.canonical(notebook.raw) != notebook.text:
         yield UNTIDY.at(notebook.file, 1, "it is not as `runbook tidy` writes it")
 
 

@@ -8,16 +8,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from runbooklib import notebookfile, parameters, rulefile, runbooks
+from runbooklib.config import notebook_file, rule_file, runbooks
+from runbooklib.config import parameters as parameters_module
+from runbooklib.config.environment import Environment
+from runbooklib.config.parameters import Declared
+from runbooklib.config.rule_file import AlertRule
+from runbooklib.config.site import validated
+from runbooklib.config.yaml_file import read_mapping
 from runbooklib.errors import ParameterError, SettingsError
 from runbooklib.lint import places
 from runbooklib.lint.message import Message, Needs, Rule, Severity
 from runbooklib.lint.metrics import Catalogue
-from runbooklib.parameters import Declared
-from runbooklib.rulefile import AlertRule
-from runbooklib.settings import validated
-from runbooklib.target import Environment
-from runbooklib.yamlfile import read_mapping
 
 UNREADABLE = Rule(
     "unreadable",
@@ -78,7 +79,7 @@ class Notebook:
     def declared(self) -> Mapping[str, Declared]:
         """What the parameters cell declares; nothing where it cannot be read (a finding of its own)."""
         try:
-            return parameters.declared(self.parameter_cells[0].source) if self.parameter_cells else {}
+            return parameters_module.declared(self.parameter_cells[0].source) if self.parameter_cells else {}
         except ParameterError:
             return {}
 
@@ -187,7 +188,7 @@ class Material:
         """Read rule files. Raises SettingsError: they are the caller's, and not the home's."""
         self.rules = []
         for path in paths:
-            rules = rulefile.read_rules(path)
+            rules = rule_file.read_rules(path)
             shown, lines = self.shown(path), places.in_yaml(self._text(path))
             by_line = {line: place[:-1] for place, line in lines.items() if place[-1] == "alert"}
             for rule in rules:
@@ -205,7 +206,7 @@ class Material:
             self.messages.append(UNREADABLE.at(self.shown(path), 1, str(error)))
 
     def _notebook(self, path: Path) -> None:
-        raw = notebookfile.read(path)
+        raw = notebook_file.read(path)
         text = self._text(path)
         cells = tuple(_cell(number, one) for number, one in enumerate(raw["cells"]))
         served = runbooks.served(path)
@@ -236,7 +237,7 @@ def _cell(number: int, raw: Mapping[str, Any]) -> Cell:
         number=number,
         id=str(raw.get("id", "")),
         kind=str(raw["cell_type"]),
-        source=notebookfile.source(raw),
+        source=notebook_file.source(raw),
         tags=tuple(raw.get("metadata", {}).get("tags", ())),
         is_clean=not raw.get("outputs") and raw.get("execution_count") is None,
     )

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from runbooklib import promql
+from runbooklib.config.parameters import Declared
 from runbooklib.errors import ParameterError
 from runbooklib.extension import link
 from runbooklib.lint import queries
 from runbooklib.lint.material import Material, Notebook, PlacedRule
 from runbooklib.lint.message import Message, Needs, Rule, Severity
-from runbooklib.parameters import Declared
 
 NO_RUNBOOK = Rule(
     "alert-without-runbook",

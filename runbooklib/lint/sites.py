@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import date, timedelta
 
-from runbooklib import parameters
+from runbooklib.config import parameters
 from runbooklib.errors import ParameterError
 from runbooklib.lint.material import Material, Site, YamlFile
 from runbooklib.lint.message import Message, Rule, Severity

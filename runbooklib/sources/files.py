@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runbooklib import settings
+from runbooklib.config import site_secrets
 from runbooklib.errors import NoDataError, NonsenseError, RefusedError
 from runbooklib.redact.redactor import tag
 from runbooklib.redact.secret_names import sounds_secret
@@ -74,7 +74,7 @@ class Files:
         """The tag of what each of the operator's variables holds. Raises NotConfiguredError."""
         told: dict[str, str] = self._ask(
             {"question": "tags", "variables": list(variables)},
-            lambda: {name: settings.operators_tag(name) for name in variables},
+            lambda: {name: site_secrets.operators_tag(name) for name in variables},
             ", ".join(variables),
         )
         return told

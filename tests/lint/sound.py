@@ -7,10 +7,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from runbooklib import notebookfile, scaffold
+from runbooklib.config import notebook_file, scaffold
+from runbooklib.config.rule_file import read_rules
 from runbooklib.lint import gathered, lint
 from runbooklib.lint.message import Message
-from runbooklib.rulefile import read_rules
 
 TODAY = date(2026, 11, 24)
 RULES = """\
@@ -115,17 +115,17 @@ class Home:
     def recell(self, alert: str, cell: str, change: Callable[[str], str]) -> None:
         """Change the source of one cell, and keep the notebook tidy."""
         path = self.folder / "notebooks" / f"{alert}.ipynb"
-        notebook = notebookfile.read(path)
+        notebook = notebook_file.read(path)
         (found,) = [one for one in notebook["cells"] if one["id"] == cell]
-        found["source"] = change(notebookfile.source(found))
-        path.write_text(notebookfile.canonical(notebook))
+        found["source"] = change(notebook_file.source(found))
+        path.write_text(notebook_file.canonical(notebook))
 
     def reorder(self, alert: str, change: Callable[[list[dict[str, Any]]], None]) -> None:
         """Change the list of cells, and keep the notebook tidy."""
         path = self.folder / "notebooks" / f"{alert}.ipynb"
-        notebook = notebookfile.read(path)
+        notebook = notebook_file.read(path)
         change(notebook["cells"])
-        path.write_text(notebookfile.canonical(notebook))
+        path.write_text(notebook_file.canonical(notebook))
 
 
 def sound(folder: Path) -> Home:
@@ -140,7 +140,7 @@ def sound(folder: Path) -> Home:
         scaffold.write(rule, folder, environment="shop", service="shop")
         path = folder / "notebooks" / f"{rule.alert}.ipynb"
         text = path.read_text()
-        for line in notebookfile.as_text(json.loads(text)).splitlines():
+        for line in notebook_file.as_text(json.loads(text)).splitlines():
             if "TODO" in line:
                 text = text.replace(line[line.index("TODO") :], PROSE)
         path.write_text(text)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runbooklib import notebookfile
+from runbooklib.config import notebook_file
 from runbooklib.lint import all_rules, live
 from tests.lint.sound import PROSE, Home, sound
 
@@ -503,4 +503,4 @@ def test_notebooks_here_name_the_lines_that_an_editor_can_jump_to(home: Home) ->
     asks("limit = 1 + 1")(home)
     (found,) = home.lint()
     assert json.loads((home.folder / SLOW).read_text().split("\n")[found.line - 1].strip()) == "limit = 1 + 1"
-    assert notebookfile.read(home.folder / SLOW)
+    assert notebook_file.read(home.folder / SLOW)

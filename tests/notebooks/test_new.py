@@ -12,11 +12,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from runbooklib import notebookfile, parameters
+from runbooklib.config import notebook_file, parameters
+from runbooklib.config.rule_file import AlertRule, read_rules
+from runbooklib.config.scaffold import rules_of
+from runbooklib.config.yaml_file import read_mapping
 from runbooklib.lint.prose import SECTIONS
-from runbooklib.rulefile import AlertRule, read_rules
-from runbooklib.scaffold import rules_of
-from runbooklib.yamlfile import read_mapping
 from tests.notebooks import small
 from tests.notebooks.running import ROOT, command, errors, notebook
 from tests.sources.knownseries import serving
@@ -57,25 +57,25 @@ def test_a_new_runbook_is_whole_and_holds_the_rules_expressions_to_the_letter(
     names = ["expression", *(f"expression_{number}" for number in range(2, len(rules) + 1))]
     texts = dict(zip(names, (rule.expression for rule in rules), strict=True))
     path = home[0] / "notebooks" / f"{alert}.ipynb"
-    made = notebookfile.read(path)
+    made = notebook_file.read(path)
     nbformat.validate(made)
-    assert notebookfile.canonical(made) == path.read_text()
+    assert notebook_file.canonical(made) == path.read_text()
     headings = [
         line.removeprefix("## ")
         for cell in made["cells"]
         if cell["cell_type"] == "markdown"
-        for line in notebookfile.source(cell).splitlines()
+        for line in notebook_file.source(cell).splitlines()
         if line.startswith("## ")
     ]
     assert headings == list(SECTIONS)
     cell = next(cell for cell in made["cells"] if "parameters" in cell["metadata"].get("tags", []))
-    declared = parameters.declared(notebookfile.source(cell))
+    declared = parameters.declared(notebook_file.source(cell))
     for name, text in texts.items():
         assert declared[name].default == text
         assert declared[name].help == "the condition, as in the alert rule"
     stored = read_mapping(home[0] / "parameters" / f"{alert}.yaml", "it")
     assert stored == {"service": "backend", **texts}
-    code = [notebookfile.source(c) for c in made["cells"] if c["cell_type"] == "code"]
+    code = [notebook_file.source(c) for c in made["cells"] if c["cell_type"] == "code"]
     for one in code:
         compile(one, alert, "exec")
     assert "\n".join(code).count("incident.check(alert_expression") == len(rules)

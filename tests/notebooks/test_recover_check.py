@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from runbooklib import actionledger, manifest, variables
+from runbooklib import actionledger, manifest
+from runbooklib.config import variables
 from runbooklib.evidence import outputs
 from runbooklib.report import CERTIFICATE_MIME
 from tests.notebooks import small

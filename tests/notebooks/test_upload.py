@@ -13,7 +13,8 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from runbooklib import manifest, upload, variables
+from runbooklib import manifest, upload
+from runbooklib.config import variables
 from runbooklib.errors import EvidenceError, InputError
 from runbooklib.evidence import Bundle
 from tests.notebooks import small

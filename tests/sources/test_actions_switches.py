@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from runbooklib import evidence, manifest, settings
+from runbooklib import evidence, manifest
 from runbooklib.actions import preflight, registry
 from runbooklib.actions.action import ApprovedAction
+from runbooklib.config import site as site_module
+from runbooklib.config import site_secrets
 from runbooklib.errors import ActionError
 from runbooklib.plans import Proposal
 from runbooklib.redact.redactor import tag
@@ -217,10 +219,10 @@ def test_a_headless_run_proposes_by_the_tag_and_never_sees_the_key(site: Acting,
 def test_the_variables_are_secrets_and_a_missing_one_hinders_no_other_action(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    target = settings.read_target("site", "backend")
-    assert settings.operator_secrets_of(target) == [NEW]
+    target = site_module.read_target("site", "backend")
+    assert site_secrets.operator_secrets_of(target) == [NEW]
     monkeypatch.delenv(VARIABLE)
-    assert settings.operator_secrets_of(target) == []
+    assert site_secrets.operator_secrets_of(target) == []
 
 
 def test_the_file_is_kept_as_it_was_for_its_owner_alone(site: Acting, file: Path) -> None:

@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from runbooklib.checks.logs import POOL_EXHAUSTED, log_lines, new_exceptions
+from runbooklib.config.environment import DockerSystem, Environment, Service, Systems, Target
 from runbooklib.errors import Reason
 from runbooklib.findings import Finding, Status
 from runbooklib.render.sentences import say
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Tape
-from runbooklib.target import DockerSystem, Environment, Service, Systems, Target
 from runbooklib.window import Window
 from tests.sources.dockerd import Engine
 

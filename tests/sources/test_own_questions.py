@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 import pandas as pd
 import pytest
 
+from runbooklib.config.environment import Environment, Target
 from runbooklib.errors import ParameterError, RefusedError
 from runbooklib.findings import Finding
 from runbooklib.incident import Incident
 from runbooklib.plans import Proposal
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Entry, Tape
-from runbooklib.target import Environment, Target
 from runbooklib.timeline import Event
 from runbooklib.window import Window
 from tests.sources.postgresql import PASSWORD, Server

@@ -26,12 +26,12 @@ from runbooklib.checks.resources import (
 from runbooklib.checks.sandbox import sandbox_pool, sandbox_throughput
 from runbooklib.checks.scrape import scraped
 from runbooklib.checks.traffic import steady_counters, traffic_surge
+from runbooklib.config.environment import Environment, Target
 from runbooklib.errors import NoDataError, Reason, SourceError
 from runbooklib.findings import Finding, Status, unknown
 from runbooklib.render.sentences import sentence
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Tape
-from runbooklib.target import Environment, Target
 from runbooklib.window import Window
 from tests.sources.knownseries import serving
 from tests.survival.everycheck import checks, limits_of

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from runbooklib.checks.alert_rule import alert_expression
+from runbooklib.config.environment import Environment, Target
 from runbooklib.errors import NoDataError
 from runbooklib.findings import Status
 from runbooklib.render.sentences import sentence
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Tape
-from runbooklib.target import Environment, Target
 from runbooklib.window import Window
 from tests.sources.knownseries import serving
 

@@ -23,11 +23,11 @@ from runbooklib.checks.traffic import (
     slow_endpoints,
     status_codes,
 )
+from runbooklib.config.environment import Environment, Target
 from runbooklib.errors import NoDataError, Reason, SourceError, StaleError
 from runbooklib.findings import Finding, Status
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Tape
-from runbooklib.target import Environment, Target
 from runbooklib.window import Window
 from tests.sources.knownseries import serving
 

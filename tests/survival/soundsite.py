@@ -21,9 +21,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from runbooklib.config.environment import Environment, Target
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Tape
-from runbooklib.target import Environment, Target
 from runbooklib.window import Window
 from tests.sources.servers import running
 from tests.sources.standin import Asked, Behaviour, answer, closed_port

@@ -11,17 +11,18 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from runbooklib import actionledger, manifest, variables
+from runbooklib import actionledger, manifest
 from runbooklib.actionledger import Deed
 from runbooklib.actions import certificate, recovery
 from runbooklib.actions.recovery import Certificate, Sample
 from runbooklib.cli import app
+from runbooklib.config import variables
+from runbooklib.config.environment import Environment, Target
 from runbooklib.errors import EvidenceError
 from runbooklib.findings import Finding, Status
 from runbooklib.record import Record
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Tape
-from runbooklib.target import Environment, Target
 from runbooklib.window import Window
 
 PLACE = ("site", "backend", "Alert")

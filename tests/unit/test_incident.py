@@ -10,13 +10,13 @@ import pytest
 
 from runbooklib import actionledger
 from runbooklib.audience import Kept
+from runbooklib.config.environment import Environment, Target
 from runbooklib.errors import NotRecordedError, ParameterError, Reason, SourceError, UnreachableError
 from runbooklib.findings import Finding, Rank, Status
 from runbooklib.incident import Incident
 from runbooklib.plans import Proposal
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Entry, Tape
-from runbooklib.target import Environment, Target
 from runbooklib.timeline import Event
 from runbooklib.window import Window
 

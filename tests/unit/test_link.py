@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from runbooklib import runbooks
+from runbooklib.config import runbooks
 from runbooklib.errors import ParameterError
 from runbooklib.extension import link
 from runbooklib.extension.link import Link

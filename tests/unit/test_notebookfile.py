@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runbooklib import notebookfile
+from runbooklib.config import notebook_file
 from runbooklib.errors import SettingsError
 from tests.notebooks.running import ROOT
 
@@ -16,15 +16,15 @@ def cell(source: Any, kind: str = "code", **more: Any) -> dict[str, Any]:
 
 
 def tidied(*cells: dict[str, Any], **metadata: Any) -> dict[str, Any]:
-    text = notebookfile.canonical({"cells": list(cells), "metadata": metadata})
+    text = notebook_file.canonical({"cells": list(cells), "metadata": metadata})
     told: dict[str, Any] = json.loads(text)
-    assert notebookfile.canonical(told) == text
+    assert notebook_file.canonical(told) == text
     return told
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
 def test_every_notebook_here_is_tidy(path: Path) -> None:
-    assert notebookfile.canonical(notebookfile.read(path)) == path.read_text(encoding="utf-8")
+    assert notebook_file.canonical(notebook_file.read(path)) == path.read_text(encoding="utf-8")
 
 
 def test_outputs_counts_and_what_is_of_a_machine_are_left_out() -> None:
@@ -80,7 +80,7 @@ def test_a_picture_that_is_attached_to_prose_stays() -> None:
 
 
 def test_as_text_a_cell_is_a_line_with_its_id_and_then_its_source() -> None:
-    text = notebookfile.as_text({"cells": [cell("x = 1", id="one", outputs=[{}, {}])], "metadata": {}})
+    text = notebook_file.as_text({"cells": [cell("x = 1", id="one", outputs=[{}, {}])], "metadata": {}})
     assert text == "--- code one (outputs: 2)\nx = 1\n"
 
 
@@ -105,4 +105,4 @@ def test_what_is_no_notebook_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "x.ipynb"
     path.write_text(text)
     with pytest.raises(SettingsError, match=r"x\.ipynb"):
-        notebookfile.read(path)
+        notebook_file.read(path)

@@ -1,7 +1,6 @@
 import pytest
 
-from runbooklib.errors import ParameterError
-from runbooklib.parameters import (
+from runbooklib.config.parameters import (
     Declared,
     assigned,
     declared,
@@ -10,6 +9,7 @@ from runbooklib.parameters import (
     refuse_unknown,
     typed,
 )
+from runbooklib.errors import ParameterError
 
 CELL = """service: str = "backend"  # who
 limit: float = 0.05  # share of requests

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from runbooklib.config.environment import Environment, Service, Systems, Target
 from runbooklib.errors import Reason
 from runbooklib.findings import Cause, Finding, Rank, Status, Verdict, judge, unknown
 from runbooklib.plans import Plan, Proposal
 from runbooklib.report import VERSION, canonical, verdict_as_dict
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Tape
-from runbooklib.target import Environment, Service, Systems, Target
 from runbooklib.window import Window
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "verdict.md"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from runbooklib.config.rule_file import read_rules
 from runbooklib.errors import SettingsError
-from runbooklib.rulefile import read_rules
 from tests.notebooks.running import ROOT
 
 RULEFILES = ROOT / "tests" / "rulefiles"

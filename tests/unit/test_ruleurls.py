@@ -8,9 +8,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from runbooklib.config.rule_file import read_rules
 from runbooklib.errors import InputError, SettingsError
 from runbooklib.extension import ruleurls
-from runbooklib.rulefile import read_rules
 from tests.notebooks.running import ROOT, command
 
 SERVER = "https://jupyter.example/user/oncall"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runbooklib import runbooks
+from runbooklib.config import runbooks
 from runbooklib.errors import ParameterError, SettingsError, UnknownAlertError
 from tests.notebooks import small
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from runbooklib import notebookfile, parameters
+from runbooklib.config import notebook_file, parameters
+from runbooklib.config.rule_file import AlertRule
+from runbooklib.config.scaffold import prose, rule_of, rules_of, write
+from runbooklib.config.yaml_file import read_mapping
 from runbooklib.errors import InputError, ParameterError, UnknownAlertError
-from runbooklib.rulefile import AlertRule
-from runbooklib.scaffold import prose, rule_of, rules_of, write
-from runbooklib.yamlfile import read_mapping
 
 
 def rule(expression: str = "x > 1", alert: str = "Alert", **more: object) -> AlertRule:
@@ -26,8 +26,8 @@ def rule(expression: str = "x > 1", alert: str = "Alert", **more: object) -> Ale
 
 def cells(folder: Path, *rules: AlertRule) -> dict[str, str]:
     written = write(rules[0], folder, environment="here", service="it", others=rules[1:])
-    made = notebookfile.read(written.notebook)
-    return {cell["id"]: notebookfile.source(cell) for cell in made["cells"]}
+    made = notebook_file.read(written.notebook)
+    return {cell["id"]: notebook_file.source(cell) for cell in made["cells"]}
 
 
 @pytest.mark.parametrize(

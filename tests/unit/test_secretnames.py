@@ -3,10 +3,10 @@ import json
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from runbooklib.fields import Address
+from runbooklib.config.environment import Address
+from runbooklib.config.site_secrets import environment_secrets
 from runbooklib.redact.redactor import Redactor, tag
 from runbooklib.redact.secret_names import sounds_secret
-from runbooklib.settings import environment_secrets
 
 SECRET = """
 AI_PROVIDER_KEY APIKEY api_key apiKey ACCESS_KEYS KEY2 S3KEY SSHKEY KEY_FILE TOKEN AUTH_TOKEN AUTHTOKEN

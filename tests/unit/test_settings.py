@@ -3,21 +3,12 @@ from typing import Any
 
 import pytest
 
-from runbooklib import variables
+from runbooklib.config import variables
+from runbooklib.config.environment import Environment
+from runbooklib.config.site import configured, environments, home, read_target, validated
+from runbooklib.config.site_secrets import environment_secrets, operators_tag, secret, secrets_of
 from runbooklib.errors import MissingSecretError, NotConfiguredError, ParameterError, SettingsError
 from runbooklib.redact.redactor import tag
-from runbooklib.settings import (
-    configured,
-    environment_secrets,
-    environments,
-    home,
-    operators_tag,
-    read_target,
-    secret,
-    secrets_of,
-    validated,
-)
-from runbooklib.target import Environment
 
 ENVIRONMENT = """
 title: Staging

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from runbooklib import files, upload, variables
+from runbooklib import files, upload
+from runbooklib.config import variables
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "runbooklib"

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from runbooklib.config.yaml_file import read_mapping
 from runbooklib.errors import SettingsError
-from runbooklib.yamlfile import read_mapping
 
 
 def read(folder: Path, text: str | bytes) -> dict[str, Any]:

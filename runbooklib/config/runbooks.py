@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from runbooklib import notebookfile, parameters, settings
+from runbooklib.config import notebook_file, parameters, site, site_secrets
+from runbooklib.config.notebook_file import source
+from runbooklib.config.parameters import Declared, Value
+from runbooklib.config.yaml_file import read_mapping
 from runbooklib.errors import ParameterError, SettingsError, UnknownAlertError, suggestion
-from runbooklib.notebookfile import source
-from runbooklib.parameters import Declared, Value
 from runbooklib.text import quoted
 from runbooklib.window import moment_of, seconds_of
-from runbooklib.yamlfile import read_mapping
 
 # In a notebook that serves several alerts, this parameter names the alert of the run.
 ALERT = "alert"
@@ -44,7 +44,7 @@ def find(alert: str) -> Runbook:
             f"there is no runbook for {quoted(alert)}", remedy=suggestion(alert, sorted(known))
         )
     path = known[alert]
-    cells = notebookfile.read(path)["cells"]
+    cells = notebook_file.read(path)["cells"]
     tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     if len(tagged) != 1:
         raise SettingsError(
@@ -59,7 +59,7 @@ def find(alert: str) -> Runbook:
 def _notebooks() -> dict[str, Path]:
     """Each alert's notebook. Raises SettingsError if two notebooks serve the same alert."""
     notebooks: dict[str, Path] = {}
-    for path in sorted((settings.home() / "notebooks").glob("*.ipynb")):
+    for path in sorted((site.home() / "notebooks").glob("*.ipynb")):
         for alert in served(path):
             if alert in notebooks:
                 raise SettingsError(
@@ -76,7 +76,7 @@ def served(path: Path) -> tuple[str, ...]:
     A notebook that cannot be read serves the alert of its own name; a run of it reports the error.
     """
     try:
-        listed = notebookfile.read(path)["metadata"]["runbook"]["alerts"]
+        listed = notebook_file.read(path)["metadata"]["runbook"]["alerts"]
     except (SettingsError, KeyError, TypeError):
         return (path.stem,)
     return tuple(str(alert) for alert in listed) if isinstance(listed, list) and listed else (path.stem,)
@@ -89,7 +89,7 @@ def chosen(runbook: Runbook, given: Mapping[str, str]) -> dict[str, Value]:
     Raises InputError.
     """
     shown = f"parameters/{runbook.alert}.yaml"
-    path = settings.home() / shown
+    path = site.home() / shown
     stored = read_mapping(path, shown) if path.exists() else {}
     values = parameters.typed(runbook.declared, stored, shown)
     values |= parameters.from_text(runbook.declared, given, "-p")
@@ -102,7 +102,7 @@ def chosen(runbook: Runbook, given: Mapping[str, str]) -> dict[str, Value]:
             remedy=f"set {ALERT} to {runbook.alert!r}, or run the runbook of the other alert",
         )
     _require_service(full)
-    settings.secrets_of(settings.read_target(str(full["environment"]), str(full["service"])))
+    site_secrets.secrets_of(site.read_target(str(full["environment"]), str(full["service"])))
     if full.get("at"):
         moment_of(str(full["at"]))
     if full.get("lookback"):
@@ -115,11 +115,7 @@ def _require_service(full: Mapping[str, Value | None]) -> None:
     for needed in ("environment", "service"):
         if isinstance(full.get(needed), str) and full[needed]:
             continue
-        known = (
-            settings.environments()
-            if needed == "environment"
-            else settings.services(str(full["environment"]))
-        )
+        known = site.environments() if needed == "environment" else site.services(str(full["environment"]))
         raise ParameterError(
             f"{needed} is required",
             remedy=f"add --{needed} NAME; known names: {', '.join(known) or 'none'}",

@@ -2,21 +2,20 @@
 
 parameters/environments/<name>.yaml holds addresses, services, contacts and links. Secrets appear in it only
 as names of environment variables. Every section refuses unknown names.
+
+The text types of an environment's file: addresses, names, variables.
+
+Secrets appear in that file only as names of environment variables; a text with a password is refused.
 """
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from runbooklib.config import variables
 from runbooklib.errors import ParameterError
-from runbooklib.fields import (
-    Address,
-    ContainerName,
-    NamedOperatorVariable,
-    OperatorVariable,
-    ReadableSettingName,
-    SettingName,
-)
+from runbooklib.redact.secret_names import sounds_secret
 from runbooklib.window import seconds_of
 
 
@@ -35,48 +34,10 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class HttpSystem(_Section):
-    """A system that is queried over HTTP; `token_env` names the variable that holds a bearer token."""
-
-    url: Address
-    token_env: str = ""
-
-
-class DockerSystem(_Section):
-    """A Docker engine, or the filtering proxy in front of it."""
-
-    url: Address
-
-
-class PostgresSystem(_Section):
-    """libpq's connection string without password; `password_env` names the variable that holds it."""
-
-    dsn: Address
-    password_env: str = ""
-
-
 class DnsSystem(_Section):
     """Name servers as "address" or "address:port"; none means this machine's resolver."""
 
     nameservers: tuple[str, ...] = Field(default=(), strict=False)
-
-
-class GitSystem(_Section):
-    """A clone of the deployed repository; each deployment is a tag that matches `deployment_tags`."""
-
-    repository: Address
-    deployment_tags: str = "deploy/*"
-
-
-class Systems(_Section):
-    """The systems to query. A check of a system that is not listed is UNKNOWN, "not configured"."""
-
-    prometheus: HttpSystem | None = None
-    alertmanager: HttpSystem | None = None
-    docker: DockerSystem | None = None
-    postgres: PostgresSystem | None = None
-    dns: DnsSystem = DnsSystem()
-    git: GitSystem | None = None
 
 
 class Timing(_Section):
@@ -106,26 +67,6 @@ class Probe(_Section):
 
     name: str
     path: str
-
-
-class Dependency(_Section):
-    """An external system that the service needs, and the URL at which it answers."""
-
-    name: str
-    url: Address
-
-
-class Service(_Section):
-    """One service: its labels in Prometheus, its pages, its containers, what it depends on."""
-
-    title: str
-    labels: dict[str, str]
-    url: Address = ""
-    health: str = "/health"
-    probes: tuple[str, ...] = Field(default=("/health", "/metrics"), strict=False)
-    containers: tuple[ContainerName, ...] = Field(default=(), strict=False)
-    key_functions: tuple[Probe, ...] = Field(default=(), strict=False)
-    dependencies: tuple[Dependency, ...] = Field(default=(), strict=False)
 
 
 class Contact(_Section):
@@ -180,6 +121,135 @@ class PastIncident(_Section):
     prevention: str = ""
 
 
+class Script(_Section):
+    """A script of the site as a list of words, run without a shell; {revision} is replaced."""
+
+    command: tuple[str, ...] = Field(min_length=1, strict=False)
+    within: Duration = "10m"
+
+
+_URL_PASSWORD = re.compile(r"://[^/\s]*:[^/\s]*@")
+_ADDRESS_NAME = re.compile(r"([\w-]+)\s*=")
+
+# libpq's parameters: a file, and a kind of authentication.
+_NOT_SECRET = frozenset(("sslkey", "require_auth"))
+_CONTAINER = re.compile(r"[a-zA-Z0-9][\w.-]+", re.ASCII)
+_SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+
+
+def _without_credentials(text: str) -> str:
+    names = [name for name in _ADDRESS_NAME.findall(text) if name.lower() not in _NOT_SECRET]
+    if _URL_PASSWORD.search(text) or any(sounds_secret(name) for name in names):
+        raise ValueError(
+            "contains a password: put it into a variable, and name it in the field that ends in _env"
+        )
+    return text
+
+
+def _container_name(name: str) -> str:
+    if not _CONTAINER.fullmatch(name):
+        raise ValueError(
+            "is not a container name: use letters, digits, _ . and -, and begin with a letter or digit"
+        )
+    return name
+
+
+def _operator_variable(variable: str) -> str:
+    if variable and not variable.startswith(variables.OPERATOR_PREFIX):
+        raise ValueError(
+            f"must name a variable that begins with {variables.OPERATOR_PREFIX}: cells cannot read those"
+        )
+    return variable
+
+
+def _not_empty(variable: str) -> str:
+    if not variable:
+        raise ValueError(f"must name a variable that begins with {variables.OPERATOR_PREFIX}")
+    return variable
+
+
+def _setting_name(name: str) -> str:
+    if not _SETTING.fullmatch(name):
+        raise ValueError(f"{name[:80]!r} is not a setting name")
+    return name
+
+
+def _readable_setting_name(name: str) -> str:
+    if sounds_secret(name):
+        raise ValueError(
+            f"{name} sounds like a secret, which is not allowed here: "
+            f"take it from an environment variable, set_from: {{{name}: {variables.OPERATOR_PREFIX}…}}"
+        )
+    return name
+
+
+Address = Annotated[str, AfterValidator(_without_credentials)]
+
+
+class HttpSystem(_Section):
+    """A system that is queried over HTTP; `token_env` names the variable that holds a bearer token."""
+
+    url: Address
+    token_env: str = ""
+
+
+class DockerSystem(_Section):
+    """A Docker engine, or the filtering proxy in front of it."""
+
+    url: Address
+
+
+class PostgresSystem(_Section):
+    """libpq's connection string without password; `password_env` names the variable that holds it."""
+
+    dsn: Address
+    password_env: str = ""
+
+
+class GitSystem(_Section):
+    """A clone of the deployed repository; each deployment is a tag that matches `deployment_tags`."""
+
+    repository: Address
+    deployment_tags: str = "deploy/*"
+
+
+class Systems(_Section):
+    """The systems to query. A check of a system that is not listed is UNKNOWN, "not configured"."""
+
+    prometheus: HttpSystem | None = None
+    alertmanager: HttpSystem | None = None
+    docker: DockerSystem | None = None
+    postgres: PostgresSystem | None = None
+    dns: DnsSystem = DnsSystem()
+    git: GitSystem | None = None
+
+
+class Dependency(_Section):
+    """An external system that the service needs, and the URL at which it answers."""
+
+    name: str
+    url: Address
+
+
+ContainerName = Annotated[str, AfterValidator(_container_name)]
+
+
+class Service(_Section):
+    """One service: its labels in Prometheus, its pages, its containers, what it depends on."""
+
+    title: str
+    labels: dict[str, str]
+    url: Address = ""
+    health: str = "/health"
+    probes: tuple[str, ...] = Field(default=("/health", "/metrics"), strict=False)
+    containers: tuple[ContainerName, ...] = Field(default=(), strict=False)
+    key_functions: tuple[Probe, ...] = Field(default=(), strict=False)
+    dependencies: tuple[Dependency, ...] = Field(default=(), strict=False)
+
+
+OperatorVariable = Annotated[str, AfterValidator(_operator_variable)]
+
+
 class OperatorHttp(_Section):
     """A system that actions may write to over HTTP; `token_env` names the variable that holds a token."""
 
@@ -194,11 +264,9 @@ class OperatorPostgres(_Section):
     password_env: OperatorVariable = ""
 
 
-class Script(_Section):
-    """A script of the site as a list of words, run without a shell; {revision} is replaced."""
-
-    command: tuple[str, ...] = Field(min_length=1, strict=False)
-    within: Duration = "10m"
+NamedOperatorVariable = Annotated[OperatorVariable, AfterValidator(_not_empty)]
+SettingName = Annotated[str, AfterValidator(_setting_name)]
+ReadableSettingName = Annotated[SettingName, AfterValidator(_readable_setting_name)]
 
 
 class Switch(_Section):

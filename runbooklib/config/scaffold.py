@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runbooklib import notebookfile, promql, runbooks
+from runbooklib import promql
+from runbooklib.config import notebook_file, runbooks
+from runbooklib.config.rule_file import AlertRule, read_rules
 from runbooklib.errors import InputError, UnknownAlertError, suggestion
-from runbooklib.rulefile import AlertRule, read_rules
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
 _PLACEHOLDER = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.DOTALL)
@@ -79,7 +80,7 @@ def write(
     refuse_unusable(rules)
     if is_there(alert, home):
         raise InputError(f"{alert} already has a runbook", remedy="edit it, or remove it first")
-    notebook = notebookfile.canonical({"cells": list(_cells(rules, environment, service)), "metadata": {}})
+    notebook = notebook_file.canonical({"cells": list(_cells(rules, environment, service)), "metadata": {}})
     written = Written(*_paths(alert, home))
     for path, text in ((written.notebook, notebook), (written.parameters, _yaml(rules, service))):
         try:
