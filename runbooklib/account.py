@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from runbooklib.report import FINDING_MIME
+from runbooklib.evidence.verdict_json import FINDING_MIME
 
 METADATA = "runbook"
 

@@ -19,10 +19,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from runbooklib import files, manifest, pdf
+from runbooklib import files, pdf
 from runbooklib.config import runbooks
 from runbooklib.config.runbooks import Runbook
 from runbooklib.errors import EvidenceError, InputError, ParameterError, suggestion
+from runbooklib.evidence import manifest
 from runbooklib.render import overview
 from runbooklib.render.overview import FAILED, Row
 

@@ -20,8 +20,8 @@ from traitlets import Any as AnyTrait
 
 from runbooklib import outputs
 from runbooklib.account import StepStatus, status_of
+from runbooklib.evidence.verdict_json import FINDING_MIME
 from runbooklib.outputs import Stream
-from runbooklib.report import FINDING_MIME
 
 _LOOK_SECONDS = 0.1
 BEAT_SECONDS = 1.0

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from runbooklib import manifest
 from runbooklib.errors import ParameterError
+from runbooklib.evidence import manifest
 from runbooklib.questions import NOTE, told
 from runbooklib.tape import Entry, Tape
 from runbooklib.timeline import Event

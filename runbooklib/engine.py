@@ -15,13 +15,14 @@ from typing import Any, BinaryIO
 from papermill.engines import NBClientEngine, NotebookExecutionManager
 from traitlets.config import Config
 
-from runbooklib import files, signature
+from runbooklib import files
 from runbooklib.account import StepStatus, marked
-from runbooklib.cleaning import cleaned
 from runbooklib.client import Client
 from runbooklib.config import variables
 from runbooklib.config.site_secrets import environment_secrets
 from runbooklib.deadlines import Deadlines
+from runbooklib.evidence import signature
+from runbooklib.evidence.sanitize import cleaned
 from runbooklib.kernels import KeptKernelManager, Watch, ipc_in
 from runbooklib.redact.redactor import Redactor
 

@@ -10,11 +10,8 @@ import re
 import secrets
 import shutil
 import stat
-import tempfile
 from contextlib import suppress
 from pathlib import Path
-
-from runbooklib.config import variables
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,200}")
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -101,18 +98,6 @@ def _is_link(name: str, held: int) -> bool:
         return stat.S_ISLNK(os.stat(name, dir_fd=held, follow_symlinks=False).st_mode)
     except OSError:
         return False
-
-
-def spool() -> Path:
-    """Where evidence goes that finds no room in its place: RUNBOOK_SPOOL, else a folder of this user."""
-    given = os.environ.get(variables.SPOOL)
-    lasting = Path("/var/tmp")  # noqa: S108 - it outlives a restart; the folder in it is ours alone, and checked
-    return (
-        Path(given)
-        if given
-        else (lasting if lasting.is_dir() else Path(tempfile.gettempdir()))
-        / (f"runbook-spool-{os.geteuid()}")
-    )
 
 
 class Workplace:

@@ -8,11 +8,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from runbooklib import files, journal, ledger, manifest, runner, signature
+from runbooklib import files, runner
 from runbooklib.account import Account
 from runbooklib.config.site_secrets import environment_secrets
 from runbooklib.errors import EvidenceError
-from runbooklib.evidence import Bundle
+from runbooklib.evidence import journal, ledger, manifest, signature
+from runbooklib.evidence.bundle import Bundle
 from runbooklib.files import Workplace
 from runbooklib.redact.redactor import Redactor
 from runbooklib.witness import Witness

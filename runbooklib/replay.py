@@ -16,8 +16,15 @@ from runbooklib import unfinished
 from runbooklib.config import parameters as parameters_module
 from runbooklib.config import runbooks, variables
 from runbooklib.errors import InputError
-from runbooklib.evidence import VERDICT, Bundle, read_export, read_notebook, read_recording, verdict_of
-from runbooklib.report import VERSION, canonical
+from runbooklib.evidence.bundle import Bundle
+from runbooklib.evidence.executed_notebook import (
+    VERDICT,
+    read_export,
+    read_notebook,
+    read_recording,
+    verdict_of,
+)
+from runbooklib.evidence.verdict_json import VERSION, canonical
 from runbooklib.runner import OnFinding, Run, execute
 from runbooklib.tape import OPENING
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from runbooklib import manifest, unfinished
+from runbooklib import unfinished
 from runbooklib.account import Step, StepStatus
 from runbooklib.config import site, site_secrets, variables
 from runbooklib.config.parameters import Value
@@ -21,7 +21,9 @@ from runbooklib.config.runbooks import Runbook
 from runbooklib.config.site_secrets import environment_secrets
 from runbooklib.deadlines import Deadlines
 from runbooklib.errors import EvidenceError, SettingsError
-from runbooklib.evidence import Bundle, fingerprints_of, recording_of, verdict_in
+from runbooklib.evidence import manifest
+from runbooklib.evidence.bundle import Bundle
+from runbooklib.evidence.executed_notebook import fingerprints_of, recording_of, verdict_in
 from runbooklib.redact.redactor import Redactor
 from runbooklib.text import visible
 from runbooklib.witness import Witness

@@ -9,6 +9,13 @@ import pandas as pd
 
 from runbooklib import charts, controls
 from runbooklib.config.site_secrets import environment_secrets
+from runbooklib.evidence.verdict_json import (
+    FINDING_MIME,
+    RECORDING_MIME,
+    REPLAY_MIME,
+    VERDICT_MIME,
+    verdict_as_dict,
+)
 from runbooklib.findings import Finding
 from runbooklib.incident import Incident, overall
 from runbooklib.places import Places
@@ -18,7 +25,6 @@ from runbooklib.render import html
 from runbooklib.render.chronicle import chronicle
 from runbooklib.render.inert import literal
 from runbooklib.render.sentences import fact_text, headline, sentence
-from runbooklib.report import FINDING_MIME, RECORDING_MIME, REPLAY_MIME, VERDICT_MIME, verdict_as_dict
 from runbooklib.resumption import Resumption
 from runbooklib.scene import Scene
 from runbooklib.tape import OWN, Entry, Tape, pack

@@ -18,8 +18,8 @@ from runbooklib.config.environment import Target
 from runbooklib.config.site import home, read_target
 from runbooklib.config.site_secrets import environment_secrets, secrets_of
 from runbooklib.errors import InputError, NotRecordedError, ParameterError
-from runbooklib.evidence import read_recording
-from runbooklib.history import evidence_folder, uses_of
+from runbooklib.evidence.executed_notebook import read_recording
+from runbooklib.evidence.runs import evidence_folder, uses_of
 from runbooklib.incident import Incident
 from runbooklib.redact.redactor import Redactor
 from runbooklib.resumption import Resumption

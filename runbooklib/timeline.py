@@ -11,9 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from runbooklib import actionledger, promql
+from runbooklib import promql
 from runbooklib.checks.time_series import began
 from runbooklib.errors import NonsenseError, NotRecordedError, SourceError
+from runbooklib.evidence import action_ledger
 from runbooklib.findings import Finding
 from runbooklib.scene import Scene
 from runbooklib.tape import Tape, side_by_side
@@ -134,8 +135,8 @@ def _deeds(scene: Scene, evidence: Path | None) -> list[dict[str, Any]]:
     if evidence is None:
         return []
     try:
-        lines, wrong = actionledger.read(evidence)
-        deeds = actionledger.deeds_of(lines)
+        lines, wrong = action_ledger.read(evidence)
+        deeds = action_ledger.deeds_of(lines)
     except (OSError, ValueError) as error:
         raise NonsenseError(f"the ledger of actions cannot be read: {error}", system=_ACTIONS) from None
     if wrong:

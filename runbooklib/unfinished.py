@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runbooklib.account import Step, StepStatus
+from runbooklib.evidence.verdict_json import VERDICT_MIME
 from runbooklib.render import sentences
-from runbooklib.report import VERDICT_MIME
 from runbooklib.text import visible
 
 CELL_ID = "run-did-not-finish"

@@ -8,10 +8,10 @@ from contextlib import suppress
 from typing import Any
 
 from runbooklib.account import Account
-from runbooklib.cleaning import cleaned, cleaned_part, cleaned_text
 from runbooklib.errors import EvidenceError
-from runbooklib.evidence import Bundle
-from runbooklib.journal import Journal
+from runbooklib.evidence.bundle import Bundle
+from runbooklib.evidence.journal import Journal
+from runbooklib.evidence.sanitize import cleaned, cleaned_part, cleaned_text
 from runbooklib.redact.redactor import Depth, Redactor
 
 

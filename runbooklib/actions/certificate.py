@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from runbooklib import actionledger
-from runbooklib.actionledger import Deed
 from runbooklib.actions.recovery import Certificate, Outcome
 from runbooklib.errors import EvidenceError
-from runbooklib.record import Record
+from runbooklib.evidence import action_ledger
+from runbooklib.evidence.action_ledger import Deed
+from runbooklib.evidence.document import Record
+from runbooklib.evidence.verdict_json import CERTIFICATE_MIME
 from runbooklib.render import html
 from runbooklib.render.sentences import sentence
-from runbooklib.report import CERTIFICATE_MIME
 from runbooklib.scene import Scene
 
 
@@ -64,7 +64,7 @@ def seal(result: Certificate, scene: Scene, deed: Deed | None, folder: Path) -> 
     if deed is None:
         return _sealed(record, result, scene, folder, {"actions_head": ""})
     try:
-        with actionledger.held(folder) as book:
+        with action_ledger.held(folder) as book:
             kept = _sealed(record, result, scene, folder, {"deed": deed.id, "actions_head": book.head})
             book.append("recovery", _line(result, deed, kept))
             return kept

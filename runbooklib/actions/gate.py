@@ -17,8 +17,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from runbooklib import actionledger
-from runbooklib.actionledger import Book, Deed
 from runbooklib.actions import snapshot
 from runbooklib.actions.action import ApprovedAction, require_actions
 from runbooklib.actions.preflight import Preflight, look
@@ -26,10 +24,12 @@ from runbooklib.actions.registry import REMEDIES
 from runbooklib.config import site_secrets
 from runbooklib.descent import is_within_a_run
 from runbooklib.errors import ActionError, EvidenceError, RunbookError
+from runbooklib.evidence import action_ledger
+from runbooklib.evidence.action_ledger import Book, Deed
+from runbooklib.evidence.document import Record
+from runbooklib.evidence.verdict_json import ACTION_MIME
 from runbooklib.plans import Plan
-from runbooklib.record import Record
 from runbooklib.redact.redactor import Depth, Redactor
-from runbooklib.report import ACTION_MIME
 from runbooklib.window import seconds_of
 
 _MAX_NAME_LENGTH = 100
@@ -132,7 +132,7 @@ class Gate:
         """Keep other actions off the service. Raises ActionError if one is running."""
         with ExitStack() as stack:
             with _ledger_errors(self._folder):
-                lock = actionledger.service_lock(self._folder, deed.environment, deed.service)
+                lock = action_ledger.service_lock(self._folder, deed.environment, deed.service)
                 is_free = stack.enter_context(lock)
             if not is_free:
                 with self._recording_refusals(deed):
@@ -199,12 +199,12 @@ class Gate:
         """Write the intent to the ledger, if the site's limits allow it. Raises ActionError."""
         limits = require_actions(preflight.scene)
         with _book(self._folder) as book:
-            if reason := actionledger.stopped(self._folder):
+            if reason := action_ledger.stopped(self._folder):
                 raise ActionError(
                     f"all actions are stopped: {reason}",
-                    remedy=f"remove {actionledger.STOP_FILE} from the evidence folder to allow them again",
+                    remedy=f"remove {action_ledger.STOP_FILE} from the evidence folder to allow them again",
                 )
-            refusal = actionledger.refusal(
+            refusal = action_ledger.refusal(
                 book.deeds,
                 deed,
                 cooldown_seconds=seconds_of(limits.cooldown),
@@ -223,7 +223,7 @@ class Gate:
             message = REMEDIES[deed.action].perform(approved)
         except RunbookError as error:
             is_known = getattr(error, "is_outcome_known", True)
-            outcome = "failed" if is_known else actionledger.UNKNOWN
+            outcome = "failed" if is_known else action_ledger.UNKNOWN
             self._write_outcome(replace(deed, outcome=outcome, message=str(error)), preflight)
             raise error if isinstance(error, ActionError) else ActionError(str(error)) from error
         return self._write_outcome(replace(deed, outcome="done", message=message), preflight)
@@ -263,7 +263,7 @@ def _refuse_headless_run() -> None:
 @contextmanager
 def _book(folder: Path) -> Iterator[Book]:
     """The locked ledger. Raises ActionError if it cannot be written: then no action is allowed."""
-    with _ledger_errors(folder), actionledger.held(folder) as book:
+    with _ledger_errors(folder), action_ledger.held(folder) as book:
         yield book
 
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runbooklib import evidence, files, ledger, manifest
 from runbooklib.config import runbooks, variables
 from runbooklib.errors import ActionError, InputError
+from runbooklib.evidence import bundle as bundle_module
+from runbooklib.evidence import executed_notebook, ledger, manifest
 from runbooklib.plans import Plan
 
 
@@ -35,7 +36,7 @@ def read(bundle: Path) -> list[Offer]:
     if problems := manifest.verify_bundle(bundle):
         raise ActionError(f"this evidence was changed: {problems[0]}", remedy="run the runbook again")
     description = json.loads((bundle / manifest.FILE).read_bytes())
-    verdict = evidence.verdict_in(bundle)
+    verdict = executed_notebook.verdict_in(bundle)
     kind = description.get("kind")
     if kind == "replay":
         raise ActionError(
@@ -70,7 +71,7 @@ def _require_evidence_folder(bundle: Path) -> None:
             f"{ledger.FILE} in this folder does not list this bundle; was it copied?",
             remedy="approve the original bundle",
         )
-    if folder == files.spool().resolve():
+    if folder == bundle_module.spool().resolve():
         raise ActionError(
             "this evidence is in the spool, which has no record of earlier actions",
             remedy="free space in the evidence folder, and run the runbook again",

@@ -17,11 +17,11 @@ from typing import Any
 
 import pandas as pd
 
-from runbooklib import actionledger
-from runbooklib.actionledger import Deed
 from runbooklib.checks import alert_rule, dependencies, traffic
 from runbooklib.checks.ask import Check, answered
 from runbooklib.errors import EvidenceError, ParameterError
+from runbooklib.evidence import action_ledger
+from runbooklib.evidence.action_ledger import Deed
 from runbooklib.findings import Fact, Finding, Status
 from runbooklib.redact.redactor import Redactor
 from runbooklib.render.sentences import say
@@ -217,7 +217,7 @@ def prove(
     """
     place = (scene.target.environment_name, scene.target.service_name, scene.alert)
     try:
-        deed = actionledger.last_of(evidence, *place) if evidence else None
+        deed = action_ledger.last_of(evidence, *place) if evidence else None
     except (OSError, ValueError) as error:
         raise EvidenceError(
             f"the action ledger cannot be read: {error}", remedy="see `runbook verify`"

@@ -4,25 +4,15 @@ Every answer passes the tape, so it is redacted and recorded.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from runbooklib.errors import SourceError
+from runbooklib.evidence.document import Part
 from runbooklib.scene import Scene
 from runbooklib.tape import side_by_side
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One answer: its rows, or the error if it could not be read."""
-
-    title: str
-    system: str
-    rows: pd.DataFrame | None
-    error: str = ""
 
 
 def capture(scene: Scene) -> list[Part]:

@@ -25,9 +25,9 @@ from runbooklib.config import variables
 from runbooklib.errors import ActionError, InputError, suggestion
 
 if TYPE_CHECKING:
-    from runbooklib.actionledger import Deed
     from runbooklib.actions.preflight import Preflight
     from runbooklib.actions.proposals import Offer
+    from runbooklib.evidence.action_ledger import Deed
     from runbooklib.plans import Plan
 
 
@@ -81,8 +81,8 @@ def approve_action(
     if within:
         duration("--within", within)
     refuse_missing(bundle)
-    from runbooklib import manifest
     from runbooklib.actions import proposals
+    from runbooklib.evidence import manifest
 
     proposed = proposals.read(bundle)
     if not action:
@@ -226,10 +226,10 @@ def list_actions(
     import json
     from dataclasses import asdict
 
-    from runbooklib import actionledger
+    from runbooklib.evidence import action_ledger
 
-    lines, fault = actionledger.read(output)
-    deeds = actionledger.deeds_of(lines)
+    lines, fault = action_ledger.read(output)
+    deeds = action_ledger.deeds_of(lines)
     if as_json:
         print(json.dumps([{**asdict(deed), "at": deed.at.isoformat()} for deed in deeds], indent=2))
     elif not deeds:
@@ -237,8 +237,8 @@ def list_actions(
     else:
         for deed in deeds:
             _print_deed(deed)
-    if reason := actionledger.stopped(output):
-        print(f"All actions are stopped ({actionledger.STOP_FILE}): {one_line(reason)}")
+    if reason := action_ledger.stopped(output):
+        print(f"All actions are stopped ({action_ledger.STOP_FILE}): {one_line(reason)}")
     if fault:
         print(f"runbook: {one_line(fault)}", file=sys.stderr)
         raise typer.Exit(1)

@@ -138,7 +138,7 @@ def _print_table(outcomes: "Sequence[Outcome]", output: Path, *, as_json: bool) 
 
 def _upload(bundles: list[Path], url: str) -> None:
     """Copy all bundles. The first failure ends it, because the other bundles go to the same place."""
-    from runbooklib import upload
+    from runbooklib.evidence import upload
 
     for number, bundle in enumerate(bundles):
         try:

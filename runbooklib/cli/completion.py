@@ -59,7 +59,7 @@ def bundles(incomplete: str) -> list[str]:
 
 def bundle_names(folder: Path) -> list[str]:
     """The paths of the bundles in a folder, the newest first; none where there is no such folder."""
-    from runbooklib import manifest
+    from runbooklib.evidence import manifest
 
     if not folder.is_dir():
         return []

@@ -52,8 +52,8 @@ def run_runbook(
 
     It runs without a browser. The executed notebook is kept as evidence in the --output folder.
     """
-    from runbooklib import signature
     from runbooklib.config import runbooks
+    from runbooklib.evidence import signature
 
     named = {"environment": environment, "service": service, "at": at, "lookback": lookback}
     given = {name: value for name, value in named.items() if value}
@@ -146,7 +146,7 @@ class Progress:
 
 def print_result(run: Any, *, as_json: bool, may_act: bool = True) -> None:
     """Print the verdict, where the evidence is, and which actions can be approved; or the verdict as JSON."""
-    from runbooklib import ledger
+    from runbooklib.evidence import ledger
     from runbooklib.redact.redactor import Depth
 
     # The verdict as the kernel sent it: it is redacted here, because only the evidence was redacted so far.

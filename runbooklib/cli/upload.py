@@ -14,12 +14,12 @@ from runbooklib.cli.options import refuse_missing
 from runbooklib.errors import EvidenceError
 
 if TYPE_CHECKING:
-    from runbooklib.upload import Destination
+    from runbooklib.evidence.upload import Destination
 
 
 def place(output: str) -> "Destination":
     """Where the evidence goes. Raises InputError before anything runs."""
-    from runbooklib import upload
+    from runbooklib.evidence import upload
 
     return upload.destination(output)
 
@@ -36,7 +36,8 @@ def complete(bundle: Path, url: str, *, has_pdf: bool) -> None:
 
     Raises EvidenceError. The local bundle is complete in any case.
     """
-    from runbooklib import manifest, pdf, upload
+    from runbooklib import pdf
+    from runbooklib.evidence import manifest, upload
 
     if url:
         upload.upload(bundle, url)
@@ -71,7 +72,7 @@ def upload_evidence(
     Files that are already there are not replaced. Exit code 4: the copy is not complete, or another bundle
     of the same name is there.
     """
-    from runbooklib import upload
+    from runbooklib.evidence import upload
 
     for bundle in bundles:
         refuse_missing(bundle)

@@ -3,12 +3,13 @@
 from datetime import datetime
 from urllib.parse import quote, urlencode
 
-from runbooklib import files, history
+from runbooklib import files
 from runbooklib.alerts import Alert
 from runbooklib.config import runbooks, site
 from runbooklib.errors import RunbookError, suggestion
+from runbooklib.evidence import runs
+from runbooklib.evidence import runs as extension_runs
 from runbooklib.extension import firing, link
-from runbooklib.extension import runs as extension_runs
 from runbooklib.extension.link import Link
 from runbooklib.render.startpage import Board, Firing, Listed, Ran
 
@@ -116,7 +117,7 @@ def _listed(base_url: str, environment: str, wrong: list[str]) -> list[Listed]:
 
 def _runs(base_url: str, wrong: list[str]) -> list[Ran]:
     try:
-        found, unread = extension_runs.recent(history.evidence_place(), _MOST_RUNS)
+        found, unread = extension_runs.recent(runs.evidence_place(), _MOST_RUNS)
     except (RunbookError, OSError) as error:
         told = files.trouble(error) if isinstance(error, OSError) else error
         wrong.append(f"The evidence cannot be read: {told}")

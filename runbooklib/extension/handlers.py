@@ -12,7 +12,7 @@ from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import JupyterHandler
 from tornado import web
 
-from runbooklib import files, history
+from runbooklib import files
 from runbooklib.config.site_secrets import environment_secrets
 from runbooklib.errors import (
     EvidenceError,
@@ -21,8 +21,9 @@ from runbooklib.errors import (
     SettingsError,
     UnknownAlertError,
 )
+from runbooklib.evidence import runs
+from runbooklib.evidence import runs as extension_runs
 from runbooklib.extension import board, incidents, link
-from runbooklib.extension import runs as extension_runs
 from runbooklib.extension.incidents import Prepared
 from runbooklib.redact.redactor import Depth, Redactor
 from runbooklib.render import startpage
@@ -170,7 +171,7 @@ def _prepared(query: str, root: Path) -> Prepared:
 
 def _evidence(bundle: str) -> bytes | None:
     try:
-        return extension_runs.page_of(history.evidence_place(), bundle)
+        return extension_runs.page_of(runs.evidence_place(), bundle)
     except OSError as error:
         raise EvidenceError(f"the evidence cannot be read: {files.trouble(error)}") from None
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from runbooklib import files, history
+from runbooklib import files
 from runbooklib.config import runbooks, site, variables
 from runbooklib.config.parameters import Value
 from runbooklib.errors import EvidenceError, InputError, SourceError
+from runbooklib.evidence import runs
 from runbooklib.extension import asmade, firing, incidentfolders, prepared
 from runbooklib.extension import runs as extension_runs
 from runbooklib.extension.incidentfolders import FOLDER, Incident
@@ -121,7 +122,7 @@ def _copied(incident: Incident, place: Path) -> tuple[str | None, str]:
     if there:
         return there[0], ""
     try:
-        bundle, unread = extension_runs.headless(history.evidence_place(), incident)
+        bundle, unread = extension_runs.headless(runs.evidence_place(), incident)
         copy = prepared.copy_of_run(bundle, incident.notebook) if bundle else None
     except OSError as error:
         return None, files.trouble(error)

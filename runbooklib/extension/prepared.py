@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import quote
 
 from runbooklib import files
-from runbooklib.cleaning import cleaned
-from runbooklib.evidence import read_notebook
+from runbooklib.evidence.executed_notebook import read_notebook
+from runbooklib.evidence.sanitize import cleaned
 from runbooklib.extension import asmade
 from runbooklib.extension.incidentfolders import Incident
 from runbooklib.files import Workplace, write_new

@@ -12,10 +12,10 @@ from playwright.sync_api import Browser
 from rich.console import Console
 
 from runbooklib import charts
-from runbooklib.cleaning import cleaned
 from runbooklib.cli import run as cli
 from runbooklib.cli.app import one_line
 from runbooklib.errors import Reason
+from runbooklib.evidence.sanitize import cleaned
 from runbooklib.findings import Cause, Finding, Rank, Status, Verdict, Weighed, unknown
 from runbooklib.plans import Proposal
 from runbooklib.redact.redactor import Redactor

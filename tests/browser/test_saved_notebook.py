@@ -14,7 +14,7 @@ import nbformat
 import pytest
 from playwright.sync_api import Browser, Dialog, Page
 
-from runbooklib.evidence import Bundle
+from runbooklib.evidence.bundle import Bundle
 from tests.browser.conftest import HostileRun
 from tests.browser.hostile import TYPESET, handmade, listening
 from tests.browser.jupyter import jupyterlab

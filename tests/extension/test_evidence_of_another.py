@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runbooklib import ledger
-from runbooklib.extension import runs
+from runbooklib.evidence import ledger, runs
 from tests.extension.serving import Served
 from tests.extension.test_labels import opened, query, ran
 from tests.extension.test_open import began, led_to

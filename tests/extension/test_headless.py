@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from runbooklib import manifest
-from runbooklib.report import VERDICT_MIME
+from runbooklib.evidence import manifest
+from runbooklib.evidence.verdict_json import VERDICT_MIME
 from tests.extension.serving import Served, links_in
 from tests.extension.test_open import led_to
 from tests.extension.test_start import page, sections

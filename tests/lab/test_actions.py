@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lab import Lab, engine, faults
-from runbooklib import manifest
+from runbooklib.evidence import manifest
 from tests.lab.test_runbooks import environment, run, wait_until_firing
 from tests.notebooks.running import Ended, command
 

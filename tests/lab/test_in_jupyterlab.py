@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from lab import Lab
-from runbooklib import manifest
+from runbooklib.evidence import manifest
 from tests.browser.conftest import browser
 from tests.browser.jupyter import jupyterlab
 from tests.lab.test_runbooks import environment, wait_until_firing

@@ -12,7 +12,7 @@ from typing import Any
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
-from runbooklib.report import FINDING_MIME
+from runbooklib.evidence.verdict_json import FINDING_MIME
 
 _SECONDS = 60
 # A cell that makes the bar under the answer, and says what its first button is called by.

@@ -16,9 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from runbooklib import files, journal, ledger, manifest, recover, runner
-from runbooklib.evidence import Bundle
-from runbooklib.record import Record
+from runbooklib import files, recover, runner
+from runbooklib.evidence import bundle as bundle_module
+from runbooklib.evidence import journal, ledger, manifest
+from runbooklib.evidence.bundle import Bundle
+from runbooklib.evidence.document import Record
 from runbooklib.redact.redactor import Redactor
 from runbooklib.witness import Witness
 
@@ -95,7 +97,7 @@ def is_killed(pid: int) -> bool:
 
 def recover_all(output: Path) -> None:
     """Seal what is left, in the folder and in the spool."""
-    for folder in (output, files.spool()):
+    for folder in (output, bundle_module.spool()):
         list(recover.recover(folder))
 
 
@@ -106,7 +108,7 @@ def moments(folder: Path, seal: Callable[[Path], None], step: int) -> Iterator[d
         output.mkdir()
         os.environ[files.SPOOL_VARIABLE] = str(folder / f"spool-{moment}")
         is_cut = is_killed(forked(partial(seal, output), moment))
-        was_there = has_evidence(output) or has_evidence(files.spool())
+        was_there = has_evidence(output) or has_evidence(bundle_module.spool())
         with suppress(OSError):
             (output / ledger.FILE).rmdir()
         is_recovery_cut = is_killed(forked(partial(recover_all, output), moment))
@@ -116,7 +118,7 @@ def moments(folder: Path, seal: Callable[[Path], None], step: int) -> Iterator[d
             "moment": moment,
             "is_recovery_cut": is_recovery_cut,
             "was_there": was_there,
-            **after(output, files.spool()),
+            **after(output, bundle_module.spool()),
         }
         if not is_cut:
             return

@@ -16,7 +16,7 @@ import pytest
 
 from runbooklib import batch
 from runbooklib.batch import Outcome, Planned
-from runbooklib.manifest import verify_bundle
+from runbooklib.evidence.manifest import verify_bundle
 from runbooklib.render.overview import Row, index_page
 from tests.notebooks import small
 from tests.notebooks.running import BIN, ROOT, Ended, command, has_ended

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from runbooklib.evidence import recording_of, verdict_of
-from runbooklib.report import RECORDING_MIME
+from runbooklib.evidence.executed_notebook import recording_of, verdict_of
+from runbooklib.evidence.verdict_json import RECORDING_MIME
 from tests.notebooks.byhand import ByHand, by_hand
 from tests.notebooks.running import command, notebook
 from tests.notebooks.site import Site, running_site

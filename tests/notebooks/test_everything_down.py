@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runbooklib.evidence import verdict_of
+from runbooklib.evidence.executed_notebook import verdict_of
 from tests.notebooks.running import ROOT, Ended, command, errors, notebook
 
 DOWN = """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runbooklib.evidence import verdict_of
+from runbooklib.evidence.executed_notebook import verdict_of
 from tests.notebooks.byhand import BAR, ByHand, by_hand
 from tests.notebooks.running import ROOT, command, notebook
 from tests.notebooks.site import Site, Told, running_site

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from runbooklib import actionledger, manifest
 from runbooklib.config import variables
-from runbooklib.evidence import outputs
-from runbooklib.report import CERTIFICATE_MIME
+from runbooklib.evidence import action_ledger, manifest
+from runbooklib.evidence.executed_notebook import outputs
+from runbooklib.evidence.verdict_json import CERTIFICATE_MIME
 from tests.notebooks import small
 from tests.notebooks.running import Ended, command, notebook
 
@@ -28,7 +28,7 @@ def evidence(tmp_path: Path) -> Path:
     place = {"environment": "down", "service": "backend", "alert": "Small"}
     deed = {"by": "Ada", "action": "restart_container", "target": "web", "why": "hang"}
     rest = dict.fromkeys(("plan", "nonce", "evidence", "proposed_in"), "")
-    with actionledger.held(folder) as book:
+    with action_ledger.held(folder) as book:
         book.append("intent", {"id": "1", **place, **deed, **rest})
         book.append("outcome", {"id": "1", "outcome": "failed", "told": "it does not start"})
     return folder
@@ -70,4 +70,4 @@ def test_what_was_seen_is_told_though_it_cannot_be_kept(
     assert ended.code == 4, (ended.out, ended.err)
     assert "\nCANNOT TELL  Conditions without an answer: " in ended.out
     assert "could not be written" in ended.err
-    assert actionledger.read(evidence)[0][-1]["kind"] == "outcome"
+    assert action_ledger.read(evidence)[0][-1]["kind"] == "outcome"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runbooklib.evidence import recording_of
+from runbooklib.evidence.executed_notebook import recording_of
 from tests.notebooks.byhand import BAR, ByHand, by_hand
 from tests.notebooks.running import ROOT, notebook
 from tests.notebooks.site import running_site
@@ -28,7 +28,11 @@ NOTE = 'incident.note("rolled back release 7, payments on-call informed")'
 def hand(tmp_path: Path) -> Iterator[ByHand]:
     (tmp_path / "site").mkdir()
     with running_site(tmp_path / "site") as site:
-        environment = {**site.environment, "RUNBOOK_HOME": str(ROOT), "RUNBOOK_EVIDENCE": str(tmp_path / "out")}
+        environment = {
+            **site.environment,
+            "RUNBOOK_HOME": str(ROOT),
+            "RUNBOOK_EVIDENCE": str(tmp_path / "out"),
+        }
         with by_hand(tmp_path / "dig.ipynb", CELLS, environment) as hand:
             hand.run()
             hand.save()

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from runbooklib.evidence import recording_of, verdict_of
+from runbooklib.evidence.executed_notebook import recording_of, verdict_of
+from runbooklib.evidence.verdict_json import canonical
 from runbooklib.tape import OPENING
-from runbooklib.report import canonical
 from tests.notebooks.running import ROOT, Ended, command, notebook
 from tests.notebooks.site import running_site
 

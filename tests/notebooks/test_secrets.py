@@ -19,7 +19,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 from matplotlib.figure import Figure
 
-from runbooklib.evidence import recording_of
+from runbooklib.evidence.executed_notebook import recording_of
 from runbooklib.redact.redactor import tag
 from tests.notebooks.running import Ended, command, errors, notebook, outputs
 from tests.notebooks.site import PASSWORD_VARIABLE, Told, running_site

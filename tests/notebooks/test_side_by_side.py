@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from runbooklib import files, ledger, manifest, recover
-from runbooklib.evidence import Bundle
+from runbooklib import files, recover
+from runbooklib.evidence import ledger, manifest
+from runbooklib.evidence.bundle import Bundle
 from runbooklib.files import Workplace
 from tests.notebooks import killing, small
 from tests.notebooks.running import BIN, ROOT, command

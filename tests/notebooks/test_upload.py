@@ -13,10 +13,10 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from runbooklib import manifest, upload
 from runbooklib.config import variables
 from runbooklib.errors import EvidenceError, InputError
-from runbooklib.evidence import Bundle
+from runbooklib.evidence import manifest, upload
+from runbooklib.evidence.bundle import Bundle
 from tests.notebooks import small
 from tests.notebooks.running import BIN, Ended, command
 from tests.sources.servers import page, running

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from runbooklib.evidence.verdict_json import VERSION, canonical
 from runbooklib.replay import differences
-from runbooklib.report import VERSION, canonical
 from tests.notebooks.running import ROOT, Ended, command
 
 DATA = ROOT / "tests" / "data"
@@ -85,7 +85,9 @@ def removed_unknown(verdict: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "code"), [(sentences, 1), (status, 4), (rank, 4)], ids=lambda value: getattr(value, "__name__", "")
+    ("change", "code"),
+    [(sentences, 1), (status, 4), (rank, 4)],
+    ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_a_recording_of_version_1_is_compared_without_its_sentences(
     change: Change, code: int, tmp_path: Path
@@ -97,7 +99,8 @@ def test_a_recording_of_version_1_is_compared_without_its_sentences(
 
 
 @pytest.mark.parametrize(
-    "change", [status, worst_status, rank, order, onset, since, status_of_a_sign, removed_sign, removed_unknown]
+    "change",
+    [status, worst_status, rank, order, onset, since, status_of_a_sign, removed_sign, removed_unknown],
 )
 def test_each_tampered_part_of_version_1_is_a_difference(change: Change) -> None:
     current = version_1() | {"version": VERSION}

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from runbooklib import ledger, manifest
 from runbooklib.cli import app
-from runbooklib.evidence import Bundle
-from runbooklib.report import VERDICT_MIME
+from runbooklib.evidence import ledger, manifest
+from runbooklib.evidence.bundle import Bundle
+from runbooklib.evidence.verdict_json import VERDICT_MIME
 from tests.notebooks.running import command
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)

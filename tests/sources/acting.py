@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from runbooklib import actionledger
-from runbooklib.actionledger import Deed
 from runbooklib.actions import preflight, registry
 from runbooklib.actions.gate import Gate, Reason
+from runbooklib.evidence import action_ledger
+from runbooklib.evidence.action_ledger import Deed
 from runbooklib.plans import Plan
 from tests.notebooks import small
 
@@ -76,9 +76,9 @@ class Acting:
     @property
     def deeds(self) -> list[Deed]:
         """What the ledger tells."""
-        lines, wrong = actionledger.read(self.folder)
+        lines, wrong = action_ledger.read(self.folder)
         assert not wrong
-        return actionledger.deeds_of(lines)
+        return action_ledger.deeds_of(lines)
 
     @property
     def outcomes(self) -> list[str]:

@@ -13,14 +13,14 @@ from pathlib import Path
 import docker
 import pytest
 
-from runbooklib import actionledger, manifest
-from runbooklib.actionledger import Deed
 from runbooklib.actions import preflight, registry
 from runbooklib.actions.gate import Approval
 from runbooklib.errors import ActionError, ParameterError
-from runbooklib.extension import runs as extension_runs
+from runbooklib.evidence import action_ledger, manifest
+from runbooklib.evidence import runs as extension_runs
+from runbooklib.evidence.action_ledger import Deed
+from runbooklib.evidence.verdict_json import ACTION_MIME
 from runbooklib.plans import Plan
-from runbooklib.report import ACTION_MIME
 from tests.notebooks.running import ROOT
 from tests.sources.acting import Acting
 from tests.sources.dockerd import IMAGE, Engine, busy_url, host, until_true
@@ -60,7 +60,7 @@ def test_a_restart_is_captured_performed_once_and_written_down(
     assert now[1] > before[1]
     assert (deed.outcome, deed.by, deed.why) == ("done", "Ada", "The process hangs")
     assert site.deeds == [deed] or site.deeds[0].message == f"restarted {container}"
-    lines, _ = actionledger.read(site.folder)
+    lines, _ = action_ledger.read(site.folder)
     assert [line["kind"] for line in lines] == ["intent", "outcome"]
     captured = (site.folder / deed.evidence / "notebook.ipynb").read_text()
     assert "began" in captured
@@ -291,7 +291,7 @@ def test_a_target_rests_after_an_action_and_an_hour_has_only_so_many(site: Actin
 
 
 def test_a_stop_file_stops_everything(host: Engine, container: str, site: Acting) -> None:
-    (site.folder / actionledger.STOP_FILE).write_text("the release freeze\n")
+    (site.folder / action_ledger.STOP_FILE).write_text("the release freeze\n")
     before = state(host, container)
     with pytest.raises(ActionError, match="all actions are stopped: the release freeze"):
         site.perform(site.plan("restart_container"))
@@ -317,9 +317,9 @@ def test_what_cannot_be_saved_first_is_not_destroyed_unless_somebody_takes_it_up
 
 def test_a_ledger_that_was_changed_lets_nothing_be_done(host: Engine, container: str, site: Acting) -> None:
     site.perform(site.plan("restart_container"))
-    book = site.folder / actionledger.FILE
+    book = site.folder / action_ledger.FILE
     book.write_text(book.read_text().replace('"by":"Ada"', '"by":"Eve"', 1))
-    assert any(actionledger.FILE in line for line in manifest.verify_folder(site.folder))
+    assert any(action_ledger.FILE in line for line in manifest.verify_folder(site.folder))
     before = state(host, container)
     with pytest.raises(ActionError, match="was changed, or a line before it is missing"):
         site.perform(site.plan("raise_memory_limit"))
@@ -331,7 +331,7 @@ import sys
 from pathlib import Path
 from runbooklib.actions.gate import Gate, Reason
 from runbooklib.plans import Plan
-from runbooklib.report import ACTION_MIME
+from runbooklib.evidence.verdict_json import ACTION_MIME
 import json
 plan = Plan.from_dict(json.loads(sys.argv[1]))
 gate = Gate(Path(sys.argv[2]), "Ada", Reason("b", "c"))
@@ -369,7 +369,7 @@ def test_of_an_action_whose_gate_was_killed_nobody_knows_the_outcome_and_it_is_n
 
 
 def _deeds(site: Acting) -> list[Deed]:
-    return site.deeds if (site.folder / actionledger.FILE).exists() else []
+    return site.deeds if (site.folder / action_ledger.FILE).exists() else []
 
 
 @pytest.mark.row("F76")
@@ -394,7 +394,7 @@ def test_wherever_its_gate_is_killed_nothing_is_done_without_an_intent_and_nothi
         if begun:
             with pytest.raises(ActionError):
                 site.perform(plan)
-        assert actionledger.read(site.folder)[1] == ""
+        assert action_ledger.read(site.folder)[1] == ""
     else:
         pytest.fail("it never came to its end")
     assert number > 3

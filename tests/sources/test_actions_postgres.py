@@ -10,10 +10,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from runbooklib import manifest
 from runbooklib.actions import _postgres, preflight, registry
 from runbooklib.actions.database import fit_pool_size
 from runbooklib.errors import ActionError
+from runbooklib.evidence import manifest
 from tests.sources.acting import Acting
 from tests.sources.asking import Asking
 from tests.sources.postgresql import PASSWORD, Server, connections, own_server

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from runbooklib import evidence, manifest
 from runbooklib.actions import preflight, registry
 from runbooklib.actions.action import ApprovedAction
 from runbooklib.config import site as site_module
 from runbooklib.config import site_secrets
 from runbooklib.errors import ActionError
+from runbooklib.evidence import executed_notebook, manifest
 from runbooklib.plans import Proposal
 from runbooklib.redact.redactor import tag
 from runbooklib.sources.files import Files, with_settings
@@ -70,7 +70,7 @@ def copies(file: Path) -> list[Path]:
 def kept_in(folder: Path) -> str:
     """All that the evidence says, with what was recorded in it."""
     texts = [path.read_bytes().decode("utf-8", "replace") for path in folder.rglob("*") if path.is_file()]
-    recordings = [evidence.read_recording(path) for path in folder.rglob("notebook.ipynb")]
+    recordings = [executed_notebook.read_recording(path) for path in folder.rglob("notebook.ipynb")]
     return "\n".join([*texts, *(json.dumps(one.as_dict()) for found in recordings for one in found)])
 
 

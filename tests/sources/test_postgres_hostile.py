@@ -11,7 +11,7 @@ import pytest
 
 from runbooklib import errors
 from runbooklib.checks.database import idle_transactions, lock_waits, long_queries
-from runbooklib.evidence import read_recording
+from runbooklib.evidence.executed_notebook import read_recording
 from runbooklib.redact.redactor import Redactor
 from runbooklib.sources.postgres import Postgres
 from runbooklib.tape import Tape

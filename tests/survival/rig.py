@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runbooklib import journal, manifest
+from runbooklib.evidence import journal, manifest
 from tests.notebooks import small
 from tests.notebooks.running import BIN, ROOT
 from tests.survival.survey import Survey

@@ -42,7 +42,7 @@ import json, sys
 from datetime import UTC, datetime
 from runbooklib.notebook import open_incident, scraped
 from runbooklib.render.sentences import sentence
-from runbooklib.report import verdict_as_dict
+from runbooklib.evidence.verdict_json import verdict_as_dict
 incident = open_incident("ServiceDown", environment="clocks", service=sys.argv[1], at=sys.argv[2])
 finding = incident.check(scraped)
 told = {"verdict": verdict_as_dict(incident.verdict, incident.scene), "status": finding.status.name}

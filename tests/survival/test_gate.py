@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from runbooklib import actionledger, manifest
+from runbooklib.evidence import action_ledger, manifest
 from runbooklib.plans import Plan
 from tests.notebooks import small
 from tests.notebooks.running import BIN, Ended, command
@@ -276,5 +276,5 @@ def test_a_cell_cannot_approve_what_its_runbook_proposes(
     assert "secrets [] False" in printed
     assert "operator-canary" not in printed
     assert started(host, container) == before
-    lines, _ = actionledger.read(site.folder)
+    lines, _ = action_ledger.read(site.folder)
     assert [line["kind"] for line in lines] == ["refused", "refused"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from runbooklib.evidence import export
+from runbooklib.evidence.executed_notebook import export
 from runbooklib.render.html import table, unformulated
 from runbooklib.render.page import clean
 from tests.notebooks.running import ROOT, command

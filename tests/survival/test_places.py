@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from runbooklib import manifest
 from runbooklib.errors import InputError
-from runbooklib.evidence import Bundle
-from runbooklib.journal import Journal
+from runbooklib.evidence import manifest
+from runbooklib.evidence.bundle import Bundle
+from runbooklib.evidence.journal import Journal
 from tests.notebooks.running import BIN, command
 from tests.sources.servers import program
 from tests.survival.rig import Disturbed, Rig, until

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from runbooklib import journal, manifest
+from runbooklib.evidence import journal, manifest
 from tests.notebooks.running import BIN, ROOT, command
 from tests.survival.clockshift import stepping
 from tests.survival.rig import Disturbed, Rig, until

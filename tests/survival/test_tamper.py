@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from runbooklib import ledger, manifest, signature
 from runbooklib.config import variables
+from runbooklib.evidence import ledger, manifest, signature
 from tests.notebooks import small
 from tests.notebooks.running import Ended, command
 from tests.survival.survey import Survey

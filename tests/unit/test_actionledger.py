@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from runbooklib import actionledger, ledger, manifest
-from runbooklib.actionledger import Deed
+from runbooklib.evidence import action_ledger, ledger, manifest
+from runbooklib.evidence.action_ledger import Deed
 
 AT = datetime(2026, 1, 15, 3, 0, tzinfo=UTC)
 TEXTS = dict.fromkeys(
@@ -24,14 +24,14 @@ def deed(name: str = "a", *, ago: float = 0.0, **told: str) -> Deed:
 
 
 def test_an_intent_without_an_outcome_has_one_that_nobody_knows(tmp_path: Path) -> None:
-    with actionledger.held(tmp_path) as book:
+    with action_ledger.held(tmp_path) as book:
         book.append("intent", line("1", target="t"))
         book.append("intent", line("2"))
         book.append("outcome", {"id": "2", "outcome": "done", "told": "restarted"})
         book.append("recovery", {"id": "2", "recovery": "RECOVERED", "after_seconds": 12.5})
         book.append("refused", line("3", told="too soon"))
-    lines, wrong = actionledger.read(tmp_path)
-    first, second, third = actionledger.deeds_of(lines)
+    lines, wrong = action_ledger.read(tmp_path)
+    first, second, third = action_ledger.deeds_of(lines)
     assert wrong == ""
     assert (first.outcome, first.target, first.message) == ("unknown", "t", "")
     assert (second.outcome, second.message, second.recovery) == ("done", "restarted", "RECOVERED")
@@ -55,12 +55,12 @@ def test_an_intent_without_an_outcome_has_one_that_nobody_knows(tmp_path: Path) 
 def test_the_first_answer_that_decides_stays_and_another_one_later_is_kept_beside_it(
     tmp_path: Path, looks: list[str], recovery: str, later: tuple[str, ...]
 ) -> None:
-    with actionledger.held(tmp_path) as book:
+    with action_ledger.held(tmp_path) as book:
         book.append("intent", line("1"))
         for number, look in enumerate(looks):
             after = 10.0 + number if look == "RECOVERED" else None
             book.append("recovery", {"id": "1", "recovery": look, "after_seconds": after})
-    [deed] = actionledger.deeds_of(actionledger.read(tmp_path)[0])
+    [deed] = action_ledger.deeds_of(action_ledger.read(tmp_path)[0])
     assert (deed.recovery, deed.later) == (recovery, later)
     first = 10.0 + looks.index("RECOVERED") if recovery == "RECOVERED" else None
     assert deed.recovered_after_seconds == first
@@ -70,37 +70,37 @@ def test_the_first_answer_that_decides_stays_and_another_one_later_is_kept_besid
 def test_the_last_deed_that_may_have_changed_something_is_the_one_that_is_looked_at(
     tmp_path: Path, outcome: str
 ) -> None:
-    with actionledger.held(tmp_path) as book:
+    with action_ledger.held(tmp_path) as book:
         book.append("intent", line("1"))
         if outcome != "unknown":
             book.append("outcome", {"id": "1", "outcome": outcome, "told": ""})
         book.append("refused", line("2", told="too soon"))
-    found = actionledger.last_of(tmp_path, "x", "x", "x")
+    found = action_ledger.last_of(tmp_path, "x", "x", "x")
     assert found is not None
     assert (found.id, found.outcome) == ("1", outcome)
 
 
 def test_the_chain_goes_on_where_it_ended_and_a_torn_line_is_taken_off(tmp_path: Path) -> None:
-    with actionledger.held(tmp_path) as book:
+    with action_ledger.held(tmp_path) as book:
         book.append("intent", line("1"))
-    path = tmp_path / actionledger.FILE
+    path = tmp_path / action_ledger.FILE
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"kind":"outc')
-    assert actionledger.read(tmp_path)[1] == ""
-    with actionledger.held(tmp_path) as book:
+    assert action_ledger.read(tmp_path)[1] == ""
+    with action_ledger.held(tmp_path) as book:
         book.append("outcome", {"id": "1", "outcome": "failed", "told": "no"})
     assert path.read_bytes().startswith(whole)
-    lines, wrong = actionledger.read(tmp_path)
+    lines, wrong = action_ledger.read(tmp_path)
     assert (len(lines), wrong) == (2, "")
     assert path.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("change", ["edit", "remove", "swap"])
 def test_a_line_that_was_changed_is_seen_and_nothing_is_added(tmp_path: Path, change: str) -> None:
-    with actionledger.held(tmp_path) as book:
+    with action_ledger.held(tmp_path) as book:
         for number in range(3):
             book.append("intent", line(str(number)))
-    path = tmp_path / actionledger.FILE
+    path = tmp_path / action_ledger.FILE
     lines = path.read_bytes().splitlines(keepends=True)
     changed = {
         "edit": [lines[0].replace(b'"by":"x"', b'"by":"y"'), *lines[1:]],
@@ -108,10 +108,10 @@ def test_a_line_that_was_changed_is_seen_and_nothing_is_added(tmp_path: Path, ch
         "swap": [lines[1], lines[0], lines[2]],
     }[change]
     path.write_bytes(b"".join(changed))
-    assert "was changed, or a line before it is missing" in actionledger.read(tmp_path)[1]
-    with pytest.raises(ValueError, match="was changed"), actionledger.held(tmp_path):
+    assert "was changed, or a line before it is missing" in action_ledger.read(tmp_path)[1]
+    with pytest.raises(ValueError, match="was changed"), action_ledger.held(tmp_path):
         pass
-    assert any(actionledger.FILE in told for told in manifest.verify_folder(tmp_path))
+    assert any(action_ledger.FILE in told for told in manifest.verify_folder(tmp_path))
 
 
 def test_a_link_is_no_ledger(tmp_path: Path) -> None:
@@ -119,15 +119,15 @@ def test_a_link_is_no_ledger(tmp_path: Path) -> None:
     victim.write_text("precious")
     folder = tmp_path / "evidence"
     folder.mkdir()
-    (folder / actionledger.FILE).symlink_to(victim)
-    with pytest.raises(OSError, match="symbolic"), actionledger.held(folder):
+    (folder / action_ledger.FILE).symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic"), action_ledger.held(folder):
         pass
     assert victim.read_text() == "precious"
 
 
 def refusal(*before: Deed, now: Deed | None = None, cooldown: float = 900.0, most: int = 6) -> str:
     given = now or deed("now", plan="new")
-    return actionledger.refusal(before, given, cooldown_seconds=cooldown, most_per_hour=most)
+    return action_ledger.refusal(before, given, cooldown_seconds=cooldown, most_per_hour=most)
 
 
 def test_the_first_deed_may_be_done() -> None:
@@ -166,11 +166,11 @@ def test_an_hour_has_only_so_many_whatever_the_targets() -> None:
 
 
 def test_a_stop_file_says_why(tmp_path: Path) -> None:
-    assert actionledger.stopped(tmp_path) == ""
-    (tmp_path / actionledger.STOP_FILE).touch()
-    assert actionledger.stopped(tmp_path) == "STOP-ACTIONS is empty"
-    (tmp_path / actionledger.STOP_FILE).write_text("audit\n")
-    assert actionledger.stopped(tmp_path) == "audit"
+    assert action_ledger.stopped(tmp_path) == ""
+    (tmp_path / action_ledger.STOP_FILE).touch()
+    assert action_ledger.stopped(tmp_path) == "STOP-ACTIONS is empty"
+    (tmp_path / action_ledger.STOP_FILE).write_text("audit\n")
+    assert action_ledger.stopped(tmp_path) == "audit"
 
 
 def test_a_bundle_of_an_action_without_its_line_is_missed(tmp_path: Path) -> None:
@@ -180,4 +180,4 @@ def test_a_bundle_of_an_action_without_its_line_is_missed(tmp_path: Path) -> Non
     text = json.dumps(manifest.describe(bundle, about, None))
     (bundle / manifest.FILE).write_text(text)
     ledger.append(tmp_path, bundle.name, manifest.sha256(bundle / manifest.FILE), AT)
-    assert manifest.verify_folder(tmp_path) == [f"{actionledger.FILE}: the line of {bundle.name} is gone"]
+    assert manifest.verify_folder(tmp_path) == [f"{action_ledger.FILE}: the line of {bundle.name} is gone"]

@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from runbooklib import actionledger, manifest
-from runbooklib.actionledger import Deed
 from runbooklib.actions import certificate, recovery
 from runbooklib.actions.recovery import Certificate, Sample
 from runbooklib.cli import app
 from runbooklib.config import variables
 from runbooklib.config.environment import Environment, Target
 from runbooklib.errors import EvidenceError
+from runbooklib.evidence import action_ledger, manifest
+from runbooklib.evidence.action_ledger import Deed
+from runbooklib.evidence.document import Record
 from runbooklib.findings import Finding, Status
-from runbooklib.record import Record
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Tape
 from runbooklib.window import Window
@@ -55,11 +55,11 @@ def found(status: Status = Status.OK) -> Certificate:
 def acted(folder: Path, *, outcome: str = "done", told: str = "restarted") -> Deed:
     """The deed that a ledger now tells of last."""
     folder.mkdir(exist_ok=True)
-    with actionledger.held(folder) as book:
+    with action_ledger.held(folder) as book:
         name = str(len(book.lines))
         book.append("intent", {"id": name, **INTENT})
         book.append("outcome", {"id": name, "outcome": outcome, "told": told})
-    deed = actionledger.last_of(folder, *PLACE)
+    deed = action_ledger.last_of(folder, *PLACE)
     assert deed is not None
     assert deed.id == name
     return deed
@@ -71,14 +71,14 @@ def evidence(tmp_path: Path) -> Path:
 
 
 def lines(folder: Path) -> list[dict[str, object]]:
-    told, wrong = actionledger.read(folder)
+    told, wrong = action_ledger.read(folder)
     assert wrong == ""
     return told
 
 
 def test_the_ledger_names_the_certificate_and_the_certificate_the_ledger_before_it(evidence: Path) -> None:
     deed = acted(evidence)
-    before = actionledger.head_of(evidence)
+    before = action_ledger.head_of(evidence)
     bundle = certificate.seal(found(), scene(), deed, evidence)
     last = lines(evidence)[-1]
     assert (last["kind"], last["recovery"], last["evidence"]) == ("recovery", "RECOVERED", bundle.name)
@@ -89,7 +89,7 @@ def test_the_ledger_names_the_certificate_and_the_certificate_the_ledger_before_
 
 def test_what_was_sealed_without_any_deed_has_no_line_and_wants_none(evidence: Path) -> None:
     certificate.seal(found(), scene(), None, evidence)
-    assert not (evidence / actionledger.FILE).exists()
+    assert not (evidence / action_ledger.FILE).exists()
     assert manifest.verify_folder(evidence) == []
 
 
@@ -103,7 +103,7 @@ def test_where_sealing_fails_the_ledger_does_not_say_that_it_helped(
     with pytest.raises(EvidenceError, match="could not be written, and not to the spool"):
         certificate.seal(found(), scene(), deed, evidence)
     assert [line["kind"] for line in lines(evidence)] == ["intent", "outcome"]
-    (deed,) = actionledger.deeds_of(lines(evidence))
+    (deed,) = action_ledger.deeds_of(lines(evidence))
     assert deed.recovery == ""
 
 
@@ -121,7 +121,7 @@ def test_where_the_line_cannot_be_written_the_error_names_the_certificate_that_w
     evidence: Path,
 ) -> None:
     deed = acted(evidence, told="x" * 16_000_000)
-    size = (evidence / actionledger.FILE).stat().st_size
+    size = (evidence / action_ledger.FILE).stat().st_size
     with (
         no_file_longer_than(size + 10),
         pytest.raises(
@@ -133,13 +133,13 @@ def test_where_the_line_cannot_be_written_the_error_names_the_certificate_that_w
     assert str(bundle) in raised.value.message
     assert manifest.verify_bundle(bundle) == []
     assert lines(evidence)[-1]["kind"] == "outcome"
-    told = f"{actionledger.FILE}: the line of {bundle.name} is gone, or was never written"
+    told = f"{action_ledger.FILE}: the line of {bundle.name} is gone, or was never written"
     assert manifest.verify_folder(evidence) == [told]
 
 
 def test_a_ledger_that_was_changed_does_not_take_the_certificate_with_it(evidence: Path) -> None:
     deed = acted(evidence)
-    book = evidence / actionledger.FILE
+    book = evidence / action_ledger.FILE
     changed = book.read_text().replace('"by":"Ada"', '"by":"Eve"')
     book.write_text(changed)
     with pytest.raises(EvidenceError, match="was changed, or a line before it is missing") as raised:
@@ -152,20 +152,20 @@ def test_a_ledger_that_was_changed_does_not_take_the_certificate_with_it(evidenc
 def test_a_certificate_that_is_gone_is_missed_by_its_line(evidence: Path) -> None:
     bundle = certificate.seal(found(), scene(), acted(evidence), evidence)
     shutil.rmtree(bundle)
-    assert f"{bundle.name}: is gone, and {actionledger.FILE} knows it" in manifest.verify_folder(evidence)
+    assert f"{bundle.name}: is gone, and {action_ledger.FILE} knows it" in manifest.verify_folder(evidence)
 
 
 def test_evidence_of_an_older_version_is_whole(evidence: Path) -> None:
     """Its line names no certificate, and its certificate keeps the head with that line."""
     deed = acted(evidence)
-    with actionledger.held(evidence) as book:
+    with action_ledger.held(evidence) as book:
         book.append("recovery", {"id": deed.id, "recovery": "RECOVERED", "after_seconds": 3.0})
         about = {"kind": "recovery", "alert": "Alert", "outcome": "RECOVERED", "actions_head": book.head}
     bundle = Record().seal(evidence, "recovery-Alert", "backend", deed.at, about)
     assert manifest.verify_folder(evidence) == []
-    file = evidence / actionledger.FILE
+    file = evidence / action_ledger.FILE
     file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:-1]))
-    changed = f"{actionledger.FILE}: was changed: it is not what {bundle.name} saw"
+    changed = f"{action_ledger.FILE}: was changed: it is not what {bundle.name} saw"
     assert manifest.verify_folder(evidence) == [changed]
 
 
@@ -174,25 +174,25 @@ def test_lines_that_were_cut_off_are_seen_where_a_certificate_came_after_them_or
     evidence: Path, cut: int
 ) -> None:
     evidence.mkdir()
-    with actionledger.held(evidence) as book:
+    with action_ledger.held(evidence) as book:
         book.append("refused", {"id": "refused", **INTENT, "told": "too soon"})
     bundle = certificate.seal(found(), scene(), acted(evidence), evidence)
-    book_file = evidence / actionledger.FILE
+    book_file = evidence / action_ledger.FILE
     stored = book_file.read_bytes().splitlines(keepends=True)
     book_file.write_bytes(b"".join(stored[:-cut]))
-    wrong = [line for line in manifest.verify_folder(evidence) if line.startswith(actionledger.FILE)]
-    assert f"{actionledger.FILE}: the line of {bundle.name} is gone, or was never written" in wrong
-    changed = f"{actionledger.FILE}: was changed: it is not what {bundle.name} saw"
+    wrong = [line for line in manifest.verify_folder(evidence) if line.startswith(action_ledger.FILE)]
+    assert f"{action_ledger.FILE}: the line of {bundle.name} is gone, or was never written" in wrong
+    changed = f"{action_ledger.FILE}: was changed: it is not what {bundle.name} saw"
     assert (changed in wrong) is (cut > 1)
 
 
 def test_what_was_written_after_the_newest_certificate_may_be_cut_off_unseen(evidence: Path) -> None:
     """As docs/actions.md says: a chain alone cannot tell."""
     certificate.seal(found(), scene(), acted(evidence), evidence)
-    whole = (evidence / actionledger.FILE).read_bytes()
-    with actionledger.held(evidence) as book:
+    whole = (evidence / action_ledger.FILE).read_bytes()
+    with action_ledger.held(evidence) as book:
         book.append("refused", {"id": "refused", **INTENT, "told": "too soon"})
-    (evidence / actionledger.FILE).write_bytes(whole)
+    (evidence / action_ledger.FILE).write_bytes(whole)
     assert manifest.verify_folder(evidence) == []
 
 
@@ -209,9 +209,9 @@ def test_a_failed_deed_is_named_with_its_outcome(evidence: Path) -> None:
 
 def test_a_refusal_may_have_helped_nothing(evidence: Path) -> None:
     deed = acted(evidence, outcome="failed")
-    with actionledger.held(evidence) as book:
+    with action_ledger.held(evidence) as book:
         book.append("refused", {"id": "refused", **INTENT, "told": "too soon"})
-    assert actionledger.last_of(evidence, *PLACE) == deed
+    assert action_ledger.last_of(evidence, *PLACE) == deed
 
 
 def test_what_somebody_else_mended_later_is_told_beside_what_came_of_the_deed(evidence: Path) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import nbformat
 import pytest
 
-from runbooklib.cleaning import cleaned
+from runbooklib.evidence.sanitize import cleaned
+from runbooklib.evidence.verdict_json import FINDING_MIME, RECORDING_MIME
 from runbooklib.redact.redactor import Redactor, tag
 from runbooklib.render.inert import literal
-from runbooklib.report import FINDING_MIME, RECORDING_MIME
 from runbooklib.tape import OPENING, Entry, pack, unpack
 
 SECRET = "hunter22-canary"

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from runbooklib import manifest
 from runbooklib.cli import app, commands, main
+from runbooklib.evidence import manifest
 from tests.notebooks.running import BIN, ROOT, command
 
 GROUP: Any = get_command(app)

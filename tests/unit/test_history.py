@@ -4,8 +4,8 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from runbooklib import ledger
-from runbooklib.history import Uses, uses_of
+from runbooklib.evidence import ledger
+from runbooklib.evidence.runs import Uses, uses_of
 
 START = datetime(2026, 1, 15, 3, tzinfo=UTC)
 

@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from runbooklib import actionledger
 from runbooklib.audience import Kept
 from runbooklib.config.environment import Environment, Target
 from runbooklib.errors import NotRecordedError, ParameterError, Reason, SourceError, UnreachableError
+from runbooklib.evidence import action_ledger
 from runbooklib.findings import Finding, Rank, Status
 from runbooklib.incident import Incident
 from runbooklib.plans import Proposal
@@ -336,7 +336,7 @@ def test_actions_of_this_service_are_in_the_timeline(tmp_path: Path) -> None:
     incident, listener = opened(evidence=tmp_path)
     about = {"by": "kim", "action": "restart_container", "target": "backend", "alert": "Alert"}
     about |= dict.fromkeys(("why", "plan", "evidence"), "")
-    with actionledger.held(tmp_path) as book:
+    with action_ledger.held(tmp_path) as book:
         for number, place in enumerate([("site", "backend"), ("site", "other"), ("elsewhere", "backend")]):
             line = {"id": str(number), "environment": place[0], "service": place[1], **about}
             book.append("intent", {**line, "nonce": "", "proposed_in": ""})

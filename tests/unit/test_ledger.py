@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runbooklib import ledger
+from runbooklib.evidence import ledger
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 DIGEST = "ab" * 32

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runbooklib import manifest
+from runbooklib.evidence import manifest
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import pytest
 
 from runbooklib.config.environment import Environment, Service, Systems, Target
 from runbooklib.errors import Reason
+from runbooklib.evidence.verdict_json import VERSION, canonical, verdict_as_dict
 from runbooklib.findings import Cause, Finding, Rank, Status, Verdict, judge, unknown
 from runbooklib.plans import Plan, Proposal
-from runbooklib.report import VERSION, canonical, verdict_as_dict
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Tape
 from runbooklib.window import Window

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from runbooklib import signature
 from runbooklib.config import variables
 from runbooklib.errors import EvidenceError, InputError
+from runbooklib.evidence import signature
 
 MANIFEST = {"version": 1, "kind": "run", "alert": "A — 三", "files": {"a.txt": {"sha256": "ab" * 32}}}
 

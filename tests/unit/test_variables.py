@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from runbooklib import files, upload
 from runbooklib.config import variables
+from runbooklib.evidence import bundle, upload
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "runbooklib"
@@ -125,8 +125,8 @@ def test_the_spool_is_not_the_local_folder_of_a_url(tmp_path: Path, monkeypatch:
     """Approvals refuse evidence in the spool, so a run that uploads must not write there."""
     monkeypatch.setenv("RUNBOOK_SPOOL", str(tmp_path / "spool"))
     monkeypatch.delenv("RUNBOOK_EVIDENCE", raising=False)
-    assert files.spool() == tmp_path / "spool"
+    assert bundle.spool() == tmp_path / "spool"
     assert upload.destination("memory://x").folder == Path("evidence")
     monkeypatch.setenv("RUNBOOK_EVIDENCE", str(tmp_path / "kept"))
     assert upload.destination("memory://x").folder == tmp_path / "kept"
-    assert files.spool() == tmp_path / "spool"
+    assert bundle.spool() == tmp_path / "spool"

@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from runbooklib import actionledger, ledger, signature
+from runbooklib.evidence import action_ledger, ledger, signature
 
 FILE = "manifest.json"
 VERSION = 1
@@ -138,28 +138,28 @@ def verify_folder(folder: Path) -> list[str]:
 def _against_actions(folder: Path) -> list[str]:
     """Whether the ledger of actions is whole, and knows of every bundle that speaks of one."""
     try:
-        lines, broken = actionledger.read(folder)
+        lines, broken = action_ledger.read(folder)
         deeds = {str(line.get("id")): line for line in lines}
         captured = [str(line["evidence"]) for line in lines if line["kind"] == "intent"]
         # Lines of older versions name no certificate.
         certified = [str(line.get("evidence", "")) for line in lines if line["kind"] == "recovery"]
     except (OSError, KeyError, TypeError) as error:
-        return [f"{actionledger.FILE}: was changed: it cannot be read ({error})"]
-    heads = {str(line["previous"]) for line in lines} | {actionledger.head_of(folder)}
+        return [f"{action_ledger.FILE}: was changed: it cannot be read ({error})"]
+    heads = {str(line["previous"]) for line in lines} | {action_ledger.head_of(folder)}
     wrong = [broken] if broken else []
     wrong += [
-        f"{name}: is gone, and {actionledger.FILE} knows it"
+        f"{name}: is gone, and {action_ledger.FILE} knows it"
         for name in (*captured, *certified)
         if not (folder / Path(name).name).is_dir()
     ]
     for bundle in bundles(folder):
         about = whole(bundle) or {}
         if about.get("kind") == "action" and about.get("deed") not in deeds:
-            wrong.append(f"{actionledger.FILE}: the line of {bundle.name} is gone")
+            wrong.append(f"{action_ledger.FILE}: the line of {bundle.name} is gone")
         if about.get("kind") == "recovery" and about.get("deed") and bundle.name not in certified:
-            wrong.append(f"{actionledger.FILE}: the line of {bundle.name} is gone, or was never written")
+            wrong.append(f"{action_ledger.FILE}: the line of {bundle.name} is gone, or was never written")
         if about.get("actions_head") and about["actions_head"] not in heads:
-            wrong.append(f"{actionledger.FILE}: was changed: it is not what {bundle.name} saw")
+            wrong.append(f"{action_ledger.FILE}: was changed: it is not what {bundle.name} saw")
     return wrong
 
 

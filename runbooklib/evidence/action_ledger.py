@@ -17,7 +17,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from runbooklib import files, journal
+from runbooklib import files
+from runbooklib.evidence import journal
 
 FILE = "actions.jsonl"
 STOP_FILE = "STOP-ACTIONS"

@@ -9,7 +9,7 @@ from runbooklib.plans import Proposal
 from runbooklib.render.sentences import headline, sentence
 
 if TYPE_CHECKING:
-    from runbooklib.scene import Scene  # with all that asks systems: who only reads a verdict asks none
+    from runbooklib.scene import Scene
 
 VERSION = 2  # docs/verdict.md says what makes a version
 FINDING_MIME = "application/vnd.runbook.finding+json"

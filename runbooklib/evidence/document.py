@@ -11,14 +11,23 @@ from typing import Any
 
 import pandas as pd
 
-from runbooklib.actions.snapshot import Part
 from runbooklib.config import site
-from runbooklib.evidence import Bundle
+from runbooklib.evidence.bundle import Bundle
+from runbooklib.evidence.verdict_json import RECORDING_MIME
 from runbooklib.render import html
-from runbooklib.report import RECORDING_MIME
 from runbooklib.tape import Entry, pack
 
 _MOST_CHARACTERS = 400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One answer: its rows, or the error if it could not be read."""
+
+    title: str
+    system: str
+    rows: pd.DataFrame | None
+    error: str = ""
 
 
 @dataclass(slots=True)

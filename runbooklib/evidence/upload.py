@@ -19,10 +19,10 @@ from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
-from runbooklib import manifest
 from runbooklib.config import variables
 from runbooklib.config.site_secrets import environment_secrets
 from runbooklib.errors import EvidenceError, InputError, RunbookError
+from runbooklib.evidence import manifest
 from runbooklib.redact.redactor import Depth, Redactor
 
 ATTEMPTS, FIRST_PAUSE_SECONDS, TOTAL_SECONDS = 3, 1.0, 180.0
