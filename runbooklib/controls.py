@@ -17,12 +17,12 @@ from typing import Any, Protocol
 from runbooklib import resumption
 from runbooklib.approvals import Panel
 from runbooklib.config import site
-from runbooklib.descent import is_within_a_run
 from runbooklib.errors import EvidenceError, InputError, ParameterError, RunbookError, SourceError
 from runbooklib.evidence import ledger
 from runbooklib.evidence.executed_notebook import read_notebook, recording_of, verdict_of
 from runbooklib.evidence.runs import evidence_folder
 from runbooklib.evidence.verdict_json import canonical, verdict_as_dict
+from runbooklib.execution.supervisor import is_within_a_run
 from runbooklib.incident import Incident
 from runbooklib.render.html import status_line
 from runbooklib.render.sentences import headline, time

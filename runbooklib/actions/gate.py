@@ -22,12 +22,12 @@ from runbooklib.actions.action import ApprovedAction, require_actions
 from runbooklib.actions.preflight import Preflight, look
 from runbooklib.actions.registry import REMEDIES
 from runbooklib.config import site_secrets
-from runbooklib.descent import is_within_a_run
 from runbooklib.errors import ActionError, EvidenceError, RunbookError
 from runbooklib.evidence import action_ledger
 from runbooklib.evidence.action_ledger import Book, Deed
 from runbooklib.evidence.document import Record
 from runbooklib.evidence.verdict_json import ACTION_MIME
+from runbooklib.execution.supervisor import is_within_a_run
 from runbooklib.plans import Plan
 from runbooklib.redact.redactor import Depth, Redactor
 from runbooklib.window import seconds_of

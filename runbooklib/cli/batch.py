@@ -18,7 +18,7 @@ from runbooklib.cli.upload import browser, place
 from runbooklib.errors import EvidenceError, InputError
 
 if TYPE_CHECKING:
-    from runbooklib.batch import Outcome, Planned
+    from runbooklib.execution.batch import Outcome, Planned
 
 _JOBS = min(4, os.cpu_count() or 1)
 _WORST_FIRST = (RUN_FAILED, *(EXIT_CODES[name] for name in ("CRITICAL", "UNKNOWN", "OK")))
@@ -86,8 +86,8 @@ def run_batch(
 
 
 def _plan(alerts: list[str], services: str, given: dict[str, str], *, is_all: bool) -> "list[Planned]":
-    from runbooklib import batch
     from runbooklib.config import runbooks
+    from runbooklib.execution import batch
 
     if is_all == bool(alerts):
         raise InputError("name the alerts, or --all, and not both", remedy="see `runbook list`")
@@ -103,7 +103,7 @@ def _run(planned: "list[Planned]", output: Path, jobs: int, options: list[str]) 
     """Run them, with a progress bar on standard error."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from runbooklib import batch
+    from runbooklib.execution import batch
     from runbooklib.render import overview, terminal
 
     plain = TextColumn("{task.description}", markup=False)
@@ -122,7 +122,7 @@ def _run(planned: "list[Planned]", output: Path, jobs: int, options: list[str]) 
 
 
 def _print_table(outcomes: "Sequence[Outcome]", output: Path, *, as_json: bool) -> None:
-    from runbooklib import batch
+    from runbooklib.execution import batch
     from runbooklib.render import overview, terminal
 
     if as_json:

@@ -19,7 +19,7 @@ from runbooklib.errors import InputError
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-    from runbooklib.replay import Replay
+    from runbooklib.execution.replay import Replay
 
 
 @app.command(
@@ -59,8 +59,8 @@ def replay_evidence(
     if notebook:
         refuse_missing(notebook, "pass a notebook, for example notebooks/HighErrorRate.ipynb")
     to, chromium = place(output), browser(is_wanted=pdf)
-    from runbooklib import replay
     from runbooklib.evidence import signature
+    from runbooklib.execution import replay
 
     signature.private_key()  # refuse a key that cannot sign before the run, not after it
 
@@ -291,10 +291,10 @@ def seal_interrupted(output: Output = "evidence") -> None:
     """Seal the runs whose process was killed. The same as `runbook seal --interrupted`."""
     to = place(output)
     refuse_no_folder(to.folder)
-    from runbooklib import recover
+    from runbooklib.execution import interrupted_runs
 
     is_empty = True
-    for bundle in recover.recover(to.folder):
+    for bundle in interrupted_runs.recover(to.folder):
         is_empty = False
         print(f"Evidence: {bundle / 'notebook.html'}")
         complete(bundle, to.url, has_pdf=False)

@@ -12,8 +12,8 @@ from runbooklib.cli.app import EXIT_CODES, RUN_FAILED, app, one_line, redactor
 from runbooklib.cli.commands import examples
 from runbooklib.cli.options import Alert, At, Environment, Lookback, Output, Pdf, Service, duration
 from runbooklib.cli.upload import browser, complete, place
-from runbooklib.deadlines import Deadlines
 from runbooklib.errors import InputError
+from runbooklib.execution.limits import Deadlines
 from runbooklib.text import quoted
 
 
@@ -69,7 +69,7 @@ def run_runbook(
     signature.private_key()  # refuse a key that cannot sign before the run, not after it
     to, chromium = place(output), browser(is_wanted=pdf)
     step_seconds, run_seconds = duration("--step-within", step_within), duration("--within", within)
-    from runbooklib import runner  # imports papermill and pandas: only once all input is accepted
+    from runbooklib.execution import runner  # imports papermill and pandas: only once all input is accepted
 
     deadlines = Deadlines(step_seconds=step_seconds, run_seconds=run_seconds)
     recover_quietly(to.folder)
@@ -91,11 +91,11 @@ def exit_code(run: Any) -> int:
 
 def recover_quietly(folder: Path) -> None:
     """Seal the interrupted runs in the folder. A failure is printed only: it must not fail this run."""
-    from runbooklib import recover
     from runbooklib.errors import RunbookError
+    from runbooklib.execution import interrupted_runs
 
     try:
-        for bundle in recover.recover(folder):
+        for bundle in interrupted_runs.recover(folder):
             print(f"runbook: sealed an interrupted run: {bundle}", file=sys.stderr)
     except RunbookError as error:
         print(f"runbook: {one_line(str(error))}", file=sys.stderr)

@@ -16,13 +16,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from runbooklib import files, recover, runner
+from runbooklib import files
 from runbooklib.evidence import bundle as bundle_module
 from runbooklib.evidence import journal, ledger, manifest
 from runbooklib.evidence.bundle import Bundle
 from runbooklib.evidence.document import Record
+from runbooklib.execution import interrupted_runs, runner
+from runbooklib.execution.recorder import Witness
 from runbooklib.redact.redactor import Redactor
-from runbooklib.witness import Witness
 
 AT = datetime(2026, 1, 15, 3, 12, tzinfo=UTC)
 NOTEBOOK: dict[str, Any] = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": []}
@@ -98,7 +99,7 @@ def is_killed(pid: int) -> bool:
 def recover_all(output: Path) -> None:
     """Seal what is left, in the folder and in the spool."""
     for folder in (output, bundle_module.spool()):
-        list(recover.recover(folder))
+        list(interrupted_runs.recover(folder))
 
 
 def moments(folder: Path, seal: Callable[[Path], None], step: int) -> Iterator[dict[str, Any]]:

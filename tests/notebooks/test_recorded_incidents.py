@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runbooklib.replay import differences
+from runbooklib.execution.replay import differences
 from tests.notebooks.running import ROOT, command
 
 RECORDINGS = ROOT / "recordings"

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from runbooklib import files, recover
+from runbooklib import files
 from runbooklib.evidence import ledger, manifest
 from runbooklib.evidence.bundle import Bundle
+from runbooklib.execution import interrupted_runs
 from runbooklib.files import Workplace
 from tests.notebooks import killing, small
 from tests.notebooks.running import BIN, ROOT, command
@@ -32,7 +33,7 @@ def recovering(output: Path) -> Iterator[list[Path]]:
     def loop() -> None:
         while not is_over.wait(POLL_SECONDS):
             try:
-                sealed.extend(recover.recover(output))
+                sealed.extend(interrupted_runs.recover(output))
             except Exception as error:  # noqa: BLE001 - a thread's exception fails the test below
                 failures.append(error)
 

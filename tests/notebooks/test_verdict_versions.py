@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from runbooklib.evidence.verdict_json import VERSION, canonical
-from runbooklib.replay import differences
+from runbooklib.execution.replay import differences
 from tests.notebooks.running import ROOT, Ended, command
 
 DATA = ROOT / "tests" / "data"

@@ -13,20 +13,20 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from runbooklib import unfinished
-from runbooklib.account import Step, StepStatus
 from runbooklib.config import site, site_secrets, variables
 from runbooklib.config.parameters import Value
 from runbooklib.config.runbooks import Runbook
 from runbooklib.config.site_secrets import environment_secrets
-from runbooklib.deadlines import Deadlines
 from runbooklib.errors import EvidenceError, SettingsError
 from runbooklib.evidence import manifest
 from runbooklib.evidence.bundle import Bundle
 from runbooklib.evidence.executed_notebook import fingerprints_of, recording_of, verdict_in
+from runbooklib.execution import run_state
+from runbooklib.execution.limits import Deadlines
+from runbooklib.execution.recorder import Witness
+from runbooklib.execution.run_state import Step, StepStatus
 from runbooklib.redact.redactor import Redactor
 from runbooklib.text import visible
-from runbooklib.witness import Witness
 
 OnFinding = Callable[[dict[str, Any], float], None]
 _LEAST_FILES = 256
@@ -103,7 +103,7 @@ def execute(
 
     `about` goes into the manifest. Raises SettingsError for what is no notebook, and EvidenceError.
     """
-    from runbooklib.kernels import Watch  # jupyter's client: only once something runs
+    from runbooklib.execution.kernel import Watch  # jupyter's client: only once something runs
 
     _enough_files(bundle)
     started, began_at, limits = time.monotonic(), time.time(), deadlines or Deadlines()
@@ -145,7 +145,7 @@ def seal(
     witness.ends(failure)
     failure, steps, notebook = witness.failure, account.steps, account.notebook
     if failure:
-        notebook = unfinished.told(notebook, steps, failure)
+        notebook = run_state.told(notebook, steps, failure)
     more = {
         "alert_fingerprints": fingerprints_of(recording_of(notebook), str(about.get("alert", ""))),
         "failure": failure,
@@ -198,7 +198,7 @@ def _run_papermill(notebook: Path, *, values: Mapping[str, Value] | None, **engi
     from nbclient.exceptions import DeadKernelError
     from papermill.engines import papermill_engines
 
-    from runbooklib.engine import NAME, RunbookEngine
+    from runbooklib.execution.engine import NAME, RunbookEngine
 
     papermill_engines.register(NAME, RunbookEngine)
     # Papermill formats paths with the parameters; a name with braces in it is a name.

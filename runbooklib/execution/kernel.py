@@ -1,6 +1,10 @@
-"""A kernel that outlives nothing: behind a keeper, with deadlines that are enforced from outside."""
+"""A kernel that outlives nothing: behind a keeper, with deadlines that are enforced from outside.
+
+How often the kernel of the operating system killed for want of memory, in a process's own cgroup.
+"""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,10 +17,10 @@ from typing import Any, Self
 import zmq.asyncio
 from jupyter_client.manager import AsyncKernelManager
 
-from runbooklib import oomkills
-from runbooklib.deadlines import Deadlines
+from runbooklib.execution.limits import Deadlines
 
 _KEEPER = Path(__file__).with_name("keeper.py")
+
 # From the interrupt to the kill: a step is over within its deadline and two seconds.
 GRACE_SECONDS = 1.0
 _CLEARING_SECONDS = 6.0
@@ -30,7 +34,7 @@ class KeptKernelManager(AsyncKernelManager):
         """The kernel's own command, with the keeper before it, which nothing of the environment shadows."""
         argv = super().format_kernel_cmd(extra_arguments)
         # Of IPython's kernels, the one that opens no port.
-        argv = ["runbooklib.kernelapp" if word == "ipykernel_launcher" else word for word in argv]
+        argv = ["runbooklib.execution.kernel_main" if word == "ipykernel_launcher" else word for word in argv]
         return [sys.executable, "-I", "-S", str(_KEEPER), *argv]
 
     def client(self, **kwargs: Any) -> Any:
@@ -57,7 +61,7 @@ class Watch:
         self._process: subprocess.Popen[bytes] | None = None
         # The keeper reads `line`; the other end is ours alone, and closes at the latest when we die.
         self.line, self._end_of_line = os.pipe()
-        self._oom_kills = oomkills.count()
+        self._oom_kills = count()
         self._changed = threading.Condition()
         self._is_closed = False
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -130,7 +134,7 @@ class Watch:
         if code >= 0:
             return f"the kernel ended by itself, with exit code {code}"
         told = f"the kernel was killed by signal {-code} ({_name(-code)})"
-        kills = oomkills.count()
+        kills = count()
         if -code == signal.SIGKILL and kills is not None and kills > (self._oom_kills or 0):
             return f"{told}: out of memory (OOM), its memory cgroup counted it"
         return told
@@ -170,3 +174,26 @@ def _name(number: int) -> str:
 def ipc_in(folder: Path) -> dict[str, Any]:
     """Settings by which a kernel talks through sockets in this folder: a TCP port is open to all users."""
     return {"transport": "ipc", "connection_file": str(folder / "kernel.json")}
+
+
+_ROOT = Path("/sys/fs/cgroup")
+_COUNT = re.compile(r"^oom_kill (\d+)$", re.MULTILINE)
+
+
+def count(pid: int | None = None) -> int | None:
+    """Kills so far in the memory cgroup of the process (None: this one), and None where nobody counts."""
+    try:
+        lines = Path(f"/proc/{pid or 'self'}/cgroup").read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        inside = path.lstrip("/")
+        # cgroups v1 name their controller, v2 has one tree for all of them.
+        for file in (
+            [_ROOT / "memory" / inside / "memory.oom_control"] if controllers == "memory" else []
+        ) + ([_ROOT / inside / "memory.events"] if not controllers else []):
+            with suppress(OSError):
+                if found := _COUNT.search(file.read_text()):
+                    return int(found[1])
+    return None

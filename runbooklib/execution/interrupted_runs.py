@@ -8,15 +8,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from runbooklib import files, runner
-from runbooklib.account import Account
+from runbooklib import files
 from runbooklib.config.site_secrets import environment_secrets
 from runbooklib.errors import EvidenceError
 from runbooklib.evidence import journal, ledger, manifest, signature
 from runbooklib.evidence.bundle import Bundle
+from runbooklib.execution import runner
+from runbooklib.execution.recorder import Witness
+from runbooklib.execution.run_state import Account
 from runbooklib.files import Workplace
 from runbooklib.redact.redactor import Redactor
-from runbooklib.witness import Witness
 
 CAUSE = "the runner died"
 # Of a run that has just begun there may be nothing but a folder, not yet locked.

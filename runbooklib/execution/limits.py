@@ -2,14 +2,18 @@
 
 A stream is given to the journal in pieces that can be redacted on their own: whole lines, and a private
 key only as a whole. What was left out is neither redacted nor kept, but counted and hashed.
+
+How long things may take, on the monotonic clock.
 """
 
 import hashlib
 from collections import deque
+from dataclasses import dataclass
 
 MOST_CHARACTERS = 512 * 1024  # at each end of a stream
 MOST_OUTPUTS = 2000  # of one step
 MOST_OUTPUT_BYTES = 6_000_000  # of one output that is no stream: the largest recording, and some
+
 # A line without an end is cut into pieces of this size, so that it does not wait for ever.
 _LONGEST_LINE = 64 * 1024
 _OVERLAP = 4 * 1024
@@ -95,3 +99,12 @@ def _settled(text: str) -> int:
     if opened >= 0 and _KEY_ENDS not in text[opened:end]:
         end = opened
     return end
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """For a kernel to start, for a step, and for a run as a whole."""
+
+    start_seconds: float = 60.0
+    step_seconds: float = 120.0
+    run_seconds: float = 600.0

@@ -9,11 +9,11 @@ from typing import Any
 
 
 def _engine() -> Any:
-    return import_module("runbooklib.engine").RunbookEngine
+    return import_module("runbooklib.execution.engine").RunbookEngine
 
 
 def execute_notebook(*args: Any, **kwargs: Any) -> Any:
-    """Run a notebook; see `runbooklib.engine`."""
+    """Run a notebook; see `runbooklib.execution.engine`."""
     return _engine().execute_notebook(*args, **kwargs)
 
 

@@ -16,14 +16,14 @@ from papermill.engines import NBClientEngine, NotebookExecutionManager
 from traitlets.config import Config
 
 from runbooklib import files
-from runbooklib.account import StepStatus, marked
-from runbooklib.client import Client
 from runbooklib.config import variables
 from runbooklib.config.site_secrets import environment_secrets
-from runbooklib.deadlines import Deadlines
 from runbooklib.evidence import signature
 from runbooklib.evidence.sanitize import cleaned
-from runbooklib.kernels import KeptKernelManager, Watch, ipc_in
+from runbooklib.execution.kernel import KeptKernelManager, Watch, ipc_in
+from runbooklib.execution.limits import Deadlines
+from runbooklib.execution.notebook_client import Client
+from runbooklib.execution.run_state import StepStatus, marked
 from runbooklib.redact.redactor import Redactor
 
 NAME = "runbook"

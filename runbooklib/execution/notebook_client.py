@@ -18,10 +18,10 @@ from nbformat import NotebookNode
 from papermill.clientwrap import PapermillNotebookClient
 from traitlets import Any as AnyTrait
 
-from runbooklib import outputs
-from runbooklib.account import StepStatus, status_of
 from runbooklib.evidence.verdict_json import FINDING_MIME
-from runbooklib.outputs import Stream
+from runbooklib.execution import limits
+from runbooklib.execution.limits import Stream
+from runbooklib.execution.run_state import StepStatus, status_of
 
 _LOOK_SECONDS = 0.1
 BEAT_SECONDS = 1.0
@@ -154,7 +154,7 @@ class Client(PapermillNotebookClient):  # type: ignore[misc] # papermill is unty
         is_stream = msg["msg_type"] == "stream"
         if is_stream and not is_cleared and self._continue(outs, msg["content"], cell_index):
             return None
-        if len(outs) >= outputs.MOST_OUTPUTS:
+        if len(outs) >= limits.MOST_OUTPUTS:
             self._surplus += 1
             return None
         if not is_stream:
@@ -244,7 +244,7 @@ class Client(PapermillNotebookClient):  # type: ignore[misc] # papermill is unty
 def _bound(content: dict[str, Any]) -> None:
     """Where one output is too large, its size and digest in its place."""
     size = sum(len(value) if isinstance(value, str) else 0 for value in content.get("data", {}).values())
-    if size > outputs.MOST_OUTPUT_BYTES:
+    if size > limits.MOST_OUTPUT_BYTES:
         whole = json.dumps(content["data"], sort_keys=True).encode()
         digest = hashlib.sha256(whole).hexdigest()
         told = f"[runbook: truncated: an output of {len(whole):,} bytes is left out; sha256 {digest}]"

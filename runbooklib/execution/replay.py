@@ -12,7 +12,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from runbooklib import unfinished
 from runbooklib.config import parameters as parameters_module
 from runbooklib.config import runbooks, variables
 from runbooklib.errors import InputError
@@ -25,7 +24,8 @@ from runbooklib.evidence.executed_notebook import (
     verdict_of,
 )
 from runbooklib.evidence.verdict_json import VERSION, canonical
-from runbooklib.runner import OnFinding, Run, execute
+from runbooklib.execution import run_state
+from runbooklib.execution.runner import OnFinding, Run, execute
 from runbooklib.tape import OPENING
 
 
@@ -138,7 +138,7 @@ def _without_outputs(executed: Mapping[str, Any]) -> dict[str, Any]:
     cells = [
         {**cell, "outputs": [], "execution_count": None} if cell["cell_type"] == "code" else cell
         for cell in executed["cells"]
-        if cell.get("id") != unfinished.CELL_ID
+        if cell.get("id") != run_state.CELL_ID
     ]
     return {**executed, "cells": cells}
 

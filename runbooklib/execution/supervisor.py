@@ -4,6 +4,8 @@ Run as a program of its own, with nothing but the standard library. Its standard
 the runner holds: when that closes, because the runner says so or because it died, whatever the kernel has
 started is killed, also what left its process group (on Linux: the keeper adopts the orphans). When the
 kernel ends, the keeper clears up and then ends the same way, by the same signal or code.
+
+Whether this process was started by a headless run: then it may propose, and approve nothing.
 """
 
 import ctypes
@@ -14,6 +16,7 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _LOOK_SECONDS = 0.05
@@ -108,3 +111,22 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     main(sys.argv[1:])
+_KEEPER = str(Path(__file__).with_name("keeper.py"))
+
+
+def is_within_a_run() -> bool:
+    """Whether a keeper of a kernel is among the processes that this one descends from.
+
+    What a cell starts stays below the keeper, also when it cuts itself loose: the keeper adopts it. Where
+    there is no /proc nobody can tell, and nothing is refused for it.
+    """
+    pid = "self"
+    while pid not in ("0", "1"):
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            pid = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+        except (OSError, IndexError):
+            return False
+        if _KEEPER.encode() in words:
+            return True
+    return False

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from runbooklib.account import Account
 from runbooklib.errors import EvidenceError
 from runbooklib.evidence.bundle import Bundle
 from runbooklib.evidence.journal import Journal
 from runbooklib.evidence.sanitize import cleaned, cleaned_part, cleaned_text
+from runbooklib.execution.run_state import Account
 from runbooklib.redact.redactor import Depth, Redactor
 
 
