@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from runbooklib import promql
 from runbooklib.config.parameters import Declared
 from runbooklib.errors import ParameterError
-from runbooklib.extension import link
+from runbooklib.jupyter import alert_link
 from runbooklib.lint import queries
 from runbooklib.lint.material import Material, Notebook, PlacedRule
 from runbooklib.lint.message import Message, Needs, Rule, Severity
@@ -100,8 +100,8 @@ def _alert_of(url: str) -> str:
     """The alert that a link names: as `runbook urls` writes it, else by the end of its path."""
     parts = urlsplit(url)
     path = unquote(parts.path).rstrip("/")
-    if path.endswith(f"/{link.OPEN}"):
-        return dict(parse_qsl(parts.query)).get(link.ALERT, "")
+    if path.endswith(f"/{alert_link.OPEN}"):
+        return dict(parse_qsl(parts.query)).get(alert_link.ALERT, "")
     return path.rpartition("/")[2]
 
 

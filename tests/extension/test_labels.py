@@ -8,7 +8,7 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 
-from runbooklib.extension import incidents, link
+from runbooklib.jupyter import alert_link, prepare
 from tests.extension.conftest import Told
 from tests.extension.serving import Served, links_in
 from tests.extension.test_open import began, injected, led_to, stamp
@@ -86,7 +86,7 @@ def test_without_a_beginning_the_folder_of_another_component_is_not_taken(desk: 
 def opened(desk: Path, asked: str, now: datetime | None = None) -> Path:
     """The notebook that the link opens, followed in this process."""
     now = now or datetime.now(UTC)
-    return desk / incidents.prepare(link.read(asked, now), desk, now).path
+    return desk / prepare.prepare(alert_link.read(asked, now), desk, now).path
 
 
 def ran(desk: Path, alert: str, *words: str) -> Path:

@@ -12,7 +12,7 @@ from typing import NoReturn
 import pytest
 
 from runbooklib.errors import EvidenceError
-from runbooklib.extension import incidents, link
+from runbooklib.jupyter import alert_link, prepare
 from tests.extension.test_labels import opened
 from tests.extension.test_made_anew import HIGH, after
 from tests.notebooks.running import notebook
@@ -53,7 +53,7 @@ FULL = """
 import os, resource, signal, sys
 from datetime import datetime
 from pathlib import Path
-from runbooklib.extension import incidents, link
+from runbooklib.jupyter import incidents, link
 import papermill
 
 def refused(*_, **__):
@@ -80,4 +80,4 @@ def test_a_folder_that_cannot_be_written_is_still_an_error(desk: Path) -> None:
     shutil.rmtree(desk / "incidents", ignore_errors=True)
     (desk / "incidents").symlink_to(desk.parent)
     with pytest.raises(EvidenceError, match="cannot be written"):
-        incidents.prepare(link.read(HIGH, after(1)), desk, after(1))
+        prepare.prepare(alert_link.read(HIGH, after(1)), desk, after(1))

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote_plus, urlsplit
 
-from runbooklib.extension import link
-from runbooklib.extension.link import Link
+from runbooklib.jupyter import alert_link
+from runbooklib.jupyter.alert_link import Link
 from tests.extension.conftest import Told
 from tests.extension.serving import Served
 from tests.extension.test_open import began, injected, led_to, stamp
@@ -88,5 +88,5 @@ def test_the_template_for_alertmanager_in_the_documentation_makes_a_link_with_th
     argv = [program("amtool"), "template", "render", f"--template.glob={nothing}"]
     argv += [f"--template.data={data}", f"--template.text={template}"]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
-    told = link.read(urlsplit(done.stdout.strip()).query, datetime.now(UTC))
+    told = alert_link.read(urlsplit(done.stdout.strip()).query, datetime.now(UTC))
     assert told == Link("A", starts_at=datetime(2026, 1, 15, 3, 12, tzinfo=UTC))

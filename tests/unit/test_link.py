@@ -6,8 +6,8 @@ import pytest
 
 from runbooklib.config import runbooks
 from runbooklib.errors import ParameterError
-from runbooklib.extension import link
-from runbooklib.extension.link import Link
+from runbooklib.jupyter import alert_link
+from runbooklib.jupyter.alert_link import Link
 from tests.notebooks.running import ROOT
 
 NOW = datetime(2026, 1, 15, 4, 0, tzinfo=UTC)
@@ -29,12 +29,12 @@ def component(monkeypatch: pytest.MonkeyPatch) -> runbooks.Runbook:
     ],
 )
 def test_what_was_written_is_read_again(written: Link) -> None:
-    assert link.read(written.query, NOW) == written
+    assert alert_link.read(written.query, NOW) == written
 
 
 def test_labels_that_have_the_name_of_something_else_are_not_written_twice() -> None:
     told = Link("A", "lab", {"alertname": "B", "environment": "prod", "starts_at": "x", "service": "s"})
-    assert link.read(told.query, NOW) == Link("A", "lab", {"service": "s"})
+    assert alert_link.read(told.query, NOW) == Link("A", "lab", {"service": "s"})
 
 
 @pytest.mark.parametrize(
@@ -51,12 +51,12 @@ def test_labels_that_have_the_name_of_something_else_are_not_written_twice() -> 
     ],
 )
 def test_every_spelling_of_a_moment_is_the_same_moment(text: str) -> None:
-    assert link.moment(text, NOW) == BEGAN
+    assert alert_link.moment(text, NOW) == BEGAN
 
 
 @pytest.mark.parametrize("ahead", [timedelta(minutes=59), timedelta(0), -timedelta(days=9000)])
 def test_a_clock_may_be_off_by_an_hour(ahead: timedelta) -> None:
-    assert link.moment((NOW + ahead).isoformat(), NOW) == NOW + ahead
+    assert alert_link.moment((NOW + ahead).isoformat(), NOW) == NOW + ahead
 
 
 @pytest.mark.parametrize(
@@ -65,16 +65,16 @@ def test_a_clock_may_be_off_by_an_hour(ahead: timedelta) -> None:
 )
 def test_a_moment_that_cannot_be_meant_is_refused(text: str) -> None:
     with pytest.raises(ParameterError) as refused:
-        link.moment(text, NOW)
+        alert_link.moment(text, NOW)
     assert len(str(refused.value)) < 200
 
 
 def test_a_label_sets_the_service_and_what_the_notebook_declares_as_a_label(
     component: runbooks.Runbook,
 ) -> None:
-    assert link.settable(component) == ["service", "component"]
+    assert alert_link.settable(component) == ["service", "component"]
     labels = dict.fromkeys(component.declared, "1h")
-    assert link.given(component, Link("ComponentUnhealthy", "lab", labels)) == {
+    assert alert_link.given(component, Link("ComponentUnhealthy", "lab", labels)) == {
         "service": "1h",
         "component": "1h",
         "environment": "lab",
@@ -85,5 +85,5 @@ def test_every_parameter_of_every_runbook_that_a_link_may_set_is_known_here(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("RUNBOOK_HOME", str(ROOT))
-    found = {name for alert in runbooks.alerts() for name in link.settable(runbooks.find(alert))}
+    found = {name for alert in runbooks.alerts() for name in alert_link.settable(runbooks.find(alert))}
     assert found == {"service", "component"}

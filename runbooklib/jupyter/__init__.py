@@ -19,7 +19,7 @@ def _load_jupyter_server_extension(app: "ServerApp") -> None:
     """Add the pages. Where all is kept is found once, so that pages and kernels find the same."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from runbooklib.extension import handlers, link
+    from runbooklib.jupyter import alert_link, handlers
 
     root = Path(app.root_dir)
     _settle()
@@ -30,7 +30,7 @@ def _load_jupyter_server_extension(app: "ServerApp") -> None:
     threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="runbooks")
     routes = handlers.routes(app.base_url, root, threads)
     app.web_app.add_handlers(".*$", routes)  # type: ignore[no-untyped-call] # tornado's
-    app.log.info("runbooklib: the start page is %s%s", app.base_url, link.PAGE)
+    app.log.info("runbooklib: the start page is %s%s", app.base_url, alert_link.PAGE)
 
 
 def _settle() -> None:

@@ -9,8 +9,8 @@ from runbooklib.config import runbooks, site
 from runbooklib.errors import RunbookError, suggestion
 from runbooklib.evidence import runs
 from runbooklib.evidence import runs as extension_runs
-from runbooklib.extension import firing, link
-from runbooklib.extension.link import Link
+from runbooklib.jupyter import alert_link, firing_alerts
+from runbooklib.jupyter.alert_link import Link
 from runbooklib.render.startpage import Board, Firing, Listed, Ran
 
 REFRESH_SECONDS = 30
@@ -24,7 +24,7 @@ def gathered(base_url: str, told: dict[str, str], now: datetime) -> Board:
     """The board. `told` is the query of the page: environment, q, refresh. `base_url` ends with `/`."""
     wrong: list[str] = []
     known = _environments(wrong)
-    environment = _environment(told.get(link.ENVIRONMENT, ""), known, wrong)
+    environment = _environment(told.get(alert_link.ENVIRONMENT, ""), known, wrong)
     searched, is_still = told.get("q", "").strip()[:200], told.get("refresh") == "off"
     listed = _listed(base_url, environment, wrong)
     return Board(
@@ -43,8 +43,8 @@ def gathered(base_url: str, told: dict[str, str], now: datetime) -> Board:
 
 
 def _page(base_url: str, environment: str, refresh: str = "") -> str:
-    query = {link.ENVIRONMENT: environment, "refresh": refresh}
-    return f"{base_url}{link.PAGE}?{urlencode({name: value for name, value in query.items() if value})}"
+    query = {alert_link.ENVIRONMENT: environment, "refresh": refresh}
+    return f"{base_url}{alert_link.PAGE}?{urlencode({name: value for name, value in query.items() if value})}"
 
 
 def _environments(wrong: list[str]) -> list[str]:
@@ -58,7 +58,7 @@ def _environments(wrong: list[str]) -> list[str]:
 def _environment(asked: str, known: list[str], wrong: list[str]) -> str:
     """The environment that is asked for, if there is one of that name; else the usual one."""
     try:
-        usual = asked or firing.usual_environment()
+        usual = asked or firing_alerts.usual_environment()
     except RunbookError as error:
         wrong.append(str(error))
         return ""
@@ -72,7 +72,7 @@ def _firing(base_url: str, environment: str, served: set[str], wrong: list[str])
     if not environment:
         return None
     try:
-        found = firing.alerts(environment)
+        found = firing_alerts.alerts(environment)
     except RunbookError as error:
         wrong.append(f"Which alerts fire: {error}")
         return None
@@ -84,7 +84,7 @@ def _firing(base_url: str, environment: str, served: set[str], wrong: list[str])
 def _alert(base_url: str, environment: str, alert: Alert, *, is_served: bool) -> Firing:
     asked = Link(alert.name, environment, alert.labels, alert.starts_at)
     names = sorted(
-        (name for name in alert.labels if name != link.ALERT),
+        (name for name in alert.labels if name != alert_link.ALERT),
         key=lambda name: (name not in _FIRST_LABELS, name),
     )
     quiet = [f"silenced by {one}" for one in alert.silenced_by]
@@ -95,7 +95,7 @@ def _alert(base_url: str, environment: str, alert: Alert, *, is_served: bool) ->
         labels=" ".join(f"{name}={alert.labels[name]}" for name in names),
         since=alert.starts_at,
         quiet=", ".join(quiet),
-        link=f"{base_url}{link.OPEN}?{asked.query}" if is_served else "",
+        link=f"{base_url}{alert_link.OPEN}?{asked.query}" if is_served else "",
     )
 
 
@@ -111,7 +111,7 @@ def _listed(base_url: str, environment: str, wrong: list[str]) -> list[Listed]:
             title = runbooks.find(name).title
         except RunbookError as error:
             title = f"cannot be read: {error}"
-        found.append(Listed(name, title, f"{base_url}{link.OPEN}?{Link(name, environment).query}"))
+        found.append(Listed(name, title, f"{base_url}{alert_link.OPEN}?{Link(name, environment).query}"))
     return found
 
 
@@ -131,7 +131,7 @@ def _runs(base_url: str, wrong: list[str]) -> list[Ran]:
             environment=run.environment,
             status=run.status,
             headline=run.headline if run.kind != "replay" else f"(replay) {run.headline}",
-            link=f"{base_url}{link.PAGE}/evidence/{quote(run.bundle)}",
+            link=f"{base_url}{alert_link.PAGE}/evidence/{quote(run.bundle)}",
         )
         for run in found
     ]

@@ -18,7 +18,7 @@ from runbooklib import files
 from runbooklib.config import runbooks
 from runbooklib.config.rule_file import AlertRule, placed_rules, read_text
 from runbooklib.errors import InputError, SettingsError
-from runbooklib.extension.link import ALERT, ENVIRONMENT, OPEN, settable
+from runbooklib.jupyter.alert_link import ALERT, ENVIRONMENT, OPEN, settable
 
 ANNOTATION = "runbook_url"
 _BYTE_ORDER = b"\xef\xbb\xbf"

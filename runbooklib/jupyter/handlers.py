@@ -23,8 +23,8 @@ from runbooklib.errors import (
 )
 from runbooklib.evidence import runs
 from runbooklib.evidence import runs as extension_runs
-from runbooklib.extension import board, incidents, link
-from runbooklib.extension.incidents import Prepared
+from runbooklib.jupyter import alert_link, prepare, start_page
+from runbooklib.jupyter.prepare import Prepared
 from runbooklib.redact.redactor import Depth, Redactor
 from runbooklib.render import startpage
 
@@ -82,7 +82,7 @@ class Page(JupyterHandler):
         redactor = Redactor(environment_secrets())
         told, remedy = (redactor.text(one, Depth.SECRETS) for one in (told, remedy))
         self.set_status(status)
-        self.finish(startpage.refusal(told, remedy, f"{self.base_url}{link.PAGE}"))
+        self.finish(startpage.refusal(told, remedy, f"{self.base_url}{alert_link.PAGE}"))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Tornado's and Jupyter's own errors, on a page of ours: theirs has scripts."""
@@ -104,11 +104,11 @@ class Start(Page):
     async def get(self) -> None:
         """The page."""
         try:
-            told = link.pairs(self.request.query)
+            told = alert_link.pairs(self.request.query)
         except RunbookError as error:
             self.refuse(400, error.message, error.remedy)
             return
-        found = await self.in_time(board.gathered, self.base_url, told, datetime.now(UTC))
+        found = await self.in_time(start_page.gathered, self.base_url, told, datetime.now(UTC))
         self.finish(startpage.start_page(found))
 
 
@@ -166,7 +166,7 @@ def _is_click(headers: Mapping[str, str]) -> bool:
 
 def _prepared(query: str, root: Path) -> Prepared:
     now = datetime.now(UTC)
-    return incidents.prepare(link.read(query, now), root, now)
+    return prepare.prepare(alert_link.read(query, now), root, now)
 
 
 def _evidence(bundle: str) -> bytes | None:
@@ -187,7 +187,7 @@ def routes(base_url: str, root: Path, threads: ThreadPoolExecutor) -> list[Any]:
     """The extension's addresses, below the server's own."""
     shared = {"root": root, "threads": threads}
     return [
-        (f"{base_url}{link.PAGE}/?", Start, shared),
-        (f"{base_url}{link.OPEN}", Open, shared),
-        (rf"{base_url}{link.PAGE}/evidence/([^/]+)", Evidence, shared),
+        (f"{base_url}{alert_link.PAGE}/?", Start, shared),
+        (f"{base_url}{alert_link.OPEN}", Open, shared),
+        (rf"{base_url}{alert_link.PAGE}/evidence/([^/]+)", Evidence, shared),
     ]

@@ -2,6 +2,11 @@
 
 `incidents/<UTC start>-<Alert>-<service>` below the server's root; where the link chooses more by the alert's
 labels, that follows. The name is for people: whose a folder is, the notebook in it says.
+
+Whether a notebook is still as it was made here: its metadata hold a digest of what its cells say and show.
+
+JupyterLab writes the kernel's language into the metadata of a notebook that somebody only looks at, and
+splits texts into lines. So metadata do not count, and a text is the same text however it is split.
 """
 
 import hashlib
@@ -18,11 +23,11 @@ from runbooklib.config import notebook_file
 from runbooklib.config.parameters import Value
 from runbooklib.config.runbooks import Runbook
 from runbooklib.errors import EvidenceError, SettingsError
-from runbooklib.extension import asmade
-from runbooklib.extension.link import ENVIRONMENT, SERVICE
+from runbooklib.jupyter.alert_link import ENVIRONMENT, SERVICE
 
 FOLDER = "incidents"
 _STAMP = "%Y%m%dT%H%M%SZ"
+
 # Whoever clicks twice means the same incident, where nobody can say when it began.
 _SAME_WITHIN = timedelta(hours=1)
 _GOES_ON_WITHIN = timedelta(days=1)
@@ -110,7 +115,7 @@ def opened(incident: Incident, root: Path, now: datetime) -> Iterator[datetime]:
 
 def _is_worked_in(folder: Path) -> bool:
     """Whether somebody ran or changed a notebook in it: the incident's own, or the copy of a headless run."""
-    return any(not asmade.found(notebook) for notebook in folder.glob("*.ipynb"))
+    return any(not found(notebook) for notebook in folder.glob("*.ipynb"))
 
 
 def _end(incident: Incident) -> str:
@@ -141,3 +146,44 @@ def _is_of(folder: Path, incident: Incident) -> bool:
     except (SettingsError, KeyError, TypeError, AttributeError):
         return True
     return bool(found == (incident.environment, incident.service, incident.labels))
+
+
+_DIGEST = "as_made"
+_COUNT = ("cell_type", "source", "attachments", "outputs", "execution_count")
+
+
+def digest(notebook: Mapping[str, Any]) -> str:
+    """What the cells amount to, whatever the metadata and the cells' ids are."""
+    cells = [{name: _joined(cell[name]) for name in _COUNT if cell.get(name)} for cell in notebook["cells"]]
+    return hashlib.sha256(json.dumps(cells, sort_keys=True).encode()).hexdigest()
+
+
+def mark(notebook: dict[str, Any], told: Mapping[str, Any]) -> None:
+    """Write this into the notebook's own part of the metadata, and the digest."""
+    metadata = notebook.setdefault("metadata", {})
+    former = metadata.get("runbook")
+    kept = former if isinstance(former, dict) else {}
+    metadata["runbook"] = {**kept, **told, _DIGEST: digest(notebook)}
+
+
+def found(path: Path) -> str:
+    """The digest of the notebook there, if nobody ran or changed a cell of it since it was made; else empty.
+
+    One that cannot be read, is a link, or was made elsewhere, is left to who made it so.
+    """
+    try:
+        notebook = notebook_file.read(path)
+        told, now = notebook.get("metadata", {}).get("runbook"), digest(notebook)
+    except (SettingsError, RecursionError):
+        return ""
+    is_as_made = isinstance(told, dict) and told.get(_DIGEST) == now
+    return now if is_as_made and not path.is_symlink() else ""
+
+
+def _joined(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _joined(one) for name, one in value.items()}
+    if isinstance(value, list):
+        is_text = bool(value) and all(isinstance(one, str) for one in value)
+        return "".join(value) if is_text else [_joined(one) for one in value]
+    return value
