@@ -16,8 +16,8 @@ from runbooklib.errors import InputError, suggestion
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from runbooklib.lint.material import Material
-    from runbooklib.lint.message import Message
+    from runbooklib.lint.rule import Message
+    from runbooklib.lint.workspace import Material
 
 HAS_ERRORS = 1
 

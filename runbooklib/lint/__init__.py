@@ -5,9 +5,9 @@ from datetime import date
 from pathlib import Path
 
 from runbooklib.lint import cells, conditions, live, prose, queries, routing, served, silence, sites
-from runbooklib.lint.material import RULES as READING
-from runbooklib.lint.material import Material
-from runbooklib.lint.message import Message, Rule
+from runbooklib.lint.rule import Message, Rule
+from runbooklib.lint.workspace import RULES as READING
+from runbooklib.lint.workspace import Material
 
 _CHECKS = (prose, cells, sites, served, queries, conditions, routing)
 

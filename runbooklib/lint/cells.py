@@ -13,8 +13,8 @@ from runbooklib.causeledger import CauseLedger
 from runbooklib.config import notebook_file, parameters
 from runbooklib.errors import ParameterError
 from runbooklib.incident import Incident
-from runbooklib.lint.material import Cell, Material, Notebook
-from runbooklib.lint.message import Message, Rule, Severity
+from runbooklib.lint.rule import Message, Rule, Severity
+from runbooklib.lint.workspace import Cell, Material, Notebook
 
 NO_PARAMETERS = Rule(
     "parameters-cell",

@@ -7,10 +7,10 @@ from typing import Any
 
 import promql_parser
 
-from runbooklib.lint import queries, syntax
-from runbooklib.lint.material import Material, PlacedRule
-from runbooklib.lint.message import Message, Needs, Rule, Severity
-from runbooklib.lint.metrics import Catalogue
+from runbooklib.lint import inferred_labels, queries
+from runbooklib.lint.metric_catalog import Catalogue
+from runbooklib.lint.rule import Message, Needs, Rule, Severity
+from runbooklib.lint.workspace import Material, PlacedRule
 from runbooklib.promql import COMPARISONS, number
 
 BUCKETS = Rule(
@@ -94,14 +94,16 @@ def check(material: Material) -> Iterator[Message]:
 
 
 def _quantiles(tree: Any, catalogue: Catalogue | None) -> Iterator[tuple[Rule, str]]:
-    for node in syntax.walk(tree):
-        if syntax.is_call(node, "histogram_quantile"):
-            yield from _buckets(syntax.bare(node.args[1]), catalogue)
+    for node in inferred_labels.walk(tree):
+        if inferred_labels.is_call(node, "histogram_quantile"):
+            yield from _buckets(inferred_labels.bare(node.args[1]), catalogue)
 
 
 def _buckets(series: Any, catalogue: Catalogue | None) -> Iterator[tuple[Rule, str]]:
     names = [
-        syntax.name_of(one) for one in syntax.walk(series) if isinstance(one, promql_parser.VectorSelector)
+        inferred_labels.name_of(one)
+        for one in inferred_labels.walk(series)
+        if isinstance(one, promql_parser.VectorSelector)
     ]
     if not any(name.endswith("_bucket") for name in names):
         return  # a native histogram, or a recorded one
@@ -120,11 +122,11 @@ def _split_by(series: Any, catalogue: Catalogue | None) -> list[str]:
     """The labels that make several series of it; none where the catalogue cannot say."""
     if catalogue is None:
         return []
-    labels = syntax.labels_of(series, catalogue)
+    labels = inferred_labels.labels_of(series, catalogue)
     own = labels.certain.keys() - {"le", *catalogue.target_labels}
     given = {
         matcher.name
-        for node in syntax.walk(series)
+        for node in inferred_labels.walk(series)
         if isinstance(node, promql_parser.VectorSelector)
         for matcher in node.matchers.matchers
         if matcher.op == promql_parser.MatchOp.Equal
@@ -143,7 +145,7 @@ def _ratios(tree: Any) -> Iterator[tuple[Rule, str]]:
 
 def _alternatives(node: Any) -> Iterator[list[Any]]:
     """The expression as alternatives (`or`) of conditions that must hold together (`and`)."""
-    node = syntax.bare(node)
+    node = inferred_labels.bare(node)
     operator = str(node.op) if isinstance(node, promql_parser.BinaryExpr) else ""
     if operator == "or":
         yield from _alternatives(node.lhs)
@@ -166,27 +168,29 @@ def _is_share(node: Any) -> bool:
         and str(one.op) == "/"
         and _counts(one.lhs)
         and _counts(one.rhs)
-        for one in syntax.walk(node)
+        for one in inferred_labels.walk(node)
     )
 
 
 def _counts(node: Any) -> bool:
     """Whether a side of a division counts events: the time that they took, per event, is no share."""
-    return syntax.has_rate(node) and not any(
-        syntax.name_of(one).endswith("_sum")
-        for one in syntax.walk(node)
+    return inferred_labels.has_rate(node) and not any(
+        inferred_labels.name_of(one).endswith("_sum")
+        for one in inferred_labels.walk(node)
         if isinstance(one, promql_parser.VectorSelector)
     )
 
 
 def _is_floor(node: Any) -> bool:
     is_more = _is_comparison(node) and str(node.op) in {">", ">="}
-    return is_more and syntax.has_rate(node) and not _is_share(node)
+    return is_more and inferred_labels.has_rate(node) and not _is_share(node)
 
 
 def _thresholds(tree: Any, catalogue: Catalogue | None) -> Iterator[tuple[Rule, str]]:
-    for node in syntax.walk(tree) if catalogue else ():
-        if not _is_comparison(node) or not syntax.is_call(syntax.bare(node.lhs), "histogram_quantile"):
+    for node in inferred_labels.walk(tree) if catalogue else ():
+        if not _is_comparison(node) or not inferred_labels.is_call(
+            inferred_labels.bare(node.lhs), "histogram_quantile"
+        ):
             continue
         limit, bounds = number(node.rhs), _bounds(node.lhs, catalogue)
         if limit is None or not bounds or any(math.isclose(limit, bound) for bound in bounds):
@@ -196,7 +200,9 @@ def _thresholds(tree: Any, catalogue: Catalogue | None) -> Iterator[tuple[Rule, 
 
 def _bounds(quantile: Any, catalogue: Catalogue | None) -> tuple[float, ...]:
     names = [
-        syntax.name_of(one) for one in syntax.walk(quantile) if isinstance(one, promql_parser.VectorSelector)
+        inferred_labels.name_of(one)
+        for one in inferred_labels.walk(quantile)
+        if isinstance(one, promql_parser.VectorSelector)
     ]
     metric = catalogue.find(names[0]) if catalogue and names else None
     return metric.buckets if metric else ()
@@ -211,11 +217,11 @@ def _between(limit: float, bounds: tuple[float, ...]) -> str:
 
 
 def _ups(tree: Any, every: list[Any]) -> Iterator[tuple[Rule, str]]:
-    for node in syntax.walk(tree):
+    for node in inferred_labels.walk(tree):
         if not _is_comparison(node) or str(node.op) != "==" or number(node.rhs) != 0:
             continue
-        asked = syntax.bare(node.lhs)
-        if isinstance(asked, promql_parser.VectorSelector) and syntax.name_of(asked) == "up":
+        asked = inferred_labels.bare(node.lhs)
+        if isinstance(asked, promql_parser.VectorSelector) and inferred_labels.name_of(asked) == "up":
             wanted = _matchers(asked)
             if not any(wanted >= one or one >= wanted for other in every for one in _absences(other)):
                 told = ",".join(f'{name}{op}"{value}"' for name, op, value in sorted(wanted))
@@ -224,10 +230,10 @@ def _ups(tree: Any, every: list[Any]) -> Iterator[tuple[Rule, str]]:
 
 
 def _absences(tree: Any) -> Iterator[frozenset[tuple[str, str, str]]]:
-    for node in syntax.walk(tree):
-        if syntax.is_call(node, "absent", "absent_over_time"):
-            for one in syntax.walk(node):
-                if isinstance(one, promql_parser.VectorSelector) and syntax.name_of(one) == "up":
+    for node in inferred_labels.walk(tree):
+        if inferred_labels.is_call(node, "absent", "absent_over_time"):
+            for one in inferred_labels.walk(node):
+                if isinstance(one, promql_parser.VectorSelector) and inferred_labels.name_of(one) == "up":
                     yield _matchers(one)
 
 
@@ -238,10 +244,10 @@ def _matchers(selector: Any) -> frozenset[tuple[str, str, str]]:
 
 
 def _descriptions(placed: PlacedRule, tree: Any) -> Iterator[Message]:
-    told = syntax.bare(tree)
+    told = inferred_labels.bare(tree)
     while _is_comparison(told) or isinstance(told, promql_parser.AggregateExpr | promql_parser.ParenExpr):
         told = told.expr if hasattr(told, "expr") else told.lhs
-    if not syntax.is_call(told, "rate", "irate"):
+    if not inferred_labels.is_call(told, "rate", "irate"):
         return
     for name in ("summary", "description", "message"):
         if _VALUE_IN_SPAN.search(placed.rule.annotations.get(name, "")):

@@ -6,9 +6,9 @@ from datetime import datetime
 import promql_parser
 
 from runbooklib import promql
-from runbooklib.lint import queries, syntax
-from runbooklib.lint.material import Material
-from runbooklib.lint.message import Message, Needs, Rule, Severity
+from runbooklib.lint import inferred_labels, queries
+from runbooklib.lint.rule import Message, Needs, Rule, Severity
+from runbooklib.lint.workspace import Material
 from runbooklib.sources.prometheus import Prometheus
 
 ABSENT = Rule(
@@ -47,9 +47,9 @@ def check(material: Material, prometheus: Prometheus, at: datetime) -> Iterator[
 
 
 def _metrics(tree: object) -> Iterator[str]:
-    for node in syntax.walk(tree):
-        if isinstance(node, promql_parser.VectorSelector) and syntax.name_of(node):
-            yield syntax.name_of(node)
+    for node in inferred_labels.walk(tree):
+        if isinstance(node, promql_parser.VectorSelector) and inferred_labels.name_of(node):
+            yield inferred_labels.name_of(node)
 
 
 def _fault(prometheus: Prometheus, name: str, at: datetime) -> tuple[Rule, str] | None:

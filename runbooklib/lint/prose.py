@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from runbooklib.lint.material import Cell, Material, Notebook
-from runbooklib.lint.message import Message, Rule, Severity
+from runbooklib.lint.rule import Message, Rule, Severity
+from runbooklib.lint.workspace import Cell, Material, Notebook
 
 SECTIONS = (
     "Basics",

@@ -8,10 +8,10 @@ import promql_parser
 
 from runbooklib import promql
 from runbooklib.errors import ParameterError
-from runbooklib.lint import syntax
-from runbooklib.lint.material import Material
-from runbooklib.lint.message import Message, Rule, Severity
-from runbooklib.lint.metrics import Catalogue
+from runbooklib.lint import inferred_labels
+from runbooklib.lint.metric_catalog import Catalogue
+from runbooklib.lint.rule import Message, Rule, Severity
+from runbooklib.lint.workspace import Material
 
 SYNTAX = Rule(
     "promql-syntax",
@@ -118,7 +118,7 @@ def check(material: Material) -> Iterator[Message]:
 
 def _unknown(query: Query, tree: Any, catalogue: Catalogue) -> Iterator[Message]:
     found: dict[str, Rule] = {}
-    for node in syntax.walk(tree):
+    for node in inferred_labels.walk(tree):
         if isinstance(node, promql_parser.VectorSelector):
             found |= dict(_of_selector(node, catalogue))
         elif isinstance(node, promql_parser.AggregateExpr):
@@ -128,7 +128,7 @@ def _unknown(query: Query, tree: Any, catalogue: Catalogue) -> Iterator[Message]
 
 
 def _of_selector(selector: Any, catalogue: Catalogue) -> Iterator[tuple[str, Rule]]:
-    name, matchers = syntax.name_of(selector), selector.matchers.matchers
+    name, matchers = inferred_labels.name_of(selector), selector.matchers.matchers
     if not name or not _is_ours(matchers, catalogue):
         return
     labels = catalogue.labels(name)
@@ -149,7 +149,7 @@ def _of_selector(selector: Any, catalogue: Catalogue) -> Iterator[tuple[str, Rul
 def _of_grouping(node: Any, catalogue: Catalogue) -> Iterator[tuple[str, Rule]]:
     if node.modifier is None or node.modifier.type != promql_parser.AggModifierType.By:
         return
-    inner = syntax.labels_of(node.expr, catalogue)
+    inner = inferred_labels.labels_of(node.expr, catalogue)
     for label in node.modifier.labels:
         if not inner.may_have(label):
             yield f"grouped by {label}, which the series inside do not carry: {_listed(inner.certain)}", LABEL

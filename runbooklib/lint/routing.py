@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from runbooklib.errors import EvidenceError
-from runbooklib.lint import queries, syntax
-from runbooklib.lint.material import Material, PlacedRule, YamlFile
-from runbooklib.lint.message import Message, Needs, Rule, Severity
-from runbooklib.lint.places import Path
-from runbooklib.lint.syntax import Labels
+from runbooklib.lint import inferred_labels, queries
+from runbooklib.lint.inferred_labels import Labels
+from runbooklib.lint.line_numbers import Path
+from runbooklib.lint.rule import Message, Needs, Rule, Severity
+from runbooklib.lint.workspace import Material, PlacedRule, YamlFile
 
 INVALID = Rule(
     "routing-invalid",
@@ -133,7 +133,7 @@ def _invalid(routing: YamlFile) -> Iterator[Message]:
 def _labels(placed: PlacedRule, material: Material) -> Labels:
     """The labels of the rule's alerts; of static ones with a template the value is not known."""
     tree = queries.parsed(placed.rule.expression)
-    kept = syntax.NONE if tree is None else syntax.labels_of(tree, material.catalogue)
+    kept = inferred_labels.NONE if tree is None else inferred_labels.labels_of(tree, material.catalogue)
     static = {
         name: None if "{{" in value else frozenset({value}) for name, value in placed.rule.labels.items()
     }

@@ -10,8 +10,8 @@ from runbooklib.config.parameters import Declared
 from runbooklib.errors import ParameterError
 from runbooklib.jupyter import alert_link
 from runbooklib.lint import queries
-from runbooklib.lint.material import Material, Notebook, PlacedRule
-from runbooklib.lint.message import Message, Needs, Rule, Severity
+from runbooklib.lint.rule import Message, Needs, Rule, Severity
+from runbooklib.lint.workspace import Material, Notebook, PlacedRule
 
 NO_RUNBOOK = Rule(
     "alert-without-runbook",

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from runbooklib.lint.material import Material, Notebook
-from runbooklib.lint.message import Message, Needs, Rule, Severity
+from runbooklib.lint.rule import Message, Needs, Rule, Severity
+from runbooklib.lint.workspace import Material, Notebook
 
 UNREASONED = Rule(
     "silence-without-reason",

@@ -5,8 +5,8 @@ from datetime import date, timedelta
 
 from runbooklib.config import parameters
 from runbooklib.errors import ParameterError
-from runbooklib.lint.material import Material, Site, YamlFile
-from runbooklib.lint.message import Message, Rule, Severity
+from runbooklib.lint.rule import Message, Rule, Severity
+from runbooklib.lint.workspace import Material, Site, YamlFile
 from runbooklib.window import seconds_of
 
 UNDECLARED = Rule(

@@ -10,7 +10,7 @@ from typing import Any
 from runbooklib.config import notebook_file, scaffold
 from runbooklib.config.rule_file import read_rules
 from runbooklib.lint import gathered, lint
-from runbooklib.lint.message import Message
+from runbooklib.lint.rule import Message
 
 TODAY = date(2026, 11, 24)
 RULES = """\

@@ -16,9 +16,9 @@ from runbooklib.config.rule_file import AlertRule
 from runbooklib.config.site import validated
 from runbooklib.config.yaml_file import read_mapping
 from runbooklib.errors import ParameterError, SettingsError
-from runbooklib.lint import places
-from runbooklib.lint.message import Message, Needs, Rule, Severity
-from runbooklib.lint.metrics import Catalogue
+from runbooklib.lint import line_numbers
+from runbooklib.lint.metric_catalog import Catalogue
+from runbooklib.lint.rule import Message, Needs, Rule, Severity
 
 UNREADABLE = Rule(
     "unreadable",
@@ -57,13 +57,13 @@ class Notebook:
     cells: tuple[Cell, ...] = field(repr=False)
 
     @cached_property
-    def lines(self) -> places.Lines:
+    def lines(self) -> line_numbers.Lines:
         """The line of each value of the file."""
-        return places.in_json(self.text)
+        return line_numbers.in_json(self.text)
 
     def line(self, cell: Cell, number: int = 1) -> int:
         """The file's line of the source's line of that number, counted from 1."""
-        return places.nearest(self.lines, ("cells", cell.number, "source", number - 1))
+        return line_numbers.nearest(self.lines, ("cells", cell.number, "source", number - 1))
 
     @property
     def code(self) -> tuple[Cell, ...]:
@@ -102,13 +102,13 @@ class YamlFile:
     values: Mapping[str, Any] = field(repr=False)
 
     @cached_property
-    def lines(self) -> places.Lines:
+    def lines(self) -> line_numbers.Lines:
         """The line of each key and item."""
-        return places.in_yaml(self.text)
+        return line_numbers.in_yaml(self.text)
 
     def line(self, *path: str | int) -> int:
         """The line of the key at that path, or of the nearest above it."""
-        return places.nearest(self.lines, path)
+        return line_numbers.nearest(self.lines, path)
 
 
 @dataclass(frozen=True)
@@ -125,14 +125,14 @@ class PlacedRule:
 
     rule: AlertRule
     file: str
-    lines: places.Lines = field(repr=False)
-    path: places.Path = ()
+    lines: line_numbers.Lines = field(repr=False)
+    path: line_numbers.Path = ()
 
     def line(self, *below: str) -> int:
         """The line of a part of the rule, like "expr" or "annotations", "summary"."""
         if not self.lines:
             return self.rule.line  # of a file of several documents only the alerts' own lines are known
-        return places.nearest(self.lines, (*self.path, *(below or ("alert",))))
+        return line_numbers.nearest(self.lines, (*self.path, *(below or ("alert",))))
 
 
 @dataclass
@@ -189,7 +189,7 @@ class Material:
         self.rules = []
         for path in paths:
             rules = rule_file.read_rules(path)
-            shown, lines = self.shown(path), places.in_yaml(self._text(path))
+            shown, lines = self.shown(path), line_numbers.in_yaml(self._text(path))
             by_line = {line: place[:-1] for place, line in lines.items() if place[-1] == "alert"}
             for rule in rules:
                 below = by_line.get(rule.line)

@@ -6,7 +6,7 @@ from typing import Any
 
 import promql_parser
 
-from runbooklib.lint.metrics import Catalogue
+from runbooklib.lint.metric_catalog import Catalogue
 from runbooklib.promql import number
 
 # Aggregations that pick series and keep their labels, and functions whose answer has none.
