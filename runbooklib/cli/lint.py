@@ -83,7 +83,7 @@ def lint_runbooks(
     messages = lint.lint(material, _live(material, live, now) if live else ())
     _print_messages(messages, style)
     if alertmanager is not None:
-        from runbooklib.lint import routing
+        from runbooklib.lint.rules import routing
 
         if not routing.has_amtool():
             print("not checked: whether Alertmanager can read its configuration (no amtool)", file=sys.stderr)
@@ -96,7 +96,7 @@ def _live(material: "Material", environment: str, now: "datetime") -> "list[Mess
     """Messages about series. Raises EvidenceError if the environment's Prometheus does not answer."""
     from runbooklib.config import site, site_secrets
     from runbooklib.errors import EvidenceError, SourceError
-    from runbooklib.lint import live
+    from runbooklib.lint.rules import live as live_module
     from runbooklib.redact.redactor import Redactor
     from runbooklib.scene import Sources
     from runbooklib.tape import Tape
@@ -105,7 +105,7 @@ def _live(material: "Material", environment: str, now: "datetime") -> "list[Mess
     target = site.read_target(environment, known[0] if known else "")
     tape = Tape(Redactor(site_secrets.secrets_of(target)))
     try:
-        return list(live.check(material, Sources(target, tape).prometheus, now))
+        return list(live_module.check(material, Sources(target, tape).prometheus, now))
     except SourceError as error:
         raise EvidenceError(f"the series were not checked: {error}") from None
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from runbooklib.config import notebook_file
-from runbooklib.lint import all_rules, live
+from runbooklib.lint import all_rules
+from runbooklib.lint.rules import live
 from tests.lint.sound import PROSE, Home, sound
 
 Defect = Callable[[Home], None]

@@ -16,7 +16,7 @@ from runbooklib.config import notebook_file, parameters
 from runbooklib.config.rule_file import AlertRule, read_rules
 from runbooklib.config.scaffold import rules_of
 from runbooklib.config.yaml_file import read_mapping
-from runbooklib.lint.prose import SECTIONS
+from runbooklib.lint.rules.sections import SECTIONS
 from tests.notebooks import small
 from tests.notebooks.running import ROOT, command, errors, notebook
 from tests.sources.knownseries import serving

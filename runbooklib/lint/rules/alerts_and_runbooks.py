@@ -9,8 +9,8 @@ from runbooklib import promql
 from runbooklib.config.parameters import Declared
 from runbooklib.errors import ParameterError
 from runbooklib.jupyter import alert_link
-from runbooklib.lint import queries
 from runbooklib.lint.rule import Message, Needs, Rule, Severity
+from runbooklib.lint.rules import queries
 from runbooklib.lint.workspace import Material, Notebook, PlacedRule
 
 NO_RUNBOOK = Rule(

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from runbooklib.errors import EvidenceError
-from runbooklib.lint import inferred_labels, queries
+from runbooklib.lint import inferred_labels
 from runbooklib.lint.inferred_labels import Labels
 from runbooklib.lint.line_numbers import Path
 from runbooklib.lint.rule import Message, Needs, Rule, Severity
+from runbooklib.lint.rules import queries
 from runbooklib.lint.workspace import Material, PlacedRule, YamlFile
 
 INVALID = Rule(

@@ -6,8 +6,9 @@ from datetime import datetime
 import promql_parser
 
 from runbooklib import promql
-from runbooklib.lint import inferred_labels, queries
+from runbooklib.lint import inferred_labels
 from runbooklib.lint.rule import Message, Needs, Rule, Severity
+from runbooklib.lint.rules import queries
 from runbooklib.lint.workspace import Material
 from runbooklib.sources.prometheus import Prometheus
 

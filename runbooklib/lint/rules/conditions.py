@@ -7,9 +7,10 @@ from typing import Any
 
 import promql_parser
 
-from runbooklib.lint import inferred_labels, queries
+from runbooklib.lint import inferred_labels
 from runbooklib.lint.metric_catalog import Catalogue
 from runbooklib.lint.rule import Message, Needs, Rule, Severity
+from runbooklib.lint.rules import queries
 from runbooklib.lint.workspace import Material, PlacedRule
 from runbooklib.promql import COMPARISONS, number
 
