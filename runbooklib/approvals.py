@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runbooklib.errors import RunbookError
 from runbooklib.incident import Incident
-from runbooklib.plans import Plan, Proposal
+from runbooklib.model.plan import Plan, Proposal
 from runbooklib.render.html import proposal_lines, status_line, text
 from runbooklib.render.inert import literal
 

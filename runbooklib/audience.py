@@ -6,10 +6,10 @@ from typing import Protocol, TypeVar
 
 import pandas as pd
 
-from runbooklib.findings import Finding
-from runbooklib.plans import Proposal
+from runbooklib.model.event import Event
+from runbooklib.model.findings import Finding
+from runbooklib.model.plan import Proposal
 from runbooklib.tape import Entry
-from runbooklib.timeline import Event
 
 Told = TypeVar("Told", contravariant=True)
 

@@ -7,8 +7,8 @@ from datetime import date, datetime, timedelta
 import pandas as pd
 
 from runbooklib.config.environment import Ownership
+from runbooklib.model.window import seconds_of
 from runbooklib.scene import Scene
-from runbooklib.window import seconds_of
 
 _FACT = re.compile(r"\{([a-z_]+)\}")
 

@@ -5,11 +5,12 @@ from typing import Any
 
 from runbooklib.audience import Kept
 from runbooklib.causeledger import Asker, CauseBook
-from runbooklib.findings import Finding, Verdict, judge
+from runbooklib.model.event import Event
+from runbooklib.model.findings import Finding
+from runbooklib.model.verdict import Verdict, judge
 from runbooklib.scene import Scene
 from runbooklib.steps import Change, Steps
 from runbooklib.symptoms import SymptomLedger
-from runbooklib.timeline import Event
 
 
 class Casebook:

@@ -6,8 +6,9 @@ from functools import partial
 from typing import Any
 
 from runbooklib.checks.ask import Action, Check, lapsed
-from runbooklib.findings import Cause, Finding
-from runbooklib.plans import Proposal
+from runbooklib.model.findings import Finding
+from runbooklib.model.plan import Proposal
+from runbooklib.model.verdict import Cause
 from runbooklib.steps import Change, Step, Steps, put_right
 
 _PROPOSE = "propose "

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from runbooklib.findings import Finding
+from runbooklib.model.findings import Finding
 from runbooklib.readings import MOST_LINES, Mark, label, number, scale, within
 from runbooklib.redact.redactor import Redactor
 

@@ -24,12 +24,12 @@ from runbooklib.evidence.runs import evidence_folder
 from runbooklib.evidence.verdict_json import canonical, verdict_as_dict
 from runbooklib.execution.supervisor import is_within_a_run
 from runbooklib.incident import Incident
+from runbooklib.model.window import seconds_of
 from runbooklib.render.html import status_line
 from runbooklib.render.sentences import headline, time
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Tape
 from runbooklib.timeline import FIRES
-from runbooklib.window import seconds_of
 
 NOW, AT, AROUND = "now", "at", "around the alert's start"
 _SPANS = ("5m", "15m", "30m", "1h", "3h", "6h", "24h")

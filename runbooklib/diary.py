@@ -6,9 +6,9 @@ from typing import Any
 
 from runbooklib.errors import ParameterError
 from runbooklib.evidence import manifest
+from runbooklib.model.event import Event
 from runbooklib.questions import NOTE, told
 from runbooklib.tape import Entry, Tape
-from runbooklib.timeline import Event
 
 
 class Diary:

@@ -15,7 +15,7 @@ import docker
 import requests
 
 from runbooklib.errors import DeadlineError, NoDataError, NonsenseError, RefusedError, UnreachableError
-from runbooklib.window import moment_of
+from runbooklib.model.window import moment_of
 
 SYSTEM = "docker"
 OLDEST_VERSION = "1.24"

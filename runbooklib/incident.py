@@ -31,13 +31,14 @@ from runbooklib.checks import objectives
 from runbooklib.checks.ask import Action, Check, Inquiry
 from runbooklib.diary import Diary
 from runbooklib.errors import ParameterError, RunbookError
-from runbooklib.findings import Finding, Status, Verdict
+from runbooklib.model.event import Event
+from runbooklib.model.findings import Finding, Status
+from runbooklib.model.plan import Proposal
+from runbooklib.model.verdict import Verdict
 from runbooklib.places import Places
-from runbooklib.plans import Proposal
 from runbooklib.scene import Scene, Sources
 from runbooklib.steps import Change, Step, Steps
 from runbooklib.tape import Entry, Tape
-from runbooklib.timeline import Event
 
 T = TypeVar("T")
 

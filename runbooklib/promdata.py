@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from runbooklib.errors import ParameterError
+from runbooklib.model.window import Window
 from runbooklib.promql import quoted
-from runbooklib.window import Window
 
 # Prometheus refuses a range query with more points per series.
 MOST_POINTS = 11_000

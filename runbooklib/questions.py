@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 
 from runbooklib.errors import ParameterError
+from runbooklib.model.event import Event
+from runbooklib.model.window import moment_of, seconds_of
 from runbooklib.scene import Scene
 from runbooklib.tape import Entry
-from runbooklib.timeline import Event
-from runbooklib.window import moment_of, seconds_of
 
 NOTE = "note"
 _LONGEST = 200

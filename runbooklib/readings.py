@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pandas as pd
 
-from runbooklib.findings import Finding
+from runbooklib.model.findings import Finding
 from runbooklib.text import visible
 
 Mark = tuple[datetime, str]

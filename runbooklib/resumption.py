@@ -12,7 +12,7 @@ from runbooklib.config import variables
 from runbooklib.errors import InputError, RunbookError
 from runbooklib.evidence.executed_notebook import outputs, read_notebook, recording_of, verdict_of
 from runbooklib.evidence.verdict_json import FINDING_MIME, RECORDING_MIME
-from runbooklib.findings import Finding
+from runbooklib.model.findings import Finding
 from runbooklib.questions import NOTE
 from runbooklib.tape import OPENING, OWN, Entry, unpack
 

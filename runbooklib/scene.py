@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 
-from runbooklib.alerts import Alert
 from runbooklib.clocks import LEAST_SECONDS, skew_by_docker, skew_by_http
 from runbooklib.config.environment import Service, Target, Timing
 from runbooklib.config.site import configured
 from runbooklib.config.site_secrets import secret
 from runbooklib.errors import NotConfiguredError, StaleError
+from runbooklib.model.alert import Alert
+from runbooklib.model.window import Window, seconds_of
 from runbooklib.sources.alertmanager import Alertmanager
 from runbooklib.sources.dns import Dns
 from runbooklib.sources.docker import Docker
@@ -23,7 +24,6 @@ from runbooklib.sources.postgres import Postgres
 from runbooklib.sources.prometheus import Prometheus
 from runbooklib.sources.web import Web
 from runbooklib.tape import DEADLINE_SECONDS, Tape, side_by_side
-from runbooklib.window import Window, seconds_of
 
 _CLOCK_BEHIND = "its clock is {seconds:.0f} s behind the clock of the other systems"
 _CLOCK_AHEAD = "its clock is {seconds:.0f} s ahead of the clock of the other systems"

@@ -16,10 +16,11 @@ from runbooklib.evidence.verdict_json import (
     VERDICT_MIME,
     verdict_as_dict,
 )
-from runbooklib.findings import Finding
 from runbooklib.incident import Incident, overall
+from runbooklib.model.event import Event
+from runbooklib.model.findings import Finding
+from runbooklib.model.plan import Proposal
 from runbooklib.places import Places
-from runbooklib.plans import Proposal
 from runbooklib.redact.redactor import Redactor
 from runbooklib.render import html
 from runbooklib.render.chronicle import chronicle
@@ -28,7 +29,6 @@ from runbooklib.render.sentences import fact_text, headline, sentence
 from runbooklib.resumption import Resumption
 from runbooklib.scene import Scene
 from runbooklib.tape import OWN, Entry, Tape, pack
-from runbooklib.timeline import Event
 
 _VERDICT_DISPLAY = "runbook-verdict"
 

@@ -21,12 +21,12 @@ from runbooklib.errors import InputError, NotRecordedError, ParameterError
 from runbooklib.evidence.executed_notebook import read_recording
 from runbooklib.evidence.runs import evidence_folder, uses_of
 from runbooklib.incident import Incident
+from runbooklib.model.window import Window
 from runbooklib.redact.redactor import Redactor
 from runbooklib.resumption import Resumption
 from runbooklib.scene import Scene, Sources
 from runbooklib.screens import NotebookScreen, TextScreen
 from runbooklib.tape import OPENING, Tape
-from runbooklib.window import Window
 
 # Papermill's own mark at the top of the cell that it injects.
 _INJECTED = "# Parameters\n"

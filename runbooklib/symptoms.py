@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from runbooklib.checks.ask import lapsed
-from runbooklib.findings import Finding, Status, onset_of
+from runbooklib.model.findings import Finding, Status
+from runbooklib.model.verdict import onset_of
 from runbooklib.scene import Scene
 from runbooklib.steps import Change, put_right
 

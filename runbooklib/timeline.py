@@ -5,7 +5,6 @@ and takes nothing else with it.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -15,27 +14,13 @@ from runbooklib import promql
 from runbooklib.checks.time_series import began
 from runbooklib.errors import NonsenseError, NotRecordedError, SourceError
 from runbooklib.evidence import action_ledger
-from runbooklib.findings import Finding
+from runbooklib.model.event import Event
 from runbooklib.scene import Scene
 from runbooklib.tape import Tape, side_by_side
 
 # The word by which charts mark it.
 FIRES = "alert fires"
 _ACTIONS = "actions"
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One thing that happened `at` a moment (aware UTC); None: it is not known, and `what` says why.
-
-    `what` is a finding where its sentence is to be told. `mark` is the word by which charts mark it; empty
-    where they do not.
-    """
-
-    at: datetime | None
-    what: str | Finding
-    source: str
-    mark: str = ""
 
 
 def happened(scene: Scene, tape: Tape, evidence: Path | None = None) -> tuple[Event, ...]:

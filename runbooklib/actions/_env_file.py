@@ -20,12 +20,12 @@ from runbooklib.actions.action import ApprovedAction, TargetState, require_actio
 from runbooklib.config import site_secrets
 from runbooklib.config.environment import Switch
 from runbooklib.errors import ActionError, SourceError
-from runbooklib.plans import Proposal
+from runbooklib.model.plan import Proposal
+from runbooklib.model.window import seconds_of
 from runbooklib.redact.redactor import Depth, Redactor, tag
 from runbooklib.redact.secret_names import sounds_secret
 from runbooklib.scene import Scene
 from runbooklib.sources.files import SYSTEM, Settings, bare, read, settings_in, text_of, with_settings
-from runbooklib.window import seconds_of
 
 _LOG_IS_LOST = "The container is recreated; its log is lost. Save the log first."
 _EFFECT_LATER = "{effect} It takes effect when the service is restarted."

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from runbooklib.config.environment import Actions
 from runbooklib.errors import ActionError, NotConfiguredError, NotRecordedError, SourceError
-from runbooklib.plans import Plan, Proposal
+from runbooklib.model.plan import Plan, Proposal
 from runbooklib.scene import Scene
 
 System = TypeVar("System")

@@ -13,7 +13,7 @@ from runbooklib.actions import _docker
 from runbooklib.actions.action import ApprovedAction, TargetState, remedy, require_actions, require_writable
 from runbooklib.dockerengine import moment_or_none
 from runbooklib.errors import ActionError, ParameterError, suggestion
-from runbooklib.plans import Proposal
+from runbooklib.model.plan import Proposal
 from runbooklib.scene import Scene
 from runbooklib.sources.docker import Container
 

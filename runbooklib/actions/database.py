@@ -9,9 +9,9 @@ import pandas as pd
 from runbooklib.actions import _postgres
 from runbooklib.actions.action import ApprovedAction, TargetState, remedy, require_actions, require_writable
 from runbooklib.errors import ActionError, NoDataError, ParameterError, SourceError
-from runbooklib.plans import Proposal
+from runbooklib.model.plan import Proposal
+from runbooklib.model.window import moment_of, seconds_of
 from runbooklib.scene import Scene
-from runbooklib.window import moment_of, seconds_of
 
 _IDLE_FOR = (
     "a.state like 'idle in transaction%%' and a.state_change < clock_timestamp() - make_interval(secs => %s)"

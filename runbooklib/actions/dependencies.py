@@ -7,7 +7,7 @@ from runbooklib.actions import _env_file
 from runbooklib.actions.action import remedy
 from runbooklib.checks import queries, thresholds
 from runbooklib.errors import NoDataError, NotConfiguredError
-from runbooklib.plans import Proposal
+from runbooklib.model.plan import Proposal
 from runbooklib.scene import Scene
 
 _NOT_MEASURED = "no AI request was measured"

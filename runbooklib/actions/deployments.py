@@ -8,10 +8,10 @@ from runbooklib.actions import _git, _scripts
 from runbooklib.actions.action import ApprovedAction, TargetState, remedy, require_actions, require_writable
 from runbooklib.config.site import configured
 from runbooklib.errors import ActionError, NoDataError, NotConfiguredError
-from runbooklib.plans import Proposal
+from runbooklib.model.plan import Proposal
+from runbooklib.model.window import seconds_of
 from runbooklib.scene import Scene
 from runbooklib.sources.git import Deployment
-from runbooklib.window import seconds_of
 
 _REVISION = re.compile(r"[0-9a-f]{4,64}")
 _FIRST_TIME = datetime(1970, 1, 1, tzinfo=UTC)

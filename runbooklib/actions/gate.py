@@ -28,9 +28,9 @@ from runbooklib.evidence.action_ledger import Book, Deed
 from runbooklib.evidence.document import Record
 from runbooklib.evidence.verdict_json import ACTION_MIME
 from runbooklib.execution.supervisor import is_within_a_run
-from runbooklib.plans import Plan
+from runbooklib.model.plan import Plan
+from runbooklib.model.window import seconds_of
 from runbooklib.redact.redactor import Depth, Redactor
-from runbooklib.window import seconds_of
 
 _MAX_NAME_LENGTH = 100
 # The fields of a Deed that its first line in the ledger holds.

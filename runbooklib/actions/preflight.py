@@ -10,11 +10,11 @@ from runbooklib.actions.action import require_actions
 from runbooklib.actions.registry import REMEDIES
 from runbooklib.config import site, site_secrets
 from runbooklib.errors import ActionError, SourceError, suggestion
-from runbooklib.plans import Plan, Proposal
+from runbooklib.model.plan import Plan, Proposal
+from runbooklib.model.window import Window
 from runbooklib.redact.redactor import Redactor
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Tape
-from runbooklib.window import Window
 
 _MAX_SHOWN_CHARACTERS = 60
 _MAX_AGE = timedelta(hours=12)

@@ -10,7 +10,7 @@ from runbooklib.config import runbooks, variables
 from runbooklib.errors import ActionError, InputError
 from runbooklib.evidence import bundle as bundle_module
 from runbooklib.evidence import executed_notebook, ledger, manifest
-from runbooklib.plans import Plan
+from runbooklib.model.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)

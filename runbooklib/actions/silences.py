@@ -7,15 +7,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from runbooklib.actions.action import ApprovedAction, TargetState, remedy, require_actions, require_writable
-from runbooklib.alerts import Alert
 from runbooklib.config.environment import OperatorHttp
 from runbooklib.config.site import configured
 from runbooklib.config.site_secrets import secret
 from runbooklib.errors import ActionError, ParameterError, SourceError
 from runbooklib.http import Response, fetch, target_of
-from runbooklib.plans import Proposal
+from runbooklib.model.alert import Alert
+from runbooklib.model.plan import Proposal
+from runbooklib.model.window import seconds_of
 from runbooklib.scene import Scene
-from runbooklib.window import seconds_of
 
 _SYSTEM = "alertmanager"
 _DEADLINE_SECONDS = 10.0

@@ -3,7 +3,7 @@
 from runbooklib import promql
 from runbooklib.checks import queries, thresholds
 from runbooklib.checks.thresholds import Limit, Words
-from runbooklib.findings import Finding
+from runbooklib.model.findings import Finding
 from runbooklib.scene import Scene
 
 TOKENS = "ai_chat_tokens_total"

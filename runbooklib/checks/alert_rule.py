@@ -10,10 +10,10 @@ from functools import partial
 import pandas as pd
 
 from runbooklib import promql
-from runbooklib.alerts import Alert
 from runbooklib.checks.time_series import began, finite
 from runbooklib.errors import NoDataError
-from runbooklib.findings import Fact, Finding, Status
+from runbooklib.model.alert import Alert
+from runbooklib.model.findings import Fact, Finding, Status
 from runbooklib.promql import Condition
 from runbooklib.scene import Scene
 from runbooklib.tape import side_by_side

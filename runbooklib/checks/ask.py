@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from runbooklib.errors import ParameterError, Reason, RunbookError, SourceError, suggestion
-from runbooklib.findings import Finding, Status, unknown
-from runbooklib.plans import Proposal
+from runbooklib.model.findings import Finding, Status, unknown
+from runbooklib.model.plan import Proposal
 from runbooklib.scene import Scene
 from runbooklib.tape import OPENING, Tape
 

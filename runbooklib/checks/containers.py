@@ -9,7 +9,7 @@ from runbooklib.checks import thresholds
 from runbooklib.checks.time_series import began, finite, unseen_seconds
 from runbooklib.containerevents import Events
 from runbooklib.errors import NoDataError, Reason, StaleError
-from runbooklib.findings import Fact, Finding, Status, breach, unknown
+from runbooklib.model.findings import Fact, Finding, Status, breach, unknown
 from runbooklib.scene import Scene
 from runbooklib.sources.docker import Container
 

@@ -3,9 +3,9 @@
 import pandas as pd
 
 from runbooklib.errors import NoDataError, RefusedError
-from runbooklib.findings import Fact, Finding, Status, breach
+from runbooklib.model.findings import Fact, Finding, Status, breach
+from runbooklib.model.window import seconds_of
 from runbooklib.scene import Scene
-from runbooklib.window import seconds_of
 
 
 def connection_usage(scene: Scene, *, above: float) -> Finding:

@@ -4,9 +4,9 @@ from runbooklib import promql
 from runbooklib.checks import queries, thresholds
 from runbooklib.checks.thresholds import Limit, Words
 from runbooklib.checks.time_series import began, unseen_seconds
-from runbooklib.findings import Finding, Status, breach
+from runbooklib.model.findings import Finding, Status, breach
+from runbooklib.model.window import seconds_of
 from runbooklib.scene import Scene
-from runbooklib.window import seconds_of
 
 
 def database_errors(scene: Scene, *, above: float = 0.0) -> Finding:

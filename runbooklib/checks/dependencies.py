@@ -5,7 +5,7 @@ from functools import partial
 import pandas as pd
 
 from runbooklib.errors import NonsenseError, NotConfiguredError, Reason
-from runbooklib.findings import Fact, Finding, Status, unknown
+from runbooklib.model.findings import Fact, Finding, Status, unknown
 from runbooklib.scene import Scene
 from runbooklib.sources.web import Page
 from runbooklib.tape import side_by_side

@@ -7,11 +7,11 @@ import pandas as pd
 from runbooklib.checks import queries
 from runbooklib.checks.time_series import finite
 from runbooklib.errors import NoDataError
-from runbooklib.findings import Finding, Status
+from runbooklib.model.findings import Finding, Status
+from runbooklib.model.window import seconds_of
 from runbooklib.scene import Scene
 from runbooklib.sources.docker import Container
 from runbooklib.sources.git import Deployment
-from runbooklib.window import seconds_of
 
 
 def deployments(scene: Scene) -> Finding:

@@ -8,7 +8,7 @@ from runbooklib import promql
 from runbooklib.checks import thresholds
 from runbooklib.checks.time_series import began, finite, unseen_seconds
 from runbooklib.errors import NoDataError, NonsenseError
-from runbooklib.findings import Finding, Status
+from runbooklib.model.findings import Finding, Status
 from runbooklib.scene import Scene
 
 HEALTH = "app_health_status"

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from runbooklib.errors import Reason
-from runbooklib.findings import Finding, Status, unknown
 from runbooklib.logs import MAX_SHOWN_CHARACTERS, shortened
+from runbooklib.model.findings import Finding, Status, unknown
 from runbooklib.scene import Scene
 from runbooklib.sources.docker import LogLines
 

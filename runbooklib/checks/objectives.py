@@ -16,9 +16,9 @@ from runbooklib.checks import queries, thresholds
 from runbooklib.checks.ask import Check
 from runbooklib.checks.queries import Outcomes
 from runbooklib.errors import NoDataError, Reason
-from runbooklib.findings import Finding, Status, breach, unknown
+from runbooklib.model.findings import Finding, Status, breach, unknown
+from runbooklib.model.window import seconds_of
 from runbooklib.scene import Scene
-from runbooklib.window import seconds_of
 
 FAST_BURN, SLOW_BURN = 14.4, 6.0
 _LEFT = "{left:percent} of the error budget for {over} is left ({budget:seconds} of full outage)."

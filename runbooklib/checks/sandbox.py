@@ -4,7 +4,7 @@ from runbooklib import promql
 from runbooklib.checks import queries, thresholds
 from runbooklib.checks.thresholds import Limit, Words
 from runbooklib.errors import NonsenseError
-from runbooklib.findings import Finding, Status
+from runbooklib.model.findings import Finding, Status
 from runbooklib.scene import Scene
 
 AVAILABLE = "sandbox_pool_available"

@@ -8,7 +8,7 @@ from runbooklib import promql
 from runbooklib.checks import thresholds
 from runbooklib.checks.time_series import began, unseen_seconds
 from runbooklib.errors import NotConfiguredError, Reason
-from runbooklib.findings import Finding, Status, unknown
+from runbooklib.model.findings import Finding, Status, unknown
 from runbooklib.scene import Scene
 
 

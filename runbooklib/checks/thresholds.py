@@ -17,11 +17,11 @@ import pandas as pd
 from runbooklib import promql
 from runbooklib.checks.time_series import began, latest, unseen_seconds, usual
 from runbooklib.errors import NoDataError, NonsenseError, Reason
-from runbooklib.findings import Fact, Finding, Status, breach, unknown
+from runbooklib.model.findings import Fact, Finding, Status, breach, unknown
+from runbooklib.model.window import seconds_of
 from runbooklib.promql import Histogram
 from runbooklib.scene import Scene
 from runbooklib.tape import side_by_side
-from runbooklib.window import seconds_of
 
 # Below these numbers of requests, a share is chance, and a quantile is the maximum of a few values.
 LEAST_OF_A_SHARE = 20.0

@@ -10,7 +10,7 @@ from runbooklib.checks import queries, thresholds
 from runbooklib.checks.thresholds import Limit, Words
 from runbooklib.checks.time_series import finite
 from runbooklib.errors import NoDataError, Reason
-from runbooklib.findings import Finding, Status, unknown
+from runbooklib.model.findings import Finding, Status, unknown
 from runbooklib.scene import Scene
 
 IN_PROGRESS = "http_requests_in_progress"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from runbooklib.actions.preflight import Preflight
     from runbooklib.actions.proposals import Offer
     from runbooklib.evidence.action_ledger import Deed
-    from runbooklib.plans import Plan
+    from runbooklib.model.plan import Plan
 
 
 @app.command(

@@ -63,7 +63,7 @@ Within = Annotated[
 
 def duration(option: str, text: str) -> float:
     """The seconds that an option's text means. Raises InputError, which names the option."""
-    from runbooklib.window import seconds_of
+    from runbooklib.model.window import seconds_of
 
     try:
         return seconds_of(text)

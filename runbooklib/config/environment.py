@@ -15,8 +15,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from runbooklib.config import variables
 from runbooklib.errors import ParameterError
+from runbooklib.model.window import seconds_of
 from runbooklib.redact.secret_names import sounds_secret
-from runbooklib.window import seconds_of
 
 
 def _duration(text: str) -> str:

@@ -14,8 +14,8 @@ from runbooklib.config.notebook_file import source
 from runbooklib.config.parameters import Declared, Value
 from runbooklib.config.yaml_file import read_mapping
 from runbooklib.errors import ParameterError, SettingsError, UnknownAlertError, suggestion
+from runbooklib.model.window import moment_of, seconds_of
 from runbooklib.text import quoted
-from runbooklib.window import moment_of, seconds_of
 
 # In a notebook that serves several alerts, this parameter names the alert of the run.
 ALERT = "alert"

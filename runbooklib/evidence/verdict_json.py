@@ -4,8 +4,9 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from runbooklib.findings import Finding, Verdict, Weighed
-from runbooklib.plans import Proposal
+from runbooklib.model.findings import Finding
+from runbooklib.model.plan import Proposal
+from runbooklib.model.verdict import Verdict, Weighed
 from runbooklib.render.sentences import headline, sentence
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from urllib.parse import parse_qsl, urlencode
 from runbooklib.config.parameters import Declared
 from runbooklib.config.runbooks import Runbook
 from runbooklib.errors import ParameterError
+from runbooklib.model.window import moment_of
 from runbooklib.text import hidden, quoted
-from runbooklib.window import moment_of
 
 PAGE = "runbooks"
 OPEN = "runbooks/open"

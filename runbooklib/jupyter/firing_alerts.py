@@ -3,10 +3,10 @@
 import os
 from collections.abc import Mapping
 
-from runbooklib.alerts import Alert
 from runbooklib.config import runbooks, site, variables
 from runbooklib.config.site_secrets import environment_secrets
 from runbooklib.errors import NotConfiguredError
+from runbooklib.model.alert import Alert
 from runbooklib.redact.redactor import Redactor
 from runbooklib.scene import Sources
 from runbooklib.tape import Tape

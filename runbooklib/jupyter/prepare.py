@@ -30,12 +30,12 @@ from runbooklib.evidence.executed_notebook import read_notebook
 from runbooklib.evidence.runs import _newest
 from runbooklib.evidence.sanitize import cleaned
 from runbooklib.files import Workplace, write_new
-from runbooklib.findings import Status
 from runbooklib.jupyter import firing_alerts, incident_folder
 from runbooklib.jupyter.alert_link import ENVIRONMENT, SERVICE, Link, given
 from runbooklib.jupyter.incident_folder import FOLDER, Incident
+from runbooklib.model.findings import Status
+from runbooklib.model.window import seconds_of
 from runbooklib.redact.redactor import Redactor
-from runbooklib.window import seconds_of
 
 
 def put(path: Path, make: Callable[[], dict[str, Any]]) -> None:

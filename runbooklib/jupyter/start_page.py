@@ -4,13 +4,13 @@ from datetime import datetime
 from urllib.parse import quote, urlencode
 
 from runbooklib import files
-from runbooklib.alerts import Alert
 from runbooklib.config import runbooks, site
 from runbooklib.errors import RunbookError, suggestion
 from runbooklib.evidence import runs
 from runbooklib.evidence import runs as extension_runs
 from runbooklib.jupyter import alert_link, firing_alerts
 from runbooklib.jupyter.alert_link import Link
+from runbooklib.model.alert import Alert
 from runbooklib.render.startpage import Board, Firing, Listed, Ran
 
 REFRESH_SECONDS = 30

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from runbooklib.model.event import Event
 from runbooklib.render.sentences import sentence, time
-from runbooklib.timeline import Event
 
 
 def chronicle(events: Sequence[Event]) -> pd.DataFrame:

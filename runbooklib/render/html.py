@@ -14,8 +14,9 @@ from datetime import datetime
 import pandas as pd
 
 from runbooklib import charts, readings
-from runbooklib.findings import Finding, Status, Verdict, Weighed
-from runbooklib.plans import Proposal
+from runbooklib.model.findings import Finding, Status
+from runbooklib.model.plan import Proposal
+from runbooklib.model.verdict import Verdict, Weighed
 from runbooklib.render import sentences
 from runbooklib.render.inert import literal
 from runbooklib.render.sentences import headline, sentence

@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from runbooklib.findings import Status
+from runbooklib.model.findings import Status
 from runbooklib.render import html, sentences, terminal
 from runbooklib.render.page import shell
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from runbooklib.errors import Reason
-from runbooklib.findings import Fact, Finding, Rank, Status, Verdict
+from runbooklib.model.findings import Fact, Finding, Status
+from runbooklib.model.verdict import Rank, Verdict
 from runbooklib.text import visible
 
 # Other languages by their code: English template -> template. English is its own catalogue.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from runbooklib.findings import Status
+from runbooklib.model.findings import Status
 from runbooklib.render import sentences
 from runbooklib.render.html import text, unformulated
 

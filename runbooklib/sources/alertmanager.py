@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from runbooklib.alerts import Alert
 from runbooklib.errors import NonsenseError, ParameterError, RefusedError
 from runbooklib.http import fetch, target_of
+from runbooklib.model.alert import Alert
 from runbooklib.promql import quoted
 from runbooklib.tape import DEADLINE_SECONDS, Tape
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from runbooklib.errors import DeadlineError, NoDataError, ParameterError, RefusedError, UnreachableError
+from runbooklib.model.window import moment_of
 from runbooklib.tape import Tape
-from runbooklib.window import moment_of
 
 SYSTEM = "git"
 MOST_FILES = 20

@@ -23,11 +23,11 @@ from runbooklib.errors import (
     RefusedError,
     StaleError,
 )
+from runbooklib.model.window import Window
 from runbooklib.promdata import Rule
 from runbooklib.promql import selector
 from runbooklib.promsession import TapedSession
 from runbooklib.tape import DEADLINE_SECONDS, Tape, side_by_side
-from runbooklib.window import Window
 
 
 class Prometheus(PrometheusConnect):

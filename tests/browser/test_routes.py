@@ -16,8 +16,9 @@ from runbooklib.cli import run as cli
 from runbooklib.cli.app import one_line
 from runbooklib.errors import Reason
 from runbooklib.evidence.sanitize import cleaned
-from runbooklib.findings import Cause, Finding, Rank, Status, Verdict, Weighed, unknown
-from runbooklib.plans import Proposal
+from runbooklib.model.findings import Finding, Status, unknown
+from runbooklib.model.plan import Proposal
+from runbooklib.model.verdict import Cause, Rank, Verdict, Weighed
 from runbooklib.redact.redactor import Redactor
 from runbooklib.render import html, overview, terminal
 from runbooklib.render.page import page

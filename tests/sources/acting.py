@@ -11,7 +11,7 @@ from runbooklib.actions import preflight, registry
 from runbooklib.actions.gate import Gate, Reason
 from runbooklib.evidence import action_ledger
 from runbooklib.evidence.action_ledger import Deed
-from runbooklib.plans import Plan
+from runbooklib.model.plan import Plan
 from tests.notebooks import small
 
 WHY = Reason("20260115T031200Z-Small-backend", "The process hangs")

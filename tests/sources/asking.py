@@ -8,13 +8,13 @@ from typing import Any
 import pandas as pd
 
 from runbooklib.config.environment import Environment, Target
-from runbooklib.findings import Finding
 from runbooklib.incident import Incident
-from runbooklib.plans import Proposal
+from runbooklib.model.findings import Finding
+from runbooklib.model.plan import Proposal
+from runbooklib.model.window import Window
 from runbooklib.render.sentences import sentence
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Entry, Tape
-from runbooklib.window import Window
 
 Check = Callable[..., Finding]
 CONTAINER = "backend"

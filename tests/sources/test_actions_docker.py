@@ -20,7 +20,7 @@ from runbooklib.evidence import action_ledger, manifest
 from runbooklib.evidence import runs as extension_runs
 from runbooklib.evidence.action_ledger import Deed
 from runbooklib.evidence.verdict_json import ACTION_MIME
-from runbooklib.plans import Plan
+from runbooklib.model.plan import Plan
 from tests.notebooks.running import ROOT
 from tests.sources.acting import Acting
 from tests.sources.dockerd import IMAGE, Engine, busy_url, host, until_true
@@ -330,7 +330,7 @@ _PERFORM = """
 import sys
 from pathlib import Path
 from runbooklib.actions.gate import Gate, Reason
-from runbooklib.plans import Plan
+from runbooklib.model.plan import Plan
 from runbooklib.evidence.verdict_json import ACTION_MIME
 import json
 plan = Plan.from_dict(json.loads(sys.argv[1]))

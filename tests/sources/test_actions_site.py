@@ -14,7 +14,7 @@ from runbooklib.actions import preflight, registry
 from runbooklib.checks.alert_rule import firing_alert
 from runbooklib.errors import ActionError
 from runbooklib.evidence import manifest
-from runbooklib.findings import Status
+from runbooklib.model.findings import Status
 from runbooklib.sources.alertmanager import Alertmanager
 from runbooklib.tape import Tape
 from tests.sources.acting import WHY, Acting

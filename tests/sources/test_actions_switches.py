@@ -14,7 +14,7 @@ from runbooklib.config import site as site_module
 from runbooklib.config import site_secrets
 from runbooklib.errors import ActionError
 from runbooklib.evidence import executed_notebook, manifest
-from runbooklib.plans import Proposal
+from runbooklib.model.plan import Proposal
 from runbooklib.redact.redactor import tag
 from runbooklib.sources.files import Files, with_settings
 from runbooklib.tape import Tape

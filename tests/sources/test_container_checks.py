@@ -1,7 +1,7 @@
 """What the checks say of a container on a real engine: running, ended, running only whenever one looks."""
 
 from runbooklib.checks.containers import container_cpu, container_memory, container_state
-from runbooklib.findings import Status
+from runbooklib.model.findings import Status
 from runbooklib.render.sentences import sentence
 from runbooklib.sources.docker import Docker
 from runbooklib.tape import Tape

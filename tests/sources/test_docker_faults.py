@@ -30,7 +30,7 @@ from runbooklib.checks.containers import (
 from runbooklib.checks.deployments import running_revision
 from runbooklib.checks.logs import log_lines, new_exceptions
 from runbooklib.errors import Reason
-from runbooklib.findings import Status
+from runbooklib.model.findings import Status
 from runbooklib.sources.docker import Docker
 from runbooklib.tape import Tape
 from tests.sources.asking import Asking, Check, is_short_and_names, told

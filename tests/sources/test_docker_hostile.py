@@ -13,7 +13,7 @@ import pytest
 from runbooklib import dockerengine, errors
 from runbooklib.checks.containers import container_state
 from runbooklib.checks.logs import log_lines, new_exceptions
-from runbooklib.findings import Finding, Status
+from runbooklib.model.findings import Finding, Status
 from runbooklib.scene import Scene
 from runbooklib.sources import docker as source
 from runbooklib.sources.docker import Docker

@@ -9,11 +9,11 @@ import pytest
 from runbooklib.checks.logs import POOL_EXHAUSTED, log_lines, new_exceptions
 from runbooklib.config.environment import DockerSystem, Environment, Service, Systems, Target
 from runbooklib.errors import Reason
-from runbooklib.findings import Finding, Status
+from runbooklib.model.findings import Finding, Status
+from runbooklib.model.window import Window
 from runbooklib.render.sentences import say
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Tape
-from runbooklib.window import Window
 from tests.sources.dockerd import Engine
 
 QUIET = r"""seq -f '{"event":"request_completed","level":"info","path":"/api","n":%.0f}' 1 """

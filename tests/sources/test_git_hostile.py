@@ -14,7 +14,7 @@ import pytest
 
 from runbooklib import errors
 from runbooklib.checks.deployments import deployments
-from runbooklib.findings import Status
+from runbooklib.model.findings import Status
 from runbooklib.sources.git import Git
 from runbooklib.tape import Tape
 from tests.sources.asking import Asking, told

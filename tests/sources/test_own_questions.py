@@ -8,13 +8,13 @@ import pytest
 
 from runbooklib.config.environment import Environment, Target
 from runbooklib.errors import ParameterError, RefusedError
-from runbooklib.findings import Finding
 from runbooklib.incident import Incident
-from runbooklib.plans import Proposal
+from runbooklib.model.event import Event
+from runbooklib.model.findings import Finding
+from runbooklib.model.plan import Proposal
+from runbooklib.model.window import Window
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Entry, Tape
-from runbooklib.timeline import Event
-from runbooklib.window import Window
 from tests.sources.postgresql import PASSWORD, Server
 
 

@@ -20,7 +20,7 @@ from runbooklib.checks.database import (
     long_queries,
 )
 from runbooklib.errors import Reason
-from runbooklib.findings import Finding, Status
+from runbooklib.model.findings import Finding, Status
 from runbooklib.scene import Scene
 from runbooklib.sources.postgres import Postgres
 from tests.sources.asking import Asking, Check, is_short_and_names, told

@@ -20,11 +20,11 @@ from runbooklib.errors import (
     StaleError,
     UnreachableError,
 )
+from runbooklib.model.window import Window
 from runbooklib.promdata import Rule
 from runbooklib.promql import selector
 from runbooklib.sources.prometheus import Prometheus
 from runbooklib.tape import Tape, pack, unpack
-from runbooklib.window import Window
 from tests.sources.servers import page, program, running
 from tests.sources.standin import (
     Behaviour,

@@ -28,11 +28,11 @@ from runbooklib.checks.scrape import scraped
 from runbooklib.checks.traffic import steady_counters, traffic_surge
 from runbooklib.config.environment import Environment, Target
 from runbooklib.errors import NoDataError, Reason, SourceError
-from runbooklib.findings import Finding, Status, unknown
+from runbooklib.model.findings import Finding, Status, unknown
+from runbooklib.model.window import Window
 from runbooklib.render.sentences import sentence
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Tape
-from runbooklib.window import Window
 from tests.sources.knownseries import serving
 from tests.survival.everycheck import checks, limits_of
 from tests.survival.survey import Survey

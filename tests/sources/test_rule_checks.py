@@ -8,11 +8,11 @@ import pytest
 from runbooklib.checks.alert_rule import alert_expression
 from runbooklib.config.environment import Environment, Target
 from runbooklib.errors import NoDataError
-from runbooklib.findings import Status
+from runbooklib.model.findings import Status
+from runbooklib.model.window import Window
 from runbooklib.render.sentences import sentence
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Tape
-from runbooklib.window import Window
 from tests.sources.knownseries import serving
 
 STEP = 15

@@ -25,10 +25,10 @@ from runbooklib.checks.traffic import (
 )
 from runbooklib.config.environment import Environment, Target
 from runbooklib.errors import NoDataError, Reason, SourceError, StaleError
-from runbooklib.findings import Finding, Status
+from runbooklib.model.findings import Finding, Status
+from runbooklib.model.window import Window
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Tape
-from runbooklib.window import Window
 from tests.sources.knownseries import serving
 
 STEP = 15

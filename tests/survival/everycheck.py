@@ -6,7 +6,7 @@ import pkgutil
 from collections.abc import Callable
 
 import runbooklib.checks
-from runbooklib.findings import Finding
+from runbooklib.model.findings import Finding
 
 Check = Callable[..., Finding]
 _PLAIN: dict[str, object] = {"float": 1e12, "str": "1h", "int": 1}

@@ -22,9 +22,9 @@ import psycopg
 import pytest
 
 from runbooklib.config.environment import Environment, Target
+from runbooklib.model.window import Window
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Tape
-from runbooklib.window import Window
 from tests.sources.servers import running
 from tests.sources.standin import Asked, Behaviour, answer, closed_port
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from runbooklib.evidence import action_ledger, manifest
-from runbooklib.plans import Plan
+from runbooklib.model.plan import Plan
 from tests.notebooks import small
 from tests.notebooks.running import BIN, Ended, command
 from tests.sources.acting import Acting

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from runbooklib.alerts import Alert
 from runbooklib.errors import NonsenseError
+from runbooklib.model.alert import Alert
 
 TOLD: dict[str, Any] = {
     "labels": {"alertname": "HighErrorRate", "severity": "critical"},

@@ -9,10 +9,11 @@ import pytest
 from runbooklib.checks.containers import container_deaths, container_state, out_of_memory
 from runbooklib.checks.time_series import began, unseen_seconds
 from runbooklib.config.environment import DockerSystem, Environment, Service, Systems, Target
-from runbooklib.findings import Cause, Finding, Rank, Status, weigh
+from runbooklib.model.findings import Finding, Status
+from runbooklib.model.verdict import Cause, Rank, weigh
+from runbooklib.model.window import Window
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Entry, Tape
-from runbooklib.window import Window
 
 ONSET = datetime(2026, 1, 15, 12, tzinfo=UTC)
 END = ONSET + timedelta(minutes=10)

@@ -20,10 +20,10 @@ from runbooklib.errors import EvidenceError
 from runbooklib.evidence import action_ledger, manifest
 from runbooklib.evidence.action_ledger import Deed
 from runbooklib.evidence.document import Record
-from runbooklib.findings import Finding, Status
+from runbooklib.model.findings import Finding, Status
+from runbooklib.model.window import Window
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Tape
-from runbooklib.window import Window
 
 PLACE = ("site", "backend", "Alert")
 INTENT = {

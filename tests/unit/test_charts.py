@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from runbooklib import charts, readings
-from runbooklib.findings import Finding, Status
+from runbooklib.model.findings import Finding, Status
 from runbooklib.redact.redactor import Redactor, tag
 from runbooklib.render import html
 

@@ -7,18 +7,9 @@ from typing import Any
 import pytest
 
 from runbooklib.errors import Reason
-from runbooklib.findings import (
-    Cause,
-    Finding,
-    Rank,
-    Status,
-    breach,
-    judge,
-    onset_of,
-    unknown,
-    weigh,
-)
-from runbooklib.plans import Proposal
+from runbooklib.model.findings import Finding, Status, breach, unknown
+from runbooklib.model.plan import Proposal
+from runbooklib.model.verdict import Cause, Rank, judge, onset_of, weigh
 
 ONSET = datetime(2026, 1, 15, 3, 0, tzinfo=UTC)
 SYMPTOM = Finding(status=Status.CRITICAL, template="errors", since=ONSET, source="prometheus")

@@ -12,13 +12,14 @@ from runbooklib.audience import Kept
 from runbooklib.config.environment import Environment, Target
 from runbooklib.errors import NotRecordedError, ParameterError, Reason, SourceError, UnreachableError
 from runbooklib.evidence import action_ledger
-from runbooklib.findings import Finding, Rank, Status
 from runbooklib.incident import Incident
-from runbooklib.plans import Proposal
+from runbooklib.model.event import Event
+from runbooklib.model.findings import Finding, Status
+from runbooklib.model.plan import Proposal
+from runbooklib.model.verdict import Rank
+from runbooklib.model.window import Window
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Entry, Tape
-from runbooklib.timeline import Event
-from runbooklib.window import Window
 
 NOW = datetime(2026, 1, 15, 3, 12, tzinfo=UTC)
 

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from runbooklib.findings import Finding, Status
+from runbooklib.model.findings import Finding, Status
 from runbooklib.render import html
 from runbooklib.render.page import clean, markdown, page
 

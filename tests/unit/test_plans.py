@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from runbooklib.plans import Plan
+from runbooklib.model.plan import Plan
 
 PLAN = Plan(
     "raise_memory_limit",

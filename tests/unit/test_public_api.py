@@ -3,7 +3,8 @@
 import inspect
 import re
 
-from runbooklib import findings, incident, notebook, session
+from runbooklib import incident, notebook, session
+from runbooklib.model import findings
 
 NAMES = """
 DATABASE_UNREACHABLE DEPENDENCY_FAILED POOL_EXHAUSTED PROVIDER_REFUSES PROVIDER_TIMEOUT SANDBOX_FULL

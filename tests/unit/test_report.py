@@ -12,11 +12,12 @@ import pytest
 from runbooklib.config.environment import Environment, Service, Systems, Target
 from runbooklib.errors import Reason
 from runbooklib.evidence.verdict_json import VERSION, canonical, verdict_as_dict
-from runbooklib.findings import Cause, Finding, Rank, Status, Verdict, judge, unknown
-from runbooklib.plans import Plan, Proposal
+from runbooklib.model.findings import Finding, Status, unknown
+from runbooklib.model.plan import Plan, Proposal
+from runbooklib.model.verdict import Cause, Rank, Verdict, judge
+from runbooklib.model.window import Window
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Tape
-from runbooklib.window import Window
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "verdict.md"
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)

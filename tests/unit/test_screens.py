@@ -11,7 +11,7 @@ from IPython.core.formatters import DisplayFormatter
 from IPython.display import HTML
 
 from runbooklib.approvals import Panel
-from runbooklib.plans import Plan, Proposal
+from runbooklib.model.plan import Plan, Proposal
 from runbooklib.render.html import proposal_lines, status_line
 from runbooklib.render.inert import literal, without_literal
 from runbooklib.screens import NotebookScreen

@@ -5,7 +5,8 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from runbooklib.errors import Reason
-from runbooklib.findings import Cause, Finding, Status, judge, unknown
+from runbooklib.model.findings import Finding, Status, unknown
+from runbooklib.model.verdict import Cause, judge
 from runbooklib.render import sentences
 from runbooklib.render.sentences import fact_text, headline, say, sentence
 from runbooklib.text import visible

@@ -4,7 +4,7 @@ from itertools import pairwise
 import pytest
 
 from runbooklib.errors import ParameterError
-from runbooklib.window import MOST_POINTS, Window, moment_of, seconds_of
+from runbooklib.model.window import MOST_POINTS, Window, moment_of, seconds_of
 
 OPENED = datetime(2026, 1, 15, 3, 12, 7, 654321, tzinfo=UTC)
 

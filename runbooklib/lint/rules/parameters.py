@@ -7,7 +7,7 @@ from runbooklib.config import parameters
 from runbooklib.errors import ParameterError
 from runbooklib.lint.rule import Message, Rule, Severity
 from runbooklib.lint.workspace import Material, Site, YamlFile
-from runbooklib.window import seconds_of
+from runbooklib.model.window import seconds_of
 
 UNDECLARED = Rule(
     "parameter-undeclared",
