@@ -18,8 +18,8 @@ _SECONDS = 60
 # A cell that makes the bar under the answer, and says what its first button is called by.
 BAR = (
     "from functools import partial\n"
-    "from runbooklib.controls import Bar\n"
-    "from runbooklib.session import look_again\n"
+    "from runbooklib.notebook.controls import Bar\n"
+    "from runbooklib.notebook.session import look_again\n"
     "bar = Bar(incident, partial(look_again, incident))\n"
     "print(bar.again.comm.comm_id)"
 )

@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from runbooklib.config.environment import Environment, Target
-from runbooklib.incident import Incident
 from runbooklib.model.findings import Finding
 from runbooklib.model.plan import Proposal
 from runbooklib.model.window import Window
+from runbooklib.notebook.incident import Incident
 from runbooklib.render.sentences import sentence
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Entry, Tape

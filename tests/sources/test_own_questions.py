@@ -8,11 +8,11 @@ import pytest
 
 from runbooklib.config.environment import Environment, Target
 from runbooklib.errors import ParameterError, RefusedError
-from runbooklib.incident import Incident
 from runbooklib.model.event import Event
 from runbooklib.model.findings import Finding
 from runbooklib.model.plan import Proposal
 from runbooklib.model.window import Window
+from runbooklib.notebook.incident import Incident
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Entry, Tape
 from tests.sources.postgresql import PASSWORD, Server

@@ -16,8 +16,8 @@ import pytest
 
 from runbooklib.checks.containers import container_deaths, container_state
 from runbooklib.checks.scrape import scraped
-from runbooklib.incident import Incident
 from runbooklib.model.findings import Finding, Status
+from runbooklib.notebook.incident import Incident
 from runbooklib.scene import Sources
 from runbooklib.tape import Entry, Tape, pack, unpack
 from tests.sources.knownseries import serving

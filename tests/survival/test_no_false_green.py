@@ -17,8 +17,8 @@ import pandas as pd
 import pytest
 
 from runbooklib.errors import Reason
-from runbooklib.incident import Incident
 from runbooklib.model.findings import Finding, Status
+from runbooklib.notebook.incident import Incident
 from runbooklib.render.sentences import sentence
 from runbooklib.tape import Entry, Tape
 from tests.sources.standin import by_request, closed_port, name_server, standin

@@ -16,8 +16,8 @@ import pytest
 from runbooklib.checks.resources import resident_memory
 from runbooklib.checks.scrape import scraped
 from runbooklib.errors import DeadlineError, ParameterError, Reason, RefusedError
-from runbooklib.incident import Incident
 from runbooklib.model.findings import Finding, Status
+from runbooklib.notebook.incident import Incident
 from runbooklib.promql import selector, selectors
 from runbooklib.render.sentences import sentence
 from runbooklib.scene import Scene

@@ -9,7 +9,7 @@ from pathlib import Path
 
 ASKS = """
 import signal, sys
-from runbooklib.approvals import _run_gate
+from runbooklib.notebook.approval_panel import _run_gate
 signal.signal(signal.SIGINT, signal.default_int_handler)
 print(_run_gate(["sh", "-c", sys.argv[1]]))
 """

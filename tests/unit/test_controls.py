@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from runbooklib import controls
-from runbooklib.controls import AROUND, AT, NOW, span_of
 from runbooklib.errors import ParameterError
+from runbooklib.notebook import controls
+from runbooklib.notebook.controls import AROUND, AT, NOW, span_of
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 

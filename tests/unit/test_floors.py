@@ -146,7 +146,7 @@ def test_the_check_of_floors_sees_every_way_up(module: str, source: str) -> None
         ("render.html", "from runbooklib.render import sentences"),
         ("sources.git", "from runbooklib.sources._refs import checked"),
         ("session", "from runbooklib import settings"),
-        ("", "from runbooklib.session import open_incident"),
+        ("", "from runbooklib.notebook.session import open_incident"),
     ],
 )
 def test_the_check_of_floors_lets_pass_what_leads_down(module: str, source: str) -> None:

@@ -8,16 +8,16 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from runbooklib.audience import Kept
 from runbooklib.config.environment import Environment, Target
 from runbooklib.errors import NotRecordedError, ParameterError, Reason, SourceError, UnreachableError
 from runbooklib.evidence import action_ledger
-from runbooklib.incident import Incident
 from runbooklib.model.event import Event
 from runbooklib.model.findings import Finding, Status
 from runbooklib.model.plan import Proposal
 from runbooklib.model.verdict import Rank
 from runbooklib.model.window import Window
+from runbooklib.notebook.incident import Incident
+from runbooklib.notebook.ledger import Kept
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Entry, Tape
 

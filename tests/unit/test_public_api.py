@@ -3,8 +3,9 @@
 import inspect
 import re
 
-from runbooklib import incident, notebook, session
+from runbooklib import notebook
 from runbooklib.model import findings
+from runbooklib.notebook import incident, session
 
 NAMES = """
 DATABASE_UNREACHABLE DEPENDENCY_FAILED POOL_EXHAUSTED PROVIDER_REFUSES PROVIDER_TIMEOUT SANDBOX_FULL

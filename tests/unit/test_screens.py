@@ -10,11 +10,11 @@ from IPython.core.events import EventManager, post_run_cell, pre_run_cell
 from IPython.core.formatters import DisplayFormatter
 from IPython.display import HTML
 
-from runbooklib.approvals import Panel
 from runbooklib.model.plan import Plan, Proposal
+from runbooklib.notebook.approval_panel import Panel
+from runbooklib.notebook.display import NotebookScreen
 from runbooklib.render.html import proposal_lines, status_line
 from runbooklib.render.inert import literal, without_literal
-from runbooklib.screens import NotebookScreen
 from runbooklib.tape import Tape
 from tests.unit.test_incident import broken, opened
 

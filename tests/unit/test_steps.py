@@ -3,7 +3,7 @@
 import pytest
 
 from runbooklib.errors import InputError, ParameterError
-from runbooklib.steps import Change, Steps, put_right
+from runbooklib.notebook.steps import Change, Steps, put_right
 
 
 def test_all_are_taken_again_in_the_order_in_which_each_was_first_taken() -> None:

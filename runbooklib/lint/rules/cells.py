@@ -9,12 +9,12 @@ from types import MappingProxyType
 from typing import Any
 
 from runbooklib import notebook as notebooks
-from runbooklib.causeledger import CauseLedger
 from runbooklib.config import notebook_file, parameters
 from runbooklib.errors import ParameterError
-from runbooklib.incident import Incident
 from runbooklib.lint.rule import Message, Rule, Severity
 from runbooklib.lint.workspace import Cell, Material, Notebook
+from runbooklib.notebook.incident import Incident
+from runbooklib.notebook.ledger import CauseLedger
 
 NO_PARAMETERS = Rule(
     "parameters-cell",

@@ -114,8 +114,8 @@ from runbooklib.checks.traffic import (
     steady_counters,
     traffic_surge,
 )
-from runbooklib.incident import Incident
-from runbooklib.session import current, open_incident
+from runbooklib.notebook.incident import Incident
+from runbooklib.notebook.session import current, open_incident
 
 if TYPE_CHECKING:
     incident: Incident

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from runbooklib import charts, controls
+from runbooklib import charts
 from runbooklib.config.site_secrets import environment_secrets
 from runbooklib.evidence.verdict_json import (
     FINDING_MIME,
@@ -16,17 +16,18 @@ from runbooklib.evidence.verdict_json import (
     VERDICT_MIME,
     verdict_as_dict,
 )
-from runbooklib.incident import Incident, overall
 from runbooklib.model.event import Event
 from runbooklib.model.findings import Finding
 from runbooklib.model.plan import Proposal
-from runbooklib.places import Places
+from runbooklib.notebook import controls
+from runbooklib.notebook.incident import Incident, overall
+from runbooklib.notebook.resume import Resumption
+from runbooklib.notebook.saved_outputs import Places
 from runbooklib.redact.redactor import Redactor
 from runbooklib.render import html
 from runbooklib.render.chronicle import chronicle
 from runbooklib.render.inert import literal
 from runbooklib.render.sentences import fact_text, headline, sentence
-from runbooklib.resumption import Resumption
 from runbooklib.scene import Scene
 from runbooklib.tape import OWN, Entry, Tape, pack
 

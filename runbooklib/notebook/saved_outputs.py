@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-from runbooklib.steps import Step
+from runbooklib.notebook.steps import Step
 from runbooklib.tape import Entry
 
 # A save takes what a page shows, and its file is written a moment later.

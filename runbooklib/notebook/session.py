@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from runbooklib import questions, resumption
 from runbooklib.config import parameters, variables
 from runbooklib.config.environment import Target
 from runbooklib.config.site import home, read_target
@@ -20,12 +19,14 @@ from runbooklib.config.site_secrets import environment_secrets, secrets_of
 from runbooklib.errors import InputError, NotRecordedError, ParameterError
 from runbooklib.evidence.executed_notebook import read_recording
 from runbooklib.evidence.runs import evidence_folder, uses_of
-from runbooklib.incident import Incident
 from runbooklib.model.window import Window
+from runbooklib.notebook import notes
+from runbooklib.notebook import resume as resume_module
+from runbooklib.notebook.display import NotebookScreen, TextScreen
+from runbooklib.notebook.incident import Incident
+from runbooklib.notebook.resume import Resumption
 from runbooklib.redact.redactor import Redactor
-from runbooklib.resumption import Resumption
 from runbooklib.scene import Scene, Sources
-from runbooklib.screens import NotebookScreen, TextScreen
 from runbooklib.tape import OPENING, Tape
 
 # Papermill's own mark at the top of the cell that it injects.
@@ -63,7 +64,7 @@ def open_incident(
         is_first = _close_former()
         _refuse_unknown_parameters(shell.user_ns.get("In", []))
     replayed = replay or os.environ.get(variables.REPLAY, "")
-    resumed = resumption.read(resume, alert) if resume and not replayed else None
+    resumed = resume_module.read(resume, alert) if resume and not replayed else None
     place = resumed.place if resumed else (environment, service)
     tape = _recorded(replayed) if replayed else _live(read_target(*place), resumed)
     opening = tape.ask(OPENING, {"alert": alert}, lambda: _opening(alert, *place, at, lookback), is_ours=True)
@@ -83,7 +84,7 @@ def open_incident(
     if isinstance(audience, NotebookScreen):
         _OPEN.append((incident, audience))
         if is_first and not replayed:
-            audience.offer(resumed, resumption.offered(alert))
+            audience.offer(resumed, resume_module.offered(alert))
     return incident
 
 
@@ -126,7 +127,7 @@ def look_again(incident: Incident, *, service: str, at: str, lookback: str) -> N
         raise ParameterError("this is a replay: no system is asked", remedy="open the incident without it")
     alert = scene.alert
     opening = _opening(alert, scene.target.environment_name, service, at, lookback)
-    tape.forget(keeping={questions.NOTE})
+    tape.forget(keeping={notes.NOTE})
     opening = tape.ask(OPENING, {"alert": alert}, lambda: opening, is_ours=True)
     target = Target.model_validate(opening["target"])
     incident.ask_again(Scene(alert, target, Window.from_dict(opening["window"]), Sources(target, tape)))

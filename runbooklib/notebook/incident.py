@@ -3,6 +3,8 @@
 `incident.check(error_rate, above=0.05)` asks one question and keeps its finding; a cause has a ledger of
 its own. Asking the same question again replaces its finding. A system that does not answer becomes an
 UNKNOWN finding and never an exception: one dead source must not take the other questions with it.
+
+Whoever is shown what an incident finds, and what is taken up from a run that it goes on with.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,11 +12,10 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import pandas as pd
 
-from runbooklib import briefing, questions, timeline
 from runbooklib.actions.recovery import (
     FAILED_BELOW,
     WAIT_BELOW_SECONDS,
@@ -24,20 +25,19 @@ from runbooklib.actions.recovery import (
     conditions,
     prove,
 )
-from runbooklib.audience import Audience, Kept
-from runbooklib.casebook import Casebook
-from runbooklib.causeledger import Asker, CauseLedger, named
 from runbooklib.checks import objectives
 from runbooklib.checks.ask import Action, Check, Inquiry
-from runbooklib.diary import Diary
 from runbooklib.errors import ParameterError, RunbookError
 from runbooklib.model.event import Event
 from runbooklib.model.findings import Finding, Status
 from runbooklib.model.plan import Proposal
 from runbooklib.model.verdict import Verdict
-from runbooklib.places import Places
+from runbooklib.notebook import notes, site_tables, timeline
+from runbooklib.notebook.ledger import Asker, Casebook, CauseLedger, Kept, named
+from runbooklib.notebook.notes import Diary
+from runbooklib.notebook.saved_outputs import Places
+from runbooklib.notebook.steps import Change, Step, Steps
 from runbooklib.scene import Scene, Sources
-from runbooklib.steps import Change, Step, Steps
 from runbooklib.tape import Entry, Tape
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ class Incident:
     def _begin(self) -> None:
         self._audience.opened(self, self.tape.take_recorded())
         if self.scene.window.skew_seconds and not self.steps.is_again:
-            self._audience.listed(self, "", briefing.clock(self.scene))
+            self._audience.listed(self, "", site_tables.clock(self.scene))
         self.tape.take_used()
 
     def __repr__(self) -> str:
@@ -178,7 +178,7 @@ class Incident:
         but a question, and a SourceError where the database does not answer it.
         """
         self.steps.need_open()
-        return questions.sql(self.scene, query, params)
+        return notes.sql(self.scene, query, params)
 
     def query(self, promql: str, *, instant: bool = False) -> pd.DataFrame:
         """The series of your own PromQL on this window, a column each; `instant`: a row each, at its end.
@@ -186,7 +186,7 @@ class Incident:
         Recorded as evidence. Raises a SourceError where Prometheus does not answer it.
         """
         self.steps.need_open()
-        return questions.promql(self.scene, promql, instant=instant)
+        return notes.promql(self.scene, promql, instant=instant)
 
     def logs(
         self, *, since: str = "", until: str = "", matching: str = "", container: str = ""
@@ -199,7 +199,7 @@ class Incident:
         """
         self.steps.need_open()
         bounds = {"since": since, "until": until, "matching": matching, "container": container}
-        return questions.logs(self.scene, **bounds)
+        return notes.logs(self.scene, **bounds)
 
     def note(self, text: str) -> None:
         """Note what you saw, did or decided: it is kept with who and when, and stands in the timeline.
@@ -230,23 +230,23 @@ class Incident:
 
     def basics(self) -> None:
         """Show what this is about: alert, service, window, who keeps the runbook."""
-        self._list("basics", "", briefing.basics)
+        self._list("basics", "", site_tables.basics)
 
     def contacts(self) -> None:
         """Show whom to call."""
-        self._list("contacts", "Contacts", briefing.contacts)
+        self._list("contacts", "Contacts", site_tables.contacts)
 
     def links(self) -> None:
         """Show the site's links, with this window filled in."""
-        self._list("links", "Links for this window", briefing.links)
+        self._list("links", "Links for this window", site_tables.links)
 
     def history(self) -> None:
         """Show the past incidents of this alert."""
-        self._list("history", "Past incidents", briefing.history)
+        self._list("history", "Past incidents", site_tables.history)
 
     def upkeep(self) -> None:
         """Show who keeps this runbook, when it is to be reviewed, and when it was last used and drilled."""
-        self._list("upkeep", "", lambda scene: briefing.upkeep(scene, self._uses))
+        self._list("upkeep", "", lambda scene: site_tables.upkeep(scene, self._uses))
 
     def _list(self, name: str, title: str, rows: Callable[[Scene], pd.DataFrame]) -> None:
         self._take(("show", name), lambda: self._audience.listed(self, title, rows(self.scene)))
@@ -324,3 +324,39 @@ class Incident:
 def overall(findings: Sequence[Finding]) -> Status:
     """The worst status of a section; of none it is UNKNOWN."""
     return max((finding.status for finding in findings), default=Status.UNKNOWN)
+
+
+Told = TypeVar("Told", contravariant=True)
+
+
+class Audience(Protocol[Told]):
+    """Who is shown what happens: a notebook's cell, or nobody."""
+
+    def opened(self, incident: Told, entries: Sequence[Entry]) -> None:
+        """The ledger is open and empty."""
+
+    def judged(self, incident: Told) -> None:
+        """The verdict is another one, though nothing was asked."""
+
+    def found(self, incident: Told, finding: Finding, entries: Sequence[Entry]) -> None:
+        """A question was answered."""
+
+    def proposed(self, incident: Told, proposal: Proposal, entries: Sequence[Entry]) -> None:
+        """A remedy may be shown."""
+
+    def listed(self, incident: Told, title: str, rows: pd.DataFrame) -> None:
+        """Something that the site's settings say."""
+
+    def concluded(
+        self, incident: Told, title: str, findings: Sequence[Finding], entries: Sequence[Entry]
+    ) -> None:
+        """A section of several findings has been answered at once."""
+
+    def watched(self, incident: Told, findings: Sequence[Finding], share: float) -> None:
+        """Recovery was looked at once more; `share` (0–1) of the time that it must hold is over."""
+
+    def chronicled(self, incident: Told, title: str, events: Sequence[Event]) -> None:
+        """What happened, by time."""
+
+    def controlled(self, incident: Told) -> None:
+        """Somebody wants to look again, at other times, or at another service."""

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from runbooklib.errors import RunbookError
-from runbooklib.incident import Incident
 from runbooklib.model.plan import Plan, Proposal
+from runbooklib.notebook.incident import Incident
 from runbooklib.render.html import proposal_lines, status_line, text
 from runbooklib.render.inert import literal
 

@@ -14,8 +14,6 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Protocol
 
-from runbooklib import resumption
-from runbooklib.approvals import Panel
 from runbooklib.config import site
 from runbooklib.errors import EvidenceError, InputError, ParameterError, RunbookError, SourceError
 from runbooklib.evidence import ledger
@@ -23,13 +21,15 @@ from runbooklib.evidence.executed_notebook import read_notebook, recording_of, v
 from runbooklib.evidence.runs import evidence_folder
 from runbooklib.evidence.verdict_json import canonical, verdict_as_dict
 from runbooklib.execution.supervisor import is_within_a_run
-from runbooklib.incident import Incident
 from runbooklib.model.window import seconds_of
+from runbooklib.notebook import resume
+from runbooklib.notebook.approval_panel import Panel
+from runbooklib.notebook.incident import Incident
+from runbooklib.notebook.timeline import FIRES
 from runbooklib.render.html import status_line
 from runbooklib.render.sentences import headline, time
 from runbooklib.scene import Scene, Sources
 from runbooklib.tape import Tape
-from runbooklib.timeline import FIRES
 
 NOW, AT, AROUND = "now", "at", "around the alert's start"
 _SPANS = ("5m", "15m", "30m", "1h", "3h", "6h", "24h")
@@ -63,7 +63,7 @@ def line(scene: Scene) -> str:
 
 def can_click() -> bool:
     """Whether a Jupyter server runs this notebook, so that a person can click; not in a headless run."""
-    return resumption.own_notebook() is not None and not is_within_a_run()
+    return resume.own_notebook() is not None and not is_within_a_run()
 
 
 def show(incident: Incident, look_again: LookAgain) -> None:
@@ -254,7 +254,7 @@ class Bar:
 
     def _sealed(self) -> tuple[str, str]:
         """(path of the bundle, head of the ledger). Raises InputError, EvidenceError."""
-        notebook, folder = resumption.own_notebook(), evidence_folder()
+        notebook, folder = resume.own_notebook(), evidence_folder()
         if notebook is None or not notebook.is_file() or folder is None:
             raise InputError("cannot determine the file of this notebook", remedy=_SEAL_HINT)
         self._require_saved(notebook)

@@ -7,13 +7,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from runbooklib.audience import Kept
 from runbooklib.config import variables
 from runbooklib.errors import InputError, RunbookError
 from runbooklib.evidence.executed_notebook import outputs, read_notebook, recording_of, verdict_of
 from runbooklib.evidence.verdict_json import FINDING_MIME, RECORDING_MIME
 from runbooklib.model.findings import Finding
-from runbooklib.questions import NOTE
+from runbooklib.notebook.ledger import Kept
+from runbooklib.notebook.notes import NOTE
 from runbooklib.tape import OPENING, OWN, Entry, unpack
 
 # The word for the notebook that runs, as it was last saved.
