@@ -104,7 +104,7 @@ def _run(planned: "list[Planned]", output: Path, jobs: int, options: list[str]) 
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from runbooklib.execution import batch
-    from runbooklib.render import overview, terminal
+    from runbooklib.render import batch_index, terminal
 
     plain = TextColumn("{task.description}", markup=False)
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), plain)
@@ -116,14 +116,14 @@ def _run(planned: "list[Planned]", output: Path, jobs: int, options: list[str]) 
             names = ", ".join(f"{planned_run.alert} {planned_run.service}" for planned_run in running)
             progress.update(task, description=names, advance=1 if ended else 0)
             if ended:
-                console.print(overview.line(ended.row), soft_wrap=True)
+                console.print(batch_index.line(ended.row), soft_wrap=True)
 
         return batch.run_all(planned, output, jobs=jobs, options=options, on_change=on_change)
 
 
 def _print_table(outcomes: "Sequence[Outcome]", output: Path, *, as_json: bool) -> None:
     from runbooklib.execution import batch
-    from runbooklib.render import overview, terminal
+    from runbooklib.render import batch_index, terminal
 
     if as_json:
         print(json.dumps([outcome.as_dict() for outcome in outcomes], indent=2, ensure_ascii=False))
@@ -132,7 +132,7 @@ def _print_table(outcomes: "Sequence[Outcome]", output: Path, *, as_json: bool) 
         out = terminal.console()
         if not out.is_terminal:
             out.width = 160
-        out.print(overview.table([outcome.row for outcome in outcomes]))
+        out.print(batch_index.table([outcome.row for outcome in outcomes]))
         out.print(f"Index: {index}", soft_wrap=True)
 
 

@@ -26,7 +26,7 @@ def place(output: str) -> "Destination":
 
 def browser(*, is_wanted: bool) -> str:
     """The path of the Chromium that prints the PDF, or empty. Raises InputError before anything runs."""
-    from runbooklib import pdf
+    from runbooklib.evidence import pdf
 
     return pdf.chromium() if is_wanted else ""
 
@@ -36,8 +36,7 @@ def complete(bundle: Path, url: str, *, has_pdf: bool) -> None:
 
     Raises EvidenceError. The local bundle is complete in any case.
     """
-    from runbooklib import pdf
-    from runbooklib.evidence import manifest, upload
+    from runbooklib.evidence import manifest, pdf, upload
 
     if url:
         upload.upload(bundle, url)

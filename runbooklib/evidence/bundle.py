@@ -17,11 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from runbooklib import files, pdf
+from runbooklib import files
 from runbooklib.config import site, variables
 from runbooklib.config.site_secrets import environment_secrets
 from runbooklib.errors import EvidenceError, InputError
-from runbooklib.evidence import journal, ledger, manifest, signature
+from runbooklib.evidence import journal, ledger, manifest, pdf, signature
 from runbooklib.evidence.executed_notebook import (
     NOTEBOOK,
     PAGE,

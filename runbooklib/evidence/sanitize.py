@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from runbooklib.errors import EvidenceError
 from runbooklib.evidence.verdict_json import OURS, RECORDING_MIME
 from runbooklib.redact.redactor import Depth, Redactor
-from runbooklib.render.inert import inert_cell, literal, preformatted, without_literal, words_of
+from runbooklib.render.inert_html import inert_cell, literal, preformatted, without_literal, words_of
 from runbooklib.render.page import clean, markdown
 from runbooklib.tape import OPENING, OWN, Entry, pack, unpack
 from runbooklib.text import visible

@@ -19,13 +19,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from runbooklib import files, pdf
+from runbooklib import files
 from runbooklib.config import runbooks
 from runbooklib.config.runbooks import Runbook
 from runbooklib.errors import EvidenceError, InputError, ParameterError, suggestion
-from runbooklib.evidence import manifest
-from runbooklib.render import overview
-from runbooklib.render.overview import FAILED, Row
+from runbooklib.evidence import manifest, pdf
+from runbooklib.render import batch_index
+from runbooklib.render.batch_index import FAILED, Row
 
 INDEX = "index.html"
 RUN_SECONDS = 1800.0  # for one run; its cells have shorter limits of their own
@@ -245,7 +245,7 @@ def write_index(output: Path, outcomes: Sequence[Outcome]) -> Path:
     ours = {row.bundle for row in rows}
     earlier = [path.name for path in reversed(manifest.bundles(output)) if path.name not in ours]
     environments = sorted({one.planned.environment for one in outcomes})
-    text = overview.index_page(rows, earlier, ", ".join(environments), datetime.now(UTC))
+    text = batch_index.index_page(rows, earlier, ", ".join(environments), datetime.now(UTC))
     path = output / INDEX
     try:
         files.replace(path, text.encode("utf-8", "surrogatepass"))

@@ -26,7 +26,7 @@ from runbooklib.evidence import runs as extension_runs
 from runbooklib.jupyter import alert_link, prepare, start_page
 from runbooklib.jupyter.prepare import Prepared
 from runbooklib.redact.redactor import Depth, Redactor
-from runbooklib.render import startpage
+from runbooklib.render import start_page_html
 
 T = TypeVar("T")
 _DEADLINE_SECONDS = 20.0
@@ -40,7 +40,7 @@ class Page(JupyterHandler):
     """A page for whoever is logged in; others are led through the login page and back, query and all."""
 
     auth_resource = "contents"
-    policy = startpage.POLICY
+    policy = start_page_html.POLICY
 
     def initialize(self, root: Path, threads: ThreadPoolExecutor) -> None:
         """`root` is the folder that JupyterLab shows; `threads` do what takes time."""
@@ -82,7 +82,7 @@ class Page(JupyterHandler):
         redactor = Redactor(environment_secrets())
         told, remedy = (redactor.text(one, Depth.SECRETS) for one in (told, remedy))
         self.set_status(status)
-        self.finish(startpage.refusal(told, remedy, f"{self.base_url}{alert_link.PAGE}"))
+        self.finish(start_page_html.refusal(told, remedy, f"{self.base_url}{alert_link.PAGE}"))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Tornado's and Jupyter's own errors, on a page of ours: theirs has scripts."""
@@ -109,7 +109,7 @@ class Start(Page):
             self.refuse(400, error.message, error.remedy)
             return
         found = await self.in_time(start_page.gathered, self.base_url, told, datetime.now(UTC))
-        self.finish(startpage.start_page(found))
+        self.finish(start_page_html.start_page(found))
 
 
 class Open(Page):

@@ -11,7 +11,7 @@ from runbooklib.evidence import runs as extension_runs
 from runbooklib.jupyter import alert_link, firing_alerts
 from runbooklib.jupyter.alert_link import Link
 from runbooklib.model.alert import Alert
-from runbooklib.render.startpage import Board, Firing, Listed, Ran
+from runbooklib.render.start_page_html import Board, Firing, Listed, Ran
 
 REFRESH_SECONDS = 30
 _MOST_RUNS = 20

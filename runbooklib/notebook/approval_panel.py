@@ -13,7 +13,7 @@ from runbooklib.errors import RunbookError
 from runbooklib.model.plan import Plan, Proposal
 from runbooklib.notebook.incident import Incident
 from runbooklib.render.html import proposal_lines, status_line, text
-from runbooklib.render.inert import literal
+from runbooklib.render.inert_html import literal
 
 _TIMEOUT_SECONDS = 900
 _INTERRUPTED = "This cell was interrupted. The action continues; see its outcome with `runbook actions`."

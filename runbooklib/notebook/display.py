@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from runbooklib import charts
 from runbooklib.config.site_secrets import environment_secrets
 from runbooklib.evidence.verdict_json import (
     FINDING_MIME,
@@ -24,9 +23,9 @@ from runbooklib.notebook.incident import Incident, overall
 from runbooklib.notebook.resume import Resumption
 from runbooklib.notebook.saved_outputs import Places
 from runbooklib.redact.redactor import Redactor
-from runbooklib.render import html
-from runbooklib.render.chronicle import chronicle
-from runbooklib.render.inert import literal
+from runbooklib.render import charts, html
+from runbooklib.render.html import chronicle
+from runbooklib.render.inert_html import literal
 from runbooklib.render.sentences import fact_text, headline, sentence
 from runbooklib.scene import Scene
 from runbooklib.tape import OWN, Entry, Tape, pack

@@ -2,6 +2,8 @@
 
 Only inline styles, no script, no address to load from; every text that came from a system is escaped.
 Colours follow JupyterLab's theme where there is one. Each status has a word, a sign and a colour.
+
+What happened as a table, by time.
 """
 
 import base64
@@ -13,13 +15,13 @@ from datetime import datetime
 
 import pandas as pd
 
-from runbooklib import charts, readings
+from runbooklib.model.event import Event
 from runbooklib.model.findings import Finding, Status
 from runbooklib.model.plan import Proposal
 from runbooklib.model.verdict import Verdict, Weighed
-from runbooklib.render import sentences
-from runbooklib.render.inert import literal
-from runbooklib.render.sentences import headline, sentence
+from runbooklib.render import chart_text, charts, sentences
+from runbooklib.render.inert_html import literal
+from runbooklib.render.sentences import headline, sentence, time
 from runbooklib.text import visible
 
 _COLOURS = {
@@ -37,6 +39,7 @@ _MONO = "font-family:var(--jp-code-font-family,ui-monospace,monospace);font-size
 _SMALL = "padding:0 6px;font-size:12px"
 _MOST_ROWS = 10
 _MOST_LISTED = 200
+
 # A number with its unit, or a rest of none: what begins with a sign and is no formula.
 _QUANTITY = re.compile(
     r"\s*[+-](?:[\d.,]+(?:e[+-]?\d+)?\s?[%\w]{0,8}(?:/s)?|inf(?:inity)?|-*)\s*", re.IGNORECASE
@@ -93,13 +96,13 @@ def finding_card(
 def _chart(finding: Finding, marks: Sequence[tuple[datetime, str]]) -> str:
     marks = [*marks, *finding.marks]
     data = base64.b64encode(charts.png(finding, marks)).decode()
-    happened = readings.marked(finding, marks)
+    happened = chart_text.marked(finding, marks)
     rows = pd.DataFrame([{"marked at": sentences.time(at), "": word} for at, word in happened])
     return (
-        f'<img src="data:image/png;base64,{data}" alt="{text(readings.alt_text(finding, marks))}" '
+        f'<img src="data:image/png;base64,{data}" alt="{text(chart_text.alt_text(finding, marks))}" '
         'style="max-width:100%;margin-top:6px;border-radius:4px;background:#fff">'
         f'<details><summary style="cursor:pointer;{_FAINT};font-size:12px">numbers</summary>'
-        f"{table(readings.numbers(finding))}{table(rows, most=_MOST_LISTED) if happened else ''}</details>"
+        f"{table(chart_text.numbers(finding))}{table(rows, most=_MOST_LISTED) if happened else ''}</details>"
     )
 
 
@@ -282,3 +285,16 @@ def section_card(title: str, status: Status, findings: Sequence[Finding]) -> str
     )
     head = f"<div><b>{text(title)}</b> {badge(status)}</div>"
     return f'<div style="{_FONT};{_INK}">{head}<ul style="padding-left:4px">{lines}</ul></div>'
+
+
+def chronicle(events: Sequence[Event]) -> pd.DataFrame:
+    """Columns: at (text, UTC; a dash where it is not known), what, source."""
+    rows = [
+        {
+            "at": time(event.at) if event.at else "–",
+            "what": event.what if isinstance(event.what, str) else sentence(event.what),
+            "source": event.source,
+        }
+        for event in events
+    ]
+    return pd.DataFrame(rows, columns=["at", "what", "source"])

@@ -11,7 +11,6 @@ import pytest
 from playwright.sync_api import Browser
 from rich.console import Console
 
-from runbooklib import charts
 from runbooklib.cli import run as cli
 from runbooklib.cli.app import one_line
 from runbooklib.errors import Reason
@@ -20,7 +19,7 @@ from runbooklib.model.findings import Finding, Status, unknown
 from runbooklib.model.plan import Proposal
 from runbooklib.model.verdict import Cause, Rank, Verdict, Weighed
 from runbooklib.redact.redactor import Redactor
-from runbooklib.render import html, overview, terminal
+from runbooklib.render import batch_index, charts, html, terminal
 from runbooklib.render.page import page
 from tests.browser.hostile import HOSTILE, Opened, listening
 
@@ -93,11 +92,11 @@ def pages(line: str) -> dict[str, str]:
         "bundle": "b",
     }
     found = {
-        f"overview, {name}": overview.index_page([overview.Row(**{**row, name: line})], [], "e", AT)
+        f"overview, {name}": batch_index.index_page([batch_index.Row(**{**row, name: line})], [], "e", AT)
         for name in ("alert", "service", "headline", "bundle")
     }
-    found["overview, environment"] = overview.index_page([], [], line, AT)
-    found["overview, earlier"] = overview.index_page([], [line], "e", AT)
+    found["overview, environment"] = batch_index.index_page([], [], line, AT)
+    found["overview, earlier"] = batch_index.index_page([], [line], "e", AT)
     found["page, title"] = page({"cells": []}, line)
     code: dict[str, Any] = {"cell_type": "code", "source": "", "metadata": {}}
     cells = {
@@ -146,13 +145,13 @@ def printed(line: str, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
         "not_checked": [{"question": line, "says": line}],
         "next": [{"title": line, "command": line}],
     }
-    row = overview.Row(line, line, "CRITICAL", line, 1.0, line)
+    row = batch_index.Row(line, line, "CRITICAL", line, 1.0, line)
     told = {"error": one_line(line)}
     for name, shown in {
         "progress": terminal.progress_line("OK", line, line, 1.0),
         "answer": terminal.answer(verdict),
-        "overview, line": overview.line(row),
-        "overview, table": overview.table([row]),
+        "overview, line": batch_index.line(row),
+        "overview, table": batch_index.table([row]),
     }.items():
         console = Console(
             width=9000, markup=False, emoji=False, highlight=False, color_system=None, record=True

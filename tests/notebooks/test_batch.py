@@ -17,7 +17,7 @@ import pytest
 from runbooklib.evidence.manifest import verify_bundle
 from runbooklib.execution import batch
 from runbooklib.execution.batch import Outcome, Planned
-from runbooklib.render.overview import Row, index_page
+from runbooklib.render.batch_index import Row, index_page
 from tests.notebooks import small
 from tests.notebooks.running import BIN, ROOT, Ended, command, has_ended
 

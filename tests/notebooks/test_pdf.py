@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from runbooklib import pdf
 from runbooklib.errors import EvidenceError, InputError
-from runbooklib.evidence import manifest
+from runbooklib.evidence import manifest, pdf
 from runbooklib.evidence.bundle import Bundle
 from tests.notebooks import running, small
 from tests.notebooks.running import Ended, command

@@ -10,10 +10,9 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from runbooklib import charts, readings
 from runbooklib.model.findings import Finding, Status
 from runbooklib.redact.redactor import Redactor, tag
-from runbooklib.render import html
+from runbooklib.render import chart_text, charts, html
 
 SECRET = "hunter22-canary"
 INDEX = pd.date_range("2026-01-15", periods=3, freq="15s", tz="UTC")
@@ -157,12 +156,12 @@ def test_axis_and_numbers_have_the_unit_that_fits(
     charts.png(finding)
     axes = drawn[0].axes[0]
     assert (axes.get_ylabel(), axes.get_xlabel()) == (axis, "2026-01-15, UTC")
-    assert list(readings.numbers(finding)["last"]) == [last]
+    assert list(chart_text.numbers(finding)["last"]) == [last]
 
 
 def test_whoever_cannot_see_the_picture_is_told_the_same() -> None:
     marks = [(at(10), "deployed abc"), (at(10), "abc"), (at(600), "of another time")]
-    told = readings.alt_text(hour(), marks)
+    told = chart_text.alt_text(hour(), marks)
     assert told == (
         "Line chart from 2026-01-15 00:00 to 2026-01-15 00:59 UTC. failed: last 30 %, between 0 % and 30 %. "
         "The limit is 5 %. Marked: deployed abc at 00:10:00."
@@ -196,14 +195,14 @@ def test_a_sample_between_two_gaps_is_seen(drawn: list[Figure]) -> None:
 
 def test_of_many_marks_alike_words_and_table_name_the_first_and_the_last() -> None:
     crowd = [(at(20 + i), "died") for i in range(30)] + [(at(30), "deployed 1a2b3c4d")]
-    told = readings.marked(hour(), crowd)
+    told = chart_text.marked(hour(), crowd)
     assert told == [
         (at(20), "died (first of 30)"),
         (at(30), "deployed 1a2b3c4d"),
         (at(49), "died (last of 30)"),
     ]
     few = [(at(20 + i), "died") for i in range(4)]
-    assert readings.marked(hour(), few) == few
+    assert chart_text.marked(hour(), few) == few
     # A chart holds each of them once more than the picture: words that grow with them fill the evidence.
     many = [(at(i / 10), "died") for i in range(500)]
     assert len(html.finding_card(hour(), many)) < len(html.finding_card(hour(), [])) + 12_000

@@ -11,7 +11,7 @@ import pytest
 from runbooklib.evidence.sanitize import cleaned
 from runbooklib.evidence.verdict_json import FINDING_MIME, RECORDING_MIME
 from runbooklib.redact.redactor import Redactor, tag
-from runbooklib.render.inert import literal
+from runbooklib.render.inert_html import literal
 from runbooklib.tape import OPENING, Entry, pack, unpack
 
 SECRET = "hunter22-canary"

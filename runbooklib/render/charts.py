@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from runbooklib.model.findings import Finding
-from runbooklib.readings import MOST_LINES, Mark, label, number, scale, within
 from runbooklib.redact.redactor import Redactor
+from runbooklib.render.chart_text import MOST_LINES, Mark, label, number, scale, within
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
