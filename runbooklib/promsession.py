@@ -12,8 +12,8 @@ from urllib.parse import parse_qsl, urlsplit
 import requests
 
 from runbooklib.errors import NonsenseError, ParameterError
-from runbooklib.http import Response, fetch, target_of
-from runbooklib.tape import Tape
+from runbooklib.sources.http import Response, fetch, target_of
+from runbooklib.sources.tape import Tape
 
 MAX_URL_PARAMETERS_LENGTH = 1_500
 

@@ -10,7 +10,7 @@ import requests
 from runbooklib.actions.action import require_actions, require_writable
 from runbooklib.dockerengine import SYSTEM, opened
 from runbooklib.errors import ActionError, NoDataError, SourceError
-from runbooklib.scene import Scene
+from runbooklib.sources.context import Scene
 
 _READ_SECONDS = 10.0
 # Docker waits ten seconds for a container to end before it kills it.

@@ -24,8 +24,8 @@ from runbooklib.model.plan import Proposal
 from runbooklib.model.window import seconds_of
 from runbooklib.redact.redactor import Depth, Redactor, tag
 from runbooklib.redact.secret_names import sounds_secret
-from runbooklib.scene import Scene
-from runbooklib.sources.files import SYSTEM, Settings, bare, read, settings_in, text_of, with_settings
+from runbooklib.sources.context import Scene
+from runbooklib.sources.site_files import SYSTEM, Settings, bare, read, settings_in, text_of, with_settings
 
 _LOG_IS_LOST = "The container is recreated; its log is lost. Save the log first."
 _EFFECT_LATER = "{effect} It takes effect when the service is restarted."

@@ -15,7 +15,7 @@ from runbooklib.actions.action import require_actions, require_writable
 from runbooklib.config.site_secrets import secret
 from runbooklib.errors import ActionError, UnreachableError
 from runbooklib.pgsession import CONNECT_SECONDS, SYSTEM
-from runbooklib.scene import Scene
+from runbooklib.sources.context import Scene
 
 # pid, backend_start, and the start time of its transaction or query (None: it has none); times in ISO 8601.
 Session = tuple[int, str, str | None]

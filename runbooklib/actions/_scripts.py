@@ -12,8 +12,8 @@ from typing import IO
 
 from runbooklib.config import variables
 from runbooklib.errors import ActionError
-from runbooklib.scene import Scene
-from runbooklib.sources.files import read
+from runbooklib.sources.context import Scene
+from runbooklib.sources.site_files import read
 
 SYSTEM = "script"
 _MAX_OUTPUT_BYTES = 2_000

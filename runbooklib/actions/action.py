@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from runbooklib.config.environment import Actions
 from runbooklib.errors import ActionError, NotConfiguredError, NotRecordedError, SourceError
 from runbooklib.model.plan import Plan, Proposal
-from runbooklib.scene import Scene
+from runbooklib.sources.context import Scene
 
 System = TypeVar("System")
 

@@ -12,7 +12,7 @@ from runbooklib.evidence.document import Record
 from runbooklib.evidence.verdict_json import CERTIFICATE_MIME
 from runbooklib.render import html
 from runbooklib.render.sentences import sentence
-from runbooklib.scene import Scene
+from runbooklib.sources.context import Scene
 
 
 def as_dict(result: Certificate, scene: Scene, deed: Deed | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from runbooklib.actions.action import ApprovedAction, TargetState, remedy, requi
 from runbooklib.dockerengine import moment_or_none
 from runbooklib.errors import ActionError, ParameterError, suggestion
 from runbooklib.model.plan import Proposal
-from runbooklib.scene import Scene
+from runbooklib.sources.context import Scene
 from runbooklib.sources.docker import Container
 
 MEBIBYTE = 1_048_576

@@ -11,7 +11,7 @@ from runbooklib.actions.action import ApprovedAction, TargetState, remedy, requi
 from runbooklib.errors import ActionError, NoDataError, ParameterError, SourceError
 from runbooklib.model.plan import Proposal
 from runbooklib.model.window import moment_of, seconds_of
-from runbooklib.scene import Scene
+from runbooklib.sources.context import Scene
 
 _IDLE_FOR = (
     "a.state like 'idle in transaction%%' and a.state_change < clock_timestamp() - make_interval(secs => %s)"

@@ -8,7 +8,7 @@ from runbooklib.actions.action import remedy
 from runbooklib.checks import queries, thresholds
 from runbooklib.errors import NoDataError, NotConfiguredError
 from runbooklib.model.plan import Proposal
-from runbooklib.scene import Scene
+from runbooklib.sources.context import Scene
 
 _NOT_MEASURED = "no AI request was measured"
 

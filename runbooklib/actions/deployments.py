@@ -10,7 +10,7 @@ from runbooklib.config.site import configured
 from runbooklib.errors import ActionError, NoDataError, NotConfiguredError
 from runbooklib.model.plan import Proposal
 from runbooklib.model.window import seconds_of
-from runbooklib.scene import Scene
+from runbooklib.sources.context import Scene
 from runbooklib.sources.git import Deployment
 
 _REVISION = re.compile(r"[0-9a-f]{4,64}")

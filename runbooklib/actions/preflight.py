@@ -4,17 +4,14 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from runbooklib.actions.action import require_actions
 from runbooklib.actions.registry import REMEDIES
-from runbooklib.config import site, site_secrets
 from runbooklib.errors import ActionError, SourceError, suggestion
 from runbooklib.model.plan import Plan, Proposal
-from runbooklib.model.window import Window
-from runbooklib.redact.redactor import Redactor
-from runbooklib.scene import Scene, Sources
-from runbooklib.tape import Tape
+from runbooklib.sources.context import Scene, scene_of
+from runbooklib.sources.tape import Tape
 
 _MAX_SHOWN_CHARACTERS = 60
 _MAX_AGE = timedelta(hours=12)
@@ -34,22 +31,6 @@ class Preflight:
     scene: Scene
     tape: Tape
     at: float
-
-
-def scene_of(alert: str, environment: str, service: str) -> tuple[Scene, Tape]:
-    """The service with a window that ends now, and its own tape. Raises InputError."""
-    target = site.read_target(environment, service)
-    secrets = [
-        *site_secrets.secrets_of(target),
-        *site_secrets.operator_secrets_of(target),
-        *site_secrets.environment_secrets(),
-    ]
-    tape = Tape(Redactor(secrets))
-    timing = target.timing
-    window = Window.open(
-        opened_at=datetime.now(UTC), lookback=timing.lookback, scrape_interval=timing.scrape_interval
-    )
-    return Scene(alert, target, window, Sources(target, tape)).by_their_clock(), tape
 
 
 def look(plan: Plan) -> Preflight:

@@ -26,8 +26,8 @@ from runbooklib.model.findings import Fact, Finding, Status
 from runbooklib.model.window import seconds_of
 from runbooklib.redact.redactor import Redactor
 from runbooklib.render.sentences import say
-from runbooklib.scene import Scene
-from runbooklib.tape import Tape, side_by_side
+from runbooklib.sources.context import Scene
+from runbooklib.sources.tape import Tape, side_by_side
 
 # The default limits: the share of failed requests (0–1), and the P95 of the response time.
 FAILED_BELOW, WAIT_BELOW_SECONDS = 0.01, 0.5

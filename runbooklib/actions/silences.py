@@ -11,11 +11,11 @@ from runbooklib.config.environment import OperatorHttp
 from runbooklib.config.site import configured
 from runbooklib.config.site_secrets import secret
 from runbooklib.errors import ActionError, ParameterError, SourceError
-from runbooklib.http import Response, fetch, target_of
 from runbooklib.model.alert import Alert
 from runbooklib.model.plan import Proposal
 from runbooklib.model.window import seconds_of
-from runbooklib.scene import Scene
+from runbooklib.sources.context import Scene
+from runbooklib.sources.http import Response, fetch, target_of
 
 _SYSTEM = "alertmanager"
 _DEADLINE_SECONDS = 10.0

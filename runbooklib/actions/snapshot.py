@@ -11,8 +11,8 @@ import pandas as pd
 
 from runbooklib.errors import SourceError
 from runbooklib.evidence.document import Part
-from runbooklib.scene import Scene
-from runbooklib.tape import side_by_side
+from runbooklib.sources.context import Scene
+from runbooklib.sources.tape import side_by_side
 
 
 def capture(scene: Scene) -> list[Part]:

@@ -4,7 +4,7 @@ from runbooklib import promql
 from runbooklib.checks import queries, thresholds
 from runbooklib.checks.thresholds import Limit, Words
 from runbooklib.model.findings import Finding
-from runbooklib.scene import Scene
+from runbooklib.sources.context import Scene
 
 TOKENS = "ai_chat_tokens_total"
 MIN_REQUESTS = 5.0

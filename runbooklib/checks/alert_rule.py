@@ -15,8 +15,8 @@ from runbooklib.errors import NoDataError
 from runbooklib.model.alert import Alert
 from runbooklib.model.findings import Fact, Finding, Status
 from runbooklib.promql import Condition
-from runbooklib.scene import Scene
-from runbooklib.tape import side_by_side
+from runbooklib.sources.context import Scene
+from runbooklib.sources.tape import side_by_side
 
 _SEVERITIES = {"critical": Status.CRITICAL}
 

@@ -18,8 +18,8 @@ from typing import Any
 from runbooklib.errors import ParameterError, Reason, RunbookError, SourceError, suggestion
 from runbooklib.model.findings import Finding, Status, unknown
 from runbooklib.model.plan import Proposal
-from runbooklib.scene import Scene
-from runbooklib.tape import OPENING, Tape
+from runbooklib.sources.context import Scene
+from runbooklib.sources.tape import OPENING, Tape
 
 _FACT = re.compile(r"\{([a-z_]+)\}")
 Check = Callable[..., Finding]

@@ -10,7 +10,7 @@ from runbooklib.checks.time_series import began, finite, unseen_seconds
 from runbooklib.containerevents import Events
 from runbooklib.errors import NoDataError, Reason, StaleError
 from runbooklib.model.findings import Fact, Finding, Status, breach, unknown
-from runbooklib.scene import Scene
+from runbooklib.sources.context import Scene
 from runbooklib.sources.docker import Container
 
 _MEMORY = "resident memory"

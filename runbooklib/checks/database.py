@@ -5,7 +5,7 @@ import pandas as pd
 from runbooklib.errors import NoDataError, RefusedError
 from runbooklib.model.findings import Fact, Finding, Status, breach
 from runbooklib.model.window import seconds_of
-from runbooklib.scene import Scene
+from runbooklib.sources.context import Scene
 
 
 def connection_usage(scene: Scene, *, above: float) -> Finding:

@@ -6,7 +6,7 @@ from runbooklib.checks.thresholds import Limit, Words
 from runbooklib.checks.time_series import began, unseen_seconds
 from runbooklib.model.findings import Finding, Status, breach
 from runbooklib.model.window import seconds_of
-from runbooklib.scene import Scene
+from runbooklib.sources.context import Scene
 
 
 def database_errors(scene: Scene, *, above: float = 0.0) -> Finding:

@@ -6,9 +6,9 @@ import pandas as pd
 
 from runbooklib.errors import NonsenseError, NotConfiguredError, Reason
 from runbooklib.model.findings import Fact, Finding, Status, unknown
-from runbooklib.scene import Scene
+from runbooklib.sources.context import Scene
+from runbooklib.sources.tape import side_by_side
 from runbooklib.sources.web import Page
-from runbooklib.tape import side_by_side
 
 # The states of a component that a health page may report. Any other word is UNKNOWN.
 _HEALTHY = ("healthy", "ok", "up", "configured", "disabled")

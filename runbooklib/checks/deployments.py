@@ -9,7 +9,7 @@ from runbooklib.checks.time_series import finite
 from runbooklib.errors import NoDataError
 from runbooklib.model.findings import Finding, Status
 from runbooklib.model.window import seconds_of
-from runbooklib.scene import Scene
+from runbooklib.sources.context import Scene
 from runbooklib.sources.docker import Container
 from runbooklib.sources.git import Deployment
 

@@ -9,7 +9,7 @@ from runbooklib.checks import thresholds
 from runbooklib.checks.time_series import began, finite, unseen_seconds
 from runbooklib.errors import NoDataError, NonsenseError
 from runbooklib.model.findings import Finding, Status
-from runbooklib.scene import Scene
+from runbooklib.sources.context import Scene
 
 HEALTH = "app_health_status"
 

@@ -10,7 +10,7 @@ import pandas as pd
 from runbooklib.errors import Reason
 from runbooklib.logs import MAX_SHOWN_CHARACTERS, shortened
 from runbooklib.model.findings import Finding, Status, unknown
-from runbooklib.scene import Scene
+from runbooklib.sources.context import Scene
 from runbooklib.sources.docker import LogLines
 
 # The messages of SQLAlchemy's pool and of PostgreSQL when no connection is left.

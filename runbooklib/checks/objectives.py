@@ -18,7 +18,7 @@ from runbooklib.checks.queries import Outcomes
 from runbooklib.errors import NoDataError, Reason
 from runbooklib.model.findings import Finding, Status, breach, unknown
 from runbooklib.model.window import seconds_of
-from runbooklib.scene import Scene
+from runbooklib.sources.context import Scene
 
 FAST_BURN, SLOW_BURN = 14.4, 6.0
 _LEFT = "{left:percent} of the error budget for {over} is left ({budget:seconds} of full outage)."

@@ -4,7 +4,7 @@ from runbooklib import promql
 from runbooklib.checks import queries, thresholds
 from runbooklib.checks.thresholds import Limit, Words
 from runbooklib.model.findings import Finding
-from runbooklib.scene import Scene
+from runbooklib.sources.context import Scene
 
 _CPU = "process_cpu_seconds_total"
 _MEMORY = "process_resident_memory_bytes"

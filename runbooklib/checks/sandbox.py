@@ -5,7 +5,7 @@ from runbooklib.checks import queries, thresholds
 from runbooklib.checks.thresholds import Limit, Words
 from runbooklib.errors import NonsenseError
 from runbooklib.model.findings import Finding, Status
-from runbooklib.scene import Scene
+from runbooklib.sources.context import Scene
 
 AVAILABLE = "sandbox_pool_available"
 IN_USE = "sandbox_pool_in_use"

@@ -9,7 +9,7 @@ from runbooklib.checks import thresholds
 from runbooklib.checks.time_series import began, unseen_seconds
 from runbooklib.errors import NotConfiguredError, Reason
 from runbooklib.model.findings import Finding, Status, unknown
-from runbooklib.scene import Scene
+from runbooklib.sources.context import Scene
 
 
 def scraped(scene: Scene) -> Finding:

@@ -20,8 +20,8 @@ from runbooklib.errors import NoDataError, NonsenseError, Reason
 from runbooklib.model.findings import Fact, Finding, Status, breach, unknown
 from runbooklib.model.window import seconds_of
 from runbooklib.promql import Histogram
-from runbooklib.scene import Scene
-from runbooklib.tape import side_by_side
+from runbooklib.sources.context import Scene
+from runbooklib.sources.tape import side_by_side
 
 # Below these numbers of requests, a share is chance, and a quantile is the maximum of a few values.
 LEAST_OF_A_SHARE = 20.0

@@ -11,7 +11,7 @@ from runbooklib.checks.thresholds import Limit, Words
 from runbooklib.checks.time_series import finite
 from runbooklib.errors import NoDataError, Reason
 from runbooklib.model.findings import Finding, Status, unknown
-from runbooklib.scene import Scene
+from runbooklib.sources.context import Scene
 
 IN_PROGRESS = "http_requests_in_progress"
 

@@ -98,8 +98,8 @@ def _live(material: "Material", environment: str, now: "datetime") -> "list[Mess
     from runbooklib.errors import EvidenceError, SourceError
     from runbooklib.lint.rules import live as live_module
     from runbooklib.redact.redactor import Redactor
-    from runbooklib.scene import Sources
-    from runbooklib.tape import Tape
+    from runbooklib.sources.context import Sources
+    from runbooklib.sources.tape import Tape
 
     known = site.services(environment)
     target = site.read_target(environment, known[0] if known else "")

@@ -55,9 +55,10 @@ def watch(alert: str, environment: str, service: str, folder: Path, held: str, w
 
     Returns "RECOVERED", "NOT RECOVERED" or "CANNOT TELL". `held` and `within` are durations such as 5m.
     """
-    from runbooklib.actions import certificate, preflight, recovery
+    from runbooklib.actions import certificate, recovery
+    from runbooklib.sources import context
 
-    scene, tape = preflight.scene_of(alert, environment, service)
+    scene, tape = context.scene_of(alert, environment, service)
     wait = recovery.Wait.of(scene, held, within)
 
     with _ProgressBar(wait.hold_seconds) as bar:

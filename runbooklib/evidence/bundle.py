@@ -37,7 +37,7 @@ from runbooklib.evidence.verdict_json import canonical
 from runbooklib.files import Workplace
 from runbooklib.redact.redactor import Depth, Redactor
 from runbooklib.render.page import page
-from runbooklib.tape import OPENING
+from runbooklib.sources.tape import OPENING
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 _UTF8 = ("utf-8", "surrogatepass")

@@ -15,7 +15,7 @@ from runbooklib.config import site
 from runbooklib.evidence.bundle import Bundle
 from runbooklib.evidence.verdict_json import RECORDING_MIME
 from runbooklib.render import html
-from runbooklib.tape import Entry, pack
+from runbooklib.sources.tape import Entry, pack
 
 _MOST_CHARACTERS = 400_000
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from runbooklib.errors import InputError
 from runbooklib.evidence.verdict_json import RECORDING_MIME, REPLAY_MIME, VERDICT_MIME
-from runbooklib.tape import Entry, pack, unpack
+from runbooklib.sources.tape import Entry, pack, unpack
 
 NOTEBOOK, PAGE, VERDICT = "notebook.ipynb", "notebook.html", "verdict.json"
 

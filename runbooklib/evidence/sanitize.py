@@ -18,7 +18,7 @@ from runbooklib.evidence.verdict_json import OURS, RECORDING_MIME
 from runbooklib.redact.redactor import Depth, Redactor
 from runbooklib.render.inert_html import inert_cell, literal, preformatted, without_literal, words_of
 from runbooklib.render.page import clean, markdown
-from runbooklib.tape import OPENING, OWN, Entry, pack, unpack
+from runbooklib.sources.tape import OPENING, OWN, Entry, pack, unpack
 from runbooklib.text import visible
 
 _EMBEDDED = re.compile(r"(data:image/png;base64,)([A-Za-z0-9+/=]+)")

@@ -10,7 +10,7 @@ from runbooklib.model.verdict import Verdict, Weighed
 from runbooklib.render.sentences import headline, sentence
 
 if TYPE_CHECKING:
-    from runbooklib.scene import Scene
+    from runbooklib.sources.context import Scene
 
 VERSION = 2  # docs/verdict.md says what makes a version
 FINDING_MIME = "application/vnd.runbook.finding+json"

@@ -26,7 +26,7 @@ from runbooklib.evidence.executed_notebook import (
 from runbooklib.evidence.verdict_json import VERSION, canonical
 from runbooklib.execution import run_state
 from runbooklib.execution.runner import OnFinding, Run, execute
-from runbooklib.tape import OPENING
+from runbooklib.sources.tape import OPENING
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from runbooklib.config.site_secrets import environment_secrets
 from runbooklib.errors import NotConfiguredError
 from runbooklib.model.alert import Alert
 from runbooklib.redact.redactor import Redactor
-from runbooklib.scene import Sources
-from runbooklib.tape import Tape
+from runbooklib.sources.context import Sources
+from runbooklib.sources.tape import Tape
 
 # Somebody waits for the page.
 DEADLINE_SECONDS = 3.0

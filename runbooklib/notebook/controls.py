@@ -28,8 +28,8 @@ from runbooklib.notebook.incident import Incident
 from runbooklib.notebook.timeline import FIRES
 from runbooklib.render.html import status_line
 from runbooklib.render.sentences import headline, time
-from runbooklib.scene import Scene, Sources
-from runbooklib.tape import Tape
+from runbooklib.sources.context import Scene, Sources
+from runbooklib.sources.tape import Tape
 
 NOW, AT, AROUND = "now", "at", "around the alert's start"
 _SPANS = ("5m", "15m", "30m", "1h", "3h", "6h", "24h")

@@ -27,8 +27,8 @@ from runbooklib.render import charts, html
 from runbooklib.render.html import chronicle
 from runbooklib.render.inert_html import literal
 from runbooklib.render.sentences import fact_text, headline, sentence
-from runbooklib.scene import Scene
-from runbooklib.tape import OWN, Entry, Tape, pack
+from runbooklib.sources.context import Scene
+from runbooklib.sources.tape import OWN, Entry, Tape, pack
 
 _VERDICT_DISPLAY = "runbook-verdict"
 

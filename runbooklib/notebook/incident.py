@@ -37,8 +37,8 @@ from runbooklib.notebook.ledger import Asker, Casebook, CauseLedger, Kept, named
 from runbooklib.notebook.notes import Diary
 from runbooklib.notebook.saved_outputs import Places
 from runbooklib.notebook.steps import Change, Step, Steps
-from runbooklib.scene import Scene, Sources
-from runbooklib.tape import Entry, Tape
+from runbooklib.sources.context import Scene, Sources
+from runbooklib.sources.tape import Entry, Tape
 
 T = TypeVar("T")
 

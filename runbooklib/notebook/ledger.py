@@ -16,7 +16,7 @@ from runbooklib.model.findings import Finding, Status
 from runbooklib.model.plan import Proposal
 from runbooklib.model.verdict import Cause, Verdict, judge, onset_of
 from runbooklib.notebook.steps import Change, Step, Steps, put_right
-from runbooklib.scene import Scene
+from runbooklib.sources.context import Scene
 
 _PROPOSE = "propose "
 

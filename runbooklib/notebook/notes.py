@@ -16,10 +16,9 @@ from runbooklib.errors import ParameterError
 from runbooklib.evidence import manifest
 from runbooklib.model.event import Event
 from runbooklib.model.window import moment_of, seconds_of
-from runbooklib.scene import Scene
-from runbooklib.tape import Entry, Tape
+from runbooklib.sources.context import Scene
+from runbooklib.sources.tape import NOTE, Entry, Tape
 
-NOTE = "note"
 _LONGEST = 200
 _OURS = frozenset({"opening", "actions"})
 

@@ -13,8 +13,7 @@ from runbooklib.evidence.executed_notebook import outputs, read_notebook, record
 from runbooklib.evidence.verdict_json import FINDING_MIME, RECORDING_MIME
 from runbooklib.model.findings import Finding
 from runbooklib.notebook.ledger import Kept
-from runbooklib.notebook.notes import NOTE
-from runbooklib.tape import OPENING, OWN, Entry, unpack
+from runbooklib.sources.tape import NOTE, OPENING, OWN, Entry, unpack
 
 # The word for the notebook that runs, as it was last saved.
 THIS = "this"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from runbooklib.notebook.steps import Step
-from runbooklib.tape import Entry
+from runbooklib.sources.tape import Entry
 
 # A save takes what a page shows, and its file is written a moment later.
 _SAVING = timedelta(seconds=3)

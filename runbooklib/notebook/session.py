@@ -20,14 +20,14 @@ from runbooklib.errors import InputError, NotRecordedError, ParameterError
 from runbooklib.evidence.executed_notebook import read_recording
 from runbooklib.evidence.runs import evidence_folder, uses_of
 from runbooklib.model.window import Window
-from runbooklib.notebook import notes
 from runbooklib.notebook import resume as resume_module
 from runbooklib.notebook.display import NotebookScreen, TextScreen
 from runbooklib.notebook.incident import Incident
 from runbooklib.notebook.resume import Resumption
 from runbooklib.redact.redactor import Redactor
-from runbooklib.scene import Scene, Sources
-from runbooklib.tape import OPENING, Tape
+from runbooklib.sources import tape as tape_module
+from runbooklib.sources.context import Scene, Sources
+from runbooklib.sources.tape import OPENING, Tape
 
 # Papermill's own mark at the top of the cell that it injects.
 _INJECTED = "# Parameters\n"
@@ -127,7 +127,7 @@ def look_again(incident: Incident, *, service: str, at: str, lookback: str) -> N
         raise ParameterError("this is a replay: no system is asked", remedy="open the incident without it")
     alert = scene.alert
     opening = _opening(alert, scene.target.environment_name, service, at, lookback)
-    tape.forget(keeping={notes.NOTE})
+    tape.forget(keeping={tape_module.NOTE})
     opening = tape.ask(OPENING, {"alert": alert}, lambda: opening, is_ours=True)
     target = Target.model_validate(opening["target"])
     incident.ask_again(Scene(alert, target, Window.from_dict(opening["window"]), Sources(target, tape)))

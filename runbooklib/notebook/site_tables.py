@@ -8,7 +8,7 @@ import pandas as pd
 
 from runbooklib.config.environment import Ownership
 from runbooklib.model.window import seconds_of
-from runbooklib.scene import Scene
+from runbooklib.sources.context import Scene
 
 _FACT = re.compile(r"\{([a-z_]+)\}")
 

@@ -15,8 +15,8 @@ from runbooklib.checks.time_series import began
 from runbooklib.errors import NonsenseError, NotRecordedError, SourceError
 from runbooklib.evidence import action_ledger
 from runbooklib.model.event import Event
-from runbooklib.scene import Scene
-from runbooklib.tape import Tape, side_by_side
+from runbooklib.sources.context import Scene
+from runbooklib.sources.tape import Tape, side_by_side
 
 # The word by which charts mark it.
 FIRES = "alert fires"

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from runbooklib.errors import NonsenseError, ParameterError, RefusedError
-from runbooklib.http import fetch, target_of
 from runbooklib.model.alert import Alert
 from runbooklib.promql import quoted
-from runbooklib.tape import DEADLINE_SECONDS, Tape
+from runbooklib.sources.http import fetch, target_of
+from runbooklib.sources.tape import DEADLINE_SECONDS, Tape
 
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _ALL_STATES = tuple((state, "true") for state in ("active", "silenced", "inhibited", "unprocessed"))

@@ -21,7 +21,7 @@ import dns.rcode
 import dns.resolver
 
 from runbooklib.errors import DeadlineError, NonsenseError, ParameterError, SourceError, UnreachableError
-from runbooklib.tape import DEADLINE_SECONDS, Tape
+from runbooklib.sources.tape import DEADLINE_SECONDS, Tape
 
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443, "postgresql": 5432, "postgres": 5432, "redis": 6379}
 _TLS_SCHEMES = ("https", "wss")

@@ -19,7 +19,7 @@ from runbooklib.errors import NoDataError, ParameterError, RefusedError, Unreach
 from runbooklib.logs import COLUMNS, parse
 from runbooklib.logtail import FIRST_ENTRIES, LAST_ENTRIES, Excerpt, demultiplexed, lines_of
 from runbooklib.model.window import moment_of
-from runbooklib.tape import Tape
+from runbooklib.sources.tape import Tape
 
 MOST_LOG_BYTES_READ = 64_000_000
 # Of a log that is larger: its newest lines, and so few that about half of these bytes would do.

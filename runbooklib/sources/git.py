@@ -17,7 +17,7 @@ from typing import Any
 
 from runbooklib.errors import DeadlineError, NoDataError, ParameterError, RefusedError, UnreachableError
 from runbooklib.model.window import moment_of
-from runbooklib.tape import Tape
+from runbooklib.sources.tape import Tape
 
 SYSTEM = "git"
 MOST_FILES = 20

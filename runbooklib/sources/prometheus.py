@@ -27,7 +27,7 @@ from runbooklib.model.window import Window
 from runbooklib.promdata import Rule
 from runbooklib.promql import selector
 from runbooklib.promsession import TapedSession
-from runbooklib.tape import DEADLINE_SECONDS, Tape, side_by_side
+from runbooklib.sources.tape import DEADLINE_SECONDS, Tape, side_by_side
 
 
 class Prometheus(PrometheusConnect):

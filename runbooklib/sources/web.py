@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from runbooklib.errors import NonsenseError, ParameterError
-from runbooklib.http import Response, fetch, target_of
-from runbooklib.tape import DEADLINE_SECONDS, Tape
+from runbooklib.sources.http import Response, fetch, target_of
+from runbooklib.sources.tape import DEADLINE_SECONDS, Tape
 
 MOST_TEXT = 64 * 1024
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from runbooklib import tape
 from runbooklib.evidence.executed_notebook import VERDICT, recording_of, verdict_of
 from runbooklib.evidence.verdict_json import FINDING_MIME, RECORDING_MIME, VERDICT_MIME, canonical
+from runbooklib.sources import tape
 from tests.notebooks.running import BIN, Ended, command, notebook, outputs
 from tests.notebooks.site import PASSWORD, Told, running_site, with_cells
 from tests.sources.standin import answer, standin

@@ -10,7 +10,7 @@ import pytest
 
 from runbooklib.evidence.executed_notebook import recording_of, verdict_of
 from runbooklib.evidence.verdict_json import canonical
-from runbooklib.tape import OPENING
+from runbooklib.sources.tape import OPENING
 from tests.notebooks.running import ROOT, Ended, command, notebook
 from tests.notebooks.site import running_site
 

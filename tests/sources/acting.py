@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from runbooklib.actions import preflight, registry
+from runbooklib.actions import registry
 from runbooklib.actions.gate import Gate, Reason
 from runbooklib.evidence import action_ledger
 from runbooklib.evidence.action_ledger import Deed
 from runbooklib.model.plan import Plan
+from runbooklib.sources import context
 from tests.notebooks import small
 
 WHY = Reason("20260115T031200Z-Small-backend", "The process hangs")
@@ -61,7 +62,7 @@ class Acting:
 
     def plan(self, action: str, **parameters: Any) -> Plan:
         """What a run would propose now."""
-        scene, _ = preflight.scene_of("Small", "site", "backend")
+        scene, _ = context.scene_of("Small", "site", "backend")
         return registry.REMEDIES[action].plan(scene, parameters)
 
     def forged(self, action: str, target: str, **parameters: Any) -> Plan:

@@ -13,8 +13,8 @@ from runbooklib.model.plan import Proposal
 from runbooklib.model.window import Window
 from runbooklib.notebook.incident import Incident
 from runbooklib.render.sentences import sentence
-from runbooklib.scene import Scene, Sources
-from runbooklib.tape import Entry, Tape
+from runbooklib.sources.context import Scene, Sources
+from runbooklib.sources.tape import Entry, Tape
 
 Check = Callable[..., Finding]
 CONTAINER = "backend"

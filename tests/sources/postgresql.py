@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from runbooklib.sources.postgres import Postgres
-from runbooklib.tape import Tape
+from runbooklib.sources.tape import Tape
 from tests.supervisor import prefix
 
 LITERAL = "planted-9ab3-literal"

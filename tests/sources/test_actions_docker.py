@@ -13,7 +13,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from runbooklib.actions import preflight, registry
+from runbooklib.actions import registry
 from runbooklib.actions.gate import Approval
 from runbooklib.errors import ActionError, ParameterError
 from runbooklib.evidence import action_ledger, manifest
@@ -21,6 +21,7 @@ from runbooklib.evidence import runs as extension_runs
 from runbooklib.evidence.action_ledger import Deed
 from runbooklib.evidence.verdict_json import ACTION_MIME
 from runbooklib.model.plan import Plan
+from runbooklib.sources import context
 from tests.notebooks.running import ROOT
 from tests.sources.acting import Acting
 from tests.sources.dockerd import IMAGE, Engine, busy_url, host, until_true
@@ -88,7 +89,7 @@ def test_a_raised_limit_leaves_as_much_swap_and_its_undo_brings_both_back(
 ) -> None:
     name = host.run(QUICK, mem_limit="64m", memswap_limit=swap)
     site = at(busy_url, tmp_path, monkeypatch, name)
-    scene, _ = preflight.scene_of("Small", "site", "backend")
+    scene, _ = context.scene_of("Small", "site", "backend")
     proposal = registry.REMEDIES["raise_memory_limit"](scene, factor=1.5)
     site.perform(site.plan("raise_memory_limit", factor=1.5))
     limits = host.client.api.inspect_container(name)["HostConfig"]

@@ -10,10 +10,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from runbooklib.actions import _postgres, preflight, registry
+from runbooklib.actions import _postgres, registry
 from runbooklib.actions.database import fit_pool_size
 from runbooklib.errors import ActionError
 from runbooklib.evidence import manifest
+from runbooklib.sources import context
 from tests.sources.acting import Acting
 from tests.sources.asking import Asking
 from tests.sources.postgresql import PASSWORD, Server, connections, own_server
@@ -86,7 +87,7 @@ def test_sessions_idle_in_transaction_are_ended_and_only_those_that_were_seen(
 
 @pytest.mark.usefixtures("site")
 def test_where_nothing_is_idle_for_long_there_is_no_plan() -> None:
-    scene, _ = preflight.scene_of("Small", "site", "backend")
+    scene, _ = context.scene_of("Small", "site", "backend")
     proposal = registry.REMEDIES["terminate_idle_transactions"](scene, older_than="1h")
     assert proposal.plan is None
     assert proposal.blocked == "no session is idle in transaction for more than 1h"
@@ -118,7 +119,7 @@ def test_a_session_that_has_gone_on_to_another_transaction_is_left_alone(busy: S
         assert f"ended 1 of 2 sessions (pids {first.info.backend_pid})" in deed.message
         with pytest.raises(ActionError, match="has changed since this was proposed"):
             gate.look(alone)
-        scene, _ = preflight.scene_of("Small", "site", "backend")
+        scene, _ = context.scene_of("Small", "site", "backend")
         [[pid, began_at, mark]] = alone.identity["sessions"]
         session = (pid, began_at, mark)
         assert _postgres.signal(scene, "pg_terminate_backend", [session], "xact_start") == []
@@ -218,7 +219,7 @@ def test_what_must_never_be_ended_is_refused(busy: Server, site: Acting, kind: s
         # A forged plan is refused too, and so is a signal by the statement itself.
         with pytest.raises(ActionError, match="and is never ended"):
             site.perform(site.forged(action, str(pid), pid=pid))
-        scene, _ = preflight.scene_of("Small", "site", "backend")
+        scene, _ = context.scene_of("Small", "site", "backend")
         hit = _postgres.signal(scene, "pg_terminate_backend", [(pid, began(busy, pid), None)], "xact_start")
         assert hit == []
         assert began(busy, pid)
@@ -236,7 +237,7 @@ def test_a_pid_that_is_another_session_by_now_is_left_alone(busy: Server, site: 
         gate = site.gate()
         with pytest.raises(ActionError, match="has changed since this was proposed"):
             gate.look(recycled)
-        scene, _ = preflight.scene_of("Small", "site", "backend")
+        scene, _ = context.scene_of("Small", "site", "backend")
         assert _postgres.signal(scene, "pg_terminate_backend", [(pid, older, mark)], "xact_start") == []
         assert is_alive(one)
     with pytest.raises(ActionError, match="there is no session with pid"):
@@ -271,7 +272,7 @@ def test_what_was_hit_before_a_refusal_is_named_and_the_outcome_is_not_failed(
     monkeypatch.setenv("RUNBOOK_OPERATOR_HALFWAY", "halfway-pass")
     where = f"host=127.0.0.1 port={busy.port} dbname=postgres user=other"
     with connections(busy, 1) as (mine,), psycopg.connect(where, password="other-pass") as theirs:
-        scene, _ = preflight.scene_of("Small", "site", "backend")
+        scene, _ = context.scene_of("Small", "site", "backend")
         pids = [mine.info.backend_pid, theirs.info.backend_pid]
         sessions = [(pid, began(busy, pid), None) for pid in pids]
         with pytest.raises(ActionError, match=f"pids signalled before this error: {pids[0]}") as caught:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runbooklib.actions import preflight, registry
+from runbooklib.actions import registry
 from runbooklib.actions.action import ApprovedAction
 from runbooklib.config import site as site_module
 from runbooklib.config import site_secrets
@@ -16,8 +16,9 @@ from runbooklib.errors import ActionError
 from runbooklib.evidence import executed_notebook, manifest
 from runbooklib.model.plan import Proposal
 from runbooklib.redact.redactor import tag
-from runbooklib.sources.files import Files, with_settings
-from runbooklib.tape import Tape
+from runbooklib.sources import context
+from runbooklib.sources.site_files import Files, with_settings
+from runbooklib.sources.tape import Tape
 from tests.notebooks import small
 from tests.notebooks.running import command
 from tests.sources.acting import Acting
@@ -54,7 +55,7 @@ def site(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Acting:
 
 
 def proposed() -> Proposal:
-    scene, _ = preflight.scene_of("Small", "site", "backend")
+    scene, _ = context.scene_of("Small", "site", "backend")
     return registry.REMEDIES["use_backup_provider"](scene)
 
 
@@ -133,7 +134,7 @@ def test_a_key_that_is_another_one_by_now_was_not_approved(
 def test_between_the_last_look_and_the_deed_the_key_is_compared_once_more(
     site: Acting, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scene, _ = preflight.scene_of("Small", "site", "backend")
+    scene, _ = context.scene_of("Small", "site", "backend")
     act = ApprovedAction(scene, site.plan("use_backup_provider"), "Ada", "")
     monkeypatch.setenv(VARIABLE, "another-key-canary-77")
     with pytest.raises(ActionError, match="has changed since the proposal"):

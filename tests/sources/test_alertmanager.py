@@ -14,7 +14,7 @@ from runbooklib.errors import (
     UnreachableError,
 )
 from runbooklib.sources.alertmanager import Alertmanager
-from runbooklib.tape import Tape, pack, unpack
+from runbooklib.sources.tape import Tape, pack, unpack
 from tests.sources.alertmanagers import BEGUN, alert, own_alertmanager, post
 from tests.sources.servers import page, running
 from tests.sources.standin import Behaviour, answer, black_hole, closed_port, standin

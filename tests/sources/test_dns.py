@@ -10,7 +10,7 @@ import pytest
 
 from runbooklib.errors import DeadlineError, NotRecordedError, ParameterError, UnreachableError
 from runbooklib.sources.dns import Dns, Resolution
-from runbooklib.tape import Tape, pack, unpack
+from runbooklib.sources.tape import Tape, pack, unpack
 from tests.sources.servers import certificate
 from tests.sources.standin import answer, black_hole, closed_port, name_server, standin
 from tests.timing import BUSY_SECONDS, seconds_taken

@@ -21,7 +21,7 @@ import pytest
 from runbooklib import errors
 from runbooklib.containerevents import Events
 from runbooklib.sources.docker import Container, Docker, LogLines, Stats
-from runbooklib.tape import Entry, Tape
+from runbooklib.sources.tape import Entry, Tape
 from tests.sources.dockerd import IMAGE, Engine, span, until_true
 from tests.sources.standin import Standin, answer, head, in_turn, standin
 from tests.timing import BUSY_SECONDS, HANG_SECONDS
@@ -332,7 +332,7 @@ def test_a_missing_socket_is_unreachable(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="drops root's rights in a child process")
 def test_a_forbidden_socket_names_the_group(url: str) -> None:
     code = (
-        "import os, sys; from runbooklib.sources.docker import Docker; from runbooklib.tape import Tape\n"
+        "import os, sys; from runbooklib.sources.docker import Docker; from runbooklib.sources.tape import Tape\n"
         "from runbooklib.errors import RefusedError; os.setgid(65534); os.setuid(65534)\n"
         "try: Docker(sys.argv[1], Tape()).container('backend')\n"
         "except RefusedError as error: print(error)"

@@ -32,7 +32,7 @@ from runbooklib.checks.logs import log_lines, new_exceptions
 from runbooklib.errors import Reason
 from runbooklib.model.findings import Status
 from runbooklib.sources.docker import Docker
-from runbooklib.tape import Tape
+from runbooklib.sources.tape import Tape
 from tests.sources.asking import Asking, Check, is_short_and_names, told
 from tests.sources.dockerd import Engine, own_engine, span, until_true
 from tests.sources.dockerproxy import Proxy
@@ -226,7 +226,7 @@ READING = """
 import json, resource, sys, time
 from datetime import datetime
 from runbooklib.sources.docker import Docker
-from runbooklib.tape import Tape
+from runbooklib.sources.tape import Tape
 url, name, since, until = sys.argv[1:]
 source = Docker(url, Tape())
 source.container(name)

@@ -14,10 +14,10 @@ from runbooklib import dockerengine, errors
 from runbooklib.checks.containers import container_state
 from runbooklib.checks.logs import log_lines, new_exceptions
 from runbooklib.model.findings import Finding, Status
-from runbooklib.scene import Scene
 from runbooklib.sources import docker as source
+from runbooklib.sources.context import Scene
 from runbooklib.sources.docker import Docker
-from runbooklib.tape import Tape
+from runbooklib.sources.tape import Tape
 from tests.notebooks.running import command
 from tests.notebooks.test_everything_down import DOWN
 from tests.sources.asking import told

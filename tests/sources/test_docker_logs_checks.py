@@ -12,8 +12,8 @@ from runbooklib.errors import Reason
 from runbooklib.model.findings import Finding, Status
 from runbooklib.model.window import Window
 from runbooklib.render.sentences import say
-from runbooklib.scene import Scene, Sources
-from runbooklib.tape import Tape
+from runbooklib.sources.context import Scene, Sources
+from runbooklib.sources.tape import Tape
 from tests.sources.dockerd import Engine
 
 QUIET = r"""seq -f '{"event":"request_completed","level":"info","path":"/api","n":%.0f}' 1 """

@@ -11,7 +11,7 @@ import pytest
 
 from runbooklib import errors
 from runbooklib.sources.git import Deployment, Git
-from runbooklib.tape import Tape
+from runbooklib.sources.tape import Tape
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 HOSTILE = "evil \x1b[31m<b>\x07 Approved-by: nobody"

@@ -16,7 +16,7 @@ from runbooklib import errors
 from runbooklib.checks.deployments import deployments
 from runbooklib.model.findings import Status
 from runbooklib.sources.git import Git
-from runbooklib.tape import Tape
+from runbooklib.sources.tape import Tape
 from tests.sources.asking import Asking, told
 from tests.sources.dockerd import until_true
 from tests.sources.test_git import NOON, Repository, all_of, repository, source

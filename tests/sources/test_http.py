@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runbooklib.errors import DeadlineError, NonsenseError, RefusedError, SourceError, UnreachableError
-from runbooklib.http import MOST_BYTES, Response, fetch, target_of
+from runbooklib.sources.http import MOST_BYTES, Response, fetch, target_of
 from tests.sources.servers import certificate
 from tests.sources.standin import (
     Behaviour,

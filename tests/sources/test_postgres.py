@@ -14,8 +14,8 @@ import pytest
 from runbooklib import errors
 from runbooklib.redact.redactor import Redactor
 from runbooklib.sources.postgres import Postgres
+from runbooklib.sources.tape import Tape
 from runbooklib.sqltext import normalised
-from runbooklib.tape import Tape
 from tests.sources.postgresql import LITERAL, PASSWORD, Server, Session, connections, free_port, lock_chain
 from tests.timing import BUSY_SECONDS
 

@@ -21,7 +21,7 @@ from runbooklib.checks.database import (
 )
 from runbooklib.errors import Reason
 from runbooklib.model.findings import Finding, Status
-from runbooklib.scene import Scene
+from runbooklib.sources.context import Scene
 from runbooklib.sources.postgres import Postgres
 from tests.sources.asking import Asking, Check, is_short_and_names, told
 from tests.sources.postgresql import PASSWORD, Server, Session, connections, free_port, own_server

@@ -14,7 +14,7 @@ from runbooklib.checks.database import idle_transactions, lock_waits, long_queri
 from runbooklib.evidence.executed_notebook import read_recording
 from runbooklib.redact.redactor import Redactor
 from runbooklib.sources.postgres import Postgres
-from runbooklib.tape import Tape
+from runbooklib.sources.tape import Tape
 from tests.notebooks.running import command
 from tests.notebooks.site import PASSWORD_VARIABLE, running_site
 from tests.sources.asking import Asking, told

@@ -24,7 +24,7 @@ from runbooklib.model.window import Window
 from runbooklib.promdata import Rule
 from runbooklib.promql import selector
 from runbooklib.sources.prometheus import Prometheus
-from runbooklib.tape import Tape, pack, unpack
+from runbooklib.sources.tape import Tape, pack, unpack
 from tests.sources.servers import page, program, running
 from tests.sources.standin import (
     Behaviour,

@@ -31,8 +31,8 @@ from runbooklib.errors import NoDataError, Reason, SourceError
 from runbooklib.model.findings import Finding, Status, unknown
 from runbooklib.model.window import Window
 from runbooklib.render.sentences import sentence
-from runbooklib.scene import Scene, Sources
-from runbooklib.tape import Tape
+from runbooklib.sources.context import Scene, Sources
+from runbooklib.sources.tape import Tape
 from tests.sources.knownseries import serving
 from tests.survival.everycheck import checks, limits_of
 from tests.survival.survey import Survey

@@ -11,8 +11,8 @@ from runbooklib.errors import NoDataError
 from runbooklib.model.findings import Status
 from runbooklib.model.window import Window
 from runbooklib.render.sentences import sentence
-from runbooklib.scene import Scene, Sources
-from runbooklib.tape import Tape
+from runbooklib.sources.context import Scene, Sources
+from runbooklib.sources.tape import Tape
 from tests.sources.knownseries import serving
 
 STEP = 15

@@ -27,8 +27,8 @@ from runbooklib.config.environment import Environment, Target
 from runbooklib.errors import NoDataError, Reason, SourceError, StaleError
 from runbooklib.model.findings import Finding, Status
 from runbooklib.model.window import Window
-from runbooklib.scene import Scene, Sources
-from runbooklib.tape import Tape
+from runbooklib.sources.context import Scene, Sources
+from runbooklib.sources.tape import Tape
 from tests.sources.knownseries import serving
 
 STEP = 15

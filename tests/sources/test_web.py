@@ -3,15 +3,9 @@ from typing import Any
 
 import pytest
 
-from runbooklib.errors import (
-    DeadlineError,
-    NonsenseError,
-    NotRecordedError,
-    ParameterError,
-    UnreachableError,
-)
+from runbooklib.errors import DeadlineError, NonsenseError, NotRecordedError, ParameterError, UnreachableError
+from runbooklib.sources.tape import Tape, pack, unpack
 from runbooklib.sources.web import MOST_TEXT, Page, Web
-from runbooklib.tape import Tape, pack, unpack
 from tests.sources.standin import answer, black_hole, closed_port, huge, standin
 from tests.timing import BUSY_SECONDS, seconds_taken
 

@@ -23,8 +23,8 @@ import pytest
 
 from runbooklib.config.environment import Environment, Target
 from runbooklib.model.window import Window
-from runbooklib.scene import Scene, Sources
-from runbooklib.tape import Tape
+from runbooklib.sources.context import Scene, Sources
+from runbooklib.sources.tape import Tape
 from tests.sources.servers import running
 from tests.sources.standin import Asked, Behaviour, answer, closed_port
 

@@ -18,8 +18,8 @@ from runbooklib.checks.containers import container_deaths, container_state
 from runbooklib.checks.scrape import scraped
 from runbooklib.model.findings import Finding, Status
 from runbooklib.notebook.incident import Incident
-from runbooklib.scene import Sources
-from runbooklib.tape import Entry, Tape, pack, unpack
+from runbooklib.sources.context import Sources
+from runbooklib.sources.tape import Entry, Tape, pack, unpack
 from tests.sources.knownseries import serving
 from tests.sources.standin import Asked, Behaviour, answer, by_request, closed_port, standin
 from tests.survival import soundsite

@@ -20,7 +20,7 @@ from runbooklib.errors import Reason
 from runbooklib.model.findings import Finding, Status
 from runbooklib.notebook.incident import Incident
 from runbooklib.render.sentences import sentence
-from runbooklib.tape import Entry, Tape
+from runbooklib.sources.tape import Entry, Tape
 from tests.sources.standin import by_request, closed_port, name_server, standin
 from tests.survival import soundsite
 from tests.survival.everycheck import checks, functions, is_check, limits_of

@@ -20,9 +20,9 @@ from runbooklib.model.findings import Finding, Status
 from runbooklib.notebook.incident import Incident
 from runbooklib.promql import selector, selectors
 from runbooklib.render.sentences import sentence
-from runbooklib.scene import Scene
+from runbooklib.sources.context import Scene
 from runbooklib.sources.prometheus import Prometheus
-from runbooklib.tape import DEADLINE_SECONDS, Tape
+from runbooklib.sources.tape import DEADLINE_SECONDS, Tape
 from tests.sources.knownseries import serving
 from tests.sources.servers import page, program
 from tests.sources.standin import Asked, Behaviour, answer, by_request, huge, slow, standin
@@ -192,7 +192,7 @@ def test_nothing_is_made_of_samples_that_are_no_numbers(value: str, survey: Surv
 MEMORY = """
 import re, sys
 from runbooklib.errors import NonsenseError
-from runbooklib.http import fetch
+from runbooklib.sources.http import fetch
 try:
     fetch("GET", sys.argv[1], system="prometheus", deadline_seconds=20)
 except NonsenseError as error:

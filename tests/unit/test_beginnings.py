@@ -12,8 +12,8 @@ from runbooklib.config.environment import DockerSystem, Environment, Service, Sy
 from runbooklib.model.findings import Finding, Status
 from runbooklib.model.verdict import Cause, Rank, weigh
 from runbooklib.model.window import Window
-from runbooklib.scene import Scene, Sources
-from runbooklib.tape import Entry, Tape
+from runbooklib.sources.context import Scene, Sources
+from runbooklib.sources.tape import Entry, Tape
 
 ONSET = datetime(2026, 1, 15, 12, tzinfo=UTC)
 END = ONSET + timedelta(minutes=10)

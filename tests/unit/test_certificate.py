@@ -22,8 +22,8 @@ from runbooklib.evidence.action_ledger import Deed
 from runbooklib.evidence.document import Record
 from runbooklib.model.findings import Finding, Status
 from runbooklib.model.window import Window
-from runbooklib.scene import Scene, Sources
-from runbooklib.tape import Tape
+from runbooklib.sources.context import Scene, Sources
+from runbooklib.sources.tape import Tape
 
 PLACE = ("site", "backend", "Alert")
 INTENT = {

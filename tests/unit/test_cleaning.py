@@ -12,7 +12,7 @@ from runbooklib.evidence.sanitize import cleaned
 from runbooklib.evidence.verdict_json import FINDING_MIME, RECORDING_MIME
 from runbooklib.redact.redactor import Redactor, tag
 from runbooklib.render.inert_html import literal
-from runbooklib.tape import OPENING, Entry, pack, unpack
+from runbooklib.sources.tape import OPENING, Entry, pack, unpack
 
 SECRET = "hunter22-canary"
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="

@@ -121,13 +121,13 @@ def test_a_module_imports_only_from_lower_floors(module: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("window", "from runbooklib.tape import Tape"),
+        ("window", "from runbooklib.sources.tape import Tape"),
         ("window", "import runbooklib.model.findings"),
         ("window", "from runbooklib import promql"),
         ("window", "from runbooklib import open_incident"),
         ("window", "def f():\n    from runbooklib import session"),
-        ("window", "if TYPE_CHECKING:\n    from runbooklib.scene import Scene"),
-        ("window", "import importlib\nimportlib.import_module('runbooklib.scene')"),
+        ("window", "if TYPE_CHECKING:\n    from runbooklib.sources.context import Scene"),
+        ("window", "import importlib\nimportlib.import_module('runbooklib.sources.context')"),
         ("window", "from .scene import Scene"),
         ("errors", "from runbooklib.model.window import Window"),
         ("sources.git", "from runbooklib.sources.web import Web"),

@@ -18,8 +18,8 @@ from runbooklib.model.verdict import Rank
 from runbooklib.model.window import Window
 from runbooklib.notebook.incident import Incident
 from runbooklib.notebook.ledger import Kept
-from runbooklib.scene import Scene, Sources
-from runbooklib.tape import Entry, Tape
+from runbooklib.sources.context import Scene, Sources
+from runbooklib.sources.tape import Entry, Tape
 
 NOW = datetime(2026, 1, 15, 3, 12, tzinfo=UTC)
 

@@ -10,8 +10,8 @@ from runbooklib.config.environment import Target
 from runbooklib.errors import ParameterError, Reason
 from runbooklib.model.findings import Finding, Status, unknown
 from runbooklib.model.window import Window, seconds_of
-from runbooklib.scene import Scene, Sources
-from runbooklib.tape import Tape
+from runbooklib.sources.context import Scene, Sources
+from runbooklib.sources.tape import Tape
 
 BEGAN = datetime(2026, 1, 15, 3, 0, tzinfo=UTC)
 HOLD = 60.0

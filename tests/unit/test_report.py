@@ -16,8 +16,8 @@ from runbooklib.model.findings import Finding, Status, unknown
 from runbooklib.model.plan import Plan, Proposal
 from runbooklib.model.verdict import Cause, Rank, Verdict, judge
 from runbooklib.model.window import Window
-from runbooklib.scene import Scene, Sources
-from runbooklib.tape import Tape
+from runbooklib.sources.context import Scene, Sources
+from runbooklib.sources.tape import Tape
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "verdict.md"
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)

@@ -15,7 +15,7 @@ from runbooklib.notebook.approval_panel import Panel
 from runbooklib.notebook.display import NotebookScreen
 from runbooklib.render.html import proposal_lines, status_line
 from runbooklib.render.inert_html import literal, without_literal
-from runbooklib.tape import Tape
+from runbooklib.sources.tape import Tape
 from tests.unit.test_incident import broken, opened
 
 FRAME = pd.DataFrame({"line": ["PATH=$HOME/bin:$JAVA_HOME/bin"]})

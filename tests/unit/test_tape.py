@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from runbooklib import errors, tape
+from runbooklib import errors
 from runbooklib.errors import (
     DeadlineError,
     EvidenceError,
@@ -14,7 +14,8 @@ from runbooklib.errors import (
     UnreachableError,
 )
 from runbooklib.redact.redactor import Redactor, tag
-from runbooklib.tape import Tape, pack, side_by_side, unpack
+from runbooklib.sources import tape
+from runbooklib.sources.tape import Tape, pack, side_by_side, unpack
 
 
 class Counted:

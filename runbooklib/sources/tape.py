@@ -21,11 +21,14 @@ from runbooklib.errors import DeadlineError, NonsenseError, NotRecordedError, So
 from runbooklib.redact.redactor import Depth, Redactor
 
 VERSION = 1
+
 # The source of what an incident was opened with; no system was asked for it.
 OPENING = "opening"
+
 # In an output's recording: the places of those entries that people asked and noted themselves.
 OWN = "own"
 DEADLINE_SECONDS = 10.0
+
 # One answer larger than this is used but not recorded, and its finding says so.
 MOST_RECORDED_BYTES = 4_000_000
 T = TypeVar("T")
@@ -301,3 +304,6 @@ def unpack(recording: dict[str, Any]) -> list[Entry]:
         raise errors.EvidenceError(
             "a recording is damaged", remedy="take an undamaged copy of the notebook that holds it"
         ) from None
+
+
+NOTE = "note"

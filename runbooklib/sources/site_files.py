@@ -17,7 +17,7 @@ from runbooklib.config import site_secrets
 from runbooklib.errors import NoDataError, NonsenseError, RefusedError
 from runbooklib.redact.redactor import tag
 from runbooklib.redact.secret_names import sounds_secret
-from runbooklib.tape import Tape
+from runbooklib.sources.tape import Tape
 
 SYSTEM = "files"
 MOST_BYTES = 16_000_000

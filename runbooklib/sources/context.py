@@ -8,22 +8,24 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 
-from runbooklib.clocks import LEAST_SECONDS, skew_by_docker, skew_by_http
+from runbooklib.config import site, site_secrets
 from runbooklib.config.environment import Service, Target, Timing
 from runbooklib.config.site import configured
 from runbooklib.config.site_secrets import secret
 from runbooklib.errors import NotConfiguredError, StaleError
 from runbooklib.model.alert import Alert
 from runbooklib.model.window import Window, seconds_of
+from runbooklib.redact.redactor import Redactor
 from runbooklib.sources.alertmanager import Alertmanager
+from runbooklib.sources.clock import LEAST_SECONDS, skew_by_docker, skew_by_http
 from runbooklib.sources.dns import Dns
 from runbooklib.sources.docker import Docker
-from runbooklib.sources.files import Files
 from runbooklib.sources.git import Git
 from runbooklib.sources.postgres import Postgres
 from runbooklib.sources.prometheus import Prometheus
+from runbooklib.sources.site_files import Files
+from runbooklib.sources.tape import DEADLINE_SECONDS, Tape, side_by_side
 from runbooklib.sources.web import Web
-from runbooklib.tape import DEADLINE_SECONDS, Tape, side_by_side
 
 _CLOCK_BEHIND = "its clock is {seconds:.0f} s behind the clock of the other systems"
 _CLOCK_AHEAD = "its clock is {seconds:.0f} s ahead of the clock of the other systems"
@@ -241,3 +243,19 @@ class Scene:
                 system=system,
                 remedy="read the evidence of a run from that time",
             )
+
+
+def scene_of(alert: str, environment: str, service: str) -> tuple[Scene, Tape]:
+    """The service with a window that ends now, and its own tape. Raises InputError."""
+    target = site.read_target(environment, service)
+    secrets = [
+        *site_secrets.secrets_of(target),
+        *site_secrets.operator_secrets_of(target),
+        *site_secrets.environment_secrets(),
+    ]
+    tape = Tape(Redactor(secrets))
+    timing = target.timing
+    window = Window.open(
+        opened_at=datetime.now(UTC), lookback=timing.lookback, scrape_interval=timing.scrape_interval
+    )
+    return Scene(alert, target, window, Sources(target, tape)).by_their_clock(), tape

@@ -12,8 +12,8 @@ from time import monotonic
 from runbooklib.dockerengine import SYSTEM as DOCKER
 from runbooklib.dockerengine import opened
 from runbooklib.errors import NotRecordedError, SourceError
-from runbooklib.http import fetch, target_of
-from runbooklib.tape import Tape
+from runbooklib.sources.http import fetch, target_of
+from runbooklib.sources.tape import Tape
 
 # Less than this changes nothing on a grid of 15 s. A slow answer says less: half of its time is added.
 LEAST_SECONDS = 5.0
