@@ -8,9 +8,9 @@ import docker
 import requests
 
 from runbooklib.actions.action import require_actions, require_writable
-from runbooklib.dockerengine import SYSTEM, opened
 from runbooklib.errors import ActionError, NoDataError, SourceError
 from runbooklib.sources.context import Scene
+from runbooklib.sources.docker.engine import SYSTEM, opened
 
 _READ_SECONDS = 10.0
 # Docker waits ten seconds for a container to end before it kills it.

@@ -11,11 +11,11 @@ import docker
 
 from runbooklib.actions import _docker
 from runbooklib.actions.action import ApprovedAction, TargetState, remedy, require_actions, require_writable
-from runbooklib.dockerengine import moment_or_none
 from runbooklib.errors import ActionError, ParameterError, suggestion
 from runbooklib.model.plan import Proposal
 from runbooklib.sources.context import Scene
-from runbooklib.sources.docker import Container
+from runbooklib.sources.docker.client import Container
+from runbooklib.sources.docker.engine import moment_or_none
 
 MEBIBYTE = 1_048_576
 _MAX_FACTOR = 8.0

@@ -7,11 +7,11 @@ import pandas as pd
 from runbooklib import promql
 from runbooklib.checks import thresholds
 from runbooklib.checks.time_series import began, finite, unseen_seconds
-from runbooklib.containerevents import Events
 from runbooklib.errors import NoDataError, Reason, StaleError
 from runbooklib.model.findings import Fact, Finding, Status, breach, unknown
 from runbooklib.sources.context import Scene
-from runbooklib.sources.docker import Container
+from runbooklib.sources.docker.client import Container
+from runbooklib.sources.docker.events import Events
 
 _MEMORY = "resident memory"
 

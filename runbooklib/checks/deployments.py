@@ -10,7 +10,7 @@ from runbooklib.errors import NoDataError
 from runbooklib.model.findings import Finding, Status
 from runbooklib.model.window import seconds_of
 from runbooklib.sources.context import Scene
-from runbooklib.sources.docker import Container
+from runbooklib.sources.docker.client import Container
 from runbooklib.sources.git import Deployment
 
 

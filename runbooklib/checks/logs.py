@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from runbooklib.errors import Reason
-from runbooklib.logs import MAX_SHOWN_CHARACTERS, shortened
 from runbooklib.model.findings import Finding, Status, unknown
 from runbooklib.sources.context import Scene
-from runbooklib.sources.docker import LogLines
+from runbooklib.sources.docker.client import LogLines
+from runbooklib.sources.logs.records import MAX_SHOWN_CHARACTERS, shortened
 
 # The messages of SQLAlchemy's pool and of PostgreSQL when no connection is left.
 POOL_EXHAUSTED = (

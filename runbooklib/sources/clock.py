@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from time import monotonic
 
-from runbooklib.dockerengine import SYSTEM as DOCKER
-from runbooklib.dockerengine import opened
 from runbooklib.errors import NotRecordedError, SourceError
+from runbooklib.sources.docker.engine import SYSTEM as DOCKER
+from runbooklib.sources.docker.engine import opened
 from runbooklib.sources.http import fetch, target_of
 from runbooklib.sources.tape import Tape
 

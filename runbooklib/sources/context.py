@@ -19,7 +19,7 @@ from runbooklib.redact.redactor import Redactor
 from runbooklib.sources.alertmanager import Alertmanager
 from runbooklib.sources.clock import LEAST_SECONDS, skew_by_docker, skew_by_http
 from runbooklib.sources.dns import Dns
-from runbooklib.sources.docker import Docker
+from runbooklib.sources.docker.client import Docker
 from runbooklib.sources.git import Git
 from runbooklib.sources.postgres import Postgres
 from runbooklib.sources.prometheus import Prometheus

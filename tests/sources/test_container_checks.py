@@ -3,7 +3,7 @@
 from runbooklib.checks.containers import container_cpu, container_memory, container_state
 from runbooklib.model.findings import Status
 from runbooklib.render.sentences import sentence
-from runbooklib.sources.docker import Docker
+from runbooklib.sources.docker.client import Docker
 from runbooklib.sources.tape import Tape
 from tests.sources.dockerd import Engine, until_true
 from tests.sources.test_docker_logs_checks import scene

@@ -31,7 +31,7 @@ from runbooklib.checks.deployments import running_revision
 from runbooklib.checks.logs import log_lines, new_exceptions
 from runbooklib.errors import Reason
 from runbooklib.model.findings import Status
-from runbooklib.sources.docker import Docker
+from runbooklib.sources.docker.client import Docker
 from runbooklib.sources.tape import Tape
 from tests.sources.asking import Asking, Check, is_short_and_names, told
 from tests.sources.dockerd import Engine, own_engine, span, until_true
@@ -225,7 +225,7 @@ def test_a_daemon_that_answers_without_end_is_cut_off(survey: Survey) -> None:
 READING = """
 import json, resource, sys, time
 from datetime import datetime
-from runbooklib.sources.docker import Docker
+from runbooklib.sources.docker.client import Docker
 from runbooklib.sources.tape import Tape
 url, name, since, until = sys.argv[1:]
 source = Docker(url, Tape())

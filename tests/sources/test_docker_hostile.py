@@ -10,13 +10,14 @@ from typing import Any
 import docker
 import pytest
 
-from runbooklib import dockerengine, errors
+from runbooklib import errors
 from runbooklib.checks.containers import container_state
 from runbooklib.checks.logs import log_lines, new_exceptions
 from runbooklib.model.findings import Finding, Status
-from runbooklib.sources import docker as source
 from runbooklib.sources.context import Scene
-from runbooklib.sources.docker import Docker
+from runbooklib.sources.docker import client as client_module
+from runbooklib.sources.docker import engine as engine_module
+from runbooklib.sources.docker.client import Docker
 from runbooklib.sources.tape import Tape
 from tests.notebooks.running import command
 from tests.notebooks.test_everything_down import DOWN
@@ -183,7 +184,7 @@ def test_what_a_check_tries_to_do_through_our_source_is_refused_and_unknown(
 
             def acting(_: Scene, *, number: int = number) -> Finding:
                 """Does it act?"""
-                with dockerengine.opened(proxy.url, 10) as opened:
+                with engine_module.opened(proxy.url, 10) as opened:
                     acts(opened._client, victim)[number]()
                 return Finding(status=Status.OK, template="It acted.")
 
@@ -320,4 +321,4 @@ def test_the_source_has_no_way_to_ask_for_processes_or_files(
         asking(proxy.url, name).ask(*CHECKS)
         kinds = {target.partition("?")[0].rpartition("/")[2] for _, target in proxy.asked}
     assert kinds == {"version", "json", "events", "stats", "logs"}
-    assert not hasattr(source.Docker, "top")
+    assert not hasattr(client_module.Docker, "top")

@@ -120,8 +120,8 @@ def test_the_beginning_is_known_before_a_gap_and_not_after_it(
 def test_reading_that_stopped_early_goes_on_at_the_end_and_what_it_left_out_is_unknown(
     url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runbooklib.sources.docker.MOST_LOG_BYTES_READ", 200_000)
-    monkeypatch.setattr("runbooklib.sources.docker.TAIL_LINES", 5_000)
+    monkeypatch.setattr("runbooklib.sources.docker.client.MOST_LOG_BYTES_READ", 200_000)
+    monkeypatch.setattr("runbooklib.sources.docker.client.TAIL_LINES", 5_000)
     at_the_end = pool(scene(url, engine.run(f"{QUIET} 20000; {REFUSED}", wait=True)))
     assert (at_the_end.status, at_the_end.since) == (Status.WARNING, None)
     assert says(at_the_end).startswith("Matching log entries: at least 1, the earliest that can be read at ")
@@ -133,8 +133,8 @@ def test_reading_that_stopped_early_goes_on_at_the_end_and_what_it_left_out_is_u
 def test_reading_that_stopped_early_at_the_end_too_is_unknown_and_says_when(
     url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runbooklib.sources.docker.MOST_LOG_BYTES_READ", 200_000)
-    monkeypatch.setattr("runbooklib.sources.docker.MOST_TAIL_BYTES", 200_000)
+    monkeypatch.setattr("runbooklib.sources.docker.client.MOST_LOG_BYTES_READ", 200_000)
+    monkeypatch.setattr("runbooklib.sources.docker.client.MOST_TAIL_BYTES", 200_000)
     long = QUIET.replace("/api", "/" + "x" * 4000)
     finding = pool(scene(url, engine.run(f"{QUIET} 20000; {long} 5000; {REFUSED}", wait=True)))
     assert (finding.status, finding.reason) == (Status.UNKNOWN, Reason.NO_DATA)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from runbooklib.logs import Line, Record, is_quiet, parse, plain, shortened
+from runbooklib.sources.logs.records import Line, Record, is_quiet, parse, plain, shortened
 
 AT = datetime(2026, 1, 15, 3, 12, tzinfo=UTC)
 

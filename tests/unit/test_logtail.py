@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from runbooklib.logs import parse
-from runbooklib.logtail import Excerpt, demultiplexed, lines_of, moment_of_line
+from runbooklib.sources.docker.log_stream import Excerpt, demultiplexed, lines_of, moment_of_line
+from runbooklib.sources.logs.records import parse
 
 AT = datetime(2026, 1, 15, 3, 12, tzinfo=UTC)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from runbooklib.dockerengine import Engine, moment_or_none
 from runbooklib.errors import NoDataError
+from runbooklib.sources.docker.engine import Engine, moment_or_none
 
 # dockerd keeps only this many events, of all containers together.
 EVENT_BUFFER = 256

@@ -13,12 +13,12 @@ from typing import Any
 
 import pandas as pd
 
-from runbooklib.containerevents import Events, told_events, with_times
-from runbooklib.dockerengine import SYSTEM, Beginning, Engine, moment_or_none, opened
 from runbooklib.errors import NoDataError, ParameterError, RefusedError, UnreachableError
-from runbooklib.logs import COLUMNS, parse
-from runbooklib.logtail import FIRST_ENTRIES, LAST_ENTRIES, Excerpt, demultiplexed, lines_of
 from runbooklib.model.window import moment_of
+from runbooklib.sources.docker.engine import SYSTEM, Beginning, Engine, moment_or_none, opened
+from runbooklib.sources.docker.events import Events, told_events, with_times
+from runbooklib.sources.docker.log_stream import FIRST_ENTRIES, LAST_ENTRIES, Excerpt, demultiplexed, lines_of
+from runbooklib.sources.logs.records import COLUMNS, parse
 from runbooklib.sources.tape import Tape
 
 MOST_LOG_BYTES_READ = 64_000_000

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from runbooklib.tracebacks import Tracebacks, exception_of
+from runbooklib.sources.logs.exceptions import Tracebacks, exception_of
 
 MAX_SHOWN_CHARACTERS = 300
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from runbooklib.logs import Line, is_quiet, plain
-from runbooklib.tracebacks import Tracebacks
+from runbooklib.sources.logs.exceptions import Tracebacks
+from runbooklib.sources.logs.records import Line, is_quiet, plain
 
 FIRST_ENTRIES, FIRST_BYTES = 500, 250_000
 LAST_ENTRIES, LAST_BYTES = 1_500, 750_000
