@@ -14,8 +14,8 @@ import psycopg
 from runbooklib.actions.action import require_actions, require_writable
 from runbooklib.config.site_secrets import secret
 from runbooklib.errors import ActionError, UnreachableError
-from runbooklib.pgsession import CONNECT_SECONDS, SYSTEM
 from runbooklib.sources.context import Scene
+from runbooklib.sources.postgres.session import CONNECT_SECONDS, SYSTEM
 
 # pid, backend_start, and the start time of its transaction or query (None: it has none); times in ISO 8601.
 Session = tuple[int, str, str | None]

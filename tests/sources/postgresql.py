@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from runbooklib.sources.postgres import Postgres
+from runbooklib.sources.postgres.client import Postgres
 from runbooklib.sources.tape import Tape
 from tests.supervisor import prefix
 

@@ -13,9 +13,9 @@ import pytest
 
 from runbooklib import errors
 from runbooklib.redact.redactor import Redactor
-from runbooklib.sources.postgres import Postgres
+from runbooklib.sources.postgres.client import Postgres
+from runbooklib.sources.postgres.session import normalised
 from runbooklib.sources.tape import Tape
-from runbooklib.sqltext import normalised
 from tests.sources.postgresql import LITERAL, PASSWORD, Server, Session, connections, free_port, lock_chain
 from tests.timing import BUSY_SECONDS
 

@@ -22,7 +22,7 @@ from runbooklib.checks.database import (
 from runbooklib.errors import Reason
 from runbooklib.model.findings import Finding, Status
 from runbooklib.sources.context import Scene
-from runbooklib.sources.postgres import Postgres
+from runbooklib.sources.postgres.client import Postgres
 from tests.sources.asking import Asking, Check, is_short_and_names, told
 from tests.sources.postgresql import PASSWORD, Server, Session, connections, free_port, own_server
 from tests.survival.survey import Survey

@@ -13,7 +13,7 @@ from runbooklib import errors
 from runbooklib.checks.database import idle_transactions, lock_waits, long_queries
 from runbooklib.evidence.executed_notebook import read_recording
 from runbooklib.redact.redactor import Redactor
-from runbooklib.sources.postgres import Postgres
+from runbooklib.sources.postgres.client import Postgres
 from runbooklib.sources.tape import Tape
 from tests.notebooks.running import command
 from tests.notebooks.site import PASSWORD_VARIABLE, running_site

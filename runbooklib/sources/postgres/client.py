@@ -17,10 +17,19 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from runbooklib.errors import ParameterError, RefusedError, SettingsError, UnreachableError
-from runbooklib.lockchains import chains
-from runbooklib.pgsession import MOST_ROWS, NO_SLOT_LEFT, SYSTEM, Transaction, identified, plain, transaction
+from runbooklib.sources.postgres.locks import chains
+from runbooklib.sources.postgres.session import (
+    MOST_ROWS,
+    NO_SLOT_LEFT,
+    SYSTEM,
+    Transaction,
+    identified,
+    is_question,
+    normalised,
+    plain,
+    transaction,
+)
 from runbooklib.sources.tape import Tape
-from runbooklib.sqltext import is_question, normalised
 
 _LIMITS = """
 select current_setting('max_connections')::int as max_connections,

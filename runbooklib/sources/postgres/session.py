@@ -2,6 +2,8 @@
 
 The transaction is rolled back. What the server or the network says against it becomes a SourceError, in
 words that hold neither a password nor a literal of the query.
+
+The text of SQL: whether it is a question, and what it looks like without its literals. Pure.
 """
 
 import os
@@ -20,15 +22,16 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from runbooklib.errors import DeadlineError, ParameterError, RefusedError, UnreachableError
-from runbooklib.sqltext import normalised
 
 SYSTEM = "postgres"
 NO_SLOT_LEFT = "53300"
 MOST_ROWS = 10_000
+
 # An answer that is larger would not be recorded.
 MOST_BYTES = 3_500_000
 CONNECT_SECONDS = 3
 LOCK_SECONDS = 2.0
+
 # How long after the deadline a question is cancelled, and how long after that we hang up.
 _CANCEL_AFTER_SECONDS, _HANG_UP_AFTER_SECONDS = 0.25, 1.0
 _NAME = re.compile(r"[A-Za-z_]\w{0,62}(?:\.[A-Za-z_]\w{0,62})?", re.ASCII)
@@ -230,3 +233,39 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     return str(value)
+
+
+MOST_QUERY_CHARACTERS = 200
+_ASKS = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*(?:select|with|values|table|show|explain)\b", re.I | re.S)
+_LITERALS = re.compile(
+    r"""(?P<name>"(?:[^"]|"")*"?)
+    | (?P<comment>--[^\n]*|/\*.*?(?:\*/|\Z))
+    | \b[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z)
+    | (?P<unclear>'(?:[^'\\]|''|\\(?!'))*\\'.*)
+    | (?:\b(?:[uU]&|[bBxXnN]))?'(?:[^']|'')*(?:'|\Z)
+    | (?<![\w$])\$(?P<quote>[A-Za-z_]\w*|)\$.*?(?:\$(?P=quote)\$|\Z)
+    | (?<![\w$.])(?:0[xX][0-9a-fA-F]+|\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def is_question(query: str) -> bool:
+    """Whether the text begins as a question does. A seat belt: what it does, only the server can tell."""
+    return _ASKS.match(query) is not None
+
+
+def normalised(query: str) -> str:
+    """The query's text with ? for every literal, without comments, on one line, cut.
+
+    Where it is not clear where a literal ends (a backslash before its quote), all that follows is left out.
+    """
+
+    def replace(found: re.Match[str]) -> str:
+        if found["name"]:
+            return found[0]
+        return " " if found["comment"] else "?"
+
+    text = " ".join(_LITERALS.sub(replace, query).split())
+    text = re.sub(r"\?(?:, ?\?)+", "?, …", text)
+    return text if len(text) <= MOST_QUERY_CHARACTERS else f"{text[: MOST_QUERY_CHARACTERS - 1]}…"
