@@ -22,7 +22,7 @@ from runbooklib.sources.dns import Dns
 from runbooklib.sources.docker.client import Docker
 from runbooklib.sources.git import Git
 from runbooklib.sources.postgres.client import Postgres
-from runbooklib.sources.prometheus import Prometheus
+from runbooklib.sources.prometheus.client import Prometheus
 from runbooklib.sources.site_files import Files
 from runbooklib.sources.tape import DEADLINE_SECONDS, Tape, side_by_side
 from runbooklib.sources.web import Web

@@ -21,9 +21,9 @@ from runbooklib.errors import (
     UnreachableError,
 )
 from runbooklib.model.window import Window
-from runbooklib.promdata import Rule
 from runbooklib.promql import selector
-from runbooklib.sources.prometheus import Prometheus
+from runbooklib.sources.prometheus.client import Prometheus
+from runbooklib.sources.prometheus.frames import Rule
 from runbooklib.sources.tape import Tape, pack, unpack
 from tests.sources.servers import page, program, running
 from tests.sources.standin import (

@@ -21,7 +21,7 @@ from runbooklib.notebook.incident import Incident
 from runbooklib.promql import selector, selectors
 from runbooklib.render.sentences import sentence
 from runbooklib.sources.context import Scene
-from runbooklib.sources.prometheus import Prometheus
+from runbooklib.sources.prometheus.client import Prometheus
 from runbooklib.sources.tape import DEADLINE_SECONDS, Tape
 from tests.sources.knownseries import serving
 from tests.sources.servers import page, program

@@ -3,7 +3,6 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 import pytest
 
-from runbooklib import promdata
 from runbooklib.actions import recovery
 from runbooklib.actions.recovery import Certificate, Outcome, Sample, Wait
 from runbooklib.config.environment import Target
@@ -11,6 +10,7 @@ from runbooklib.errors import ParameterError, Reason
 from runbooklib.model.findings import Finding, Status, unknown
 from runbooklib.model.window import Window, seconds_of
 from runbooklib.sources.context import Scene, Sources
+from runbooklib.sources.prometheus import frames
 from runbooklib.sources.tape import Tape
 
 BEGAN = datetime(2026, 1, 15, 3, 0, tzinfo=UTC)
@@ -160,7 +160,7 @@ def whole(wait: Wait, interval: str, lookback: str, at: datetime) -> tuple[Findi
     """What a look at that moment finds: a sound series on the grid on which Prometheus is asked."""
     span = max(seconds_of(lookback), 1.5 * wait.hold_seconds)
     window = scene(interval, f"{span:.0f}s", at).window
-    index = promdata.grid_of(window)
+    index = frames.grid_of(window)
     series = pd.DataFrame({"errors": [0.001] * len(index)}, index=index)
     return (Finding(status=OK, template="x", check="errors", series=series, limit=0.01),)
 

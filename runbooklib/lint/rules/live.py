@@ -10,7 +10,7 @@ from runbooklib.lint import inferred_labels
 from runbooklib.lint.rule import Message, Needs, Rule, Severity
 from runbooklib.lint.rules import queries
 from runbooklib.lint.workspace import Material
-from runbooklib.sources.prometheus import Prometheus
+from runbooklib.sources.prometheus.client import Prometheus
 
 ABSENT = Rule(
     "series-missing",

@@ -14,7 +14,6 @@ from typing import Any
 import pandas as pd
 from prometheus_api_client.prometheus_connect import PrometheusConnect
 
-from runbooklib import promdata
 from runbooklib.errors import (
     NoDataError,
     NonsenseError,
@@ -24,9 +23,10 @@ from runbooklib.errors import (
     StaleError,
 )
 from runbooklib.model.window import Window
-from runbooklib.promdata import Rule
 from runbooklib.promql import selector
-from runbooklib.promsession import TapedSession
+from runbooklib.sources.prometheus import frames
+from runbooklib.sources.prometheus.frames import Rule
+from runbooklib.sources.prometheus.session import TapedSession
 from runbooklib.sources.tape import DEADLINE_SECONDS, Tape, side_by_side
 
 
@@ -59,7 +59,7 @@ class Prometheus(PrometheusConnect):
         params = (("query", query), ("time", _text_of(at)))
         data, warnings = self._data("/api/v1/query", params)
         with self._shaped():
-            frame, times = promdata.instant_frame(data)
+            frame, times = frames.instant_frame(data)
         self._refuse_other_times(times, at)
         frame.attrs["warnings"] = warnings
         return frame
@@ -71,12 +71,12 @@ class Prometheus(PrometheusConnect):
         value of the label `by`. `attrs["warnings"]` contains the server's warnings. Raises ParameterError for
         more than 11,000 points, NonsenseError for two series with the same name.
         """
-        grid = promdata.grid_of(window)
+        grid = frames.grid_of(window)
         span = (("start", _text_of(window.start)), ("end", _text_of(window.end)))
         params = (("query", query), *span, ("step", repr(window.step_seconds)))
         data, warnings = self._data("/api/v1/query_range", params)
         with self._shaped():
-            frame = promdata.range_frame(data, window, grid, by=by)
+            frame = frames.range_frame(data, window, grid, by=by)
         if frame.columns.has_duplicates:
             raise NonsenseError(
                 f"returned several series with the same {by or 'labels'}",
@@ -91,7 +91,7 @@ class Prometheus(PrometheusConnect):
         """All alerting rules, in the server's order."""
         data, _ = self._data("/api/v1/rules", (("type", "alert"),))
         with self._shaped():
-            return promdata.alerting_rules(data)
+            return frames.alerting_rules(data)
 
     def rule(self, name: str) -> Rule:
         """The alerting rule with this name; of several, a firing one before a pending one.
@@ -133,13 +133,13 @@ class Prometheus(PrometheusConnect):
         """
         data, _ = self._data("/api/v1/targets", (("state", "active"),))
         with self._shaped():
-            return promdata.targets_frame(data)
+            return frames.targets_frame(data)
 
     def metric_names(self) -> tuple[str, ...]:
         """The names of all metrics, sorted."""
         data, _ = self._data("/api/v1/label/__name__/values", ())
         with self._shaped():
-            return promdata.sorted_names(data)
+            return frames.sorted_names(data)
 
     def get_current_metric_value(
         self, metric_name: str, label_config: Any = None, params: Any = None
@@ -175,7 +175,7 @@ class Prometheus(PrometheusConnect):
         if not isinstance(content, dict) or content.get("status") != "success" or "data" not in content:
             raise self._nonsense(KeyError("status or data"))
         with self._shaped():
-            notes = promdata.notes_of(content)
+            notes = frames.notes_of(content)
         for warning in content.get("warnings") or ():
             self._remark(str(warning))
         return content["data"], notes
@@ -185,7 +185,7 @@ class Prometheus(PrometheusConnect):
         """Turn a parser's error inside the block into a NonsenseError of this server."""
         try:
             yield
-        except promdata.SHAPE_ERRORS as error:
+        except frames.SHAPE_ERRORS as error:
             raise self._nonsense(error) from None
 
     def _refuse_other_times(self, times: Sequence[float], at: datetime) -> None:
