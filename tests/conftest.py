@@ -12,8 +12,8 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
-from tests.survival.rows import ROWS
-from tests.survival.survey import Survey
+from tests.support.rows import ROWS
+from tests.support.survey import Survey
 
 pytest_plugins = ["tests.leftovers"]
 

@@ -21,7 +21,7 @@ from runbooklib.model.verdict import Cause, Rank, Verdict, Weighed
 from runbooklib.redact.redactor import Redactor
 from runbooklib.render import batch_index, charts, html, terminal
 from runbooklib.render.page import page
-from tests.browser.hostile import HOSTILE, Opened, listening
+from tests.support.hostile_page import HOSTILE, Opened, listening
 
 AT = datetime(2026, 1, 15, tzinfo=UTC)
 SERIES = pd.date_range("2026-01-15", periods=3, freq="15s", tz="UTC")

@@ -12,11 +12,11 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect
 
 from runbooklib.render import start_page_html
-from tests.browser.hostile import HOSTILE, Opened, listening
-from tests.extension.conftest import Told, alertmanager, answering, served
-from tests.extension.serving import TOKEN, Served
-from tests.extension.test_open import began
-from tests.notebooks.running import ROOT
+from tests.jupyter.conftest import served
+from tests.support.alertmanagers import Told, alertmanager, answering
+from tests.support.hostile_page import HOSTILE, Opened, listening
+from tests.support.jupyter_server import TOKEN, Served, began
+from tests.support.running import ROOT
 
 __all__ = ["alertmanager", "answering", "served"]  # fixtures
 AT = datetime(2026, 1, 15, tzinfo=UTC)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.jupyter import jupyterlab
-from tests.notebooks.running import ROOT
+from tests.support.jupyterlab import jupyterlab
+from tests.support.running import ROOT
 
 RECORDING = ROOT / "recordings" / "HighErrorRate-connections-exhausted.json"
 PICTURE = ROOT / "docs" / "dark.png"

@@ -10,7 +10,7 @@ import pytest
 from runbooklib.config import notebook_file
 from runbooklib.lint import all_rules
 from runbooklib.lint.rules import live
-from tests.lint.sound import PROSE, Home, sound
+from tests.support.lint_workspace import PROSE, Home, sound
 
 Defect = Callable[[Home], None]
 ERRORS = "notebooks/ShopErrors.ipynb"

@@ -22,9 +22,9 @@ from runbooklib import errors
 from runbooklib.sources.docker.client import Container, Docker, LogLines, Stats
 from runbooklib.sources.docker.events import Events
 from runbooklib.sources.tape import Entry, Tape
-from tests.sources.dockerd import IMAGE, Engine, span, until_true
-from tests.sources.standin import Standin, answer, head, in_turn, standin
-from tests.timing import BUSY_SECONDS, HANG_SECONDS
+from tests.support.dockerd import IMAGE, Engine, span, until_true
+from tests.support.stand_in import Standin, answer, head, in_turn, standin
+from tests.support.timing import BUSY_SECONDS, HANG_SECONDS
 
 PLANTED = "planted-3f9c1e-secret"
 MIXED = r"""

@@ -19,13 +19,11 @@ from runbooklib.sources.docker import client as client_module
 from runbooklib.sources.docker import engine as engine_module
 from runbooklib.sources.docker.client import Docker
 from runbooklib.sources.tape import Tape
-from tests.notebooks.running import command
-from tests.notebooks.test_everything_down import DOWN
-from tests.sources.asking import told
-from tests.sources.dockerd import IMAGE, Engine, span, until_true
-from tests.sources.dockerproxy import Proxy
-from tests.sources.test_docker_faults import CHECKS, asking
-from tests.survival.survey import Survey
+from tests.support.asking import told
+from tests.support.docker_proxy import Proxy
+from tests.support.dockerd import CHECKS, IMAGE, Engine, asking, span, until_true
+from tests.support.running import DOWN, command
+from tests.support.survey import Survey
 
 REFUSED_NAMES = [
     "", "9", "/x", "x/", "a%2fb", "%2f", "..", ".", "-a", "_a", "a b", "name\n", "é1", "a\x00b", "a?b", "a#b",

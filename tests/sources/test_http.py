@@ -9,8 +9,8 @@ import pytest
 
 from runbooklib.errors import DeadlineError, NonsenseError, RefusedError, SourceError, UnreachableError
 from runbooklib.sources.http import MOST_BYTES, Response, fetch, target_of
-from tests.sources.servers import certificate
-from tests.sources.standin import (
+from tests.support.servers import certificate
+from tests.support.stand_in import (
     Behaviour,
     answer,
     black_hole,
@@ -25,7 +25,7 @@ from tests.sources.standin import (
     trickle_headers,
     truncated,
 )
-from tests.timing import BUSY_SECONDS, HANG_SECONDS, seconds_taken
+from tests.support.timing import BUSY_SECONDS, HANG_SECONDS, seconds_taken
 
 
 def ask(url: str, *, deadline_seconds: float = 5.0, most_bytes: int = MOST_BYTES) -> Response:

@@ -6,8 +6,8 @@ import pytest
 from runbooklib.errors import DeadlineError, NonsenseError, NotRecordedError, ParameterError, UnreachableError
 from runbooklib.sources.tape import Tape, pack, unpack
 from runbooklib.sources.web import MOST_TEXT, Page, Web
-from tests.sources.standin import answer, black_hole, closed_port, huge, standin
-from tests.timing import BUSY_SECONDS, seconds_taken
+from tests.support.stand_in import answer, black_hole, closed_port, huge, standin
+from tests.support.timing import BUSY_SECONDS, seconds_taken
 
 SICK = {"status": "unhealthy", "components": {"database": {"status": "unhealthy", "message": "no"}}}
 
