@@ -44,7 +44,7 @@ def selector(
     values. Raises ParameterError for names that PromQL does not allow.
     """
     if not _METRIC.fullmatch(metric):
-        raise ParameterError(f"{metric!r} is not a metric name", remedy="use letters, digits, _ and :")
+        raise ParameterError(f"{metric!r} is not a metric name", hint="use letters, digits, _ and :")
     matchers = [_matcher(name, "=", value) for name, value in (labels or {}).items()]
     matchers += [_matcher(name, "=~", pattern) for name, pattern in (matching or {}).items()]
     for name, values in (none_of or {}).items():
@@ -56,7 +56,7 @@ def selector(
 
 def _matcher(name: str, operator: str, value: str) -> str:
     if not _LABEL.fullmatch(name):
-        raise ParameterError(f"{name!r} is not a label name", remedy="use letters, digits and _")
+        raise ParameterError(f"{name!r} is not a label name", hint="use letters, digits and _")
     return f"{name}{operator}{quoted(value)}"
 
 
@@ -153,15 +153,13 @@ def parse(text: str) -> Any:
     """The expression as a tree of promql_parser. Raises ParameterError with the parser's message."""
     if len(text) > _MAX_CHARACTERS or _depth(text) > _MAX_DEPTH:
         raise ParameterError(
-            f"{text[:80]!r}… is too long to parse", remedy="use recording rules for parts of it"
+            f"{text[:80]!r}… is too long to parse", hint="use recording rules for parts of it"
         )
     try:
         return promql_parser.parse(_PART.sub(_as_parser_reads, text))
     except ValueError as error:
         message = " ".join(str(error).split())
-        raise ParameterError(
-            f"{text[:80]!r} is not PromQL: {message}", remedy="try it in Prometheus"
-        ) from None
+        raise ParameterError(f"{text[:80]!r} is not PromQL: {message}", hint="try it in Prometheus") from None
 
 
 def _depth(text: str) -> int:

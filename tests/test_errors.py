@@ -32,7 +32,7 @@ def test_each_source_error_has_its_own_reason() -> None:
 
 
 def test_an_error_is_one_line_that_says_where_what_and_what_to_do() -> None:
-    error = RefusedError("no such table", system="postgres", target="db:5432", remedy="run the migrations")
+    error = RefusedError("no such table", system="postgres", target="db:5432", hint="run the migrations")
     assert str(error) == "postgres at db:5432: no such table (run the migrations)"
 
 
@@ -41,7 +41,7 @@ def test_an_error_is_one_line_that_says_where_what_and_what_to_do() -> None:
     [
         ({}, "it broke"),
         ({"system": "git"}, "git: it broke"),
-        ({"remedy": "mend it"}, "it broke (mend it)"),
+        ({"hint": "mend it"}, "it broke (mend it)"),
     ],
 )
 def test_an_error_says_only_what_is_known(about: dict[str, str], told: str) -> None:

@@ -9,7 +9,7 @@ import requests
 
 from runbooklib.actions.action import require_actions, require_writable
 from runbooklib.errors import ActionError, NoDataError, SourceError
-from runbooklib.sources.context import Scene
+from runbooklib.sources.context import Context
 from runbooklib.sources.docker.engine import SYSTEM, opened
 
 _READ_SECONDS = 10.0
@@ -18,7 +18,7 @@ _WRITE_SECONDS = 60
 
 
 def write(
-    scene: Scene,
+    context: Context,
     name: str,
     is_same: Callable[[dict[str, Any]], bool],
     change: Callable[[docker.APIClient, dict[str, Any]], Any],
@@ -27,17 +27,17 @@ def write(
 
     `is_same` and `change` get the answer of `docker inspect`. Raises ActionError.
     """
-    url = require_writable(require_actions(scene).docker, "docker").url
+    url = require_writable(require_actions(context).docker, "docker").url
     address: dict[str, Any] = {"system": SYSTEM, "target": url}
     with opened(url, _READ_SECONDS) as engine:
         try:
             container = engine.inspect(name)
         except NoDataError as error:
-            raise ActionError(error.message, **address, remedy="run the runbook again") from None
+            raise ActionError(error.message, **address, hint="run the runbook again") from None
         version = engine.json("/version")["ApiVersion"]
     if not is_same(container):
         raise ActionError(
-            f"the container {name} was replaced or restarted", **address, remedy="run the runbook again"
+            f"the container {name} was replaced or restarted", **address, hint="run the runbook again"
         )
     try:
         with closing(docker.APIClient(base_url=url, version=version, timeout=_WRITE_SECONDS)) as client:
@@ -48,7 +48,7 @@ def write(
         raise ActionError(
             f"did not answer the request ({type(error).__name__})",
             **address,
-            remedy="see whether it was done: docker ps",
+            hint="see whether it was done: docker ps",
             is_outcome_known=False,
         ) from None
 
@@ -62,7 +62,7 @@ def _refusal(error: docker.errors.APIError, url: str, name: str) -> ActionError:
         f"{reason}; state of {name}: {_status(url, name)}",
         system=SYSTEM,
         target=url,
-        remedy="see docker ps, and docker logs",
+        hint="see docker ps, and docker logs",
         is_outcome_known=False,
     )
 

@@ -24,7 +24,7 @@ from runbooklib.model.plan import Proposal
 from runbooklib.model.window import seconds_of
 from runbooklib.redact.redactor import Depth, Redactor, tag
 from runbooklib.redact.secret_names import sounds_secret
-from runbooklib.sources.context import Scene
+from runbooklib.sources.context import Context
 from runbooklib.sources.site_files import SYSTEM, Settings, bare, read, settings_in, text_of, with_settings
 
 _LOG_IS_LOST = "The container is recreated; its log is lost. Save the log first."
@@ -40,9 +40,9 @@ _UNDO = (
 _MIN_SECRET_LENGTH = 6
 
 
-def _read(scene: Scene, switch: Switch) -> tuple[Settings, dict[str, str], dict[str, str]]:
+def _read(context: Context, switch: Switch) -> tuple[Settings, dict[str, str], dict[str, str]]:
     """The file's settings now, the values to set, and the tags of the secret values to set."""
-    files = scene.sources.files
+    files = context.sources.files
     current = files.settings(switch.file, switch.names, hidden=sorted(switch.set_from))
     if not switch.set_from:
         return current, dict(switch.set), {}
@@ -50,10 +50,10 @@ def _read(scene: Scene, switch: Switch) -> tuple[Settings, dict[str, str], dict[
     return current, dict(switch.set), {name: tags[variable] for name, variable in switch.set_from.items()}
 
 
-def identify(scene: Scene, action: str) -> TargetState:
+def identify(context: Context, action: str) -> TargetState:
     """The .env file as it is, and what would be set in it."""
-    switch = _require_switch(scene, action)
-    current, values, tags = _read(scene, switch)
+    switch = _require_switch(context, action)
+    current, values, tags = _read(context, switch)
     if current.values == values | tags:
         raise ActionError(f"{switch.file} already has these settings", system=SYSTEM)
     identity: dict[str, Any] = {
@@ -62,12 +62,12 @@ def identify(scene: Scene, action: str) -> TargetState:
         "set": values,
         "set_from": tags,
     }
-    files = _scripts.digests(scene, switch.then) if switch.then else {}
+    files = _scripts.digests(context, switch.then) if switch.then else {}
     return TargetState(Path(switch.file).name, identity | {"then": list(switch.then), "files": files})
 
 
-def _require_switch(scene: Scene, action: str) -> Switch:
-    return require_writable(require_actions(scene).switches.get(action), f"switches.{action}")
+def _require_switch(context: Context, action: str) -> Switch:
+    return require_writable(require_actions(context).switches.get(action), f"switches.{action}")
 
 
 def perform(approved: ApprovedAction) -> str:
@@ -76,7 +76,7 @@ def perform(approved: ApprovedAction) -> str:
     Raises ActionError, SourceError.
     """
     plan = approved.plan
-    switch = _require_switch(approved.scene, plan.action)
+    switch = _require_switch(approved.context, plan.action)
     values = _values(switch, plan.identity)
     former = change_file(Path(switch.file), plan.identity["sha256"], values, plan.fingerprint)
     names = ", ".join(switch.names)
@@ -91,7 +91,7 @@ def perform(approved: ApprovedAction) -> str:
             f"{redactor.text(error.message, Depth.KNOWN)}",
             system=error.system,
             target=error.target,
-            remedy=f"the file stays changed: run the command by hand, or restore {former.copy}",
+            hint=f"the file stays changed: run the command by hand, or restore {former.copy}",
             is_outcome_known=getattr(error, "is_outcome_known", True),
         ) from None
     if not output:
@@ -114,32 +114,32 @@ def _values(switch: Switch, approved: Mapping[str, Any]) -> dict[str, str]:
     return switch.set | secrets
 
 
-def _available_switch(scene: Scene, action: str) -> Switch | None:
+def _available_switch(context: Context, action: str) -> Switch | None:
     """The switch, if the action can be performed here and now."""
-    actions = scene.target.environment.actions
-    return actions.switches.get(action) if actions and scene.window.is_live else None
+    actions = context.target.environment.actions
+    return actions.switches.get(action) if actions and context.window.is_live else None
 
 
-def proposal(scene: Scene, action: str, *, title: str, by_hand: str, effect: str) -> Proposal:
+def proposal(context: Context, action: str, *, title: str, by_hand: str, effect: str) -> Proposal:
     """A proposal that shows a diff if the action can be performed here, else the command `by_hand`."""
-    switch = _available_switch(scene, action)
+    switch = _available_switch(context, action)
     if switch is None:
         return Proposal(title, by_hand, effect, loses=_LOG_IS_LOST)
     command = " ".join(switch.then)
     undo = _UNDO_WITH_COMMAND if command else _UNDO
     return Proposal(
         title,
-        command=_diff(scene, switch),
+        command=_diff(context, switch),
         effect=effect if command else _EFFECT_LATER.format(effect=effect),
         loses=_LOG_IS_LOST if command else "",
         undo=undo.format(copy=f"{switch.file}.before-FINGERPRINT", file=switch.file, command=command),
     )
 
 
-def _diff(scene: Scene, switch: Switch) -> str:
+def _diff(context: Context, switch: Switch) -> str:
     """The lines that would change, as a diff without context."""
     try:
-        current, values, tags = _read(scene, switch)
+        current, values, tags = _read(context, switch)
     except SourceError as error:
         return f"# {switch.file} cannot be changed: {error.message}"
     lines = [f"--- {switch.file}", f"+++ {switch.file}"]
@@ -176,7 +176,7 @@ def change_file(path: Path, sha256: str, values: dict[str, str], suffix: str) ->
     content = read(path)
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ActionError(
-            "has changed since the action was proposed", **address, remedy="run the runbook again"
+            "has changed since the action was proposed", **address, hint="run the runbook again"
         )
     if any("\n" in value or "\r" in value for value in values.values()):
         raise ActionError("a setting cannot contain a line break", **address)
@@ -200,7 +200,7 @@ def _write_copy(copy: Path, content: bytes, owner: tuple[int, int], address: dic
         files.sync(copy.parent)
     except FileExistsError:
         raise ActionError(
-            f"its copy {copy.name} already exists", **address, remedy="see what it holds"
+            f"its copy {copy.name} already exists", **address, hint="see what it holds"
         ) from None
     except OSError as error:
         with suppress(OSError):

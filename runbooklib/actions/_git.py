@@ -56,14 +56,14 @@ def _refuse_filter_programs(repository: str) -> None:
             f"the clone's configuration runs a program: {programs[0]}",
             system=SYSTEM,
             target=repository,
-            remedy="revert by hand",
+            hint="revert by hand",
         )
 
 
 def _git(folder: str, *words: str, may_fail: bool = False, by: str = "runbooklib") -> str:
     git = shutil.which("git")
     if git is None:
-        raise ActionError("the program git is not installed", system=SYSTEM, remedy="install git")
+        raise ActionError("the program git is not installed", system=SYSTEM, hint="install git")
     configuration = {**_SAFE_CONFIGURATION, "user.name": by}
     options = [part for name, value in configuration.items() for part in ("-c", f"{name}={value}")]
     environment = {"PATH": os.defpath, "HOME": "/nonexistent", "LC_ALL": "C.UTF-8"}

@@ -14,7 +14,7 @@ import psycopg
 from runbooklib.actions.action import require_actions, require_writable
 from runbooklib.config.site_secrets import secret
 from runbooklib.errors import ActionError, UnreachableError
-from runbooklib.sources.context import Scene
+from runbooklib.sources.context import Context
 from runbooklib.sources.postgres.session import CONNECT_SECONDS, SYSTEM
 
 # pid, backend_start, and the start time of its transaction or query (None: it has none); times in ISO 8601.
@@ -54,12 +54,12 @@ _PROTECTED = (
 _HIDDEN = "select count(*) from pg_stat_activity where pid = any(%s) and backend_start is null"
 
 
-def protection(scene: Scene, pid: int) -> str:
+def protection(context: Context, pid: int) -> str:
     """Why the session must never be ended, as the reading role sees it; empty if it may be ended.
 
     Raises ActionError if there is no such session, and SourceError.
     """
-    answer = scene.sources.postgres.sql(_WHY_NOT, [pid])
+    answer = context.sources.postgres.sql(_WHY_NOT, [pid])
     if answer.empty:
         raise ActionError(f"there is no session with pid {pid}; it has ended", system=SYSTEM)
     kind = answer.iloc[0, 0]
@@ -72,7 +72,7 @@ def protection(scene: Scene, pid: int) -> str:
 
 
 def signal(
-    scene: Scene,
+    context: Context,
     function: str,
     sessions: Sequence[Session],
     same: str,
@@ -91,20 +91,20 @@ def signal(
         f"and a.{same} is not distinct from %s::timestamptz and {_MAY_BE_ENDED} and {condition}"
     )
     signalled: list[int] = []
-    with closing(_connect(scene)) as connection:
-        _refuse_hidden(connection, scene, [pid for pid, *_ in sessions])
+    with closing(_connect(context)) as connection:
+        _refuse_hidden(connection, context, [pid for pid, *_ in sessions])
         for session in sessions:
             try:
                 row = connection.execute(query.encode(), (*session, *values)).fetchone()
             except psycopg.Error as error:
-                raise _failure(error, scene, signalled) from None
+                raise _failure(error, context, signalled) from None
             if row and row[0]:
                 signalled.append(session[0])
     return signalled
 
 
-def _connect(scene: Scene) -> Connection:
-    system = require_writable(require_actions(scene).postgres, "postgres")
+def _connect(context: Context) -> Connection:
+    system = require_writable(require_actions(context).postgres, "postgres")
     password = secret(system.password_env)
     options: dict[str, Any] = {"password": password} if password else {}
     options |= {"application_name": APPLICATION, "connect_timeout": CONNECT_SECONDS}
@@ -113,35 +113,35 @@ def _connect(scene: Scene) -> Connection:
         return psycopg.connect(system.dsn, autocommit=True, **options)
     except psycopg.Error as error:
         reason = str(error).strip().splitlines()[-1].rpartition("failed: ")[2]
-        raise UnreachableError(f"the operator role cannot connect: {reason}", **_address(scene)) from None
+        raise UnreachableError(f"the operator role cannot connect: {reason}", **_address(context)) from None
 
 
-def _address(scene: Scene) -> dict[str, Any]:
-    return {"system": SYSTEM, "target": scene.sources.postgres.target}
+def _address(context: Context) -> dict[str, Any]:
+    return {"system": SYSTEM, "target": context.sources.postgres.target}
 
 
-def _refuse_hidden(connection: Connection, scene: Scene, pids: Sequence[int]) -> None:
+def _refuse_hidden(connection: Connection, context: Context, pids: Sequence[int]) -> None:
     """Raise ActionError before any signal: a session that the role cannot see would look ended."""
     try:
         row = connection.execute(_HIDDEN, (list(pids),)).fetchone()
     except psycopg.Error as error:
-        raise _failure(error, scene, []) from None
+        raise _failure(error, context, []) from None
     if row and row[0]:
         raise ActionError(
             "the operator role may not see these sessions",
-            **_address(scene),
-            remedy="grant it pg_monitor and pg_signal_backend",
+            **_address(context),
+            hint="grant it pg_monitor and pg_signal_backend",
         )
 
 
-def _failure(error: psycopg.Error, scene: Scene, signalled: Sequence[int]) -> ActionError:
+def _failure(error: psycopg.Error, context: Context, signalled: Sequence[int]) -> ActionError:
     """The error of one signal. Only a refusal before any signal is known to have changed nothing."""
     reason = error.diag.message_primary or "the connection was lost"
     is_refusal = error.sqlstate == _INSUFFICIENT_PRIVILEGE
     pids = ", ".join(str(pid) for pid in signalled)
     return ActionError(
         f"{reason} (pids signalled before this error: {pids})" if signalled else reason,
-        **_address(scene),
-        remedy="grant the role pg_signal_backend" if is_refusal else "see which sessions are left",
+        **_address(context),
+        hint="grant the role pg_signal_backend" if is_refusal else "see which sessions are left",
         is_outcome_known=is_refusal and not signalled,
     )

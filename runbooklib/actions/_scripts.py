@@ -12,7 +12,7 @@ from typing import IO
 
 from runbooklib.config import variables
 from runbooklib.errors import ActionError
-from runbooklib.sources.context import Scene
+from runbooklib.sources.context import Context
 from runbooklib.sources.site_files import read
 
 SYSTEM = "script"
@@ -29,15 +29,15 @@ def files_in(command: Sequence[str]) -> list[str]:
     return sorted(str(path) for path in paths if path.is_file())
 
 
-def digests(scene: Scene, command: Sequence[str]) -> dict[str, str]:
+def digests(context: Context, command: Sequence[str]) -> dict[str, str]:
     """Path -> SHA-256 of each file of the command, its program included. Raises ActionError."""
     if not Path(command[0]).is_absolute():
         raise ActionError(
             f"{command[0][:80]!r} is not an absolute path",
             system=SYSTEM,
-            remedy="write the program's whole path into the environment's file",
+            hint="write the program's whole path into the environment's file",
         )
-    return scene.sources.files.digests(sorted({command[0], *files_in(command)}))
+    return context.sources.files.digests(sorted({command[0], *files_in(command)}))
 
 
 def run(command: Sequence[str], approved: Mapping[str, str], timeout_seconds: float) -> str:
@@ -84,7 +84,7 @@ def _wait(process: "subprocess.Popen[bytes]", name: str, timeout_seconds: float)
             f"did not end within {timeout_seconds:g} s and was killed",
             system=SYSTEM,
             target=name,
-            remedy="see what it has changed",
+            hint="see what it has changed",
             is_outcome_known=False,
         ) from None
 

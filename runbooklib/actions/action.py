@@ -1,6 +1,6 @@
 """Actions that a person can approve.
 
-`@remedy(…)` turns the function that describes a proposal into a `Remedy`. Calling it, as `propose` does, only
+`@action(…)` turns the function that describes a proposal into a `Action`. Calling it, as `propose` does, only
 reads. The gate decides whether it may be performed, and whether the target is still the one that was seen.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from runbooklib.config.environment import Actions
 from runbooklib.errors import ActionError, NotConfiguredError, NotRecordedError, SourceError
 from runbooklib.model.plan import Plan, Proposal
-from runbooklib.sources.context import Scene
+from runbooklib.sources.context import Context
 
 System = TypeVar("System")
 
@@ -31,16 +31,16 @@ class TargetState:
 class ApprovedAction:
     """An approved plan that is being performed: where, by whom, and the bundle of evidence that led to it."""
 
-    scene: Scene
+    context: Context
     plan: Plan
     by: str
     evidence: str
 
 
-class Remedy:
+class Action:
     """An action that can be approved.
 
-    `identify(scene, **parameters)` reads the target and returns its state. It raises ActionError if the
+    `identify(context, **parameters)` reads the target and returns its state. It raises ActionError if the
     action must not be performed on this target.
     `perform(approved)` performs the action and returns a sentence about what it did.
     `is_same(seen, current)` compares two identities.
@@ -67,31 +67,31 @@ class Remedy:
         self.needs_recovery_check, self.is_of_service = needs_recovery_check, is_of_service
         update_wrapper(self, describe)
 
-    def __call__(self, scene: Scene, **parameters: Any) -> Proposal:
+    def __call__(self, context: Context, **parameters: Any) -> Proposal:
         """Return the proposal, with a plan if the site allows actions and the target could be read."""
-        proposal = self._describe(scene, **parameters)
-        if scene.target.environment.actions is None or not scene.window.is_live:
+        proposal = self._describe(context, **parameters)
+        if context.target.environment.actions is None or not context.window.is_live:
             return proposal
         try:
-            plan = self.plan(scene, parameters)
+            plan = self.plan(context, parameters)
         except NotRecordedError:
             return proposal  # the version that recorded this run did not read the target
         except (SourceError, ActionError) as error:
             return replace(proposal, blocked=str(error))
         return replace(proposal, plan=plan)
 
-    def plan(self, scene: Scene, parameters: Mapping[str, Any]) -> Plan:
+    def plan(self, context: Context, parameters: Mapping[str, Any]) -> Plan:
         """Read the target and return the plan for it. Raises SourceError, ActionError."""
-        state = self._identify(scene, **parameters)
+        state = self._identify(context, **parameters)
         return Plan(
             action=self.__name__,
             parameters=dict(parameters),
-            alert=scene.alert,
-            service=scene.target.service_name,
-            environment=scene.target.environment_name,
+            alert=context.alert,
+            service=context.target.service_name,
+            environment=context.target.environment_name,
             target=state.target,
             identity=state.identity,
-            seen_at=scene.window.opened_at.isoformat(),
+            seen_at=context.window.opened_at.isoformat(),
         )
 
     def has_changed(self, seen: Plan, current: Plan) -> bool:
@@ -109,7 +109,7 @@ class Remedy:
             raise ActionError(f"{self.__name__} does not accept these parameters: {error}") from None
 
 
-def remedy(
+def action(
     *,
     identify: Callable[..., TargetState],
     perform: Callable[[ApprovedAction], str],
@@ -117,10 +117,10 @@ def remedy(
     is_same: Callable[[Mapping[str, Any], Mapping[str, Any]], bool] = operator.eq,
     needs_recovery_check: bool = True,
     is_of_service: bool = False,
-) -> Callable[[Callable[..., Proposal]], Remedy]:
-    """Return a decorator that turns the function that describes a proposal into a Remedy."""
+) -> Callable[[Callable[..., Proposal]], Action]:
+    """Return a decorator that turns the function that describes a proposal into a Action."""
     return partial(
-        Remedy,
+        Action,
         identify=identify,
         perform=perform,
         destroys=frozenset(destroys),
@@ -130,14 +130,14 @@ def remedy(
     )
 
 
-def require_actions(scene: Scene) -> Actions:
+def require_actions(context: Context) -> Actions:
     """Return what this site allows actions to change. Raises NotConfiguredError."""
-    actions = scene.target.environment.actions
+    actions = context.target.environment.actions
     if actions is None:
         raise NotConfiguredError(
             "this environment allows no actions",
             system="actions",
-            remedy="add `actions` to the environment's file",
+            hint="add `actions` to the environment's file",
         )
     return actions
 
@@ -148,6 +148,6 @@ def require_writable(system: System | None, name: str) -> System:
         raise NotConfiguredError(
             "actions may not write to this system",
             system=name,
-            remedy=f"add actions.{name} to the environment's file",
+            hint=f"add actions.{name} to the environment's file",
         )
     return system

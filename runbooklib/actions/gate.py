@@ -20,25 +20,25 @@ from typing import Any
 from runbooklib.actions import snapshot
 from runbooklib.actions.action import ApprovedAction, require_actions
 from runbooklib.actions.preflight import Preflight, look
-from runbooklib.actions.registry import REMEDIES
+from runbooklib.actions.registry import ACTIONS
 from runbooklib.config import site_secrets
 from runbooklib.errors import ActionError, EvidenceError, RunbookError
 from runbooklib.evidence import action_ledger
-from runbooklib.evidence.action_ledger import Book, Deed
+from runbooklib.evidence.action_ledger import ActionRecord, Book
 from runbooklib.evidence.document import Record
 from runbooklib.evidence.verdict_json import ACTION_MIME
-from runbooklib.execution.supervisor import is_within_a_run
+from runbooklib.execution.supervisor import is_inside_headless_run
 from runbooklib.model.plan import Plan
 from runbooklib.model.window import seconds_of
 from runbooklib.redact.redactor import Depth, Redactor
 
 _MAX_NAME_LENGTH = 100
-# The fields of a Deed that its first line in the ledger holds.
+# The fields of a ActionRecord that its first line in the ledger holds.
 _LINE_FIELDS = "id by action target environment service alert why plan evidence nonce proposed_in".split()
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
+class Justification:
     """Why an action is taken: the bundle whose run proposed it, and the cause that it addresses."""
 
     bundle: str
@@ -66,9 +66,9 @@ class Gate:
     Every refusal is written to the action ledger. Every method raises ActionError.
     """
 
-    def __init__(self, folder: Path, by: str, reason: Reason) -> None:
+    def __init__(self, folder: Path, by: str, reason: Justification) -> None:
         if not by.strip():
-            raise ActionError("an approval needs the name of a person", remedy="pass --by NAME")
+            raise ActionError("an approval needs the name of a person", hint="pass --by NAME")
         self._folder, self._by, self._reason = folder, by.strip()[:_MAX_NAME_LENGTH], reason
         self._key = secrets.token_bytes(32)
         self._used_nonces: set[str] = set()
@@ -82,10 +82,8 @@ class Gate:
     def approve(self, seen: Preflight, typed: str) -> Approval:
         """The approval of the person who typed the target's name. Its validity counts from the preview."""
         if typed != seen.plan.target:
-            raise ActionError(
-                f"{typed[:80]!r} is not the target", remedy=f"type {seen.plan.target} to approve"
-            )
-        deadline = seen.at + seconds_of(require_actions(seen.scene).approval)
+            raise ActionError(f"{typed[:80]!r} is not the target", hint=f"type {seen.plan.target} to approve")
+        deadline = seen.at + seconds_of(require_actions(seen.context).approval)
         expires_at = datetime.now(UTC) + timedelta(seconds=deadline - time.monotonic())
         nonce = secrets.token_hex(16)
         mac = self._mac(seen.plan.digest, deadline, nonce)
@@ -95,7 +93,7 @@ class Gate:
         content = json.dumps([plan, self._by, deadline, nonce]).encode()
         return hmac.new(self._key, content, hashlib.sha256).hexdigest()
 
-    def perform(self, plan: Plan, approval: Approval, *, without_capture: str = "") -> Deed:
+    def perform(self, plan: Plan, approval: Approval, *, without_capture: str = "") -> ActionRecord:
         """Perform the approved plan once, if its target is unchanged.
 
         `without_capture`: why it is performed even if the state that it destroys cannot be saved first.
@@ -110,8 +108,8 @@ class Gate:
                 self._write_intent(preflight, deed)
             return self._execute(preflight, deed)
 
-    def _deed(self, plan: Plan) -> Deed:
-        return Deed(
+    def _deed(self, plan: Plan) -> ActionRecord:
+        return ActionRecord(
             id=secrets.token_hex(8),
             at=datetime.now(UTC),
             by=self._by,
@@ -128,7 +126,7 @@ class Gate:
         )
 
     @contextmanager
-    def _service_lock(self, deed: Deed) -> Iterator[None]:
+    def _service_lock(self, deed: ActionRecord) -> Iterator[None]:
         """Keep other actions off the service. Raises ActionError if one is running."""
         with ExitStack() as stack:
             with _ledger_errors(self._folder):
@@ -138,12 +136,12 @@ class Gate:
                 with self._recording_refusals(deed):
                     raise ActionError(
                         f"another action on {deed.service} in {deed.environment} is running",
-                        remedy="see `runbook actions`, and wait for its outcome",
+                        hint="see `runbook actions`, and wait for its outcome",
                     )
             yield
 
     @contextmanager
-    def _recording_refusals(self, deed: Deed) -> Iterator[None]:
+    def _recording_refusals(self, deed: ActionRecord) -> Iterator[None]:
         """Write a line to the ledger for each error."""
         try:
             yield
@@ -157,26 +155,26 @@ class Gate:
         """Raise ActionError if the approval is not valid for this plan; else mark it as used."""
         mac = self._mac(approval.plan, approval.deadline, approval.nonce)
         if not hmac.compare_digest(mac, approval.mac):
-            raise ActionError("this approval was not issued by this process", remedy="approve it again")
+            raise ActionError("this approval was not issued by this process", hint="approve it again")
         if approval.plan != plan.digest:
-            raise ActionError("the approval is for another plan", remedy="approve this plan")
+            raise ActionError("the approval is for another plan", hint="approve this plan")
         if time.monotonic() > approval.deadline:
             raise ActionError(
                 f"the approval expired at {approval.expires_at:%H:%M:%S} UTC",
-                remedy="look again, and approve",
+                hint="look again, and approve",
             )
         if approval.nonce in self._used_nonces:
-            raise ActionError("the approval was already used", remedy="approve it again")
+            raise ActionError("the approval was already used", hint="approve it again")
         self._used_nonces.add(approval.nonce)
 
-    def _save_state(self, preflight: Preflight, deed: Deed, without_capture: str) -> Path:
+    def _save_state(self, preflight: Preflight, deed: ActionRecord, without_capture: str) -> Path:
         """Seal what the action would destroy; return the bundle. Raises ActionError if it cannot be read."""
-        parts = snapshot.capture(preflight.scene)
-        lost = snapshot.missing(parts, REMEDIES[deed.action].destroys, preflight.scene)
+        parts = snapshot.capture(preflight.context)
+        lost = snapshot.missing(parts, ACTIONS[deed.action].destroys, preflight.context)
         if lost and not without_capture:
             raise ActionError(
                 f"state that this action destroys cannot be saved first: {lost[0]}",
-                remedy="fix that, or accept the loss: --without-capture REASON",
+                hint="fix that, or accept the loss: --without-capture REASON",
             )
         record = _record_before(
             preflight, deed, {"not saved": "; ".join(lost), "reason to continue": without_capture}
@@ -195,32 +193,32 @@ class Gate:
         except EvidenceError as error:
             raise ActionError(f"state that this action destroys cannot be saved first: {error}") from None
 
-    def _write_intent(self, preflight: Preflight, deed: Deed) -> None:
+    def _write_intent(self, preflight: Preflight, deed: ActionRecord) -> None:
         """Write the intent to the ledger, if the site's limits allow it. Raises ActionError."""
-        limits = require_actions(preflight.scene)
+        limits = require_actions(preflight.context)
         with _book(self._folder) as book:
             if reason := action_ledger.stopped(self._folder):
                 raise ActionError(
                     f"all actions are stopped: {reason}",
-                    remedy=f"remove {action_ledger.STOP_FILE} from the evidence folder to allow them again",
+                    hint=f"remove {action_ledger.STOP_FILE} from the evidence folder to allow them again",
                 )
             refusal = action_ledger.refusal(
                 book.deeds,
                 deed,
                 cooldown_seconds=seconds_of(limits.cooldown),
                 most_per_hour=limits.most_per_hour,
-                is_of_service=REMEDIES[deed.action].is_of_service,
+                is_of_service=ACTIONS[deed.action].is_of_service,
             )
             if refusal:
                 raise ActionError(refusal)
             book.append("intent", _line(deed))
 
-    def _execute(self, preflight: Preflight, deed: Deed) -> Deed:
+    def _execute(self, preflight: Preflight, deed: ActionRecord) -> ActionRecord:
         """Perform the plan that was approved, not the newer one, and record the outcome."""
         evidence = deed.proposed_in or deed.evidence
-        approved = ApprovedAction(preflight.scene, preflight.plan, deed.by, evidence)
+        approved = ApprovedAction(preflight.context, preflight.plan, deed.by, evidence)
         try:
-            message = REMEDIES[deed.action].perform(approved)
+            message = ACTIONS[deed.action].perform(approved)
         except RunbookError as error:
             is_known = getattr(error, "is_outcome_known", True)
             outcome = "failed" if is_known else action_ledger.UNKNOWN
@@ -228,7 +226,7 @@ class Gate:
             raise error if isinstance(error, ActionError) else ActionError(str(error)) from error
         return self._write_outcome(replace(deed, outcome="done", message=message), preflight)
 
-    def _write_outcome(self, deed: Deed, preflight: Preflight) -> Deed:
+    def _write_outcome(self, deed: ActionRecord, preflight: Preflight) -> ActionRecord:
         deed = replace(deed, message=preflight.tape.redactor.text(deed.message, Depth.SECRETS))
         try:
             with _book(self._folder) as book:
@@ -236,12 +234,12 @@ class Gate:
         except ActionError as error:
             raise ActionError(
                 f"the outcome ({deed.outcome}: {deed.message}) could not be recorded: {error.message}",
-                remedy=error.remedy,
+                hint=error.hint,
             ) from None
         return deed
 
 
-def _record_before(preflight: Preflight, deed: Deed, loss: dict[str, str]) -> Record:
+def _record_before(preflight: Preflight, deed: ActionRecord, loss: dict[str, str]) -> Record:
     """The first cells of the bundle: the action, what it changes and loses, and its plan."""
     proposal = preflight.proposal
     facts = {"action": deed.action, "target": deed.target, "approved by": deed.by, "why": deed.why}
@@ -254,9 +252,9 @@ def _record_before(preflight: Preflight, deed: Deed, loss: dict[str, str]) -> Re
 
 
 def _refuse_headless_run() -> None:
-    if is_within_a_run():
+    if is_inside_headless_run():
         raise ActionError(
-            "a headless run can only propose", remedy="approve it in a terminal: runbook approve BUNDLE"
+            "a headless run can only propose", hint="approve it in a terminal: runbook approve BUNDLE"
         )
 
 
@@ -274,8 +272,8 @@ def _ledger_errors(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         yield
     except (OSError, ValueError) as error:
-        raise ActionError(f"the action ledger cannot be written: {error}", remedy=f"see {folder}") from None
+        raise ActionError(f"the action ledger cannot be written: {error}", hint=f"see {folder}") from None
 
 
-def _line(deed: Deed) -> dict[str, Any]:
+def _line(deed: ActionRecord) -> dict[str, Any]:
     return {name: getattr(deed, name) for name in _LINE_FIELDS}

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from runbooklib.actions.action import require_actions
-from runbooklib.actions.registry import REMEDIES
+from runbooklib.actions.registry import ACTIONS
 from runbooklib.errors import ActionError, SourceError, suggestion
 from runbooklib.model.plan import Plan, Proposal
-from runbooklib.sources.context import Scene, scene_of
+from runbooklib.sources.context import Context, context_of
 from runbooklib.sources.tape import Tape
 
 _MAX_SHOWN_CHARACTERS = 60
@@ -21,54 +21,54 @@ _MAX_AGE = timedelta(hours=12)
 class Preflight:
     """A plan, the same plan for the target as it is now, and what the action would do.
 
-    `scene` and `tape` are those that the target was read with. `at` (monotonic seconds) is when the read
+    `context` and `tape` are those that the target was read with. `at` (monotonic seconds) is when the read
     began: the validity of an approval counts from it.
     """
 
     plan: Plan
     current: Plan
     proposal: Proposal
-    scene: Scene
+    context: Context
     tape: Tape
     at: float
 
 
 def look(plan: Plan) -> Preflight:
     """Read the plan's target again. Raises ActionError if it has changed since the plan was made."""
-    remedy = REMEDIES.get(plan.action)
-    if remedy is None:
+    action = ACTIONS.get(plan.action)
+    if action is None:
         raise ActionError(
-            f"there is no action {plan.action[:80]!r}", remedy=suggestion(plan.action, sorted(REMEDIES))
+            f"there is no action {plan.action[:80]!r}", hint=suggestion(plan.action, sorted(ACTIONS))
         )
-    remedy.refuse_unknown_parameters(plan.parameters)
+    action.refuse_unknown_parameters(plan.parameters)
     started = time.monotonic()
-    scene, tape = scene_of(plan.alert, plan.environment, plan.service)
+    context, tape = context_of(plan.alert, plan.environment, plan.service)
     try:
-        require_actions(scene)
-        current = remedy.plan(scene, plan.parameters)
-        proposal = replace(remedy(scene, **plan.parameters), plan=current, blocked="")
+        require_actions(context)
+        current = action.plan(context, plan.parameters)
+        proposal = replace(action(context, **plan.parameters), plan=current, blocked="")
     except SourceError as error:
         raise ActionError(f"the target cannot be read: {error}") from None
-    if remedy.has_changed(plan, current):
+    if action.has_changed(plan, current):
         raise ActionError(
             f"{plan.target} has changed since this was proposed: {_differences(plan, current)}",
-            remedy="run the runbook again, and approve what it proposes then",
+            hint="run the runbook again, and approve what it proposes then",
         )
-    _refuse_old(plan, scene)
-    return Preflight(plan, current, proposal, scene, tape, started)
+    _refuse_old(plan, context)
+    return Preflight(plan, current, proposal, context, tape, started)
 
 
-def _refuse_old(plan: Plan, scene: Scene) -> None:
+def _refuse_old(plan: Plan, context: Context) -> None:
     """Raise ActionError for an old plan: it was proposed for an earlier incident."""
     try:
-        age = scene.window.opened_at - datetime.fromisoformat(plan.seen_at)
+        age = context.window.opened_at - datetime.fromisoformat(plan.seen_at)
     except (TypeError, ValueError):
-        raise ActionError("the plan has no valid time (seen_at)", remedy="run the runbook again") from None
+        raise ActionError("the plan has no valid time (seen_at)", hint="run the runbook again") from None
     if age > _MAX_AGE:
         raise ActionError(
             f"this was proposed {age.total_seconds() / 3600:.0f} h ago; "
             f"the maximum is {_MAX_AGE.total_seconds() / 3600:.0f} h",
-            remedy="run the runbook again, and approve what it proposes then",
+            hint="run the runbook again, and approve what it proposes then",
         )
 
 

@@ -32,20 +32,20 @@ def read(bundle: Path) -> list[Offer]:
 
     """
     if not (bundle / manifest.FILE).is_file():
-        raise InputError(f"{bundle} is not the evidence of a run", remedy="pass a bundle under evidence/")
+        raise InputError(f"{bundle} is not the evidence of a run", hint="pass a bundle under evidence/")
     if problems := manifest.verify_bundle(bundle):
-        raise ActionError(f"this evidence was changed: {problems[0]}", remedy="run the runbook again")
+        raise ActionError(f"this evidence was changed: {problems[0]}", hint="run the runbook again")
     description = json.loads((bundle / manifest.FILE).read_bytes())
     verdict = executed_notebook.verdict_in(bundle)
     kind = description.get("kind")
     if kind == "replay":
         raise ActionError(
-            "a replay cannot perform actions", remedy="run the runbook, and approve what it proposes"
+            "a replay cannot perform actions", hint="run the runbook, and approve what it proposes"
         )
     _require_evidence_folder(bundle)
     if kind not in ("run", "seal") or verdict is None:
         raise InputError(
-            f"{bundle} is not the evidence of a run", remedy="pass a bundle written by `runbook run`"
+            f"{bundle} is not the evidence of a run", hint="pass a bundle written by `runbook run`"
         )
     # A person who runs a notebook cell by cell may add cells. Added cells change no plan.
     if kind == "run":
@@ -56,7 +56,7 @@ def read(bundle: Path) -> list[Offer]:
 def _require_same_runbook(alert: str, description: dict[str, Any]) -> None:
     notebook = runbooks.find(alert).notebook
     if description.get("runbook_sha256") != manifest.sha256(notebook):
-        raise ActionError(f"the runbook {notebook.name} was changed since this run", remedy="run it again")
+        raise ActionError(f"the runbook {notebook.name} was changed since this run", hint="run it again")
 
 
 def _require_evidence_folder(bundle: Path) -> None:
@@ -69,17 +69,17 @@ def _require_evidence_folder(bundle: Path) -> None:
     if not any(line.bundle == bundle.resolve().name for line in lines):
         raise ActionError(
             f"{ledger.FILE} in this folder does not list this bundle; was it copied?",
-            remedy="approve the original bundle",
+            hint="approve the original bundle",
         )
     if folder == bundle_module.spool().resolve():
         raise ActionError(
             "this evidence is in the spool, which has no record of earlier actions",
-            remedy="free space in the evidence folder, and run the runbook again",
+            hint="free space in the evidence folder, and run the runbook again",
         )
     home = os.environ.get(variables.EVIDENCE, "")
     if home and Path(home).resolve() != folder:
         raise ActionError(
-            f"this evidence is not in {home} ({variables.EVIDENCE})", remedy="approve a bundle in that folder"
+            f"this evidence is not in {home} ({variables.EVIDENCE})", hint="approve a bundle in that folder"
         )
 
 
@@ -89,6 +89,4 @@ def _offer(fields: Any) -> Offer:
         plan = Plan.from_dict(fields["plan"])
         return Offer(plan, str(fields["title"]), str(fields["cause"]), str(fields["rank"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise ActionError(
-            f"the proposals of this run cannot be read: {error}", remedy="run it again"
-        ) from None
+        raise ActionError(f"the proposals of this run cannot be read: {error}", hint="run it again") from None

@@ -21,19 +21,19 @@ from runbooklib.checks import alert_rule, dependencies, traffic
 from runbooklib.checks.ask import Check, answered
 from runbooklib.errors import EvidenceError, ParameterError
 from runbooklib.evidence import action_ledger
-from runbooklib.evidence.action_ledger import Deed
+from runbooklib.evidence.action_ledger import ActionRecord
 from runbooklib.model.findings import Fact, Finding, Status
 from runbooklib.model.window import seconds_of
 from runbooklib.redact.redactor import Redactor
 from runbooklib.render.sentences import say
-from runbooklib.sources.context import Scene
+from runbooklib.sources.context import Context
 from runbooklib.sources.tape import Tape, side_by_side
 
 # The default limits: the share of failed requests (0–1), and the P95 of the response time.
 FAILED_BELOW, WAIT_BELOW_SECONDS = 0.01, 0.5
 Condition = tuple[Check, Mapping[str, Any]]
-# Returns a scene that ends now, and its own tape.
-Look = Callable[[], tuple[Scene, Tape]]
+# Returns a context that ends now, and its own tape.
+Look = Callable[[], tuple[Context, Tape]]
 OnSample = Callable[["Sample", float], None]
 # Samples that are further apart prove nothing about the time between them.
 _MAX_DISTANCE = timedelta(seconds=60)
@@ -150,13 +150,13 @@ class Wait:
     every_seconds: float
 
     @classmethod
-    def of(cls, scene: Scene, held: str, within: str = "") -> "Wait":
+    def of(cls, context: Context, held: str, within: str = "") -> "Wait":
         """From durations; `within` defaults to ten minutes more than `held`. Raises ParameterError."""
         hold = seconds_of(held)
-        scrape = max(seconds_of(scene.timing.scrape_interval), 2.0)
+        scrape = max(seconds_of(context.timing.scrape_interval), 2.0)
         if hold < 2 * scrape:
             raise ParameterError(
-                f"{held} is too short to prove recovery", remedy=f"use {2 * scrape:g} s or more"
+                f"{held} is too short to prove recovery", hint=f"use {2 * scrape:g} s or more"
             )
         every = min(scrape, _MAX_INTERVAL_SECONDS)
         return cls(hold, seconds_of(within) if within else hold + 600.0, every)
@@ -191,7 +191,7 @@ def watch(
 
 
 def _sample(look: Look, limits: Mapping[str, float]) -> Sample:
-    """Check all conditions in parallel, each with its own scene and tape."""
+    """Check all conditions in parallel, each with its own context and tape."""
 
     def ask(check: Check, parameters: Mapping[str, Any]) -> Finding:
         return answered(check, parameters, *look())
@@ -202,7 +202,7 @@ def _sample(look: Look, limits: Mapping[str, float]) -> Sample:
 
 
 def prove(
-    scene: Scene,
+    context: Context,
     redactor: Redactor,
     evidence: Path | None,
     wait: Wait,
@@ -210,22 +210,22 @@ def prove(
     on_sample: OnSample | None = None,
     failed_below: float = FAILED_BELOW,
     wait_below_seconds: float = WAIT_BELOW_SECONDS,
-) -> tuple[Certificate, Deed | None]:
-    """Watch the scene's service from now on; return the certificate and the last action on the service.
+) -> tuple[Certificate, ActionRecord | None]:
+    """Watch the context's service from now on; return the certificate and the last action on the service.
 
     `evidence` is the folder with the action ledger. Raises EvidenceError if the ledger cannot be read.
     """
-    place = (scene.target.environment_name, scene.target.service_name, scene.alert)
+    place = (context.target.environment_name, context.target.service_name, context.alert)
     try:
         deed = action_ledger.last_of(evidence, *place) if evidence else None
     except (OSError, ValueError) as error:
         raise EvidenceError(
-            f"the action ledger cannot be read: {error}", remedy="see `runbook verify`"
+            f"the action ledger cannot be read: {error}", hint="see `runbook verify`"
         ) from None
 
-    def look() -> tuple[Scene, Tape]:
+    def look() -> tuple[Context, Tape]:
         own = Tape(redactor)
-        return scene.anew(own, at_least_seconds=wait.hold_seconds * 1.5), own
+        return context.anew(own, at_least_seconds=wait.hold_seconds * 1.5), own
 
     result = watch(
         look,

@@ -11,15 +11,15 @@ import pandas as pd
 
 from runbooklib.errors import SourceError
 from runbooklib.evidence.document import Part
-from runbooklib.sources.context import Scene
+from runbooklib.sources.context import Context
 from runbooklib.sources.tape import side_by_side
 
 
-def capture(scene: Scene) -> list[Part]:
+def capture(context: Context) -> list[Part]:
     """Read everything that the systems of this target would lose. The requests run in parallel."""
-    requests = [request for name in scene.service.containers for request in _docker_requests(scene, name)]
-    if scene.target.systems.postgres is not None:
-        sources = scene.sources
+    requests = [request for name in context.service.containers for request in _docker_requests(context, name)]
+    if context.target.systems.postgres is not None:
+        sources = context.sources
         requests += [
             partial(_part, "Database sessions", "postgres", lambda: sources.postgres.sessions()),
             partial(_part, "Lock waits", "postgres", lambda: sources.postgres.lock_chains()),
@@ -27,9 +27,9 @@ def capture(scene: Scene) -> list[Part]:
     return side_by_side(requests)
 
 
-def _docker_requests(scene: Scene, name: str) -> list[Callable[[], Part]]:
-    start, end = scene.window.start, scene.window.opened_at
-    sources = scene.sources
+def _docker_requests(context: Context, name: str) -> list[Callable[[], Part]]:
+    start, end = context.window.start, context.window.opened_at
+    sources = context.sources
     reads: dict[str, Callable[[], pd.DataFrame]] = {
         f"{name}: state": lambda: _state(sources.docker, name),
         f"{name}: log since {start:%H:%M} UTC": lambda: sources.docker.logs(name, start, end).frame,
@@ -50,9 +50,9 @@ def _part(title: str, system: str, read: Callable[[], pd.DataFrame]) -> Part:
         return Part(title, system, None, str(error))
 
 
-def missing(parts: list[Part], destroys: frozenset[str], scene: Scene) -> list[str]:
+def missing(parts: list[Part], destroys: frozenset[str], context: Context) -> list[str]:
     """What could not be read although an action destroys it. `destroys` names the systems that lose state."""
-    systems = scene.target.systems
+    systems = context.target.systems
     is_configured = {"docker": systems.docker is not None, "postgres": systems.postgres is not None}
     failed = [f"{part.title}: {part.error}" for part in parts if part.error and part.system in destroys]
     unread = destroys - {part.system for part in parts if not part.error}

@@ -15,29 +15,29 @@ from runbooklib.errors import NoDataError
 from runbooklib.model.alert import Alert
 from runbooklib.model.findings import Fact, Finding, Status
 from runbooklib.promql import Condition
-from runbooklib.sources.context import Scene
+from runbooklib.sources.context import Context
 from runbooklib.sources.tape import side_by_side
 
 _SEVERITIES = {"critical": Status.CRITICAL}
 
 
-def alert_rule(scene: Scene) -> Finding:
+def alert_rule(context: Context) -> Finding:
     """Is the alert's own rule true?
 
     The rule's expression in Prometheus, evaluated at the end of the window. The start is that of the pending
     or firing ALERTS series, which also works for the past. A rule whose series are all missing is UNKNOWN.
     """
-    ask = scene.sources.prometheus
-    rule = ask.rule(scene.alert)
-    true_series = ask.instant(rule.query, scene.window.end)
+    ask = context.sources.prometheus
+    rule = ask.rule(context.alert)
+    true_series = ask.instant(rule.query, context.window.end)
     if true_series.empty:
-        _need_series(scene, rule.query)
-    states = ask.range(promql.selector("ALERTS", {"alertname": scene.alert}), scene.window)
+        _need_series(context, rule.query)
+    states = ask.range(promql.selector("ALERTS", {"alertname": context.alert}), context.window)
     active = states.max(axis=1) if len(states.columns) else pd.Series(0.0, index=states.index)
     severity = _SEVERITIES.get(rule.labels.get("severity", ""), Status.WARNING)
     worst = float(true_series["value"].abs().max()) if len(true_series) else None
     # ALERTS has no sample while the alert is inactive: for this series, a gap means "inactive".
-    since = began(active.fillna(0.0), above=0.5, bridging_seconds=2 * scene.window.step_seconds)
+    since = began(active.fillna(0.0), above=0.5, bridging_seconds=2 * context.window.step_seconds)
     return Finding(
         status=severity if len(true_series) else Status.OK,
         template=(
@@ -54,47 +54,47 @@ def alert_rule(scene: Scene) -> Finding:
     )
 
 
-def _need_series(scene: Scene, query: str) -> None:
+def _need_series(context: Context, query: str) -> None:
     """Raises NoDataError if an alternative of the rule has no series, so that it cannot become true.
 
     One existing series is enough: a counter of errors has none before the first error.
     """
     for alternative in promql.alternatives(query):
         selectors = promql.rests_on(alternative)
-        counted = scene.sources.prometheus.counts(selectors, scene.window.end)
+        counted = context.sources.prometheus.counts(selectors, context.window.end)
         if selectors and not any(count is None or 0 < count < math.inf for count in counted):
             raise NoDataError(
                 f"there is no series of {', '.join(selectors)[:200]}, so the rule cannot become true",
                 system="prometheus",
-                remedy="check that the target is scraped",
+                hint="check that the target is scraped",
             )
 
 
-def firing_alert(scene: Scene) -> Finding:
+def firing_alert(context: Context) -> Finding:
     """Is the alert firing in Alertmanager, and is a notification sent?
 
     Silenced and inhibited alerts count as firing, and the finding says so. Alerts of other services do not
     count.
     """
-    scene.need_live("alertmanager")
-    alerts = [alert for alert in scene.sources.alertmanager.alerts(scene.alert) if scene.is_ours(alert)]
+    context.need_live("alertmanager")
+    alerts = [alert for alert in context.sources.alertmanager.alerts(context.alert) if context.is_ours(alert)]
     if not alerts:
         return Finding(
             status=Status.OK,
             template="{alert} is not firing in Alertmanager.",
-            facts={"alert": scene.alert},
+            facts={"alert": context.alert},
             source="alertmanager",
-            query=f"alerts with alertname={scene.alert}",
+            query=f"alerts with alertname={context.alert}",
         )
     worst = max(alerts, key=lambda alert: _SEVERITIES.get(alert.labels.get("severity", ""), Status.WARNING))
     starts = [alert.starts_at for alert in alerts if alert.starts_at]
     return Finding(
         status=_SEVERITIES.get(worst.labels.get("severity", ""), Status.WARNING),
         template=_notification(worst),
-        facts={"alert": scene.alert, "since": min(starts, default=None)},
+        facts={"alert": context.alert, "since": min(starts, default=None)},
         since=min(starts, default=None),
         source="alertmanager",
-        query=f"alerts with alertname={scene.alert}",
+        query=f"alerts with alertname={context.alert}",
     )
 
 
@@ -106,10 +106,10 @@ def _notification(alert: Alert) -> str:
     return "{alert} has been firing since {since:time}. Notifications are sent."
 
 
-def related_alerts(scene: Scene) -> Finding:
+def related_alerts(context: Context) -> Finding:
     """Which other alerts are firing?"""
-    scene.need_live("alertmanager")
-    others = [alert for alert in scene.sources.alertmanager.alerts() if alert.name != scene.alert]
+    context.need_live("alertmanager")
+    others = [alert for alert in context.sources.alertmanager.alerts() if alert.name != context.alert]
     rows = pd.DataFrame(
         [
             {
@@ -138,7 +138,7 @@ def _grouped(rows: pd.DataFrame) -> pd.DataFrame:
     return same.agg(series=("since", "size"), since=("since", "min")).reset_index().sort_values("since")
 
 
-_MOST_SERIES = 6
+_MAX_SERIES = 6
 _RULE_SEVERITIES = {"critical": Status.CRITICAL, "page": Status.CRITICAL}
 _KINDS = {"seconds": "seconds", "bytes": "bytes", "ratio": "percent"}
 
@@ -154,7 +154,7 @@ _COMPARED = {
 _NOT_COMPARED = "No series has a value that can be compared."
 
 
-def alert_expression(scene: Scene, *, expression: str, severity: str = "warning") -> Finding:
+def alert_expression(context: Context, *, expression: str, severity: str = "warning") -> Finding:
     """Is the alert's own condition true?
 
     The whole expression at the end of the window, and its measured side over the window with the threshold,
@@ -162,51 +162,51 @@ def alert_expression(scene: Scene, *, expression: str, severity: str = "warning"
     gives UNKNOWN. Raises ParameterError for invalid PromQL.
     """
     condition = promql.condition_of(expression)
-    true_series = scene.sources.prometheus.instant(expression, scene.window.end)
+    true_series = context.sources.prometheus.instant(expression, context.window.end)
     if true_series.empty:
-        _need_all(scene, expression)
+        _need_all(context, expression)
     status = _RULE_SEVERITIES.get(severity, Status.WARNING) if len(true_series) else Status.OK
-    since = _since(scene, expression) if len(true_series) else None
+    since = _since(context, expression) if len(true_series) else None
     if condition is None:
         return _without_threshold(expression, true_series, status, since)
-    frame = scene.sources.prometheus.range(condition.measured, scene.window)
+    frame = context.sources.prometheus.range(condition.measured, context.window)
     return _measured(
         expression, condition, _shortened(_worst_first(frame, condition)), true_series, status, since
     )
 
 
-def _need_all(scene: Scene, expression: str) -> None:
+def _need_all(context: Context, expression: str) -> None:
     """Raises NoDataError if the condition is not true because a series is missing."""
     for alternative in promql.alternatives(expression):
-        _need(scene, promql.rests_on(alternative))
+        _need(context, promql.rests_on(alternative))
         condition = promql.condition_of(alternative)
         for side in (condition.measured, condition.other) if condition else ():
             # A side with a comparison of its own is empty if that comparison is not true. Its series exist:
             # they were checked above.
             if side and promql.condition_of(side) is None:
-                _need(scene, (side,))
+                _need(context, (side,))
 
 
-def _need(scene: Scene, queries: tuple[str, ...]) -> None:
-    ask, end = scene.sources.prometheus, scene.window.end
+def _need(context: Context, queries: tuple[str, ...]) -> None:
+    ask, end = context.sources.prometheus, context.window.end
     answers = side_by_side([partial(ask.instant, query, end) for query in queries])
     for query, answer in zip(queries, answers, strict=True):
         if finite(answer["value"]).empty:
             raise NoDataError(
                 f"there is no sample of {query[:120]}, so the alert cannot fire",
                 system="prometheus",
-                remedy="check that the target is scraped",
+                hint="check that the target is scraped",
             )
 
 
-def _since(scene: Scene, expression: str) -> datetime | None:
+def _since(context: Context, expression: str) -> datetime | None:
     """When the condition became true for the first of the series for which it is true now.
 
     The answer of a whole condition has a gap where the condition is not true.
     """
-    frame = scene.sources.prometheus.range(expression, scene.window)
+    frame = context.sources.prometheus.range(expression, context.window)
     is_true = frame.loc[:, _last(frame).notna()].notna().any(axis="columns").astype(float)
-    return began(is_true, above=0.5, bridging_seconds=2 * scene.window.step_seconds)
+    return began(is_true, above=0.5, bridging_seconds=2 * context.window.step_seconds)
 
 
 def _without_threshold(
@@ -225,7 +225,7 @@ def _without_threshold(
         since=since,
         source="prometheus",
         query=expression,
-        rows=_table(true_series.iloc[:_MOST_SERIES]) if len(true_series) else None,
+        rows=_table(true_series.iloc[:_MAX_SERIES]) if len(true_series) else None,
     )
 
 
@@ -246,7 +246,7 @@ def _measured(
         "other": condition.other,
     }
     kind = "series" if condition.threshold is None else _KINDS.get(unit, "number")
-    worst_first = true_series.loc[_order(true_series["value"], condition)[:_MOST_SERIES]]
+    worst_first = true_series.loc[_order(true_series["value"], condition)[:_MAX_SERIES]]
     return Finding(
         status=status,
         template="The condition is true for {count} series."
@@ -267,7 +267,7 @@ def _measured(
 
 def _worst_first(frame: pd.DataFrame, condition: Condition) -> pd.DataFrame:
     """The series nearest to the condition, or beyond it, at the end of the window; ended series come last."""
-    return pd.DataFrame(frame[list(_order(_last(frame), condition)[:_MOST_SERIES])])
+    return pd.DataFrame(frame[list(_order(_last(frame), condition)[:_MAX_SERIES])])
 
 
 def _last(frame: pd.DataFrame) -> "pd.Series[float]":

@@ -1,9 +1,9 @@
-"""A check asked of a scene: its finding, whatever the systems do.
+"""A check asked of a context: its finding, whatever the systems do.
 
 A system that does not answer becomes an UNKNOWN finding and never an exception: one dead source must not take
 the other questions with it.
 
-Checks and remedies asked of a scene; and what stands for them where nobody asks them any more.
+Checks and actions asked of a context; and what stands for them where nobody asks them any more.
 """
 
 import inspect
@@ -18,14 +18,14 @@ from typing import Any
 from runbooklib.errors import ParameterError, Reason, RunbookError, SourceError, suggestion
 from runbooklib.model.findings import Finding, Status, unknown
 from runbooklib.model.plan import Proposal
-from runbooklib.sources.context import Scene
+from runbooklib.sources.context import Context
 from runbooklib.sources.tape import OPENING, Tape
 
 _FACT = re.compile(r"\{([a-z_]+)\}")
 Check = Callable[..., Finding]
 
 
-def answered(check: Check, limits: Mapping[str, Any], scene: Scene, tape: Tape) -> Finding:
+def answered(check: Check, limits: Mapping[str, Any], context: Context, tape: Tape) -> Finding:
     """What was found. Raises ParameterError for a bad limit, and NotRecordedError in a replay.
 
     One check at a time may be asked over a tape: what it used and was warned of is told by it.
@@ -34,7 +34,7 @@ def answered(check: Check, limits: Mapping[str, Any], scene: Scene, tape: Tape) 
     tape.take_used()
     tape.take_remarks()
     try:
-        finding = check(scene, **limits)
+        finding = check(context, **limits)
     except SourceError as error:
         finding = _unknown(error)
     except RunbookError:
@@ -62,19 +62,19 @@ def question_of(check: Check, limits: Mapping[str, Any]) -> str:
 
 
 def _refuse_bad_limits(check: Check, limits: Mapping[str, Any]) -> None:
-    # The first parameter is the scene.
+    # The first parameter is the context.
     known = dict(list(inspect.signature(check).parameters.items())[1:])
     for name in limits:
         if name not in known:
             raise ParameterError(
-                f"{check.__name__} has no limit {name!r}", remedy=suggestion(name, sorted(known))
+                f"{check.__name__} has no limit {name!r}", hint=suggestion(name, sorted(known))
             )
         if isinstance(limits[name], float) and not math.isfinite(limits[name]):
             # Nothing is beyond a limit that is no number: everything would be OK.
-            raise ParameterError(f"{check.__name__}: {name} is {limits[name]!r}", remedy="give a number")
+            raise ParameterError(f"{check.__name__}: {name} is {limits[name]!r}", hint="give a number")
     missing = [name for name, one in known.items() if one.default is one.empty and name not in limits]
     if missing:
-        raise ParameterError(f"{check.__name__} needs {missing[0]}=…", remedy="give it in the cell")
+        raise ParameterError(f"{check.__name__} needs {missing[0]}=…", hint="give it in the cell")
 
 
 def _unknown(error: SourceError) -> Finding:
@@ -85,7 +85,7 @@ def _unknown(error: SourceError) -> Finding:
             "system": error.system,
             "target": error.target,
             "message": error.message,
-            "remedy": error.remedy,
+            "hint": error.hint,
         },
         source=error.system,
     )
@@ -117,7 +117,7 @@ def _failed(error: Exception) -> Finding:
     )
 
 
-Action = Callable[..., Proposal]
+Propose = Callable[..., Proposal]
 
 
 class Inquiry:
@@ -130,19 +130,19 @@ class Inquiry:
         self._tape = tape
         self.given_up = ""
 
-    def answer(self, check: Check, limits: Mapping[str, Any], scene: Scene) -> Finding:
+    def answer(self, check: Check, limits: Mapping[str, Any], context: Context) -> Finding:
         """What the check finds. Raises ParameterError for a bad limit, and NotRecordedError in a replay."""
         if self.given_up:
             return _not_asked(self.given_up, check.__name__, question_of(check, limits))
-        return answered(check, limits, scene, self._tape)
+        return answered(check, limits, context, self._tape)
 
-    def propose(self, action: Action, parameters: Mapping[str, Any], scene: Scene) -> Proposal:
-        """The remedy; one that cannot be proposed has no command, and says why."""
+    def propose(self, action: Propose, parameters: Mapping[str, Any], context: Context) -> Proposal:
+        """The hint; one that cannot be proposed has no command, and says why."""
         title = (action.__doc__ or action.__name__).strip().splitlines()[0]
         if self.given_up:
             return Proposal(title, command="", effect=f"Not proposed again: {self.given_up}")
         try:
-            return action(scene, **parameters)
+            return action(context, **parameters)
         except SourceError as error:
             return Proposal(title, command="", effect=f"Cannot be proposed: {error}")
 

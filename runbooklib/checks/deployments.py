@@ -9,19 +9,19 @@ from runbooklib.checks.time_series import finite
 from runbooklib.errors import NoDataError
 from runbooklib.model.findings import Finding, Status
 from runbooklib.model.window import seconds_of
-from runbooklib.sources.context import Scene
+from runbooklib.sources.context import Context
 from runbooklib.sources.docker.client import Container
 from runbooklib.sources.git import Deployment
 
 
-def deployments(scene: Scene) -> Finding:
+def deployments(context: Context) -> Finding:
     """Was something deployed shortly before the symptom began?
 
     Deployment tags between the lead before the symptom and the symptom. Without a symptom the answer is OK.
     """
-    recent = scene.sources.git.deployments(scene.suspect_since, scene.window.end)
-    earlier = _before_onset(scene, recent)
-    if earlier and scene.onset is not None:
+    recent = context.sources.git.deployments(context.suspect_since, context.window.end)
+    earlier = _before_onset(context, recent)
+    if earlier and context.onset is not None:
         last = earlier[-1]
         return Finding(
             status=Status.WARNING,
@@ -30,7 +30,7 @@ def deployments(scene: Scene) -> Finding:
                 "short": last.short,
                 "subject": last.subject,
                 "at": last.at,
-                "ahead": max(0.0, (scene.onset - last.at).total_seconds()),
+                "ahead": max(0.0, (context.onset - last.at).total_seconds()),
             },
             since=last.at,
             source="git",
@@ -45,24 +45,24 @@ def deployments(scene: Scene) -> Finding:
             if recent
             else "There was no deployment since {start:time}."
         ),
-        facts={"start": scene.suspect_since, "count": len(recent)},
+        facts={"start": context.suspect_since, "count": len(recent)},
         source="git",
         query="deployment tags",
         rows=_table(recent) if recent else None,
     )
 
 
-def _before_onset(scene: Scene, recent: tuple[Deployment, ...]) -> list[Deployment]:
+def _before_onset(context: Context, recent: tuple[Deployment, ...]) -> list[Deployment]:
     """The deployments before the symptom; none without a symptom."""
-    if scene.onset is None:
+    if context.onset is None:
         return []
-    return [deployment for deployment in recent if deployment.at <= _latest_cause(scene)]
+    return [deployment for deployment in recent if deployment.at <= _latest_cause(context)]
 
 
-def _latest_cause(scene: Scene) -> datetime:
+def _latest_cause(context: Context) -> datetime:
     """The latest time that still counts as before the onset, since clocks differ by up to the tolerance."""
-    onset = scene.onset or scene.window.end
-    return onset + timedelta(seconds=scene.timing.tolerance_seconds)
+    onset = context.onset or context.window.end
+    return onset + timedelta(seconds=context.timing.tolerance_seconds)
 
 
 def _table(recent: tuple[Deployment, ...]) -> pd.DataFrame:
@@ -85,15 +85,15 @@ def _changed_lines(deployment: Deployment) -> str:
     return "" if deployment.insertions is None else f"+{deployment.insertions} -{deployment.deletions}"
 
 
-def running_revision(scene: Scene) -> Finding:
+def running_revision(context: Context) -> Finding:
     """Was the running revision deployed shortly before the symptom began?
 
     Looks up the revision from the label of the container's image among the deployments.
     """
-    scene.need_live("docker")
-    container = scene.sources.docker.container(scene.container)
-    deployment = _deployment_of(scene, container)
-    is_recent = scene.onset is not None and scene.suspect_since <= deployment.at <= _latest_cause(scene)
+    context.need_live("docker")
+    container = context.sources.docker.container(context.container)
+    deployment = _deployment_of(context, container)
+    is_recent = context.onset is not None and context.suspect_since <= deployment.at <= _latest_cause(context)
     return Finding(
         status=Status.WARNING if is_recent else Status.OK,
         template="{name} runs revision {short} “{subject}”, deployed at {at:time}.",
@@ -109,25 +109,25 @@ def running_revision(scene: Scene) -> Finding:
     )
 
 
-def _deployment_of(scene: Scene, container: Container) -> Deployment:
+def _deployment_of(context: Context, container: Container) -> Deployment:
     """The deployment of the container's revision. Raises NoDataError."""
     if not container.revision:
         raise NoDataError(
             f"the image of {container.name} has no revision label",
             system="docker",
-            remedy="build it with the label org.opencontainers.image.revision",
+            hint="build it with the label org.opencontainers.image.revision",
         )
-    deployment = scene.sources.git.deployment_of(container.revision)
+    deployment = context.sources.git.deployment_of(container.revision)
     if deployment is None:
         raise NoDataError(
             f"no deployment tag points to the revision {container.revision[:12]}",
             system="git",
-            remedy="fetch the repository's tags",
+            hint="fetch the repository's tags",
         )
     return deployment
 
 
-def errors_since_deployment(scene: Scene, *, above: float) -> Finding:
+def errors_since_deployment(context: Context, *, above: float) -> Finding:
     """Did requests begin to fail with a deployment?
 
     The share of failed requests (0–1) in the rate window before the last deployment that precedes the
@@ -135,45 +135,45 @@ def errors_since_deployment(scene: Scene, *, above: float) -> Finding:
     second is.
     """
     return _since_deployment(
-        scene,
-        queries.failed_share(scene.target),
+        context,
+        queries.failed_share(context.target),
         above,
         "{before:percent} of requests failed before {short} was deployed, up to {after:percent} after it.",
         "ratio",
     )
 
 
-def slower_since_deployment(scene: Scene, *, above: float, quantile: float = 0.95) -> Finding:
+def slower_since_deployment(context: Context, *, above: float, quantile: float = 0.95) -> Finding:
     """Did requests become slow with a deployment?
 
     The `quantile` (0–1) of their duration before the last deployment that precedes the symptom, and the
     highest after it; `above` is seconds.
     """
     return _since_deployment(
-        scene,
-        queries.duration_quantile(scene.target, quantile),
+        context,
+        queries.duration_quantile(context.target, quantile),
         above,
         "Requests took {before:seconds} before {short} was deployed, up to {after:seconds} after it.",
         "seconds",
     )
 
 
-def _since_deployment(scene: Scene, query: str, above: float, template: str, unit: str) -> Finding:
-    recent = scene.sources.git.deployments(scene.suspect_since, scene.window.end)
-    earlier = _before_onset(scene, recent)
+def _since_deployment(context: Context, query: str, above: float, template: str, unit: str) -> Finding:
+    recent = context.sources.git.deployments(context.suspect_since, context.window.end)
+    earlier = _before_onset(context, recent)
     if not earlier:
         return Finding(
             status=Status.OK,
             template="There was no deployment before the symptom since {start:time}.",
-            facts={"start": scene.suspect_since},
+            facts={"start": context.suspect_since},
             source="prometheus",
             query=query,
         )
     deployment = earlier[-1]
-    frame = scene.sources.prometheus.range(query, scene.window)
+    frame = context.sources.prometheus.range(query, context.window)
     if "value" not in frame:
         raise NoDataError("the query has no series in this window", system="prometheus")
-    before, after, continues = _around(scene, finite(frame["value"]), deployment)
+    before, after, continues = _around(context, finite(frame["value"]), deployment)
     is_worse = before <= above < after
     if not is_worse and not continues:
         raise NoDataError("there are no requests some time after the deployment", system="prometheus")
@@ -190,12 +190,14 @@ def _since_deployment(scene: Scene, query: str, above: float, template: str, uni
     )
 
 
-def _around(scene: Scene, column: "pd.Series[float]", deployment: Deployment) -> tuple[float, float, bool]:
+def _around(
+    context: Context, column: "pd.Series[float]", deployment: Deployment
+) -> tuple[float, float, bool]:
     """The median shortly before a deployment, the highest value after it, and whether samples continue."""
     # On a coarse grid a rate window may hold no sample, but two steps always do.
-    span = max(seconds_of(scene.timing.rate_window), 2 * scene.window.step_seconds)
+    span = max(seconds_of(context.timing.rate_window), 2 * context.window.step_seconds)
     settled = deployment.at + timedelta(seconds=span)
-    ends = min(max(settled, _latest_cause(scene)), scene.window.end)
+    ends = min(max(settled, _latest_cause(context)), context.window.end)
     start = deployment.at - timedelta(seconds=span)
     before = column[(column.index > start) & (column.index <= deployment.at)]
     after = column[(column.index > deployment.at) & (column.index <= ends)]
@@ -203,5 +205,5 @@ def _around(scene: Scene, column: "pd.Series[float]", deployment: Deployment) ->
         raise NoDataError(
             "there are no requests just before or just after the deployment", system="prometheus"
         )
-    continues = after.index[-1] >= ends - timedelta(seconds=2 * scene.window.step_seconds)
+    continues = after.index[-1] >= ends - timedelta(seconds=2 * context.window.step_seconds)
     return float(before.median()), float(after.max()), continues

@@ -9,26 +9,26 @@ from runbooklib.checks import thresholds
 from runbooklib.checks.time_series import began, finite, unseen_seconds
 from runbooklib.errors import NoDataError, NonsenseError
 from runbooklib.model.findings import Finding, Status
-from runbooklib.sources.context import Scene
+from runbooklib.sources.context import Context
 
 HEALTH = "app_health_status"
 
 
-def component_status(scene: Scene, *, component: str = "") -> Finding:
+def component_status(context: Context, *, component: str = "") -> Finding:
     """Which components does the service report as unhealthy?
 
     The gauge app_health_status (1 healthy, 0 unhealthy) of all components, or of `component` alone.
     """
-    labels = {**scene.labels, "component": component} if component else scene.labels
+    labels = {**context.labels, "component": component} if component else context.labels
     query = f"min by(component) ({promql.selector(HEALTH, labels)})"
-    frame = scene.sources.prometheus.range(query, scene.window, by="component")
+    frame = context.sources.prometheus.range(query, context.window, by="component")
     last = finite(frame.iloc[-1])
     if last.empty:
         raise NoDataError("the service reports the health of no component", system="prometheus")
     unhealthy = [str(name) for name in last.index if last[name] < 1]
     if not unhealthy:
         _require_all_reported(frame, last)
-    since = _unhealthy_since(scene, frame[unhealthy])
+    since = _unhealthy_since(context, frame[unhealthy])
     return Finding(
         status=Status.CRITICAL if unhealthy else Status.OK,
         template="Components that the service reports as unhealthy: {unhealthy}."
@@ -54,31 +54,31 @@ def _require_all_reported(frame: pd.DataFrame, last: "pd.Series[float]") -> None
         raise NoDataError(
             f"the service no longer reports the health of {', '.join(missing)}",
             system="prometheus",
-            remedy="open its health page: each request to it sets these metrics",
+            hint="open its health page: each request to it sets these metrics",
         )
 
 
-def _unhealthy_since(scene: Scene, unhealthy: pd.DataFrame) -> datetime | None:
+def _unhealthy_since(context: Context, unhealthy: pd.DataFrame) -> datetime | None:
     if unhealthy.empty:
         return None
-    return began(unhealthy.min(axis=1), below=1.0, bridging_seconds=2 * scene.window.step_seconds)
+    return began(unhealthy.min(axis=1), below=1.0, bridging_seconds=2 * context.window.step_seconds)
 
 
-def health_page_contradicted(scene: Scene) -> Finding:
+def health_page_contradicted(context: Context) -> Finding:
     """Does the health page contradict the database itself?
 
     The query of the health page itself can be broken. If the page reports the database as unhealthy, but the
     database answers us and has free connections, the page is wrong.
     """
-    scene.need_live("web")
-    page = scene.sources.web.page(scene.service.health)
+    context.need_live("web")
+    page = context.sources.web.page(context.service.health)
     database = page.components.get("database", {})
     if "status" not in database:
         raise NonsenseError(
-            "the health page reports no state of the database", system="web", target=scene.service.url
+            "the health page reports no state of the database", system="web", target=context.service.url
         )
     state = str(database["status"])
-    connections = scene.sources.postgres.connections()
+    connections = context.sources.postgres.connections()
     has_free_connections = not connections.refused and connections.usage < 1
     is_wrong = state not in ("healthy", "disabled") and has_free_connections
     template = "The health page reports the database as “{state}”; the database itself shows the same."
@@ -92,18 +92,18 @@ def health_page_contradicted(scene: Scene) -> Finding:
         template=template,
         facts={"state": state, "message": str(database.get("message", ""))},
         source="web",
-        query=f"GET {scene.service.health}",
+        query=f"GET {context.service.health}",
     )
 
 
-def gauge_ever_set(scene: Scene, *, metric: str, over: str = "1d") -> Finding:
+def gauge_ever_set(context: Context, *, metric: str, over: str = "1d") -> Finding:
     """Was {metric} ever above zero?
 
     A gauge that the service never sets is always 0, so an alert on a low value fires all the time. The
     highest value within the duration `over` before the end of the window.
     """
-    query = f"max(max_over_time({promql.selector(metric, scene.labels)}[{over}]))"
-    frame = scene.sources.prometheus.instant(query, scene.window.end)
+    query = f"max(max_over_time({promql.selector(metric, context.labels)}[{over}]))"
+    frame = context.sources.prometheus.instant(query, context.window.end)
     highest = thresholds.number(frame, f"{metric} has no series for this service")
     is_unset = highest == 0
     return Finding(

@@ -18,7 +18,7 @@ from runbooklib.checks.queries import Outcomes
 from runbooklib.errors import NoDataError, Reason
 from runbooklib.model.findings import Finding, Status, breach, unknown
 from runbooklib.model.window import seconds_of
-from runbooklib.sources.context import Scene
+from runbooklib.sources.context import Context
 
 FAST_BURN, SLOW_BURN = 14.4, 6.0
 _LEFT = "{left:percent} of the error budget for {over} is left ({budget:seconds} of full outage)."
@@ -29,7 +29,7 @@ _SHORT = "Prometheus has data for the last {known:seconds} only. The rest is ass
 
 
 def error_budget(
-    scene: Scene,
+    context: Context,
     *,
     promise: str,  # noqa: ARG001 - the question names it
     of: str,
@@ -41,12 +41,12 @@ def error_budget(
     The objective: of all `of` (requests, executions, chats) over the duration `over`, the share `success`
     (0–1) succeeds. If Prometheus has data for a part of the period only, the rest is assumed to be the same.
     """
-    outcomes = _outcomes(scene, of)
-    known = _known_seconds(scene, over)
-    facts = _budget(scene, outcomes, 1 - success, over, known)
-    left, burn = facts["left"], _burn_rate(scene, outcomes, 1 - success)
+    outcomes = _outcomes(context, of)
+    known = _known_seconds(context, over)
+    facts = _budget(context, outcomes, 1 - success, over, known)
+    left, burn = facts["left"], _burn_rate(context, outcomes, 1 - success)
     status = _status(left, burn)
-    further = (_NOT_COUNTED,) if burn is None else (_SPENT, _BURN) if scene.onset else (_BURN,)
+    further = (_NOT_COUNTED,) if burn is None else (_SPENT, _BURN) if context.onset else (_BURN,)
     return Finding(
         status=status,
         reason=Reason.NO_DATA if status is Status.UNKNOWN else None,
@@ -62,18 +62,18 @@ def error_budget(
 
 
 def _budget(
-    scene: Scene, outcomes: Outcomes, may_fail: float, over: str, known_seconds: float
+    context: Context, outcomes: Outcomes, may_fail: float, over: str, known_seconds: float
 ) -> dict[str, float]:
     """The facts about the budget. `may_fail` is the ratio 0–1 of attempts that may fail."""
     period = seconds_of(over)
     total, failed = (
-        _increase(scene, outcomes.every, over),
-        _increase(scene, outcomes.failed, over, absent=0.0),
+        _increase(context, outcomes.every, over),
+        _increase(context, outcomes.failed, over, absent=0.0),
     )
     if not total:
         raise NoDataError(f"there were no {outcomes.what} in the last {over}", system="prometheus")
     allowed = may_fail * total * max(period / known_seconds, 1.0)
-    spent = _increase(scene, outcomes.failed, _incident_duration(scene), absent=0.0) / allowed
+    spent = _increase(context, outcomes.failed, _incident_duration(context), absent=0.0) / allowed
     budget = may_fail * period
     return {
         "left": 1 - failed / allowed,
@@ -83,25 +83,25 @@ def _budget(
     }
 
 
-def _burn_rate(scene: Scene, outcomes: Outcomes, may_fail: float) -> float | None:
+def _burn_rate(context: Context, outcomes: Outcomes, may_fail: float) -> float | None:
     """The share that fails now over the share that may fail; None if nothing is counted at present."""
-    share = _value(scene, queries.share_of(scene.target, outcomes))
+    share = _value(context, queries.share_of(context.target, outcomes))
     return None if share is None else share / may_fail
 
 
-def _outcomes(scene: Scene, of: str) -> Outcomes:
+def _outcomes(context: Context, of: str) -> Outcomes:
     outcomes = {
         "requests": queries.request_outcomes,
         "executions": queries.executions,
         "chats": queries.chats,
     }
-    return outcomes[of](scene.target)
+    return outcomes[of](context.target)
 
 
-def _incident_duration(scene: Scene) -> str:
+def _incident_duration(context: Context) -> str:
     """The time since the onset as a PromQL duration; without an onset, the window."""
-    start = scene.onset or scene.window.start
-    return f"{max(1, int((scene.window.end - start).total_seconds()))}s"
+    start = context.onset or context.window.start
+    return f"{max(1, int((context.window.end - start).total_seconds()))}s"
 
 
 def _status(left: float, burn: float | None) -> Status:
@@ -112,18 +112,18 @@ def _status(left: float, burn: float | None) -> Status:
     return Status.UNKNOWN if burn is None else Status.OK
 
 
-def _known_seconds(scene: Scene, over: str) -> float:
+def _known_seconds(context: Context, over: str) -> float:
     """For how many seconds of the period Prometheus has samples of the service's target."""
-    up = promql.selector("up", scene.labels)
-    samples = _value(scene, f"max(count_over_time({up}[{over}]))")
+    up = promql.selector("up", context.labels)
+    samples = _value(context, f"max(count_over_time({up}[{over}]))")
     if not samples:
         raise NoDataError("there are no samples of the service", system="prometheus")
-    return samples * seconds_of(scene.timing.scrape_interval)
+    return samples * seconds_of(context.timing.scrape_interval)
 
 
-def _increase(scene: Scene, selector: str, over: str, *, absent: float | None = None) -> float:
+def _increase(context: Context, selector: str, over: str, *, absent: float | None = None) -> float:
     """The increase of the counter; `absent` without such a series: failures have none before the first."""
-    increase = _value(scene, promql.sum_of(promql.increase(selector, over)))
+    increase = _value(context, promql.sum_of(promql.increase(selector, over)))
     if increase is not None:
         return increase
     if absent is None:
@@ -131,38 +131,38 @@ def _increase(scene: Scene, selector: str, over: str, *, absent: float | None = 
     return absent
 
 
-def _value(scene: Scene, query: str) -> float | None:
-    frame = scene.sources.prometheus.instant(query, scene.window.end)
+def _value(context: Context, query: str) -> float | None:
+    frame = context.sources.prometheus.instant(query, context.window.end)
     return thresholds.number(frame, "") if len(frame) else None
 
 
-def lasting(scene: Scene, *, longer_than_seconds: float) -> Finding:
+def lasting(context: Context, *, longer_than_seconds: float) -> Finding:
     """How long has the incident lasted?"""
-    if scene.onset is None:
+    if context.onset is None:
         return unknown(Reason.NO_DATA, "No check shows when the incident began.", source="prometheus")
-    seconds = (scene.window.end - scene.onset).total_seconds()
+    seconds = (context.window.end - context.onset).total_seconds()
     return Finding(
         status=breach(seconds, above=longer_than_seconds, status=Status.WARNING),
         template="It has lasted {seconds:seconds}, since {since:time}. Escalate after {limit:seconds}.",
-        facts={"seconds": seconds, "since": scene.onset, "limit": longer_than_seconds},
+        facts={"seconds": seconds, "since": context.onset, "limit": longer_than_seconds},
         measured=seconds,
         limit=longer_than_seconds,
         unit="seconds",
-        since=scene.onset,
+        since=context.onset,
         source="prometheus",
     )
 
 
-def affected_users(scene: Scene, *, above: float) -> Finding:
+def affected_users(context: Context, *, above: float) -> Finding:
     """What share of the users is affected?
 
     By the environment's own query. Without a query the finding is UNKNOWN, and shows the share of failed
     requests instead. `above` is a ratio 0–1.
     """
-    rules = scene.target.environment.escalation
-    ask = scene.sources.prometheus
+    rules = context.target.environment.escalation
+    ask = context.sources.prometheus
     if not rules.affected_users_query:
-        shares = ask.instant(queries.failed_share(scene.target), scene.window.end)
+        shares = ask.instant(queries.failed_share(context.target), context.window.end)
         return unknown(
             Reason.NOT_CONFIGURED,
             "No query for affected users is configured. {share:percent} of requests fail. Escalate above "
@@ -170,7 +170,7 @@ def affected_users(scene: Scene, *, above: float) -> Finding:
             facts={"share": float(shares["value"].iloc[0]) if len(shares) else None, "limit": above},
             source="prometheus",
         )
-    frame = ask.instant(rules.affected_users_query, scene.window.end)
+    frame = ask.instant(rules.affected_users_query, context.window.end)
     share = thresholds.number(frame, "the query for affected users has no series")
     return Finding(
         status=breach(share, above=above, status=Status.CRITICAL),
@@ -187,7 +187,7 @@ def affected_users(scene: Scene, *, above: float) -> Finding:
 Checks = list[tuple[Check, dict[str, Any]]]
 
 
-def objectives(scene: Scene) -> Checks:
+def objectives(context: Context) -> Checks:
     """One check for each objective of the environment, with its parameters."""
     return [
         (
@@ -199,13 +199,13 @@ def objectives(scene: Scene) -> Checks:
                 "over": objective.over,
             },
         )
-        for objective in scene.target.environment.objectives
+        for objective in context.target.environment.objectives
     ]
 
 
-def escalations(scene: Scene) -> Checks:
+def escalations(context: Context) -> Checks:
     """The checks of the escalation rules, with their parameters."""
-    rules = scene.target.environment.escalation
+    rules = context.target.environment.escalation
     return [
         (lasting, {"longer_than_seconds": seconds_of(rules.lasting)}),
         (affected_users, {"above": rules.affected_users}),

@@ -9,27 +9,29 @@ from runbooklib.checks import thresholds
 from runbooklib.checks.time_series import began, unseen_seconds
 from runbooklib.errors import NotConfiguredError, Reason
 from runbooklib.model.findings import Finding, Status, unknown
-from runbooklib.sources.context import Scene
+from runbooklib.sources.context import Context
 
 
-def scraped(scene: Scene) -> Finding:
+def scraped(context: Context) -> Finding:
     """Does Prometheus reach the service?
 
     `up` of its targets. A target without a sample at the end of the window disappeared, or never existed:
     `up == 0` cannot fire for it, so the finding says so. A target that is up now and was down during the last
     rate window is unstable.
     """
-    query = promql.selector("up", scene.labels)
-    frame = scene.sources.prometheus.range(query, scene.window)
+    query = promql.selector("up", context.labels)
+    frame = context.sources.prometheus.range(query, context.window)
     last = frame.iloc[-1].dropna()
     if last.empty:
         return _disappeared(frame, query)
-    recent = frame.loc[frame.index > scene.window.end - timedelta(seconds=thresholds.fresh_seconds(scene))]
+    recent = frame.loc[
+        frame.index > context.window.end - timedelta(seconds=thresholds.fresh_seconds(context))
+    ]
     uptime, down = float(recent.min(axis=1).mean()), int((last == 0).sum())
     gone = len(frame.columns) - len(last)
     lowest = frame.min(axis=1)
-    since = began(lowest, below=0.5, bridging_seconds=thresholds.fresh_seconds(scene))
-    error = _last_error(scene) if down else ""
+    since = began(lowest, below=0.5, bridging_seconds=thresholds.fresh_seconds(context))
+    error = _last_error(context) if down else ""
     is_sound = not down and not gone and uptime == 1
     return Finding(
         status=Status.OK if is_sound else Status.CRITICAL if down else Status.WARNING,
@@ -84,23 +86,23 @@ def _named(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.rename(columns=lambda name: "up" if len(frame.columns) == 1 else str(name))
 
 
-def _last_error(scene: Scene) -> str:
+def _last_error(context: Context) -> str:
     """The error of the last scrape; empty if there is none. Prometheus keeps no errors of the past."""
-    if not scene.window.is_live:
+    if not context.window.is_live:
         return ""
-    targets = scene.sources.prometheus.targets()
-    errors = targets[(targets["health"] == "down") & (targets["job"] == scene.labels.get("job", ""))]
+    targets = context.sources.prometheus.targets()
+    errors = targets[(targets["health"] == "down") & (targets["job"] == context.labels.get("job", ""))]
     return str(errors["last_error"].iloc[0]) if len(errors) else ""
 
 
-def service_reachable(scene: Scene) -> Finding:
+def service_reachable(context: Context) -> Finding:
     """Does the service accept a connection from here (DNS, port, certificate)?"""
-    scene.need_live("dns")
-    if not scene.service.url:
+    context.need_live("dns")
+    if not context.service.url:
         raise NotConfiguredError(
-            "the service has no url", system="dns", remedy="add it to the environment's file"
+            "the service has no url", system="dns", hint="add it to the environment's file"
         )
-    reach = scene.sources.dns.reach(scene.service.url)
+    reach = context.sources.dns.reach(context.service.url)
     return Finding(
         status=Status.CRITICAL if reach.failed_at else Status.OK,
         template=(
@@ -110,17 +112,17 @@ def service_reachable(scene: Scene) -> Finding:
         ),
         facts={"host": reach.host, "port": str(reach.port), "step": reach.failed_at, "error": reach.error},
         source="dns",
-        query=scene.service.url,
+        query=context.service.url,
     )
 
 
-def alive_though_unscraped(scene: Scene) -> Finding:
+def alive_though_unscraped(context: Context) -> Finding:
     """Does the service accept connections although Prometheus cannot reach it?
 
     Then the fault is between the two: a changed address, a network rule, or a target that was removed from
     the configuration.
     """
-    reachable, state = service_reachable(scene), scraped(scene)
+    reachable, state = service_reachable(context), scraped(context)
     if reachable.facts["step"] == "dns" or (reachable.status is not Status.OK and state.status is Status.OK):
         return unknown(
             Reason.PARTIAL,
@@ -128,7 +130,7 @@ def alive_though_unscraped(scene: Scene) -> Finding:
             "unknown.",
             facts=reachable.facts,
             source="dns",
-            query=scene.service.url,
+            query=context.service.url,
         )
     contradicts = reachable.status is Status.OK and state.status is not Status.OK
     return Finding(
@@ -142,5 +144,5 @@ def alive_though_unscraped(scene: Scene) -> Finding:
         since=state.since if contradicts else None,
         blur_seconds=state.blur_seconds if contradicts else 0.0,
         source="dns",
-        query=scene.service.url,
+        query=context.service.url,
     )

@@ -20,12 +20,12 @@ from runbooklib.errors import NoDataError, NonsenseError, Reason
 from runbooklib.model.findings import Fact, Finding, Status, breach, unknown
 from runbooklib.model.window import seconds_of
 from runbooklib.promql import Histogram
-from runbooklib.sources.context import Scene
+from runbooklib.sources.context import Context
 from runbooklib.sources.tape import side_by_side
 
 # Below these numbers of requests, a share is chance, and a quantile is the maximum of a few values.
-LEAST_OF_A_SHARE = 20.0
-LEAST_OF_A_QUANTILE = 5.0
+MIN_OF_A_SHARE = 20.0
+MIN_OF_A_QUANTILE = 5.0
 _THIN = "{counted:number} {what:term} in {window} are too few for a judgement; the minimum is {least:number}."
 _ESTIMATE = (
     "This is an estimate: the limit lies in the same bucket, between {lower:seconds} and {upper:seconds}."
@@ -34,7 +34,7 @@ _OFF_THE_SCALE = "The real value may be much higher: the histogram has no larger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
+class Wording:
     """The wording of a measurement: its sentence, the name of its line in a chart, its unit, further facts.
 
     `sound` is the sentence for OK; if it is empty, `template` is used for each status.
@@ -48,7 +48,7 @@ class Words:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limit:
+class Threshold:
     """Limits of a measurement: `status` beyond `above` or `below`, CRITICAL above `critical_above`."""
 
     above: float | None = None
@@ -72,81 +72,83 @@ class Limit:
         )
 
 
-def fresh_seconds(scene: Scene) -> float:
+def fresh_seconds(context: Context) -> float:
     """The maximum age in seconds of the last sample of a rate: two steps and the rate window."""
-    return 2 * scene.window.step_seconds + seconds_of(scene.timing.rate_window)
+    return 2 * context.window.step_seconds + seconds_of(context.timing.rate_window)
 
 
-def line(scene: Scene, query: str, name: str) -> pd.DataFrame:
+def line(context: Context, query: str, name: str) -> pd.DataFrame:
     """The only series of a query over the window, as the column `name`. Raises NoDataError."""
-    frame = scene.sources.prometheus.range(query, scene.window).rename(columns={"value": name})
+    frame = context.sources.prometheus.range(query, context.window).rename(columns={"value": name})
     if name not in frame:
         raise NoDataError("the query has no series in this window", system="prometheus")
     return frame
 
 
-def level(scene: Scene, query: str, limit: Limit, words: Words) -> Finding:
+def level(context: Context, query: str, limit: Threshold, words: Wording) -> Finding:
     """Compare the value at the end of the window with the limit."""
-    frame = line(scene, query, words.line)
-    return _judged(scene, frame, query, limit, words)
+    frame = line(context, query, words.line)
+    return _judged(context, frame, query, limit, words)
 
 
-def change(scene: Scene, query: str, words: Words, *, above_times: float) -> Finding:
+def change(context: Context, query: str, words: Wording, *, above_times: float) -> Finding:
     """Compare the value at the end of the window with `above_times` the usual value before the onset.
 
     Facts: `usual`, `times` (now over usual). If the usual value is 0, a value of 0 is OK and any other is
     beyond the limit. Raises NoDataError if the window has no samples before the onset.
     """
-    frame = line(scene, query, words.line)
-    usual_value = _usual(scene, frame[words.line])
-    now = newest(scene, frame[words.line])
+    frame = line(context, query, words.line)
+    usual_value = _usual(context, frame[words.line])
+    now = newest(context, frame[words.line])
     facts = {**words.facts, "usual": usual_value, "times": now / usual_value if usual_value else None}
-    return _judged(scene, frame, query, Limit(above=usual_value * above_times), replace(words, facts=facts))
+    return _judged(
+        context, frame, query, Threshold(above=usual_value * above_times), replace(words, facts=facts)
+    )
 
 
-def fall(scene: Scene, query: str, words: Words, *, below_share: float) -> Finding:
+def fall(context: Context, query: str, words: Wording, *, below_share: float) -> Finding:
     """Compare the value at the end of the window with `below_share` (0–1) of the usual value.
 
     Facts: `usual`. Raises NoDataError if the usual value is 0, since nothing can fall below it.
     """
-    frame = line(scene, query, words.line)
-    usual_value = _usual(scene, frame[words.line])
+    frame = line(context, query, words.line)
+    usual_value = _usual(context, frame[words.line])
     if usual_value <= 0:
         raise NoDataError("the value before the onset was 0 as well", system="prometheus")
     wording = replace(words, facts={**words.facts, "usual": usual_value})
-    return _judged(scene, frame, query, Limit(below=usual_value * below_share), wording)
+    return _judged(context, frame, query, Threshold(below=usual_value * below_share), wording)
 
 
-def newest(scene: Scene, column: "pd.Series[float]") -> float:
+def newest(context: Context, column: "pd.Series[float]") -> float:
     """The last sample of the window. Raises NoDataError without a sample, StaleError if it is too old."""
-    return latest(column, within_seconds=fresh_seconds(scene))
+    return latest(column, within_seconds=fresh_seconds(context))
 
 
-def _usual(scene: Scene, column: "pd.Series[float]") -> float:
-    return usual(column, _end_of_usual(scene), filling_seconds=seconds_of(scene.timing.rate_window))
+def _usual(context: Context, column: "pd.Series[float]") -> float:
+    return usual(column, _end_of_usual(context), filling_seconds=seconds_of(context.timing.rate_window))
 
 
-def _end_of_usual(scene: Scene) -> datetime | None:
+def _end_of_usual(context: Context) -> datetime | None:
     """One rate window before the onset; None if nothing is wrong.
 
     Raises NoDataError if the incident began before the window.
     """
-    if scene.onset is not None:
-        return scene.onset - timedelta(seconds=seconds_of(scene.timing.rate_window))
-    if scene.is_disturbed:
+    if context.onset is not None:
+        return context.onset - timedelta(seconds=seconds_of(context.timing.rate_window))
+    if context.is_disturbed:
         raise NoDataError(
             "the incident began before this window, so the usual value is unknown",
             system="prometheus",
-            remedy="use a longer lookback",
+            hint="use a longer lookback",
         )
     return None
 
 
-def _judged(scene: Scene, frame: pd.DataFrame, query: str, limit: Limit, words: Words) -> Finding:
+def _judged(context: Context, frame: pd.DataFrame, query: str, limit: Threshold, words: Wording) -> Finding:
     column = frame[words.line]
-    now = newest(scene, column)
+    now = newest(context, column)
     status = limit.judge(now)
-    since = began(column, above=limit.above, below=limit.below, bridging_seconds=fresh_seconds(scene))
+    since = began(column, above=limit.above, below=limit.below, bridging_seconds=fresh_seconds(context))
     return Finding(
         status=status,
         template=words.sound or words.template if status is Status.OK else words.template,
@@ -155,7 +157,7 @@ def _judged(scene: Scene, frame: pd.DataFrame, query: str, limit: Limit, words: 
         limit=limit.value,
         unit=words.unit,
         since=since,
-        blur_seconds=seconds_of(scene.timing.rate_window) + unseen_seconds(column, since),
+        blur_seconds=seconds_of(context.timing.rate_window) + unseen_seconds(column, since),
         source="prometheus",
         query=query,
         series=frame,
@@ -163,34 +165,34 @@ def _judged(scene: Scene, frame: pd.DataFrame, query: str, limit: Limit, words: 
 
 
 def share(
-    scene: Scene,
+    context: Context,
     part: str,
     whole: str,
-    limit: Limit,
-    words: Words,
+    limit: Threshold,
+    words: Wording,
     *,
     what: str,
-    least: float = LEAST_OF_A_SHARE,
+    least: float = MIN_OF_A_SHARE,
 ) -> Finding:
     """Compare the rate of the selector `part` over that of `whole` (0–1) with the limit.
 
     Fewer than `least` of the whole in the rate window give UNKNOWN; `what` is the term for them.
     """
-    window = scene.timing.rate_window
+    window = context.timing.rate_window
     query = promql.share(promql.rate(part, window), promql.rate(whole, window))
-    counted = count(scene, whole)
+    counted = count(context, whole)
     if counted < least:
-        return _thin(scene, query, counted, least, what)
-    return level(scene, query, limit, words)
+        return _thin(context, query, counted, least, what)
+    return level(context, query, limit, words)
 
 
-def count(scene: Scene, selector: str) -> float:
+def count(context: Context, selector: str) -> float:
     """The increase of the counter in the last rate window. Raises NoDataError without such a series."""
-    return _one(scene, promql.sum_of(promql.increase(selector, scene.timing.rate_window)))
+    return _one(context, promql.sum_of(promql.increase(selector, context.timing.rate_window)))
 
 
-def _one(scene: Scene, query: str) -> float:
-    frame = scene.sources.prometheus.instant(query, scene.window.end)
+def _one(context: Context, query: str) -> float:
+    frame = context.sources.prometheus.instant(query, context.window.end)
     return number(frame, "there is no such series for this service")
 
 
@@ -200,7 +202,7 @@ def number(answer: pd.DataFrame, missing: str) -> float:
     Raises NoDataError with the message `missing` for an empty answer, and for NaN and infinity.
     """
     if answer.empty:
-        raise NoDataError(missing, system="prometheus", remedy="check that the target is scraped")
+        raise NoDataError(missing, system="prometheus", hint="check that the target is scraped")
     value = float(answer["value"].iloc[0])
     if not np.isfinite(value):
         raise NoDataError(
@@ -209,45 +211,45 @@ def number(answer: pd.DataFrame, missing: str) -> float:
     return value
 
 
-def _thin(scene: Scene, query: str, counted: float, least: float, what: str) -> Finding:
+def _thin(context: Context, query: str, counted: float, least: float, what: str) -> Finding:
     return unknown(
         Reason.THIN_TRAFFIC,
         _THIN,
-        facts={"counted": counted, "what": what, "window": scene.timing.rate_window, "least": least},
+        facts={"counted": counted, "what": what, "window": context.timing.rate_window, "least": least},
         source="prometheus",
         query=query,
     )
 
 
 def quantile(
-    scene: Scene,
+    context: Context,
     histogram: Histogram,
-    limit: Limit,
-    words: Words,
+    limit: Threshold,
+    words: Wording,
     *,
     q: float,
     what: str,
-    least: float = LEAST_OF_A_QUANTILE,
+    least: float = MIN_OF_A_QUANTILE,
 ) -> Finding:
     """Compare the quantile `q` (0–1) of a histogram, in its unit, with the limit.
 
     Fewer than `least` observations in the rate window give UNKNOWN; `what` is the term for them. A quantile
     is interpolated within its bucket: if the limit lies in the same bucket, the finding says so.
     """
-    window, ask = scene.timing.rate_window, scene.sources.prometheus
+    window, ask = context.timing.rate_window, context.sources.prometheus
     query = histogram.quantile(q, window)
     counted, bounds = side_by_side(
         [
-            partial(ask.instant, histogram.counted(window), scene.window.end),
-            partial(ask.instant, histogram.bounds(), scene.window.end),
+            partial(ask.instant, histogram.counted(window), context.window.end),
+            partial(ask.instant, histogram.bounds(), context.window.end),
         ]
     )
     if counted.empty or bounds.empty:
         raise NoDataError(f"there is no histogram {histogram.name} for this service", system="prometheus")
     observed = number(counted, "")
     if observed < least:
-        return _thin(scene, query, observed, least, what)
-    finding = level(scene, query, limit, words)
+        return _thin(context, query, observed, least, what)
+    finding = level(context, query, limit, words)
     return _interpolated(finding, sorted(bounds["le"].astype(float)))
 
 
@@ -272,26 +274,26 @@ def _with(finding: Finding, template: str, facts: Mapping[str, Fact]) -> Finding
 
 
 def slowest(
-    scene: Scene, histogram: Histogram, *, by: str, q: float, above: float, words: Words, top: int = 5
+    context: Context, histogram: Histogram, *, by: str, q: float, above: float, words: Wording, top: int = 5
 ) -> Finding:
     """The quantile `q` (0–1) for each value of the label `by` with traffic, slowest first.
 
     Facts: `beyond` (how many are above the limit), `all`, `worst` (the slowest value), `now` (its quantile).
     """
-    query = histogram.quantile(q, scene.timing.rate_window, by=(by,))
+    query = histogram.quantile(q, context.timing.rate_window, by=(by,))
     return by_label(
-        scene, query, by=by, above=above, words=words, column=f"P{q * 100:g} {words.unit}", top=top
+        context, query, by=by, above=above, words=words, column=f"P{q * 100:g} {words.unit}", top=top
     )
 
 
 def by_label(
-    scene: Scene, query: str, *, by: str, above: float, words: Words, column: str, top: int = 5
+    context: Context, query: str, *, by: str, above: float, words: Wording, column: str, top: int = 5
 ) -> Finding:
     """The value of a query for each value of the label `by`, highest first, as a table with that `column`.
 
     Facts as for `slowest`. Label values without traffic are left out.
     """
-    frame = scene.sources.prometheus.instant(query, scene.window.end)
+    frame = context.sources.prometheus.instant(query, context.window.end)
     known = frame[frame["value"].notna()] if len(frame) else frame
     if known.empty:
         raise NoDataError("there was no traffic", system="prometheus")
@@ -315,10 +317,10 @@ def by_label(
         source="prometheus",
         query=query,
         rows=shown if len(beyond) else None,
-        series=_history(scene, query, by, list(rows[by].head(top))) if len(beyond) else None,
+        series=_history(context, query, by, list(rows[by].head(top))) if len(beyond) else None,
     )
 
 
-def _history(scene: Scene, query: str, by: str, names: Iterable[str]) -> pd.DataFrame:
-    frame = scene.sources.prometheus.range(query, scene.window, by=by)
+def _history(context: Context, query: str, by: str, names: Iterable[str]) -> pd.DataFrame:
+    frame = context.sources.prometheus.range(query, context.window, by=by)
     return frame[[name for name in names if name in frame]]

@@ -91,7 +91,7 @@ def usual(column: "pd.Series[float]", before: datetime | None, *, filling_second
         raise NoDataError(
             "this window has no earlier samples, so the usual value is unknown",
             system="prometheus",
-            remedy="use a longer lookback",
+            hint="use a longer lookback",
         )
     return float(earlier.median())
 

@@ -20,6 +20,7 @@ from runbooklib.errors import ActionError, InputError, RunbookError
 __all__ = [
     "actions",
     "app",
+    "authoring",
     "batch",
     "evidence",
     "jupyter",
@@ -27,7 +28,6 @@ __all__ = [
     "main",
     "recovery",
     "run",
-    "authoring",
     "upload",
 ]
 

@@ -27,7 +27,7 @@ from runbooklib.errors import ActionError, InputError, suggestion
 if TYPE_CHECKING:
     from runbooklib.actions.preflight import Preflight
     from runbooklib.actions.proposals import Offer
-    from runbooklib.evidence.action_ledger import Deed
+    from runbooklib.evidence.action_ledger import ActionRecord
     from runbooklib.model.plan import Plan
 
 
@@ -89,11 +89,11 @@ def approve_action(
         _list(proposed, bundle)
         return
     offer = _choose(proposed, action)
-    from runbooklib.actions.gate import Gate, Reason
+    from runbooklib.actions.gate import Gate, Justification
 
     plan, folder = offer.plan, bundle.resolve().parent
     person = by or os.environ.get(variables.APPROVER, "") or manifest.user()
-    gate = Gate(folder, person, Reason(bundle.resolve().name, offer.cause))
+    gate = Gate(folder, person, Justification(bundle.resolve().name, offer.cause))
     seen = gate.look(plan)
     _preview(seen, offer.cause, person)
     approval = gate.approve(seen, _typed_target(seen.plan, yes))
@@ -125,11 +125,11 @@ def _choose(proposed: "list[Offer]", action: str) -> "Offer":
     matching = [offer for offer in proposed if action in (offer.plan.action, offer.plan.fingerprint)]
     if not matching:
         names = sorted({offer.plan.action for offer in proposed})
-        raise InputError(f"this run did not propose {action[:80]!r}", remedy=suggestion(action, names))
+        raise InputError(f"this run did not propose {action[:80]!r}", hint=suggestion(action, names))
     if len(matching) > 1:
         fingerprints = ", ".join(offer.plan.fingerprint for offer in matching)
         raise InputError(
-            f"{action} was proposed {len(matching)} times", remedy=f"pass a fingerprint: {fingerprints}"
+            f"{action} was proposed {len(matching)} times", hint=f"pass a fingerprint: {fingerprints}"
         )
     return matching[0]
 
@@ -164,7 +164,9 @@ def _ago(seen: "Preflight") -> str:
 
     from runbooklib.render.sentences import seconds
 
-    return seconds((seen.scene.window.opened_at - datetime.fromisoformat(seen.plan.seen_at)).total_seconds())
+    return seconds(
+        (seen.context.window.opened_at - datetime.fromisoformat(seen.plan.seen_at)).total_seconds()
+    )
 
 
 def _identity(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
@@ -186,23 +188,23 @@ def _typed_target(plan: "Plan", yes: str) -> str:
         if yes not in (plan.fingerprint, plan.digest):
             raise ActionError(
                 f"--yes {yes[:80]} is not this plan's fingerprint, {plan.fingerprint}",
-                remedy="look at the plan, and pass the fingerprint that you saw",
+                hint="look at the plan, and pass the fingerprint that you saw",
             )
         return plan.target
     if not sys.stdin.isatty():
         raise InputError(
-            "an approval is typed in a terminal", remedy="or pass --yes with the plan's fingerprint"
+            "an approval is typed in a terminal", hint="or pass --yes with the plan's fingerprint"
         )
     return str(typer.prompt(f"\nType {one_line(plan.target)} to do it", default="", show_default=False))
 
 
 def _is_meant_to_recover(plan: "Plan") -> bool:
-    from runbooklib.actions.registry import REMEDIES
+    from runbooklib.actions.registry import ACTIONS
 
-    return REMEDIES[plan.action].needs_recovery_check
+    return ACTIONS[plan.action].needs_recovery_check
 
 
-def _recovery_of(deed: "Deed") -> str:
+def _recovery_of(deed: "ActionRecord") -> str:
     """The result of the recovery check, then different results of later checks.
 
     A later result is not this action's effect.
@@ -244,7 +246,7 @@ def list_actions(
         raise typer.Exit(1)
 
 
-def _print_deed(deed: "Deed") -> None:
+def _print_deed(deed: "ActionRecord") -> None:
     print(
         f"{deed.at:%Y-%m-%d %H:%M:%S}  {deed.outcome:<8} {deed.action} on {one_line(deed.target)}"
         f" ({one_line(deed.environment)}, {one_line(deed.service)})"

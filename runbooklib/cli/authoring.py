@@ -54,7 +54,7 @@ def new_runbook(
     from runbooklib.config import scaffold, site
 
     if every == bool(alert):
-        raise InputError("name the alert, or --all, and not both", remedy="see `runbook new --help`")
+        raise InputError("name the alert, or --all, and not both", hint="see `runbook new --help`")
     alert_rules = scaffold.rules_of(rules) if every else {alert: scaffold.rule_of(rules, alert)}
     for rules_of_alert in alert_rules.values():
         scaffold.refuse_unusable(rules_of_alert)  # all of them, before the first is written
@@ -80,7 +80,7 @@ def _first_service(environment: str) -> str:
 
     known = site.services(environment)
     if not known:
-        raise InputError(f"{environment} has no service", remedy="name one with --service")
+        raise InputError(f"{environment} has no service", hint="name one with --service")
     return known[0]
 
 
@@ -123,7 +123,7 @@ def _replace(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
         part.replace(path)
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}", remedy="see its folder") from None
+        raise InputError(f"{path} cannot be written: {error.strerror}", hint="see its folder") from None
 
 
 @app.command("text", epilog=examples("runbook text notebooks/HighErrorRate.ipynb"))

@@ -90,12 +90,12 @@ def _plan(alerts: list[str], services: str, given: dict[str, str], *, is_all: bo
     from runbooklib.execution import batch
 
     if is_all == bool(alerts):
-        raise InputError("name the alerts, or --all, and not both", remedy="see `runbook list`")
+        raise InputError("name the alerts, or --all, and not both", hint="see `runbook list`")
     wanted = [name.strip() for name in services.split(",")] if services else []
     if not all(wanted):
-        raise InputError(f"--services {services!r} has an empty name", remedy="for example --services a,b")
+        raise InputError(f"--services {services!r} has an empty name", hint="for example --services a,b")
     if wanted and "service" in given:
-        raise InputError("--services and -p service=… contradict each other", remedy="leave one out")
+        raise InputError("--services and -p service=… contradict each other", hint="leave one out")
     return batch.plan(runbooks.alerts() if is_all else alerts, wanted, given)
 
 
@@ -146,6 +146,6 @@ def _upload(bundles: list[Path], url: str) -> None:
         except EvidenceError as error:
             left = " ".join(map(str, bundles[number:]))
             raise EvidenceError(
-                error.message, remedy=f"finish with `runbook upload {left} {upload.shown(url)}`"
+                error.message, hint=f"finish with `runbook upload {left} {upload.shown(url)}`"
             ) from None
         print(f"Uploaded: {upload.shown(url)}/{bundle.name}", file=sys.stderr)

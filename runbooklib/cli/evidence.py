@@ -124,7 +124,7 @@ def export_recording(
         with file.open("x", encoding="utf-8") as new:
             new.write(exported)
     except OSError as error:
-        raise InputError(f"{file} cannot be written: {error.strerror}", remedy="name a new file") from None
+        raise InputError(f"{file} cannot be written: {error.strerror}", hint="name a new file") from None
     print(f"{file}: {len(exported) // 1024} KiB")
 
 
@@ -164,7 +164,7 @@ def verify_evidence(
     for path in bundles:
         refuse_missing(path)
         if not path.is_dir():
-            raise InputError(f"{path} is not a folder", remedy="pass a bundle or the evidence folder")
+            raise InputError(f"{path} is not a folder", hint="pass a bundle or the evidence folder")
     wrong = [line for path in bundles for line in _wrong_with(path, public)]
     wrong += _wrong_with_heads(heads, bundles)
     if not heads:  # the hash chain cannot show this, and the word "whole" must not claim it
@@ -179,7 +179,7 @@ def verify_evidence(
 def _head(text: str) -> str:
     if not re.fullmatch(r"[0-9a-f]{64}", text.lower()):
         raise InputError(
-            f"--head {text[:80]!r} is not a SHA-256", remedy="pass the 64 digits that `runbook run` printed"
+            f"--head {text[:80]!r} is not a SHA-256", hint="pass the 64 digits that `runbook run` printed"
         )
     return text.lower()
 
@@ -265,9 +265,9 @@ def seal_evidence(
     does this too. Runs that are still running are not touched.
     """
     if interrupted == bool(notebook):
-        raise InputError("pass a notebook or --interrupted, not both", remedy="see `runbook seal --help`")
+        raise InputError("pass a notebook or --interrupted, not both", hint="see `runbook seal --help`")
     if interrupted and pdf:
-        raise InputError("--interrupted writes no PDF", remedy="leave out --pdf")
+        raise InputError("--interrupted writes no PDF", hint="leave out --pdf")
     if notebook:
         _seal_notebook(notebook, output, has_pdf=pdf)
     else:

@@ -128,7 +128,7 @@ def _page(alert: str, environment: str, service: str, starts_at: str, home: Path
 
     if not alert:
         if service or starts_at:
-            raise InputError("--service and --starts-at need an alert", remedy="name it, or leave them out")
+            raise InputError("--service and --starts-at need an alert", hint="name it, or leave them out")
         return f"/{alert_link_module.PAGE}"
     now = datetime.now(UTC)
     alert_link: Link = alert_link_module.Link(
@@ -151,7 +151,7 @@ def _refuse_taken(port: int) -> None:
             probe.bind((_HOST, port))
         except OSError as error:
             raise InputError(
-                f"port {port} cannot be used: {error.strerror}", remedy="choose another with --port"
+                f"port {port} cannot be used: {error.strerror}", hint="choose another with --port"
             ) from None
 
 

@@ -75,7 +75,7 @@ def lint_runbooks(
     from runbooklib.config import site
 
     if alertmanager is not None and not rules:
-        raise InputError("--alertmanager needs the alerts' labels", remedy="add --rules FILE")
+        raise InputError("--alertmanager needs the alerts' labels", hint="add --rules FILE")
     for file in (*(rules or ()), *([alertmanager] if alertmanager else ())):
         refuse_missing(file, "pass a file that exists")
     now = datetime.now(UTC)
@@ -132,5 +132,5 @@ def _explain(name: str) -> None:
         print(formats.document(tuple(rules.values())), end="")
         return
     if name not in rules:
-        raise InputError(f"there is no rule {name!r}", remedy=suggestion(name, sorted(rules)))
+        raise InputError(f"there is no rule {name!r}", hint=suggestion(name, sorted(rules)))
     print(formats.explained(rules[name]), end="")

@@ -56,17 +56,17 @@ def watch(alert: str, environment: str, service: str, folder: Path, held: str, w
     Returns "RECOVERED", "NOT RECOVERED" or "CANNOT TELL". `held` and `within` are durations such as 5m.
     """
     from runbooklib.actions import certificate, recovery
-    from runbooklib.sources import context
+    from runbooklib.sources.context import context_of
 
-    scene, tape = context.scene_of(alert, environment, service)
-    wait = recovery.Wait.of(scene, held, within)
+    context, tape = context_of(alert, environment, service)
+    wait = recovery.Wait.of(context, held, within)
 
     with _ProgressBar(wait.hold_seconds) as bar:
-        result, deed = recovery.prove(scene, tape.redactor, folder, wait, on_sample=bar)
+        result, deed = recovery.prove(context, tape.redactor, folder, wait, on_sample=bar)
     _print_result(result)  # before it is sealed: if sealing fails, the result is at least on the screen
     if deed is not None:
         print(f"After {one_line(certificate.named(deed))}")
-    bundle = certificate.seal(result, scene, deed, folder)
+    bundle = certificate.seal(result, context, deed, folder)
     print(f"Certificate: {bundle / 'notebook.html'}")
     return result.outcome.value
 

@@ -59,9 +59,7 @@ def run_runbook(
     given = {name: value for name, value in named.items() if value}
     more = pairs(parameter or [])
     if twice := given.keys() & more.keys():
-        raise InputError(
-            f"--{min(twice)} and -p {min(twice)}=… contradict each other", remedy="leave one out"
-        )
+        raise InputError(f"--{min(twice)} and -p {min(twice)}=… contradict each other", hint="leave one out")
     given |= more
     runbook = runbooks.find(alert)
     values = runbooks.chosen(runbook, given)
@@ -107,9 +105,9 @@ def pairs(texts: list[str]) -> dict[str, str]:
     for text in texts:
         name, separator, value = text.partition("=")
         if not separator:
-            raise InputError(f"-p {quoted(text)} is not name=value", remedy="for example -p lookback=2h")
+            raise InputError(f"-p {quoted(text)} is not name=value", hint="for example -p lookback=2h")
         if name in values:
-            raise InputError(f"-p {quoted(name)} is given twice", remedy="leave one out")
+            raise InputError(f"-p {quoted(name)} is given twice", hint="leave one out")
         values[name] = value
     refuse_secrets(values)
     return values
@@ -123,7 +121,7 @@ def refuse_secrets(values: Mapping[str, object]) -> None:
         if {name: value} != redactor().json({name: value}, Depth.SECRETS):
             raise InputError(
                 f"the parameter {name!r} holds a password, a token or a key, and parameters are kept",
-                remedy="set an environment variable, and name it in the environment's file (password_env)",
+                hint="set an environment variable, and name it in the environment's file (password_env)",
             )
 
 

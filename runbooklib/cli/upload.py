@@ -45,7 +45,7 @@ def complete(bundle: Path, url: str, *, has_pdf: bool) -> None:
         reason = json.loads((bundle / manifest.FILE).read_bytes())["pdf_failure"]
         raise EvidenceError(
             f"{reason}; the rest of the evidence is whole in {bundle}",
-            remedy="print its notebook.html from a browser",
+            hint="print its notebook.html from a browser",
         )
 
 

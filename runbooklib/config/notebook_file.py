@@ -25,9 +25,9 @@ def read(path: Path) -> dict[str, Any]:
         notebook: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         json.dumps(notebook, ensure_ascii=False).encode()  # a lone surrogate cannot be written again
     except (OSError, ValueError, RecursionError) as error:
-        raise SettingsError(f"{path.name} cannot be read: {error}", remedy="pass a notebook") from None
+        raise SettingsError(f"{path.name} cannot be read: {error}", hint="pass a notebook") from None
     if not _is_notebook(notebook):
-        raise SettingsError(f"{path.name} is not a notebook of nbformat 4", remedy="save it with JupyterLab")
+        raise SettingsError(f"{path.name} is not a notebook of nbformat 4", hint="save it with JupyterLab")
     return notebook
 
 

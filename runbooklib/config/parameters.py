@@ -51,14 +51,14 @@ def declared(source: str) -> dict[str, Declared]:
         if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
             raise ParameterError(
                 f"line {statement.lineno} of the parameters cell is not a declaration of a parameter",
-                remedy='write each as `name: str = "value"  # what it is for`',
+                hint='write each as `name: str = "value"  # what it is for`',
             )
         name = statement.target.id
         _refuse_name(name, parameters)
         kind = _TYPES.get(ast.unparse(statement.annotation))
         if kind is None:
             raise ParameterError(
-                f"the parameters cell: {name} has an unsupported type", remedy="use str, int, float or bool"
+                f"the parameters cell: {name} has an unsupported type", hint="use str, int, float or bool"
             )
         about = comments.get(statement.end_lineno or statement.lineno, "")
         parameters[name] = _declared(name, kind, statement.value, about)
@@ -71,12 +71,10 @@ def _refuse_name(name: str, others: Mapping[str, Declared]) -> None:
     if not _NAME.fullmatch(name) or is_reserved:
         raise ParameterError(
             f"the parameters cell: {quoted(name)} cannot be a parameter's name",
-            remedy="use at most 64 of a-z, 0-9 and _; begin with a letter; not a Python keyword or built-in",
+            hint="use at most 64 of a-z, 0-9 and _; begin with a letter; not a Python keyword or built-in",
         )
     if name in others:
-        raise ParameterError(
-            f"the parameters cell: {name} is declared twice", remedy="remove one declaration"
-        )
+        raise ParameterError(f"the parameters cell: {name} is declared twice", hint="remove one declaration")
 
 
 def _comments(source: str) -> dict[int, str]:
@@ -91,10 +89,10 @@ def _statements(source: str) -> list[ast.stmt]:
     except SyntaxError as error:
         raise ParameterError(
             f"line {error.lineno} of the parameters cell is not valid Python: {error.msg}",
-            remedy="fix that line",
+            hint="fix that line",
         ) from None
     except (ValueError, RecursionError, MemoryError):
-        raise ParameterError("the parameters cell is not valid Python", remedy="rewrite it") from None
+        raise ParameterError("the parameters cell is not valid Python", hint="rewrite it") from None
 
 
 def _declared(name: str, kind: type, value: ast.expr | None, about: str) -> Declared:
@@ -105,7 +103,7 @@ def _declared(name: str, kind: type, value: ast.expr | None, about: str) -> Decl
         default = ast.literal_eval(value)
     except (ValueError, TypeError, RecursionError, MemoryError):
         raise ParameterError(
-            f"the default of {name} is not a literal value", remedy="write text, a number, True or False"
+            f"the default of {name} is not a literal value", hint="write text, a number, True or False"
         ) from None
     return Declared(name, kind, _typed(required, default, "the parameters cell"), about)
 
@@ -121,7 +119,7 @@ def refuse_unknown(known: Mapping[str, Declared], given: Mapping[str, Any] | lis
     for name in given:
         if name not in known:
             raise ParameterError(
-                f"{where}: there is no parameter {quoted(name)}", remedy=suggestion(name, sorted(known))
+                f"{where}: there is no parameter {quoted(name)}", hint=suggestion(name, sorted(known))
             )
 
 
@@ -133,7 +131,7 @@ def refuse_missing(known: Mapping[str, Declared], given: Mapping[str, Any], aler
             about = f"{kind}: {parameter.help}" if parameter.help else kind
             raise ParameterError(
                 f"{name} ({about}) is required",
-                remedy=f"add -p {name}=…, or set it in parameters/{alert}.yaml",
+                hint=f"add -p {name}=…, or set it in parameters/{alert}.yaml",
             )
 
 
@@ -150,12 +148,12 @@ def _typed(parameter: Declared, value: Any, where: str) -> Value:
         raise ParameterError(
             f"{where}: {parameter.name} must be {parameter.type.__name__}, but {quoted(value)} is "
             f"{type(value).__name__}",
-            remedy=parameter.example,
+            hint=parameter.example,
         )
     if isinstance(value, float) and not math.isfinite(value):
         # No value is above NaN or infinity: every check with such a limit would be OK.
         raise ParameterError(
-            f"{where}: {parameter.name} must be a finite number, but is {value!r}", remedy=parameter.example
+            f"{where}: {parameter.name} must be a finite number, but is {value!r}", hint=parameter.example
         )
     if isinstance(value, str):
         _refuse_unprintable(parameter.name, value, where)
@@ -164,10 +162,10 @@ def _typed(parameter: Declared, value: Any, where: str) -> Value:
 
 def _refuse_unprintable(name: str, value: str, where: str) -> None:
     if len(value) > 10_000:
-        raise ParameterError(f"{where}: {name} is longer than 10,000 characters", remedy="shorten it")
+        raise ParameterError(f"{where}: {name} is longer than 10,000 characters", hint="shorten it")
     if character := hidden(value):
         raise ParameterError(
-            f"{where}: {name} contains {character}, which cannot be printed", remedy="write it in plain text"
+            f"{where}: {name} contains {character}, which cannot be printed", hint="write it in plain text"
         )
 
 
@@ -185,6 +183,6 @@ def _read(parameter: Declared, text: str, where: str) -> Value:
     if not forms[parameter.type].fullmatch(text):
         raise ParameterError(
             f"{where}: {parameter.name} must be {parameter.type.__name__}, but is {quoted(text)}",
-            remedy=parameter.example,
+            hint=parameter.example,
         )
     return text.lower() == "true" if parameter.type is bool else cast(Value, parameter.type(text))

@@ -51,11 +51,11 @@ def placed_rules(text: str, path: Path) -> tuple[tuple[AlertRule, yaml.MappingNo
     documents = _documents(text, path)
     groups = [group for document in documents for group in _groups(document, path)]
     if documents and not groups and not any(_has_groups(document) for document in documents):
-        raise SettingsError(f"{path}:1: has no `groups`", remedy="pass a Prometheus rule file")
+        raise SettingsError(f"{path}:1: has no `groups`", hint="pass a Prometheus rule file")
     # With aliases a small file can stand for a million rules.
     rules = list(islice(_rules(groups, path), MAX_RULES + 1))
     if len(rules) > MAX_RULES:
-        raise SettingsError(f"{path} has more than {MAX_RULES:,} rules", remedy="split it")
+        raise SettingsError(f"{path} has more than {MAX_RULES:,} rules", hint="split it")
     return tuple((_rule(fields, group, path), node) for fields, group, node in rules if "alert" in fields)
 
 
@@ -66,11 +66,11 @@ def read_text(path: Path) -> str:
             raw = file.read(MAX_BYTES + 1)
         text = raw.decode("utf-8-sig")
     except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}", remedy="pass a rule file") from None
+        raise SettingsError(f"{path} cannot be read: {error.strerror}", hint="pass a rule file") from None
     except UnicodeDecodeError:
-        raise SettingsError(f"{path} is not UTF-8 text", remedy="pass a rule file") from None
+        raise SettingsError(f"{path} is not UTF-8 text", hint="pass a rule file") from None
     if len(raw) > MAX_BYTES:
-        raise SettingsError(f"{path} is larger than {MAX_BYTES:,} bytes", remedy="split it")
+        raise SettingsError(f"{path} is larger than {MAX_BYTES:,} bytes", hint="split it")
     return text
 
 
@@ -82,11 +82,11 @@ def _documents(text: str, path: Path) -> list[yaml.Node]:
     except yaml.MarkedYAMLError as error:
         line = (error.problem_mark.line + 1) if error.problem_mark else 1
         is_helm = "{{" in "".join(text.splitlines()[line - 1 : line])
-        remedy = "render it with Helm first" if is_helm else "fix that line"
-        raise SettingsError(f"{path}:{line}: {error.problem or 'is not valid YAML'}", remedy=remedy) from None
+        hint = "render it with Helm first" if is_helm else "fix that line"
+        raise SettingsError(f"{path}:{line}: {error.problem or 'is not valid YAML'}", hint=hint) from None
     except yaml.YAMLError as error:
         raise SettingsError(
-            f"{path} is not valid YAML: {str(error).splitlines()[0]}", remedy="fix the file"
+            f"{path} is not valid YAML: {str(error).splitlines()[0]}", hint="fix the file"
         ) from None
 
 
@@ -96,7 +96,7 @@ def _refuse_depth(text: str, path: Path) -> None:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _MAX_DEPTH:
             line = (event.start_mark.line + 1) if event.start_mark else 1
-            raise SettingsError(f"{path}:{line}: is nested too deeply", remedy="reduce the nesting")
+            raise SettingsError(f"{path}:{line}: is nested too deeply", hint="reduce the nesting")
 
 
 def _groups(document: yaml.Node, path: Path) -> list[yaml.Node]:
@@ -134,7 +134,7 @@ def _rule(fields: Mapping[str, yaml.Node], group: str, path: Path) -> AlertRule:
     line = fields["alert"].start_mark.line + 1
     alert, expression = _scalar(fields["alert"]), _scalar(fields.get("expr")).strip()
     if not alert or not expression:
-        raise SettingsError(f"{path}:{line}: an alert needs a name and an `expr`", remedy="fix that rule")
+        raise SettingsError(f"{path}:{line}: an alert needs a name and an `expr`", hint="fix that rule")
     return AlertRule(
         alert=alert,
         expression=expression,
@@ -185,7 +185,7 @@ def _is_empty(node: yaml.Node | None) -> bool:
 
 def _wrong(node: yaml.Node | None, path: Path, problem: str) -> SettingsError:
     line = node.start_mark.line + 1 if node else 1
-    return SettingsError(f"{path}:{line}: {problem}", remedy="fix that line")
+    return SettingsError(f"{path}:{line}: {problem}", hint="fix that line")
 
 
 def _duration(text: str, path: Path, line: int) -> float:
@@ -194,5 +194,5 @@ def _duration(text: str, path: Path, line: int) -> float:
         return 0.0
     parts = _DURATION.fullmatch(text)
     if parts is None:
-        raise SettingsError(f"{path}:{line}: `for: {text[:40]}` is not a duration", remedy="write it like 5m")
+        raise SettingsError(f"{path}:{line}: `for: {text[:40]}` is not a duration", hint="write it like 5m")
     return float(sum(int(number or 0) * size for number, size in zip(parts.groups(), _SECONDS, strict=True)))

@@ -41,7 +41,7 @@ def find(alert: str) -> Runbook:
     known = _notebooks()
     if alert not in known:
         raise UnknownAlertError(
-            f"there is no runbook for {quoted(alert)}", remedy=suggestion(alert, sorted(known))
+            f"there is no runbook for {quoted(alert)}", hint=suggestion(alert, sorted(known))
         )
     path = known[alert]
     cells = notebook_file.read(path)["cells"]
@@ -49,7 +49,7 @@ def find(alert: str) -> Runbook:
     if len(tagged) != 1:
         raise SettingsError(
             f"notebooks/{path.name} needs one cell tagged `parameters`, but has {len(tagged)}",
-            remedy="tag only the cell that declares the parameters",
+            hint="tag only the cell that declares the parameters",
         )
     heading = next((source(cell) for cell in cells if cell["cell_type"] == "markdown"), alert)
     names, _, title = heading.splitlines()[0].lstrip("# ").strip().partition(": ")
@@ -64,7 +64,7 @@ def _notebooks() -> dict[str, Path]:
             if alert in notebooks:
                 raise SettingsError(
                     f"notebooks/{path.name} and notebooks/{notebooks[alert].name} both serve {alert}",
-                    remedy="remove it from `metadata.runbook.alerts` of one of them",
+                    hint="remove it from `metadata.runbook.alerts` of one of them",
                 )
             notebooks[alert] = path
     return notebooks
@@ -99,7 +99,7 @@ def chosen(runbook: Runbook, given: Mapping[str, str]) -> dict[str, Value]:
         where = "-p" if ALERT in given else shown
         raise ParameterError(
             f"{where}: {ALERT} is {full[ALERT]!r}, but this is a run of {runbook.alert}",
-            remedy=f"set {ALERT} to {runbook.alert!r}, or run the runbook of the other alert",
+            hint=f"set {ALERT} to {runbook.alert!r}, or run the runbook of the other alert",
         )
     _require_service(full)
     site_secrets.secrets_of(site.read_target(str(full["environment"]), str(full["service"])))
@@ -118,5 +118,5 @@ def _require_service(full: Mapping[str, Value | None]) -> None:
         known = site.environments() if needed == "environment" else site.services(str(full["environment"]))
         raise ParameterError(
             f"{needed} is required",
-            remedy=f"add --{needed} NAME; known names: {', '.join(known) or 'none'}",
+            hint=f"add --{needed} NAME; known names: {', '.join(known) or 'none'}",
         )

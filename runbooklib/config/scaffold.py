@@ -44,7 +44,7 @@ def rule_of(file: Path, alert: str) -> tuple[AlertRule, ...]:
     """The rules of that name. Raises UnknownAlertError, whose hint is the nearest name."""
     rules = rules_of(file)
     if alert not in rules:
-        raise UnknownAlertError(f"{file} has no alert {alert!r}", remedy=suggestion(alert, sorted(rules)))
+        raise UnknownAlertError(f"{file} has no alert {alert!r}", hint=suggestion(alert, sorted(rules)))
     return rules[alert]
 
 
@@ -54,7 +54,7 @@ def refuse_unusable(rules: Sequence[AlertRule]) -> None:
         if not _NAME.fullmatch(rule.alert):
             raise InputError(
                 f"{rule.file}:{rule.line}: {rule.alert[:80]!r} cannot be the name of a runbook",
-                remedy="rename the alert: use letters, digits and _, and begin with a letter",
+                hint="rename the alert: use letters, digits and _, and begin with a letter",
             )
         promql.parse(rule.expression)
 
@@ -79,7 +79,7 @@ def write(
     alert, rules = rule.alert, (rule, *others)
     refuse_unusable(rules)
     if is_there(alert, home):
-        raise InputError(f"{alert} already has a runbook", remedy="edit it, or remove it first")
+        raise InputError(f"{alert} already has a runbook", hint="edit it, or remove it first")
     notebook = notebook_file.canonical({"cells": list(_cells(rules, environment, service)), "metadata": {}})
     written = Written(*_paths(alert, home))
     for path, text in ((written.notebook, notebook), (written.parameters, _yaml(rules, service))):
@@ -88,7 +88,7 @@ def write(
             with path.open("x", encoding="utf-8") as file:
                 file.write(text)
         except OSError as error:
-            raise InputError(f"{path} cannot be written: {error.strerror}", remedy="see its folder") from None
+            raise InputError(f"{path} cannot be written: {error.strerror}", hint="see its folder") from None
     return written
 
 

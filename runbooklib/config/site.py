@@ -32,7 +32,7 @@ def home() -> Path:
             return folder
     raise SettingsError(
         "there is no parameters/environments/ in this folder or above",
-        remedy=f"change to the folder of the runbooks, or set {variables.HOME} to it",
+        hint=f"change to the folder of the runbooks, or set {variables.HOME} to it",
     )
 
 
@@ -68,7 +68,7 @@ def read_target(environment: str, service: str) -> Target:
     if service not in settings.services:
         raise ParameterError(
             f"{environment} has no service {quoted(service)}",
-            remedy=suggestion(service, sorted(settings.services)),
+            hint=suggestion(service, sorted(settings.services)),
         )
     return Target(environment_name=environment, service_name=service, environment=settings)
 
@@ -77,7 +77,7 @@ def _environment(environment: str) -> Environment:
     files = _environment_files()
     if environment not in files:
         raise ParameterError(
-            f"there is no environment {quoted(environment)}", remedy=suggestion(environment, sorted(files))
+            f"there is no environment {quoted(environment)}", hint=suggestion(environment, sorted(files))
         )
     shown = f"environments/{environment}.yaml"
     return validated(Environment, read_mapping(files[environment], shown), shown)
@@ -93,8 +93,8 @@ def validated(model: type[Model], values: Mapping[str, Any], shown: str) -> Mode
         field = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             nearest = suggestion(str(first["loc"][-1]), _names_at(model, first["loc"][:-1]))
-            raise SettingsError(f"{shown}: {field} is not a known name", remedy=nearest) from None
-        raise SettingsError(f"{shown}: {field}: {first['msg']}", remedy="fix that field") from None
+            raise SettingsError(f"{shown}: {field} is not a known name", hint=nearest) from None
+        raise SettingsError(f"{shown}: {field}: {first['msg']}", hint="fix that field") from None
 
 
 def _names_at(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
@@ -126,6 +126,6 @@ def configured(system: System | None, name: str) -> System:
         raise NotConfiguredError(
             "is not configured for this environment",
             system=name,
-            remedy=f"add systems.{name} to the environment's file",
+            hint=f"add systems.{name} to the environment's file",
         )
     return system

@@ -13,7 +13,7 @@ from runbooklib.redact.secret_names import sounds_secret
 # The shell's and the desktop's: a folder, and the name of a desktop.
 _NOT_SECRET = frozenset("PWD OLDPWD DESKTOP_SESSION GDMSESSION XDG_SESSION_ID XDG_SESSION_PATH".split())
 # "on" or "prod" under a secret's name would blank half of every text.
-_LEAST_SECRET = 6
+_MIN_SECRET = 6
 
 
 def secret(variable: str) -> str:
@@ -27,7 +27,7 @@ def secret(variable: str) -> str:
     if not value:
         raise MissingSecretError(
             f"the environment variable {variable} is not set",
-            remedy=f"export {variable}=… and run the command again",
+            hint=f"export {variable}=… and run the command again",
         )
     return value
 
@@ -64,7 +64,7 @@ def _written(target: Target) -> list[str]:
 def operators_value(variable: str) -> str:
     """The value of the variable that an action writes into an .env file. Raises NotConfiguredError."""
     value = os.environ.get(variable, "")
-    about = {"system": "settings", "remedy": f"export {variable}=… and run the command again"}
+    about = {"system": "settings", "hint": f"export {variable}=… and run the command again"}
     if not value:
         raise NotConfiguredError(f"the environment variable {variable} is not set", **about)
     if value != value.strip() or not value.isprintable():
@@ -97,7 +97,7 @@ def environment_secrets() -> list[str]:
     """The secrets in this process's environment: by the variable's name, or inside its value."""
     secrets = [value for name, value in os.environ.items() if _is_secret(name)]
     secrets += [secret for value in os.environ.values() for secret in secrets_within(value)]
-    return sorted({secret for secret in secrets if len(secret) >= _LEAST_SECRET})
+    return sorted({secret for secret in secrets if len(secret) >= _MIN_SECRET})
 
 
 def _is_secret(variable: str) -> bool:

@@ -120,22 +120,20 @@ def read_mapping(path: Path, shown: str) -> dict[str, Any]:
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         where = f"line {before.count(chr(10)) + 1}, column {error.position - before.rfind(chr(10))}"
-        raise SettingsError(f"{shown}, {where}: {error.reason}", remedy="fix that line") from None
+        raise SettingsError(f"{shown}, {where}: {error.reason}", hint="fix that line") from None
     except (yaml.YAMLError, ValueError, OverflowError):  # an escape beyond Unicode
         mark = loader.get_mark() if loader else None
         raise _refused(shown, mark, "an escape that is not a character") from None
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
-        raise SettingsError(
-            f"{shown} must contain `name: value` lines", remedy="see parameters/ for examples"
-        )
+        raise SettingsError(f"{shown} must contain `name: value` lines", hint="see parameters/ for examples")
     return loaded
 
 
 def _refused(shown: str, mark: yaml.Mark | None, problem: str) -> SettingsError:
     where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    return SettingsError(f"{shown}{where}: {problem}", remedy="fix that line")
+    return SettingsError(f"{shown}{where}: {problem}", hint="fix that line")
 
 
 def _text(path: Path, shown: str) -> str:
@@ -148,14 +146,14 @@ def _text(path: Path, shown: str) -> str:
         raise SettingsError(f"{shown} cannot be read: {error.strerror}") from None
     if not is_file:
         raise SettingsError(
-            f"{shown} cannot be read: it is not a regular file", remedy="replace it with a file"
+            f"{shown} cannot be read: it is not a regular file", hint="replace it with a file"
         )
     if len(raw) > _MAX_BYTES:
-        raise SettingsError(f"{shown} is larger than {_MAX_BYTES // 1000} kB", remedy="pass a parameter file")
+        raise SettingsError(f"{shown} is larger than {_MAX_BYTES // 1000} kB", hint="pass a parameter file")
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         place = (
             f"line {raw[: error.start].count(10) + 1}, column {error.start - raw.rfind(10, 0, error.start)}"
         )
-        raise SettingsError(f"{shown} is not UTF-8 text at {place}", remedy="save it as UTF-8") from None
+        raise SettingsError(f"{shown} is not UTF-8 text at {place}", hint="save it as UTF-8") from None

@@ -32,7 +32,7 @@ _TEXT_FIELDS = "by host action target environment service alert why plan evidenc
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
+class ActionRecord:
     """One action, or the refusal of one.
 
     `outcome`: done, failed, refused, or unknown if none was recorded; `message` is the sentence about it.
@@ -76,7 +76,7 @@ class Book:
         return self._head
 
     @property
-    def deeds(self) -> list[Deed]:
+    def deeds(self) -> list[ActionRecord]:
         """All actions and refusals so far."""
         return deeds_of(self.lines)
 
@@ -163,9 +163,9 @@ def head_of(folder: Path) -> str:
     return _hash_of_last_line(path.read_bytes()) if path.exists() else ""
 
 
-def deeds_of(lines: Iterable[Mapping[str, Any]]) -> list[Deed]:
+def deeds_of(lines: Iterable[Mapping[str, Any]]) -> list[ActionRecord]:
     """The actions and refusals in the lines, oldest first. Raises ValueError for an unknown kind of line."""
-    deeds: dict[str, Deed] = {}
+    deeds: dict[str, ActionRecord] = {}
     try:
         for line in lines:
             name = str(line["id"])
@@ -180,9 +180,9 @@ def deeds_of(lines: Iterable[Mapping[str, Any]]) -> list[Deed]:
     return list(deeds.values())
 
 
-def _from_line(name: str, line: Mapping[str, Any]) -> Deed:
+def _from_line(name: str, line: Mapping[str, Any]) -> ActionRecord:
     texts: dict[str, Any] = {field: str(line[field]) for field in _TEXT_FIELDS}
-    return Deed(
+    return ActionRecord(
         id=name,
         at=datetime.fromisoformat(line["at"]),
         outcome="refused" if line["kind"] == "refused" else UNKNOWN,
@@ -191,7 +191,7 @@ def _from_line(name: str, line: Mapping[str, Any]) -> Deed:
     )
 
 
-def _with_recovery(deed: Deed, line: Mapping[str, Any]) -> Deed:
+def _with_recovery(deed: ActionRecord, line: Mapping[str, Any]) -> ActionRecord:
     """The deed with the result of one more recovery check. The first conclusive result stays its own."""
     result, after = str(line["recovery"]), line["after_seconds"]
     if deed.recovery in _INCONCLUSIVE:
@@ -201,7 +201,7 @@ def _with_recovery(deed: Deed, line: Mapping[str, Any]) -> Deed:
     return replace(deed, later=(*deed.later, result)) if is_new else deed
 
 
-def last_of(folder: Path, environment: str, service: str, alert: str) -> Deed | None:
+def last_of(folder: Path, environment: str, service: str, alert: str) -> ActionRecord | None:
     """The newest action of the last hours on this service for this alert, refusals excluded.
 
     A failed action counts: it may have changed something. Raises OSError, ValueError.
@@ -218,8 +218,8 @@ def last_of(folder: Path, environment: str, service: str, alert: str) -> Deed | 
 
 
 def refusal(
-    deeds: Iterable[Deed],
-    deed: Deed,
+    deeds: Iterable[ActionRecord],
+    deed: ActionRecord,
     *,
     cooldown_seconds: float,
     most_per_hour: int,
@@ -256,18 +256,18 @@ def refusal(
     return ""
 
 
-def _age_seconds(earlier: Deed, deed: Deed) -> float:
+def _age_seconds(earlier: ActionRecord, deed: ActionRecord) -> float:
     return (deed.at - earlier.at).total_seconds()
 
 
-def _shares_cooldown(earlier: Deed, deed: Deed, *, is_of_service: bool) -> bool:
+def _shares_cooldown(earlier: ActionRecord, deed: ActionRecord, *, is_of_service: bool) -> bool:
     if (earlier.environment, earlier.target) == (deed.environment, deed.target):
         return True
     is_same_service = (earlier.environment, earlier.service) == (deed.environment, deed.service)
     return is_of_service and is_same_service and earlier.action == deed.action
 
 
-def _cooldown_refusal(earlier: Deed, deed: Deed, cooldown_seconds: float) -> str:
+def _cooldown_refusal(earlier: ActionRecord, deed: ActionRecord, cooldown_seconds: float) -> str:
     age = _age_seconds(earlier, deed)
     if age < 0:
         return (

@@ -201,14 +201,14 @@ class Bundle:
 def _not_writable(output: Path, error: OSError) -> InputError:
     return InputError(
         f"the evidence cannot be written to {output}: {error.strerror}",
-        remedy="choose another folder with --output",
+        hint="choose another folder with --output",
     )
 
 
 def _lost(error: OSError) -> EvidenceError:
     return EvidenceError(
         f"the evidence could not be written, and not to the spool {spool()} either: {error.strerror}",
-        remedy=f"make room, or name another spool in {variables.SPOOL}",
+        hint=f"make room, or name another spool in {variables.SPOOL}",
     )
 
 
@@ -240,7 +240,7 @@ def seal(notebook: Path, output: Path, chromium: str = "") -> Path:
     opening = next((entry for entry in recording if entry.source == OPENING), None)
     if verdict is None or opening is None:
         raise InputError(
-            f"{notebook.name} holds no verdict and no recording", remedy="run it first, then seal it"
+            f"{notebook.name} holds no verdict and no recording", hint="run it first, then seal it"
         )
     about: dict[str, Any] = {
         "kind": "replay" if is_replay(executed) else "seal",

@@ -17,7 +17,7 @@ from runbooklib.evidence.verdict_json import RECORDING_MIME
 from runbooklib.render import html
 from runbooklib.sources.tape import Entry, pack
 
-_MOST_CHARACTERS = 400_000
+_MAX_CHARACTERS = 400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Record:
 
     def show(self, what: str, plain: str, fragment: str = "", more: Mapping[str, Any] | None = None) -> None:
         """One output: as text, as HTML that was escaped, and as JSON by its mime type."""
-        data: dict[str, Any] = {"text/plain": plain[:_MOST_CHARACTERS], **(more or {})}
+        data: dict[str, Any] = {"text/plain": plain[:_MAX_CHARACTERS], **(more or {})}
         if fragment:
             data["text/html"] = fragment
         output = {"output_type": "display_data", "data": data, "metadata": {}}

@@ -25,9 +25,9 @@ def read_notebook(path: Path) -> dict[str, Any]:
         if notebook["nbformat"] != 4 or not isinstance(notebook["cells"], list):
             raise ValueError("it is no notebook of nbformat 4")
     except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror}", remedy="name a bundle") from None
+        raise InputError(f"{file} cannot be read: {error.strerror}", hint="name a bundle") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{file} is no notebook: {error}", remedy="name a bundle") from None
+        raise InputError(f"{file} is no notebook: {error}", hint="name a bundle") from None
     return notebook
 
 
@@ -44,7 +44,7 @@ def read_export(path: Path) -> dict[str, Any] | None:
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}", remedy="name a bundle or a recording") from None
+        raise InputError(f"{path} cannot be read: {error}", hint="name a bundle or a recording") from None
     return found if isinstance(found, dict) and "recording" in found else None
 
 
@@ -53,7 +53,7 @@ def export(bundle: Path) -> dict[str, Any]:
     notebook = read_notebook(bundle)
     verdict = verdict_of(notebook)
     if verdict is None:
-        raise InputError(f"{bundle} holds no verdict", remedy="name a bundle that `runbook run` wrote")
+        raise InputError(f"{bundle} holds no verdict", hint="name a bundle that `runbook run` wrote")
     return {
         "version": 1,
         "alert": verdict["alert"],

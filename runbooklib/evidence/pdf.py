@@ -46,7 +46,7 @@ def chromium() -> str:
     if found is None:
         raise InputError(
             f"--pdf needs a Chromium, and there is no {', '.join(PROGRAMS)} on the PATH",
-            remedy="install one, or leave --pdf out: notebook.html can be printed from any browser",
+            hint="install one, or leave --pdf out: notebook.html can be printed from any browser",
         )
     return found
 
@@ -67,7 +67,7 @@ def print_page(program: str, page: Path, file: Path, *, within_seconds: float = 
             reason = "Chromium wrote no whole PDF"
         if reason:
             raise EvidenceError(
-                f"{FILE} was not printed: {reason}", remedy="print notebook.html from a browser"
+                f"{FILE} was not printed: {reason}", hint="print notebook.html from a browser"
             )
         file.unlink(missing_ok=True)
         write_new(file, printed.read_bytes())

@@ -19,7 +19,7 @@ from runbooklib.evidence.ledger import Line
 
 # The folder of the evidence, where a run keeps it elsewhere than in evidence/ of the home.
 # What is older is not looked for: a runbook that was not used in so many runs was not used.
-MOST_BUNDLES = 500
+MAX_BUNDLES = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def _runs(alert: str, evidence: Path, unread: list[OSError]) -> Iterator[tuple[d
     except OSError as error:
         unread.append(error)
         return
-    for line in reversed(lines[-MOST_BUNDLES:]):
+    for line in reversed(lines[-MAX_BUNDLES:]):
         bundle = evidence / Path(line.bundle).name
         try:
             verdict = json.loads((bundle / VERDICT).read_bytes())
@@ -129,13 +129,13 @@ def page_of(evidence: Path, bundle: str) -> bytes | None:
         return None
     wrong = ["it is a link"] if path.is_symlink() else manifest.verify_bundle(path)
     if wrong:
-        raise EvidenceError(f"this evidence is not as it was sealed: {wrong[0]}", remedy="runbook verify")
+        raise EvidenceError(f"this evidence is not as it was sealed: {wrong[0]}", hint="runbook verify")
     return (path / PAGE).read_bytes()
 
 
 def _newest(evidence: Path) -> Iterator[Run | str]:
     lines, _ = ledger.read(evidence)
-    for line in reversed(lines[-MOST_BUNDLES:]):
+    for line in reversed(lines[-MAX_BUNDLES:]):
         yield _run(evidence, line)
 
 

@@ -29,7 +29,7 @@ MANIFEST = "manifest.json"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 _STATEMENT, _PREDICATE = "https://in-toto.io/Statement/v1", "urn:runbooklib:manifest:1"
 _ABOUT = ("kind", "alert", "started_at", "ended_at")
-_MOST_BYTES = 10_000_000
+_MAX_BYTES = 10_000_000
 
 
 def kernel_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -56,7 +56,7 @@ def make_keys(private: Path) -> Path:
     except OSError as error:
         raise InputError(
             f"{error.filename} cannot be written: {error.strerror}",
-            remedy="name a new file, like signing.pem",
+            hint="name a new file, like signing.pem",
         ) from None
     return public
 
@@ -79,7 +79,7 @@ def _private_key(named: str) -> "Ed25519PrivateKey":
     if mode & 0o077:
         raise InputError(
             f"{variables.SIGNING_KEY}: {named} may be read by others (mode {mode:04o})",
-            remedy=f"chmod 600 {named}",
+            hint=f"chmod 600 {named}",
         )
     key: Any = None
     with suppress(ValueError, TypeError, ArithmeticError):  # TypeError: it wants a passphrase
@@ -87,7 +87,7 @@ def _private_key(named: str) -> "Ed25519PrivateKey":
     if not isinstance(key, Ed25519PrivateKey):
         raise InputError(
             f"{variables.SIGNING_KEY}: {named} is no Ed25519 key in PEM without a passphrase",
-            remedy="make one with `runbook keygen signing.pem`",
+            hint="make one with `runbook keygen signing.pem`",
         )
     return key
 
@@ -103,7 +103,7 @@ def public_key(path: Path) -> "Ed25519PublicKey":
         key = load_pem_public_key(content)
     if not isinstance(key, Ed25519PublicKey):
         raise InputError(
-            f"--key: {path} is no public Ed25519 key in PEM", remedy="`runbook keygen` wrote a .pub.pem"
+            f"--key: {path} is no public Ed25519 key in PEM", hint="`runbook keygen` wrote a .pub.pem"
         )
     return key
 
@@ -115,12 +115,10 @@ def _content(path: Path, what: str) -> tuple[bytes, int]:
         with os.fdopen(descriptor, "rb") as file:
             about = os.fstat(file.fileno())
             if not stat.S_ISREG(about.st_mode):
-                raise InputError(f"{what}: {path} is no file", remedy="name a PEM file")
+                raise InputError(f"{what}: {path} is no file", hint="name a PEM file")
             return file.read(10_000), stat.S_IMODE(about.st_mode)
     except OSError as error:
-        raise InputError(
-            f"{what}: {path} cannot be read: {error.strerror}", remedy="name a PEM file"
-        ) from None
+        raise InputError(f"{what}: {path} cannot be read: {error.strerror}", hint="name a PEM file") from None
 
 
 def key_id(key: "Ed25519PublicKey") -> str:
@@ -161,7 +159,7 @@ def sign(folder: Path) -> None:
     try:
         key = private_key()
     except InputError as error:
-        raise EvidenceError(f"the evidence cannot be signed: {error.message}", remedy=error.remedy) from None
+        raise EvidenceError(f"the evidence cannot be signed: {error.message}", hint=error.hint) from None
     if key is not None:
         write_new(folder / FILE, envelope((folder / MANIFEST).read_bytes(), key).encode())
 
@@ -207,7 +205,7 @@ def _read(folder: Path) -> tuple[bytes, str, bytes] | None:
     """Payload, key id and signature of the envelope; None where it is none of ours."""
     path = folder / FILE
     try:
-        if path.is_symlink() or not path.is_file() or path.stat().st_size > _MOST_BYTES:
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > _MAX_BYTES:
             return None
         told = json.loads(path.read_bytes())
         [signature] = told["signatures"]

@@ -57,12 +57,12 @@ def check(url: str) -> None:
     """Refuse a URL that nothing can be uploaded to, before a run. Raises InputError."""
     protocol, separator, rest = url.partition("://")
     if not separator or "::" in url or not rest:
-        raise InputError(f"{shown(url)} is no URL of a folder", remedy="for example s3://bucket/prefix")
+        raise InputError(f"{shown(url)} is no URL of a folder", hint="for example s3://bucket/prefix")
     if protocol in ("http", "https"):
-        raise InputError(f"{protocol}:// cannot be written to", remedy="for example s3://bucket/prefix")
+        raise InputError(f"{protocol}:// cannot be written to", hint="for example s3://bucket/prefix")
     if protocol in _S3 and "@" in rest.partition("/")[0]:
         raise InputError(
-            "credentials do not belong in an s3:// URL", remedy="give them as AWS_* environment variables"
+            "credentials do not belong in an s3:// URL", hint="give them as AWS_* environment variables"
         )
     try:
         from fsspec.registry import get_filesystem_class
@@ -70,11 +70,11 @@ def check(url: str) -> None:
         get_filesystem_class(protocol)
     except ImportError as error:
         is_ours = protocol in _S3 or (error.name or "").startswith("fsspec")
-        remedy = _INSTALL if is_ours else _line(error, url)
-        raise InputError(f"{protocol}:// needs a library that is not installed", remedy=remedy) from None
+        hint = _INSTALL if is_ours else _line(error, url)
+        raise InputError(f"{protocol}:// needs a library that is not installed", hint=hint) from None
     except ValueError:
         raise InputError(
-            f"no storage is called {protocol}://", remedy="for example s3://bucket/prefix"
+            f"no storage is called {protocol}://", hint="for example s3://bucket/prefix"
         ) from None
 
 
@@ -112,11 +112,11 @@ def upload(bundle: Path, url: str, *, within_seconds: float = TOTAL_SECONDS) -> 
 def _failure(bundle: Path, url: str, error: BaseException | None, seconds: float) -> EvidenceError:
     whole = f"the evidence is whole in {bundle}"
     if isinstance(error, RunbookError):
-        return EvidenceError(f"{error.message}; {whole}", remedy=error.remedy)
+        return EvidenceError(f"{error.message}; {whole}", hint=error.hint)
     reason = f"no end within {seconds:g} s" if error is None else _line(error, url)
     return EvidenceError(
         f"not uploaded to {shown(url)}: {reason}; {whole}",
-        remedy=f"finish it with `runbook upload {bundle} {shown(url)}`",
+        hint=f"finish it with `runbook upload {bundle} {shown(url)}`",
     )
 
 
@@ -132,11 +132,11 @@ def _line(error: BaseException, url: str) -> str:
 def _contents(bundle: Path) -> dict[str, bytes]:
     """The files of a bundle that is whole, the manifest last. Raises InputError, EvidenceError."""
     if not (bundle / manifest.FILE).is_file():
-        raise InputError(f"{bundle} is no bundle", remedy="name a folder that `runbook run` wrote")
+        raise InputError(f"{bundle} is no bundle", hint="name a folder that `runbook run` wrote")
     wrong = manifest.verify_bundle(bundle)
     if wrong:
         raise EvidenceError(
-            f"{wrong[0]}; only whole evidence is uploaded", remedy=f"see `runbook verify {bundle}`"
+            f"{wrong[0]}; only whole evidence is uploaded", hint=f"see `runbook verify {bundle}`"
         )
     files = sorted(path for path in bundle.iterdir() if path.name != manifest.FILE)
     return {path.name: path.read_bytes() for path in (*files, bundle / manifest.FILE)}
@@ -156,7 +156,7 @@ def _copy(url: str, name: str, contents: Mapping[str, bytes]) -> bool:
         raise EvidenceError(
             f"{shown(url)}/{name} is there and differs from this bundle ({', '.join(differing)}); "
             "nothing was replaced",
-            remedy="choose another URL",
+            hint="choose another URL",
         )
     if found.keys() == contents.keys() and not unfinished:
         return False
@@ -208,4 +208,4 @@ def _write(storage: Any, path: str, content: bytes, *, is_new: bool) -> None:
             storage.pipe_file(path, content)  # storage that cannot refuse to overwrite; we have looked
     storage.invalidate_cache()
     if storage.cat_file(path) != content:
-        raise EvidenceError(f"{path} reads back otherwise than it was written", remedy="choose another URL")
+        raise EvidenceError(f"{path} reads back otherwise than it was written", hint="choose another URL")

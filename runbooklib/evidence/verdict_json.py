@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from runbooklib.model.findings import Finding
 from runbooklib.model.plan import Proposal
-from runbooklib.model.verdict import Verdict, Weighed
+from runbooklib.model.verdict import RankedCause, Verdict
 from runbooklib.render.sentences import headline, sentence
 
 if TYPE_CHECKING:
-    from runbooklib.sources.context import Scene
+    from runbooklib.sources.context import Context
 
 VERSION = 2  # docs/verdict.md says what makes a version
 FINDING_MIME = "application/vnd.runbook.finding+json"
@@ -23,20 +23,20 @@ CERTIFICATE_MIME = "application/vnd.runbook.certificate+json"
 OURS = frozenset({FINDING_MIME, VERDICT_MIME, RECORDING_MIME, REPLAY_MIME, ACTION_MIME, CERTIFICATE_MIME})
 
 
-def verdict_as_dict(verdict: Verdict, scene: "Scene") -> dict[str, Any]:
+def verdict_as_dict(verdict: Verdict, context: "Context") -> dict[str, Any]:
     """The verdict as JSON values; `docs/verdict.md` describes each field."""
     return {
         "version": VERSION,
         "status": verdict.status.name,
-        "alert": scene.alert,
-        "service": scene.target.service_name,
-        "environment": scene.target.environment_name,
-        "is_drill": scene.target.environment.drill,
+        "alert": context.alert,
+        "service": context.target.service_name,
+        "environment": context.target.environment_name,
+        "is_drill": context.target.environment.drill,
         "headline": headline(verdict),
         "window": {
-            "start": scene.window.start.isoformat(),
-            "end": scene.window.end.isoformat(),
-            "step_seconds": scene.window.step_seconds,
+            "start": context.window.start.isoformat(),
+            "end": context.window.end.isoformat(),
+            "step_seconds": context.window.step_seconds,
         },
         "onset": verdict.onset.isoformat() if verdict.onset else None,
         "symptoms": [_finding(finding) for finding in verdict.symptoms],
@@ -70,7 +70,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _cause(weighed: Weighed) -> dict[str, Any]:
+def _cause(weighed: RankedCause) -> dict[str, Any]:
     return {
         "id": weighed.cause.id,
         "title": weighed.cause.title,

@@ -87,7 +87,7 @@ def plan(alerts: Iterable[str], services: Sequence[str], given: Mapping[str, str
     for name in given:
         if name not in declared:
             raise ParameterError(
-                f"no runbook of this batch has a parameter {name!r}", remedy=suggestion(name, declared)
+                f"no runbook of this batch has a parameter {name!r}", hint=suggestion(name, declared)
             )
     wanted = [{"service": name} for name in dict.fromkeys(services)] or [{}]
     return [_planned(runbook, {**given, **service}) for runbook in found for service in wanted]
@@ -232,7 +232,7 @@ def _writable(output: Path) -> None:
     except OSError as error:
         raise InputError(
             f"the evidence cannot be written to {output}: {error.strerror}",
-            remedy="choose another folder with --output",
+            hint="choose another folder with --output",
         ) from None
 
 
@@ -251,6 +251,6 @@ def write_index(output: Path, outcomes: Sequence[Outcome]) -> Path:
         files.replace(path, text.encode("utf-8", "surrogatepass"))
     except OSError as error:
         raise EvidenceError(
-            f"{path} could not be written: {error.strerror}; the bundles are whole", remedy="make room"
+            f"{path} could not be written: {error.strerror}; the bundles are whole", hint="make room"
         ) from None
     return path

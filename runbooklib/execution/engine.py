@@ -27,7 +27,7 @@ from runbooklib.execution.run_state import StepStatus, marked
 from runbooklib.redact.redactor import Redactor
 
 NAME = "runbook"
-_MOST_LOG_BYTES = 10_000
+_MAX_LOG_BYTES = 10_000
 _NEVER_SECONDS = 10**6
 OnFinding = Callable[[dict[str, Any], float], None]
 
@@ -180,7 +180,7 @@ def _kernel_environment() -> dict[str, str]:
 
 def _last_line(log: BinaryIO) -> str:
     log.seek(0)
-    lines = log.read()[-_MOST_LOG_BYTES:].decode("utf-8", "backslashreplace").strip().splitlines()
+    lines = log.read()[-_MAX_LOG_BYTES:].decode("utf-8", "backslashreplace").strip().splitlines()
     return f": {lines[-1].strip()}" if lines else ""
 
 

@@ -14,8 +14,8 @@ from runbooklib.errors import EvidenceError
 from runbooklib.evidence import journal, ledger, manifest, signature
 from runbooklib.evidence.bundle import Bundle
 from runbooklib.execution import runner
-from runbooklib.execution.recorder import Witness
-from runbooklib.execution.run_state import Account
+from runbooklib.execution.recorder import RunRecorder
+from runbooklib.execution.run_state import RunState
 from runbooklib.files import Workplace
 from runbooklib.redact.redactor import Redactor
 
@@ -39,7 +39,7 @@ def recover(output: Path) -> Iterator[Path]:
             failures.append(f"{folder.name}: {error}")
     if failures:
         raise EvidenceError(
-            f"what a killed run left was not sealed: {'; '.join(failures)}", remedy="look into its journal"
+            f"what a killed run left was not sealed: {'; '.join(failures)}", hint="look into its journal"
         )
 
 
@@ -107,8 +107,8 @@ def _sealed(place: Workplace) -> Iterator[Path]:
     begin = lines[0]
     began_at = datetime.fromisoformat(begin["at"])
     bundle = Bundle.left_behind(place, str(begin["bundle"]), began_at)
-    witness = Witness(bundle, Redactor(environment_secrets()), begin["about"])
-    account = witness.account = Account(begin["notebook"])
+    witness = RunRecorder(bundle, Redactor(environment_secrets()), begin["about"])
+    account = witness.account = RunState(begin["notebook"])
     failure = f"{CAUSE}; {wrong or 'what its journal holds is all there is'}"
     for line in lines:
         account.apply(line)

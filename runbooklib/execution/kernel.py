@@ -1,4 +1,4 @@
-"""A kernel that outlives nothing: behind a keeper, with deadlines that are enforced from outside.
+"""A kernel that outlives nothing: behind a supervisor, with deadlines that are enforced from outside.
 
 How often the kernel of the operating system killed for want of memory, in a process's own cgroup.
 """
@@ -19,28 +19,28 @@ from jupyter_client.manager import AsyncKernelManager
 
 from runbooklib.execution.limits import Deadlines
 
-_KEEPER = Path(__file__).with_name("keeper.py")
+_SUPERVISOR = Path(__file__).with_name("supervisor.py")
 
 # From the interrupt to the kill: a step is over within its deadline and two seconds.
 GRACE_SECONDS = 1.0
 _CLEARING_SECONDS = 6.0
-_MOST_WAITING = 16  # messages
+_MAX_WAITING = 16  # messages
 
 
 class KeptKernelManager(AsyncKernelManager):
-    """Starts kernels behind the keeper."""
+    """Starts kernels behind the supervisor."""
 
     def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
-        """The kernel's own command, with the keeper before it, which nothing of the environment shadows."""
+        """The kernel's command, started by the supervisor; the environment cannot replace that program."""
         argv = super().format_kernel_cmd(extra_arguments)
         # Of IPython's kernels, the one that opens no port.
         argv = ["runbooklib.execution.kernel_main" if word == "ipykernel_launcher" else word for word in argv]
-        return [sys.executable, "-I", "-S", str(_KEEPER), *argv]
+        return [sys.executable, "-I", "-S", str(_SUPERVISOR), *argv]
 
     def client(self, **kwargs: Any) -> Any:
         """A client in whose memory little waits to be read; the rest waits in the kernel's."""
         context = zmq.asyncio.Context()  # of its own: the manager's is closed before the client is
-        context.rcvhwm = _MOST_WAITING
+        context.rcvhwm = _MAX_WAITING
         return super().client(context=context, **kwargs)
 
 
@@ -59,7 +59,7 @@ class Watch:
         self._run_ends_at = monotonic() + self._run_seconds
         self._step_ends_at: float | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        # The keeper reads `line`; the other end is ours alone, and closes at the latest when we die.
+        # The supervisor reads `line`; the other end is ours alone, and closes at the latest when we die.
         self.line, self._end_of_line = os.pipe()
         self._oom_kills = count()
         self._changed = threading.Condition()
@@ -101,7 +101,7 @@ class Watch:
         self._hang_up()
 
     def _hang_up(self) -> None:
-        """Have the keeper kill everything."""
+        """Have the supervisor kill everything."""
         end, self._end_of_line = self._end_of_line, -1
         if end >= 0:
             os.close(end)

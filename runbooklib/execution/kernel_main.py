@@ -1,4 +1,4 @@
-"""IPython's kernel as we run it: `python -m runbooklib.execution.kernel_main` instead of `ipykernel_launcher`.
+"""The IPython kernel of a headless run: `python -m runbooklib.execution.kernel_main`.
 
 Without a TCP port: ipykernel opens one on loopback, whatever its transport, to hear what forked processes
 print, and every user of the machine could connect to it. Here such processes are not heard. And with

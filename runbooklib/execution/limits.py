@@ -10,9 +10,9 @@ import hashlib
 from collections import deque
 from dataclasses import dataclass
 
-MOST_CHARACTERS = 512 * 1024  # at each end of a stream
-MOST_OUTPUTS = 2000  # of one step
-MOST_OUTPUT_BYTES = 6_000_000  # of one output that is no stream: the largest recording, and some
+MAX_CHARACTERS = 512 * 1024  # at each end of a stream
+MAX_OUTPUTS = 2000  # of one step
+MAX_OUTPUT_BYTES = 6_000_000  # of one output that is no stream: the largest recording, and some
 
 # A line without an end is cut into pieces of this size, so that it does not wait for ever.
 _LONGEST_LINE = 64 * 1024
@@ -36,23 +36,23 @@ class Stream:
     @property
     def is_cut(self) -> bool:
         """Whether the middle was left out."""
-        return self._tail_size > MOST_CHARACTERS or self._has_dropped
+        return self._tail_size > MAX_CHARACTERS or self._has_dropped
 
     def add(self, text: str) -> None:
         """More of it."""
         content = text.encode("utf-8", "surrogatepass")
         self.size_bytes += len(content)
         self._digest.update(content)
-        room = MOST_CHARACTERS - self._head_size
+        room = MAX_CHARACTERS - self._head_size
         if room > 0:
             self._head.append(text[:room])
             self._head_size += min(len(text), room)
             text = text[room:]
         if text:
-            self._tail.append(text[-MOST_CHARACTERS:])
-            self._has_dropped |= len(text) > MOST_CHARACTERS
-            self._tail_size += min(len(text), MOST_CHARACTERS)
-        while self._tail_size - len(self._tail[0] if self._tail else "") >= MOST_CHARACTERS:
+            self._tail.append(text[-MAX_CHARACTERS:])
+            self._has_dropped |= len(text) > MAX_CHARACTERS
+            self._tail_size += min(len(text), MAX_CHARACTERS)
+        while self._tail_size - len(self._tail[0] if self._tail else "") >= MAX_CHARACTERS:
             self._tail_size -= len(self._tail.popleft())
             self._has_dropped = True
 
@@ -76,7 +76,7 @@ class Stream:
             return head + tail
         # At the cut nothing but whole lines: half a secret would be found by nobody.
         head = head[: head.rfind("\n") + 1] or head[:-_OVERLAP]
-        tail = tail[-MOST_CHARACTERS:]
+        tail = tail[-MAX_CHARACTERS:]
         tail = tail[tail.find("\n") + 1 :] if "\n" in tail[:-1] else tail[_OVERLAP:]
         left_out = self.size_bytes - len((head + tail).encode("utf-8", "surrogatepass"))
         return (

@@ -27,7 +27,7 @@ _LOOK_SECONDS = 0.1
 BEAT_SECONDS = 1.0
 
 
-class Witness(Protocol):
+class RunObserver(Protocol):
     """Who is told what happens, as it happens. `place` is an output's place in its cell."""
 
     def shown(self, cell: int, place: int, output: dict[str, Any]) -> None:
@@ -154,7 +154,7 @@ class Client(PapermillNotebookClient):  # type: ignore[misc] # papermill is unty
         is_stream = msg["msg_type"] == "stream"
         if is_stream and not is_cleared and self._continue(outs, msg["content"], cell_index):
             return None
-        if len(outs) >= limits.MOST_OUTPUTS:
+        if len(outs) >= limits.MAX_OUTPUTS:
             self._surplus += 1
             return None
         if not is_stream:
@@ -244,7 +244,7 @@ class Client(PapermillNotebookClient):  # type: ignore[misc] # papermill is unty
 def _bound(content: dict[str, Any]) -> None:
     """Where one output is too large, its size and digest in its place."""
     size = sum(len(value) if isinstance(value, str) else 0 for value in content.get("data", {}).values())
-    if size > limits.MOST_OUTPUT_BYTES:
+    if size > limits.MAX_OUTPUT_BYTES:
         whole = json.dumps(content["data"], sort_keys=True).encode()
         digest = hashlib.sha256(whole).hexdigest()
         told = f"[runbook: truncated: an output of {len(whole):,} bytes is left out; sha256 {digest}]"

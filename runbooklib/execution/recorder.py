@@ -11,11 +11,11 @@ from runbooklib.errors import EvidenceError
 from runbooklib.evidence.bundle import Bundle
 from runbooklib.evidence.journal import Journal
 from runbooklib.evidence.sanitize import cleaned, cleaned_part, cleaned_text
-from runbooklib.execution.run_state import Account
+from runbooklib.execution.run_state import RunState
 from runbooklib.redact.redactor import Depth, Redactor
 
 
-class Witness:
+class RunRecorder:
     """Knows one run from first to last: `account` how far it got, `failure` why it got no further.
 
     `trouble` says what is wrong with the journal.
@@ -26,7 +26,7 @@ class Witness:
         self._redactor = redactor
         self._about = redactor.json(dict(about), Depth.SECRETS)
         self._journal: Journal | None = None
-        self.account: Account | None = None
+        self.account: RunState | None = None
         self.failure = ""
         self.trouble = ""
         self.journal: dict[str, Any] = {}
@@ -34,7 +34,7 @@ class Witness:
     def begins(self, notebook: Mapping[str, Any]) -> None:
         """The notebook with its parameters, before its first step: from now on every step is known."""
         source = cleaned(notebook, self._redactor)
-        self.account = Account(source)
+        self.account = RunState(source)
         self._open()
         self._write("begin", {"bundle": self._bundle.name, "about": self._about, "notebook": source})
 

@@ -101,7 +101,7 @@ def _recorded(evidence: Path) -> _Recorded:
     exported = read_export(evidence)
     opening = next((entry for entry in read_recording(evidence) if entry.source == OPENING), None)
     if opening is None:
-        raise InputError(f"{evidence} holds no recording", remedy="only what was recorded can be replayed")
+        raise InputError(f"{evidence} holds no recording", hint="only what was recorded can be replayed")
     if exported:
         _require_readable(exported["verdict"], evidence)
         runbook = runbooks.find(exported["alert"])
@@ -118,9 +118,9 @@ def _verdict_of(evidence: Path, executed: Mapping[str, Any]) -> dict[str, Any]:
     try:
         verdict = json.loads(stored.read_bytes()) if stored.is_file() else verdict_of(executed)
     except ValueError as error:
-        raise InputError(f"{stored} is not JSON: {error}", remedy="see `runbook verify`") from None
+        raise InputError(f"{stored} is not JSON: {error}", hint="see `runbook verify`") from None
     if not isinstance(verdict, dict) or "alert" not in verdict:
-        raise InputError(f"{evidence} holds no verdict", remedy="name a bundle that `runbook run` wrote")
+        raise InputError(f"{evidence} holds no verdict", hint="name a bundle that `runbook run` wrote")
     _require_readable(verdict, evidence)
     return verdict
 
@@ -130,7 +130,7 @@ def _require_readable(verdict: Mapping[str, Any], evidence: Path) -> None:
     if type(version) is not int or not 1 <= version <= VERSION:
         raise InputError(
             f"{evidence} holds a verdict of version {version!r}",
-            remedy=f"this runbooklib replays verdicts of version 1 to {VERSION}; install a newer one",
+            hint=f"this runbooklib replays verdicts of version 1 to {VERSION}; install a newer one",
         )
 
 

@@ -72,7 +72,7 @@ def marked(metadata: Mapping[str, Any], became: StepStatus, cause: str = "", **t
     return {**metadata, METADATA: {"status": became.value, "cause": cause}, "papermill": papermill}
 
 
-class Account:
+class RunState:
     """The notebook of one run, told line by line."""
 
     def __init__(self, notebook: Mapping[str, Any]) -> None:

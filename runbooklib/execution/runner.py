@@ -23,13 +23,13 @@ from runbooklib.evidence.bundle import Bundle
 from runbooklib.evidence.executed_notebook import fingerprints_of, recording_of, verdict_in
 from runbooklib.execution import run_state
 from runbooklib.execution.limits import Deadlines
-from runbooklib.execution.recorder import Witness
+from runbooklib.execution.recorder import RunRecorder
 from runbooklib.execution.run_state import Step, StepStatus
 from runbooklib.redact.redactor import Redactor
 from runbooklib.text import visible
 
 OnFinding = Callable[[dict[str, Any], float], None]
-_LEAST_FILES = 256
+_MIN_FILES = 256
 _GRAMMARS = "rfc3987_syntax"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -107,7 +107,7 @@ def execute(
 
     _enough_files(bundle)
     started, began_at, limits = time.monotonic(), time.time(), deadlines or Deadlines()
-    witness = Witness(bundle, Redactor(environment_secrets()), about)
+    witness = RunRecorder(bundle, Redactor(environment_secrets()), about)
     watch = Watch(limits)
     with _sealed_by_signals(watch) as ending:
         failure = _run_papermill(
@@ -121,7 +121,7 @@ def execute(
         )
         if witness.account is None:
             bundle.abandon()
-            raise SettingsError(f"{notebook.name} did not start: {failure}", remedy="mend the notebook")
+            raise SettingsError(f"{notebook.name} did not start: {failure}", hint="mend the notebook")
         about = {**about, **_clock_step(began_at, started)}
         final, verdict, failure = seal(bundle, witness, about, failure)
     has_begun = any(step.status is not StepStatus.NOT_RUN for step in witness.account.steps)
@@ -136,7 +136,7 @@ def _clock_step(began_at: float, started: float) -> dict[str, float]:
 
 
 def seal(
-    bundle: Bundle, witness: Witness, about: Mapping[str, Any], failure: str
+    bundle: Bundle, witness: RunRecorder, about: Mapping[str, Any], failure: str
 ) -> tuple[Path, dict[str, Any] | None, str]:
     """Seal a run that is over: its bundle, its verdict, and why it got no further. Raises EvidenceError."""
     account = witness.account
@@ -161,14 +161,14 @@ def seal(
 def _enough_files(bundle: Bundle) -> None:
     """Where the sockets of a kernel find no descriptor, their library ends the process without a word."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < _LEAST_FILES and hard != resource.RLIM_INFINITY and hard < _LEAST_FILES:
+    if soft < _MIN_FILES and hard != resource.RLIM_INFINITY and hard < _MIN_FILES:
         bundle.abandon()
         raise EvidenceError(
-            f"too few file descriptors: this process may open {hard} files, and a run needs {_LEAST_FILES}",
-            remedy=f"ulimit -n {_LEAST_FILES}",
+            f"too few file descriptors: this process may open {hard} files, and a run needs {_MIN_FILES}",
+            hint=f"ulimit -n {_MIN_FILES}",
         )
-    if soft < _LEAST_FILES:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (_LEAST_FILES, hard))
+    if soft < _MIN_FILES:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (_MIN_FILES, hard))
 
 
 @contextmanager

@@ -1,9 +1,9 @@
-"""Stands between the runner and the kernel, and lets nothing outlive either: `keeper.py ARGV…`.
+"""Stands between the runner and the kernel, and lets nothing outlive either: `supervisor.py ARGV…`.
 
 Run as a program of its own, with nothing but the standard library. Its standard input is a pipe that only
 the runner holds: when that closes, because the runner says so or because it died, whatever the kernel has
-started is killed, also what left its process group (on Linux: the keeper adopts the orphans). When the
-kernel ends, the keeper clears up and then ends the same way, by the same signal or code.
+started is killed, also what left its process group (on Linux: the supervisor adopts the orphans). When the
+kernel ends, the supervisor clears up and then ends the same way, by the same signal or code.
 
 Whether this process was started by a headless run: then it may propose, and approve nothing.
 """
@@ -31,8 +31,8 @@ def _prctl(option: int, value: int) -> None:
 
 
 def _start(argv: list[str]) -> int:
-    """The kernel, which dies with the keeper."""
-    keeper = os.getpid()
+    """The kernel, which dies with the supervisor."""
+    supervisor = os.getpid()
     pid = os.fork()
     if pid:
         return pid
@@ -42,7 +42,7 @@ def _start(argv: list[str]) -> int:
             signal.signal(number, signal.SIG_DFL)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         # By this ipykernel sees that its parent is gone.
-        os.execvpe(argv[0], argv, {**os.environ, "JPY_PARENT_PID": str(keeper)})  # noqa: S606 - no shell is wanted
+        os.execvpe(argv[0], argv, {**os.environ, "JPY_PARENT_PID": str(supervisor)})  # noqa: S606 - no shell is wanted
     except OSError as error:
         print(f"{argv[0]}: {error.strerror}", file=sys.stderr)
     finally:
@@ -66,7 +66,7 @@ def _reap(kernel: int, status: int | None) -> int | None:
 def _descendants() -> list[int]:
     """All processes below this one."""
     parents: dict[int, int] = {}
-    for name in os.listdir("/proc"):  # noqa: PTH208 - the keeper starts in milliseconds: no pathlib
+    for name in os.listdir("/proc"):  # noqa: PTH208 - the supervisor starts in milliseconds: no pathlib
         if name.isdigit():
             with suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123 - pathlib costs start-up
                 parents[int(name)] = int(file.read().rpartition(b")")[2].split()[1])
@@ -101,7 +101,7 @@ def main(argv: list[str]) -> None:
         status = _reap(kernel, status)
     status = _clear(kernel, status) if os.path.isdir("/proc/self") else status  # noqa: PTH112 - the same
     if status is not None and os.WIFSIGNALED(status):
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the core would be the keeper's
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the core would be the supervisor's
         fatal = os.WTERMSIG(status)
         if fatal != signal.SIGKILL:
             signal.signal(fatal, signal.SIG_DFL)
@@ -111,14 +111,14 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     main(sys.argv[1:])
-_KEEPER = str(Path(__file__).with_name("keeper.py"))
+_SUPERVISOR = str(Path(__file__).with_name("supervisor.py"))
 
 
-def is_within_a_run() -> bool:
-    """Whether a keeper of a kernel is among the processes that this one descends from.
+def is_inside_headless_run() -> bool:
+    """Whether a supervisor of a kernel is among the processes that this one descends from.
 
-    What a cell starts stays below the keeper, also when it cuts itself loose: the keeper adopts it. Where
-    there is no /proc nobody can tell, and nothing is refused for it.
+    A process that a cell starts stays below the supervisor, also if it detaches itself: the supervisor adopts
+    it. Without /proc this is not known, and the answer is False.
     """
     pid = "self"
     while pid not in ("0", "1"):
@@ -127,6 +127,6 @@ def is_within_a_run() -> bool:
             pid = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
         except (OSError, IndexError):
             return False
-        if _KEEPER.encode() in words:
+        if _SUPERVISOR.encode() in words:
             return True
     return False

@@ -22,8 +22,8 @@ OPEN = "runbooks/open"
 ALERT, ENVIRONMENT, SERVICE, STARTS_AT = "alertname", "environment", "service", "starts_at"
 _OURS = frozenset({ALERT, ENVIRONMENT, STARTS_AT})
 _FROM_LABEL = "as in the alert's label"
-_MOST_PAIRS = 100
-_MOST_CHARACTERS = 200
+_MAX_PAIRS = 100
+_MAX_CHARACTERS = 200
 _OLDEST = datetime(2000, 1, 1, tzinfo=UTC)
 # The clock of whoever raised the alert may be ahead of ours.
 _AHEAD = timedelta(hours=1)
@@ -55,7 +55,7 @@ def read(query: str, now: datetime) -> Link:
     told = pairs(query)
     alert = told.get(ALERT, "")
     if not alert:
-        raise ParameterError(f"the link names no alert ({ALERT})", remedy=f"add ?{ALERT}=HighErrorRate")
+        raise ParameterError(f"the link names no alert ({ALERT})", hint=f"add ?{ALERT}=HighErrorRate")
     for name in (ALERT, ENVIRONMENT):
         _refuse_unfit(name, told.get(name, ""))
     starts_at = moment(told[STARTS_AT], now) if told.get(STARTS_AT) else None
@@ -66,15 +66,15 @@ def read(query: str, now: datetime) -> Link:
 def pairs(query: str) -> dict[str, str]:
     """The names and values of a query, each once. Raises ParameterError."""
     try:
-        listed = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=_MOST_PAIRS)
+        listed = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=_MAX_PAIRS)
     except ValueError:
         raise ParameterError(
-            "the link cannot be read", remedy=f"at most {_MOST_PAIRS} pairs, percent-encoded UTF-8"
+            "the link cannot be read", hint=f"at most {_MAX_PAIRS} pairs, percent-encoded UTF-8"
         ) from None
     told: dict[str, str] = {}
     for name, value in listed:
         if name in told:
-            raise ParameterError(f"the link says {quoted(name)} twice", remedy="leave one out")
+            raise ParameterError(f"the link says {quoted(name)} twice", hint="leave one out")
         told[name] = value
     return told
 
@@ -82,11 +82,11 @@ def pairs(query: str) -> dict[str, str]:
 def moment(text: str, now: datetime) -> datetime:
     """When the alert began, to the second, as aware UTC. Raises ParameterError."""
     if len(text) > 40:
-        raise ParameterError(f"{quoted(text)} is not a time", remedy='write it like "2026-01-15T03:12:00Z"')
+        raise ParameterError(f"{quoted(text)} is not a time", hint='write it like "2026-01-15T03:12:00Z"')
     found = moment_of(_ZONE.sub("+", text)).replace(microsecond=0)
     if not _OLDEST <= found <= now + _AHEAD:
         raise ParameterError(
-            f"{STARTS_AT} is {text!r}, and no alert began then", remedy="give the alert's own startsAt"
+            f"{STARTS_AT} is {text!r}, and no alert began then", hint="give the alert's own startsAt"
         )
     return found
 
@@ -111,9 +111,9 @@ def _is_label(one: Declared) -> bool:
 
 
 def _refuse_unfit(name: str, value: str) -> None:
-    if len(value) > _MOST_CHARACTERS:
+    if len(value) > _MAX_CHARACTERS:
         raise ParameterError(
-            f"{name} has {len(value):,} characters", remedy=f"at most {_MOST_CHARACTERS} are read"
+            f"{name} has {len(value):,} characters", hint=f"at most {_MAX_CHARACTERS} are read"
         )
     if found := hidden(value) or ("a line break" if "\n" in value else ""):
-        raise ParameterError(f"{name} holds {found}", remedy="write it in plain text")
+        raise ParameterError(f"{name} holds {found}", hint="write it in plain text")

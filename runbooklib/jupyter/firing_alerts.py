@@ -25,7 +25,7 @@ def alerts(environment: str, name: str = "") -> tuple[Alert, ...]:
         raise NotConfiguredError(
             f"the environment {environment!r} has no service",
             system="alertmanager",
-            remedy=f"there are: {', '.join(site.environments()) or 'none'}",
+            hint=f"there are: {', '.join(site.environments()) or 'none'}",
         )
     target = site.read_target(environment, known[0])
     tape = Tape(Redactor(environment_secrets()))

@@ -77,12 +77,12 @@ class Page(JupyterHandler):
         except TimeoutError:
             raise web.HTTPError(504, "this took longer than %d seconds", _DEADLINE_SECONDS) from None
 
-    def refuse(self, status: int, told: str, remedy: str = "") -> None:
+    def refuse(self, status: int, told: str, hint: str = "") -> None:
         """A page that says why not."""
         redactor = Redactor(environment_secrets())
-        told, remedy = (redactor.text(one, Depth.SECRETS) for one in (told, remedy))
+        told, hint = (redactor.text(one, Depth.SECRETS) for one in (told, hint))
         self.set_status(status)
-        self.finish(start_page_html.refusal(told, remedy, f"{self.base_url}{alert_link.PAGE}"))
+        self.finish(start_page_html.refusal(told, hint, f"{self.base_url}{alert_link.PAGE}"))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Tornado's and Jupyter's own errors, on a page of ours: theirs has scripts."""
@@ -106,7 +106,7 @@ class Start(Page):
         try:
             told = alert_link.pairs(self.request.query)
         except RunbookError as error:
-            self.refuse(400, error.message, error.remedy)
+            self.refuse(400, error.message, error.hint)
             return
         found = await self.in_time(start_page.gathered, self.base_url, told, datetime.now(UTC))
         self.finish(start_page_html.start_page(found))
@@ -126,7 +126,7 @@ class Open(Page):
             found = await self.in_time(_prepared, self.request.query, self.root)
         except RunbookError as error:
             self.log.warning("runbooks/open: %s", type(error).__name__)
-            self.refuse(_status(error), error.message, error.remedy)
+            self.refuse(_status(error), error.message, error.hint)
             return
         if found.unread:
             self.log.warning("runbooks/open: whether a headless run is there is unknown: %s", found.unread)
@@ -145,7 +145,7 @@ class Evidence(Page):
         try:
             content = await self.in_time(_evidence, bundle)
         except RunbookError as error:
-            self.refuse(_status(error), error.message, error.remedy)
+            self.refuse(_status(error), error.message, error.hint)
             return
         if content is None:
             self.refuse(404, "There is no evidence of that name.")

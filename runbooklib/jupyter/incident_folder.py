@@ -31,14 +31,14 @@ _STAMP = "%Y%m%dT%H%M%SZ"
 # Whoever clicks twice means the same incident, where nobody can say when it began.
 _SAME_WITHIN = timedelta(hours=1)
 _GOES_ON_WITHIN = timedelta(days=1)
-_MOST_FOLDERS = 100
-_MOST_OF_LABELS = 60
+_MAX_FOLDERS = 100
+_MAX_OF_LABELS = 60
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Incident:
+class IncidentFolder:
     """What the folder is for. `labels` are the parameters that the link sets, but environment and service."""
 
     runbook: Runbook
@@ -83,18 +83,18 @@ def defaults(runbook: Runbook) -> dict[str, Value | None]:
     return {name: one.default for name, one in runbook.declared.items()}
 
 
-def free(incident: Incident, root: Path) -> str:
+def free(incident: IncidentFolder, root: Path) -> str:
     """The incident's folder; with a number where that of another has its name already."""
     name = f"{incident.starts_at:{_STAMP}}-{_end(incident)}"
-    for number in range(1, _MOST_FOLDERS):
+    for number in range(1, _MAX_FOLDERS):
         folder = name if number == 1 else f"{name}-{number}"
         path = root / FOLDER / folder
         if not path.exists() or _is_of(path, incident):
             return folder
-    raise EvidenceError(f"there are {_MOST_FOLDERS} folders {FOLDER}/{name}", remedy="remove some")
+    raise EvidenceError(f"there are {_MAX_FOLDERS} folders {FOLDER}/{name}", hint="remove some")
 
 
-def opened(incident: Incident, root: Path, now: datetime) -> Iterator[datetime]:
+def opened(incident: IncidentFolder, root: Path, now: datetime) -> Iterator[datetime]:
     """When the incidents of this alert, service and labels began that may be meant by who knows no beginning.
 
     Those of the last hour; and those of the last day that somebody worked in: the alert may have ended, or
@@ -118,7 +118,7 @@ def _is_worked_in(folder: Path) -> bool:
     return any(not found(notebook) for notebook in folder.glob("*.ipynb"))
 
 
-def _end(incident: Incident) -> str:
+def _end(incident: IncidentFolder) -> str:
     """What follows the time in the folder's name."""
     names = [_named(incident.runbook.alert), _named(incident.service)]
     return "-".join(names + ([_labelled(incident.labels)] if incident.labels else []))
@@ -132,13 +132,13 @@ def _named(name: str) -> str:
 def _labelled(labels: Mapping[str, str]) -> str:
     """The labels' values as part of a file's name: as they are, or what can be read of them and a digest."""
     plain = "-".join(labels.values())
-    if len(plain) <= _MOST_OF_LABELS and all(map(_PLAIN.fullmatch, labels.values())):
+    if len(plain) <= _MAX_OF_LABELS and all(map(_PLAIN.fullmatch, labels.values())):
         return plain
     digest = hashlib.sha256(json.dumps(labels, sort_keys=True).encode()).hexdigest()[:8]
-    return "-".join(filter(None, (_NOT_PLAIN.sub("_", plain)[:_MOST_OF_LABELS].strip("_-"), digest)))
+    return "-".join(filter(None, (_NOT_PLAIN.sub("_", plain)[:_MAX_OF_LABELS].strip("_-"), digest)))
 
 
-def _is_of(folder: Path, incident: Incident) -> bool:
+def _is_of(folder: Path, incident: IncidentFolder) -> bool:
     """Whether the folder is this incident's. One whose notebook is gone or says nothing of it is."""
     try:
         told = notebook_file.read(folder / incident.notebook)["metadata"]["runbook"]["incident"]

@@ -32,7 +32,7 @@ from runbooklib.evidence.sanitize import cleaned
 from runbooklib.files import Workplace, write_new
 from runbooklib.jupyter import firing_alerts, incident_folder
 from runbooklib.jupyter.alert_link import ENVIRONMENT, SERVICE, Link, given
-from runbooklib.jupyter.incident_folder import FOLDER, Incident
+from runbooklib.jupyter.incident_folder import FOLDER, IncidentFolder
 from runbooklib.model.findings import Status
 from runbooklib.model.window import seconds_of
 from runbooklib.redact.redactor import Redactor
@@ -95,7 +95,7 @@ def _make(path: Path, content: bytes) -> None:
         raise
 
 
-def notebook(incident: Incident) -> dict[str, Any]:
+def notebook(incident: IncidentFolder) -> dict[str, Any]:
     """The runbook with its parameters set, as papermill sets them, and not executed."""
     import papermill  # only once something is prepared
 
@@ -153,29 +153,29 @@ def prepare(link: Link, root: Path, now: datetime) -> Prepared:
         return _prepared(incident, root.resolve())
     except OSError as error:
         raise EvidenceError(
-            f"{root / FOLDER} cannot be written: {error.strerror}", remedy="see the server's root folder"
+            f"{root / FOLDER} cannot be written: {error.strerror}", hint="see the server's root folder"
         ) from None
 
 
-def _incident(link: Link, root: Path, now: datetime) -> Incident:
+def _incident(link: Link, root: Path, now: datetime) -> IncidentFolder:
     runbook = runbooks.find(link.alert)
     asked = given(runbook, link)
     chosen = {ENVIRONMENT: os.environ.get(variables.ENVIRONMENT, ""), **asked}
     values = runbooks.chosen(runbook, {name: value for name, value in chosen.items() if value})
     labels = {name: value for name, value in asked.items() if name not in (ENVIRONMENT, SERVICE)}
-    incident = Incident(runbook, values, link.starts_at or now, labels)
+    incident = IncidentFolder(runbook, values, link.starts_at or now, labels)
     if link.starts_at is None:
         incident = replace(incident, starts_at=_began(incident, link, root, now))
     return replace(incident, values={**values, **_window(incident, link, now)})
 
 
-def _began(incident: Incident, link: Link, root: Path, now: datetime) -> datetime:
+def _began(incident: IncidentFolder, link: Link, root: Path, now: datetime) -> datetime:
     """Since when it fires by Alertmanager; else as it was opened or worked in last, else now."""
     began = _since(incident, link)
     return began or max(incident_folder.opened(incident, root, now), default=now.replace(microsecond=0))
 
 
-def _since(incident: Incident, link: Link) -> datetime | None:
+def _since(incident: IncidentFolder, link: Link) -> datetime | None:
     """Since when it fires; None where it does not, or where nobody can say."""
     try:
         found = firing_alerts.meant(incident.environment, link.alert, link.labels)
@@ -185,7 +185,7 @@ def _since(incident: Incident, link: Link) -> datetime | None:
     return min(began).replace(microsecond=0) if began else None
 
 
-def _window(incident: Incident, link: Link, now: datetime) -> dict[str, Value]:
+def _window(incident: IncidentFolder, link: Link, now: datetime) -> dict[str, Value]:
     """The parameters of the window, so that it holds the alert's beginning; what is set already stays.
 
     It ends now, and of an alert older than a day it is the usual one: more would be slow. If Alertmanager
@@ -204,14 +204,14 @@ def _window(incident: Incident, link: Link, now: datetime) -> dict[str, Value]:
     return {"at": f"{incident.starts_at + timedelta(seconds=usual / 2):%Y-%m-%dT%H:%M:%SZ}"}
 
 
-def _fires(incident: Incident, link: Link) -> bool | None:
+def _fires(incident: IncidentFolder, link: Link) -> bool | None:
     try:
         return bool(firing_alerts.meant(incident.environment, link.alert, link.labels))
     except (SourceError, InputError):
         return None
 
 
-def _prepared(incident: Incident, root: Path) -> Prepared:
+def _prepared(incident: IncidentFolder, root: Path) -> Prepared:
     """The notebook to open: the one that was worked in, else the copy of a headless run, else the new one."""
     folder, name = incident_folder.free(incident, root), incident.notebook
     place = root / FOLDER / folder
@@ -222,7 +222,7 @@ def _prepared(incident: Incident, root: Path) -> Prepared:
     return Prepared(f"{FOLDER}/{folder}/{copied or name}", unread)
 
 
-def _copied(incident: Incident, place: Path) -> tuple[str | None, str]:
+def _copied(incident: IncidentFolder, place: Path) -> tuple[str | None, str]:
     """The name of the copy of a headless run, None where there is none; and what could not be read.
 
     A copy is more than was asked for: evidence of another user costs nobody the runbook.
@@ -250,7 +250,7 @@ _OF_THE_WINDOW = {"at", "lookback"}
 _BEFORE, _AFTER = timedelta(minutes=1), timedelta(hours=1)
 
 
-def headless(evidence: Path, incident: Incident) -> tuple[Path | None, str]:
+def headless(evidence: Path, incident: IncidentFolder) -> tuple[Path | None, str]:
     """The bundle of the newest finished, whole run of this incident that looked at it soon after it began.
 
     It was run with the parameters that the incident has, all but those of the window: a run of another
@@ -276,7 +276,7 @@ def headless(evidence: Path, incident: Incident) -> tuple[Path | None, str]:
     return None, unread
 
 
-def _is_run_with(incident: Incident, parameters: Mapping[str, Any]) -> bool:
+def _is_run_with(incident: IncidentFolder, parameters: Mapping[str, Any]) -> bool:
     ran = {**incident_folder.defaults(incident.runbook), **parameters}
     names = (ran.keys() | incident.full.keys()) - _OF_THE_WINDOW
     return all(name in ran and ran[name] == incident.full.get(name) for name in names)

@@ -49,10 +49,10 @@ def checked_server(address: str) -> str:
     parts = urlsplit(address)
     is_plain = address.isascii() and address.isprintable() and not set(' "\\{}') & set(address)
     if parts.scheme not in ("http", "https") or not parts.netloc or not is_plain:
-        raise InputError(f"{address[:80]!r} is no address", remedy="like https://jupyter.example/user/oncall")
+        raise InputError(f"{address[:80]!r} is no address", hint="like https://jupyter.example/user/oncall")
     if parts.query or parts.fragment or "@" in parts.netloc:
         raise InputError(
-            "the server's address holds more than a place", remedy="leave out users, tokens, ? and #"
+            "the server's address holds more than a place", hint="leave out users, tokens, ? and #"
         )
     return address.rstrip("/")
 
@@ -104,7 +104,7 @@ def write(path: Path, found: Linked) -> None:
         mark = _BYTE_ORDER if former.startswith(_BYTE_ORDER) else b""
         files.replace(path.resolve(), mark + found.text.encode("utf-8"), path.stat().st_mode & 0o777)
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}", remedy="see its folder") from None
+        raise InputError(f"{path} cannot be written: {error.strerror}", hint="see its folder") from None
 
 
 def _with_url(rule: AlertRule, url: str | None) -> AlertRule:
@@ -121,13 +121,13 @@ def _refuse_other_changes(text: str, wanted: list[AlertRule], path: Path) -> Non
         if replace(rule, line=0) != replace(want, line=0):
             raise _shared(want)
     if len(found) != len(wanted):
-        raise InputError(f"{path}: the links cannot be put into it", remedy="write the annotations by hand")
+        raise InputError(f"{path}: the links cannot be put into it", hint="write the annotations by hand")
 
 
 def _shared(rule: AlertRule) -> InputError:
     return InputError(
         f"{rule.file}:{rule.line}: the link of {rule.alert} cannot be put there without changing more",
-        remedy="write its annotations out, one on a line, and without an alias",
+        hint="write its annotations out, one on a line, and without an alias",
     )
 
 

@@ -14,8 +14,8 @@ from runbooklib.model.alert import Alert
 from runbooklib.render.start_page_html import Board, Firing, Listed, Ran
 
 REFRESH_SECONDS = 30
-_MOST_RUNS = 20
-_MOST_FIRING = 200
+_MAX_RUNS = 20
+_MAX_FIRING = 200
 _FIRST_LABELS = ("severity", "component", "service")
 _SAYS = ("summary", "description", "message")
 
@@ -76,9 +76,9 @@ def _firing(base_url: str, environment: str, served: set[str], wrong: list[str])
     except RunbookError as error:
         wrong.append(f"Which alerts fire: {error}")
         return None
-    if len(found) > _MOST_FIRING:
-        wrong.append(f"{len(found) - _MOST_FIRING:,} more alerts fire than are shown")
-    return [_alert(base_url, environment, one, is_served=one.name in served) for one in found[:_MOST_FIRING]]
+    if len(found) > _MAX_FIRING:
+        wrong.append(f"{len(found) - _MAX_FIRING:,} more alerts fire than are shown")
+    return [_alert(base_url, environment, one, is_served=one.name in served) for one in found[:_MAX_FIRING]]
 
 
 def _alert(base_url: str, environment: str, alert: Alert, *, is_served: bool) -> Firing:
@@ -117,7 +117,7 @@ def _listed(base_url: str, environment: str, wrong: list[str]) -> list[Listed]:
 
 def _runs(base_url: str, wrong: list[str]) -> list[Ran]:
     try:
-        found, unread = extension_runs.recent(runs.evidence_place(), _MOST_RUNS)
+        found, unread = extension_runs.recent(runs.evidence_place(), _MAX_RUNS)
     except (RunbookError, OSError) as error:
         told = files.trouble(error) if isinstance(error, OSError) else error
         wrong.append(f"The evidence cannot be read: {told}")

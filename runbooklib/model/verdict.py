@@ -51,7 +51,7 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True)
-class Weighed:
+class RankedCause:
     """A cause, its rank, and the findings that the rank follows from."""
 
     cause: Cause
@@ -84,11 +84,11 @@ class Verdict:
     status: Status
     onset: datetime | None
     symptoms: tuple[Finding, ...]
-    causes: tuple[Weighed, ...]
+    causes: tuple[RankedCause, ...]
     not_checked: tuple[Finding, ...]
 
     @property
-    def claimed(self) -> tuple[Weighed, ...]:
+    def claimed(self) -> tuple[RankedCause, ...]:
         """The causes that a finding supports, strongest first."""
         return tuple(weighed for weighed in self.causes if weighed.is_claimed)
 
@@ -107,7 +107,7 @@ def onset_of(symptoms: Iterable[Finding]) -> datetime | None:
     return next((f.since for f in symptoms if f.status >= Status.WARNING and f.since is not None), None)
 
 
-def weigh(cause: Cause, onset: datetime | None, tolerance_seconds: float = 0.0) -> Weighed:
+def weigh(cause: Cause, onset: datetime | None, tolerance_seconds: float = 0.0) -> RankedCause:
     """Rank one cause by the table in this module's docstring.
 
     A finding that began after the onset is a consequence and not a cause. "After" allows for
@@ -116,7 +116,7 @@ def weigh(cause: Cause, onset: datetime | None, tolerance_seconds: float = 0.0) 
     alarms = [sign for sign in cause.signs if sign.status >= Status.WARNING]
     latest = onset + timedelta(seconds=tolerance_seconds) if onset else None
     after = tuple(s for s in alarms if latest and s.since and s.since - _blur(s) > latest)
-    weighed = Weighed(
+    weighed = RankedCause(
         cause=cause,
         rank=Rank.CANNOT_TELL,
         speaks_for=tuple(sign for sign in alarms if sign not in after),
@@ -124,18 +124,18 @@ def weigh(cause: Cause, onset: datetime | None, tolerance_seconds: float = 0.0) 
         came_after=after,
         missing=tuple(sign for sign in cause.signs if sign.status is Status.UNKNOWN),
     )
-    return Weighed(**{**_fields(weighed), "rank": _rank(weighed)})
+    return RankedCause(**{**_fields(weighed), "rank": _rank(weighed)})
 
 
 def _blur(sign: Finding) -> timedelta:
     return timedelta(seconds=sign.blur_seconds)
 
 
-def _fields(weighed: Weighed) -> dict[str, Any]:
-    return {name: getattr(weighed, name) for name in Weighed.__dataclass_fields__}
+def _fields(weighed: RankedCause) -> dict[str, Any]:
+    return {name: getattr(weighed, name) for name in RankedCause.__dataclass_fields__}
 
 
-def _rank(weighed: Weighed) -> Rank:
+def _rank(weighed: RankedCause) -> Rank:
     points, against = weighed.points_for, weighed.points_against
     systems = {sign.source for sign in weighed.speaks_for}
     if not points:
@@ -169,5 +169,5 @@ def judge(
     )
 
 
-def _place(weighed: Weighed) -> tuple[int, int]:
+def _place(weighed: RankedCause) -> tuple[int, int]:
     return _RANK_ORDER[weighed.rank], weighed.points_against - weighed.points_for

@@ -13,7 +13,7 @@ from typing import Any
 from runbooklib.errors import ParameterError
 
 # Prometheus allows 11,000 points per series; a chart needs far fewer.
-MOST_POINTS = 360
+MAX_POINTS = 360
 LIVE_WITHIN_SECONDS = 120.0
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -24,9 +24,7 @@ _STEPS_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200,
 def seconds_of(duration: str) -> float:
     """The seconds of a Prometheus duration: "90s" is 90, "1h30m" is 5400. Raises ParameterError."""
     if not _DURATION.fullmatch(duration):
-        raise ParameterError(
-            f"{duration!r} is not a duration", remedy='write it like "90s", "15m" or "1h30m"'
-        )
+        raise ParameterError(f"{duration!r} is not a duration", hint='write it like "90s", "15m" or "1h30m"')
     return float(sum(int(n) * _UNITS[unit] for n, unit in re.findall(r"(\d+)([smhdw])", duration)))
 
 
@@ -37,10 +35,8 @@ def moment_of(text: str) -> datetime:
         if moment.tzinfo is not None:
             return moment.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ParameterError(
-            f"{text!r} is not a time", remedy='write it like "2026-01-15T03:12:00Z"'
-        ) from None
-    raise ParameterError(f"{text!r} has no time zone", remedy='end it with "Z" or "+08:00"')
+        raise ParameterError(f"{text!r} is not a time", hint='write it like "2026-01-15T03:12:00Z"') from None
+    raise ParameterError(f"{text!r} has no time zone", hint='end it with "Z" or "+08:00"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +64,15 @@ class Window:
         """
         end = moment_of(at) if at else opened_at
         if end > opened_at + timedelta(seconds=1):
-            raise ParameterError(f"{at!r} is in the future", remedy="pass a time in the past")
+            raise ParameterError(f"{at!r} is in the future", hint="pass a time in the past")
         span = seconds_of(lookback)
         if span <= 0:
-            raise ParameterError("lookback must be positive", remedy='pass a lookback like "1h"')
+            raise ParameterError("lookback must be positive", hint='pass a lookback like "1h"')
         step = _step_for(span, seconds_of(scrape_interval))
         last = end.timestamp() // step * step
         first = min((end.timestamp() - span) // step * step, last - step)
         if first < 0:
-            raise ParameterError(f"{lookback!r} is too far back", remedy='pass a lookback like "1h"')
+            raise ParameterError(f"{lookback!r} is too far back", hint='pass a lookback like "1h"')
         start, aligned = datetime.fromtimestamp(first, UTC), datetime.fromtimestamp(last, UTC)
         return cls(start=start, end=aligned, step_seconds=step, opened_at=opened_at, ends_now=not at)
 
@@ -118,6 +114,6 @@ class Window:
 
 
 def _step_for(span_seconds: float, scrape_seconds: float) -> float:
-    """The smallest step with at most MOST_POINTS points that is not smaller than the scrape interval."""
-    wanted = max(span_seconds / MOST_POINTS, scrape_seconds, 1.0)
+    """The smallest step with at most MAX_POINTS points that is not smaller than the scrape interval."""
+    wanted = max(span_seconds / MAX_POINTS, scrape_seconds, 1.0)
     return float(next((step for step in _STEPS_SECONDS if step >= wanted), _STEPS_SECONDS[-1]))

@@ -20,7 +20,7 @@ from runbooklib.evidence import ledger
 from runbooklib.evidence.executed_notebook import read_notebook, recording_of, verdict_of
 from runbooklib.evidence.runs import evidence_folder
 from runbooklib.evidence.verdict_json import canonical, verdict_as_dict
-from runbooklib.execution.supervisor import is_within_a_run
+from runbooklib.execution.supervisor import is_inside_headless_run
 from runbooklib.model.window import seconds_of
 from runbooklib.notebook import resume
 from runbooklib.notebook.approval_panel import Panel
@@ -28,7 +28,7 @@ from runbooklib.notebook.incident import Incident
 from runbooklib.notebook.timeline import FIRES
 from runbooklib.render.html import status_line
 from runbooklib.render.sentences import headline, time
-from runbooklib.sources.context import Scene, Sources
+from runbooklib.sources.context import Context, Sources
 from runbooklib.sources.tape import Tape
 
 NOW, AT, AROUND = "now", "at", "around the alert's start"
@@ -55,15 +55,15 @@ class LookAgain(Protocol):
         """Run all checks for that service and window."""
 
 
-def line(scene: Scene) -> str:
+def line(context: Context) -> str:
     """The line of text that stands in for the bar."""
-    window = f"{time(scene.window.start)} to {time(scene.window.end)}"
-    return f"Controls: {scene.target.service_name}, {window}. In JupyterLab this is a control bar."
+    window = f"{time(context.window.start)} to {time(context.window.end)}"
+    return f"Controls: {context.target.service_name}, {window}. In JupyterLab this is a control bar."
 
 
 def can_click() -> bool:
     """Whether a Jupyter server runs this notebook, so that a person can click; not in a headless run."""
-    return resume.own_notebook() is not None and not is_within_a_run()
+    return resume.own_notebook() is not None and not is_inside_headless_run()
 
 
 def show(incident: Incident, look_again: LookAgain) -> None:
@@ -74,7 +74,7 @@ def show(incident: Incident, look_again: LookAgain) -> None:
     if can_click():
         with contextlib.suppress(ImportError):  # without ipywidgets the line of text is shown alone
             shown = dict(Bar(incident, look_again).widget._repr_mimebundle_())
-    display({**shown, "text/plain": line(incident.scene)}, raw=True)
+    display({**shown, "text/plain": line(incident.context)}, raw=True)
 
 
 def span_of(mode: str, at: str, span: str, began: datetime | None, now: datetime) -> tuple[str, str]:
@@ -86,10 +86,10 @@ def span_of(mode: str, at: str, span: str, began: datetime | None, now: datetime
         return "", span
     if mode == AT:
         if not at.strip():
-            raise ParameterError("`at` needs a time", remedy='pass it like "2026-01-15T03:12:00Z"')
+            raise ParameterError("`at` needs a time", hint='pass it like "2026-01-15T03:12:00Z"')
         return at.strip(), span
     if began is None:
-        raise ParameterError("the alert has no known start time", remedy="pass the time as `at`")
+        raise ParameterError("the alert has no known start time", hint="pass the time as `at`")
     half = timedelta(seconds=seconds_of(span))
     start, end = began - half, began + half
     if end >= now:
@@ -106,22 +106,22 @@ class Bar:
         self._incident, self._look_again = incident, look_again
         self._task: asyncio.Task[None] | None = None
         self._is_reloaded = False
-        scene = incident.scene
-        known = [scene.target.service_name]
+        context = incident.context
+        known = [context.target.service_name]
         with contextlib.suppress(RunbookError):  # a replay needs no settings
-            known = list(dict.fromkeys([*known, *site.services(scene.target.environment_name)]))
+            known = list(dict.fromkeys([*known, *site.services(context.target.environment_name)]))
         narrow = ipywidgets.Layout(width="auto")
-        self.service = ipywidgets.Dropdown(options=known, value=scene.target.service_name, layout=narrow)
+        self.service = ipywidgets.Dropdown(options=known, value=context.target.service_name, layout=narrow)
         self.mode = ipywidgets.Dropdown(
-            options=(NOW, AT, AROUND), value=NOW if scene.window.ends_now else AT, layout=narrow
+            options=(NOW, AT, AROUND), value=NOW if context.window.ends_now else AT, layout=narrow
         )
         self.at = ipywidgets.Text(
-            value="" if scene.window.ends_now else scene.window.end.isoformat(),
+            value="" if context.window.ends_now else context.window.end.isoformat(),
             placeholder="2026-01-15T03:12:00Z",
             continuous_update=False,
             layout=ipywidgets.Layout(width="19em"),
         )
-        own = f"{scene.window.span_seconds:.0f}s"
+        own = f"{context.window.span_seconds:.0f}s"
         self.span = ipywidgets.Dropdown(
             options=(("as opened", own), *((span, span) for span in _SPANS)), value=own, layout=narrow
         )
@@ -196,7 +196,7 @@ class Bar:
     def _began(self) -> datetime | None:
         """When the alert began to fire; if that is not known, when the symptom began."""
         fires = [at for at, word in self._incident.marks() if word == FIRES]
-        return fires[-1] if fires else self._incident.scene.onset
+        return fires[-1] if fires else self._incident.context.onset
 
     def _refresh(self, change: Any) -> None:
         if self._task is not None:
@@ -234,11 +234,11 @@ class Bar:
 
     def _is_firing(self) -> bool:
         """Whether the alert fires. If Alertmanager does not answer, the alert counts as firing."""
-        scene, tape = self._incident.scene, Tape(self._incident.tape.redactor)
+        context, tape = self._incident.context, Tape(self._incident.tape.redactor)
         try:
             # Over a separate tape: this request is no check, and not part of the evidence.
-            alerts = Sources(scene.target, tape).alertmanager.alerts(scene.alert)
-            return any(scene.is_ours(alert) for alert in alerts)
+            alerts = Sources(context.target, tape).alertmanager.alerts(context.alert)
+            return any(context.is_ours(alert) for alert in alerts)
         except SourceError:
             return True
 
@@ -256,17 +256,17 @@ class Bar:
         """(path of the bundle, head of the ledger). Raises InputError, EvidenceError."""
         notebook, folder = resume.own_notebook(), evidence_folder()
         if notebook is None or not notebook.is_file() or folder is None:
-            raise InputError("cannot determine the file of this notebook", remedy=_SEAL_HINT)
+            raise InputError("cannot determine the file of this notebook", hint=_SEAL_HINT)
         self._require_saved(notebook)
         argv = [sys.executable, "-m", "runbooklib", "seal", str(notebook), "--output", str(folder)]
         try:
             ended = subprocess.run(argv, capture_output=True, text=True, timeout=_SEAL_SECONDS, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise EvidenceError(f"the notebook could not be sealed: {error}", remedy=_SEAL_HINT) from None
+            raise EvidenceError(f"the notebook could not be sealed: {error}", hint=_SEAL_HINT) from None
         lines = [line for line in ended.stdout.splitlines() if line.startswith("Evidence: ")]
         if ended.returncode or not lines:
             last = (ended.stderr.strip().splitlines() or ["(no output)"])[-1]
-            raise EvidenceError(f"the notebook could not be sealed: {last}", remedy=_SEAL_HINT)
+            raise EvidenceError(f"the notebook could not be sealed: {last}", hint=_SEAL_HINT)
         bundle = Path(lines[-1].removeprefix("Evidence: ")).parent
         return str(bundle), ledger.head_of(bundle)
 
@@ -277,14 +277,14 @@ class Bar:
         saved = read_notebook(notebook)
         cells = {str(cell.get("id")) for cell in saved["cells"]}
         missing = self._incident.places.missing(recording_of(saved), cells, saved_at)
-        now = canonical(verdict_as_dict(self._incident.verdict, self._incident.scene))
+        now = canonical(verdict_as_dict(self._incident.verdict, self._incident.context))
         if not missing and canonical(verdict_of(saved)) == now:
             return
         # A page that was reloaded or cleared does not show these outputs, so saving it does not save them.
         is_not_shown = self._is_reloaded or any(place.is_before(saved_at) for place in missing)
         raise InputError(
             f"the file {notebook.name} does not hold all outputs of this session",
-            remedy="run all cells, save (Ctrl+S), then seal" if is_not_shown else "save (Ctrl+S), then seal",
+            hint="run all cells, save (Ctrl+S), then seal" if is_not_shown else "save (Ctrl+S), then seal",
         )
 
     def _say(self, message: str) -> None:

@@ -21,13 +21,13 @@ from runbooklib.model.plan import Proposal
 from runbooklib.notebook import controls
 from runbooklib.notebook.incident import Incident, overall
 from runbooklib.notebook.resume import Resumption
-from runbooklib.notebook.saved_outputs import Places
+from runbooklib.notebook.saved_outputs import SavedOutputs
 from runbooklib.redact.redactor import Redactor
 from runbooklib.render import charts, html
 from runbooklib.render.html import chronicle
 from runbooklib.render.inert_html import literal
 from runbooklib.render.sentences import fact_text, headline, sentence
-from runbooklib.sources.context import Scene
+from runbooklib.sources.context import Context
 from runbooklib.sources.tape import OWN, Entry, Tape, pack
 
 _VERDICT_DISPLAY = "runbook-verdict"
@@ -43,7 +43,7 @@ class NotebookScreen:
         self._began_at = datetime.now(UTC)
         self._is_watching = False
         self._incident: Incident | None = None
-        self._places = Places()
+        self._places = SavedOutputs()
         # A check's finding has been shown when its cell ends: as the cell's last value it is silent.
         for shown in (Finding, Proposal):
             shell.display_formatter.ipython_display_formatter.for_type(shown, lambda _: None)
@@ -122,7 +122,7 @@ class NotebookScreen:
         self._verdict(incident)
 
     def proposed(self, incident: Incident, proposal: Proposal, entries: Sequence[Entry]) -> None:
-        """Show a remedy."""
+        """Show a hint."""
         plain = f"{proposal.title}\n    {proposal.command}\n    {proposal.effect}"
         if proposal.plan and not self._tape.is_replay:
             plan = proposal.plan
@@ -175,8 +175,8 @@ class NotebookScreen:
         verdict = incident.verdict
         data = {
             "text/plain": f"{verdict.status.name}  {headline(verdict)}",
-            "text/html": html.verdict_card(verdict, about(incident.scene), is_replay=self._tape.is_replay),
-            VERDICT_MIME: verdict_as_dict(verdict, incident.scene),
+            "text/html": html.verdict_card(verdict, about(incident.context), is_replay=self._tape.is_replay),
+            VERDICT_MIME: verdict_as_dict(verdict, incident.context),
             RECORDING_MIME: pack(self._opening),
             **({REPLAY_MIME: {"version": 1}} if self._tape.is_replay else {}),
         }
@@ -229,10 +229,10 @@ def _clear() -> None:
     clear_output(wait=True)
 
 
-def about(scene: Scene) -> str:
+def about(context: Context) -> str:
     """Which alert, service, environment and window this is, in one line."""
-    window = f"{fact_text(scene.window.start)} to {fact_text(scene.window.end)}"
-    return f"{scene.alert} · {scene.service.title} · {scene.target.environment.title} · {window}"
+    window = f"{fact_text(context.window.start)} to {fact_text(context.window.end)}"
+    return f"{context.alert} · {context.service.title} · {context.target.environment.title} · {window}"
 
 
 def _watched(findings: Sequence[Finding], share: float) -> str:
@@ -247,7 +247,7 @@ class TextScreen:
     def opened(self, incident: Incident, entries: Sequence[Entry]) -> None:
         """Say what this is about."""
         del entries
-        print(about(incident.scene))
+        print(about(incident.context))
 
     def judged(self, incident: Incident) -> None:
         """Nothing: whoever wants the verdict asks for it."""
@@ -273,7 +273,7 @@ class TextScreen:
 
     def controlled(self, incident: Incident) -> None:
         """A line."""
-        print(controls.line(incident.scene))
+        print(controls.line(incident.context))
 
     def watched(self, incident: Incident, findings: Sequence[Finding], share: float) -> None:
         """A line for each look."""

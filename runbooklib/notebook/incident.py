@@ -35,9 +35,9 @@ from runbooklib.model.verdict import Verdict
 from runbooklib.notebook import notes, site_tables, timeline
 from runbooklib.notebook.ledger import Asker, Casebook, CauseLedger, Kept, named
 from runbooklib.notebook.notes import Diary
-from runbooklib.notebook.saved_outputs import Places
+from runbooklib.notebook.saved_outputs import SavedOutputs
 from runbooklib.notebook.steps import Change, Step, Steps
-from runbooklib.sources.context import Scene, Sources
+from runbooklib.sources.context import Context, Sources
 from runbooklib.sources.tape import Entry, Tape
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ class Incident:
 
     def __init__(
         self,
-        scene: Scene,
+        context: Context,
         tape: Tape,
         audience: "Audience[Incident]",
         *,
@@ -58,7 +58,7 @@ class Incident:
         own: Sequence[Entry] = (),
     ) -> None:
         self.steps = Steps(self._settle)
-        self.places = Places()
+        self.places = SavedOutputs()
         self._uses = uses or {}
         self._evidence = evidence
         self.tape = tape
@@ -66,19 +66,21 @@ class Incident:
         self._inquiry = Inquiry(tape)
         self.diary = Diary(tape, own)
         asker = Asker(self._take, self._answer, self._propose, self._found, self._proposed)
-        self._book = Casebook(scene.by_their_clock(), self.steps, asker)
+        self._book = Casebook(context.with_server_clock(), self.steps, asker)
         for one in kept:
             self._book.restore(one)
         self._begin()
 
     def _begin(self) -> None:
         self._audience.opened(self, self.tape.take_recorded())
-        if self.scene.window.skew_seconds and not self.steps.is_again:
-            self._audience.listed(self, "", site_tables.clock(self.scene))
+        if self.context.window.skew_seconds and not self.steps.is_again:
+            self._audience.listed(self, "", site_tables.clock(self.context))
         self.tape.take_used()
 
     def __repr__(self) -> str:
-        return f"Incident({self.scene.alert}, {self.scene.target.service_name}, {self.verdict.status.name})"
+        return (
+            f"Incident({self.context.alert}, {self.context.target.service_name}, {self.verdict.status.name})"
+        )
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -91,19 +93,19 @@ class Incident:
         return self._book.verdict
 
     @property
-    def scene(self) -> Scene:
+    def context(self) -> Context:
         """Where and when, as it is known by now."""
-        return self._book.scene
+        return self._book.context
 
     @property
     def sources(self) -> Sources:
         """The systems, for questions of your own: `incident.sources.prometheus.custom_query("up")`."""
-        return self.scene.sources
+        return self.context.sources
 
     @property
     def prometheus(self) -> Any:
         """The PrometheusConnect of this environment; what you ask it is recorded."""
-        return self.scene.sources.prometheus
+        return self.context.sources.prometheus
 
     def check(self, check: Check, **limits: Any) -> Finding:
         """Ask a question about the symptom and keep what was found. Raises ParameterError for a bad limit."""
@@ -125,8 +127,8 @@ class Incident:
         finally:
             self.tape.take_used()
 
-    def ask_again(self, scene: Scene) -> None:
-        """Ask of another scene all that was asked so far, in the same order; what it shows is redrawn.
+    def ask_again(self, context: Context) -> None:
+        """Ask of another context all that was asked so far, in the same order; what it shows is redrawn.
 
         The answers of before count no longer: what is not asked again, whatever the reason, is UNKNOWN.
         Raises the first RunbookError, when all has been asked.
@@ -136,9 +138,9 @@ class Incident:
         self.steps.leave_all()
         self.steps.is_again = True
         try:
-            self._book.lapse(scene)
+            self._book.lapse(context)
             self._audience.judged(self)
-            self._book.scene = scene.by_their_clock()
+            self._book.context = context.with_server_clock()
             self._begin()
             self.steps.take_left_again()
         except BaseException as error:
@@ -178,7 +180,7 @@ class Incident:
         but a question, and a SourceError where the database does not answer it.
         """
         self.steps.need_open()
-        return notes.sql(self.scene, query, params)
+        return notes.sql(self.context, query, params)
 
     def query(self, promql: str, *, instant: bool = False) -> pd.DataFrame:
         """The series of your own PromQL on this window, a column each; `instant`: a row each, at its end.
@@ -186,7 +188,7 @@ class Incident:
         Recorded as evidence. Raises a SourceError where Prometheus does not answer it.
         """
         self.steps.need_open()
-        return notes.promql(self.scene, promql, instant=instant)
+        return notes.promql(self.context, promql, instant=instant)
 
     def logs(
         self, *, since: str = "", until: str = "", matching: str = "", container: str = ""
@@ -199,7 +201,7 @@ class Incident:
         """
         self.steps.need_open()
         bounds = {"since": since, "until": until, "matching": matching, "container": container}
-        return notes.logs(self.scene, **bounds)
+        return notes.logs(self.context, **bounds)
 
     def note(self, text: str) -> None:
         """Note what you saw, did or decided: it is kept with who and when, and stands in the timeline.
@@ -246,14 +248,14 @@ class Incident:
 
     def upkeep(self) -> None:
         """Show who keeps this runbook, when it is to be reviewed, and when it was last used and drilled."""
-        self._list("upkeep", "", lambda scene: site_tables.upkeep(scene, self._uses))
+        self._list("upkeep", "", lambda context: site_tables.upkeep(context, self._uses))
 
-    def _list(self, name: str, title: str, rows: Callable[[Scene], pd.DataFrame]) -> None:
-        self._take(("show", name), lambda: self._audience.listed(self, title, rows(self.scene)))
+    def _list(self, name: str, title: str, rows: Callable[[Context], pd.DataFrame]) -> None:
+        self._take(("show", name), lambda: self._audience.listed(self, title, rows(self.context)))
 
     def objectives(self) -> None:
         """Judge what was promised: how much of each error budget is left. They are no part of the verdict."""
-        asked = objectives.objectives(self.scene)
+        asked = objectives.objectives(self.context)
         if asked:
             self._section("Objectives", asked)
         else:
@@ -261,7 +263,7 @@ class Incident:
 
     def escalation(self) -> None:
         """Judge the rules by which someone else is called. They are no part of the verdict."""
-        self._section("Escalation", objectives.escalations(self.scene))
+        self._section("Escalation", objectives.escalations(self.context))
 
     def recovery(
         self,
@@ -285,27 +287,27 @@ class Incident:
     def _certify(self, held: str, within: str, failed_below: float, wait_below_seconds: float) -> Certificate:
         """Look again and again, over tapes of their own. Raises ParameterError in a replay."""
         if self.tape.is_replay:
-            raise ParameterError("a replay cannot wait for anything", remedy="leave out held=…")
-        wait = Wait.of(self.scene, held, within)
+            raise ParameterError("a replay cannot wait for anything", hint="leave out held=…")
+        wait = Wait.of(self.context, held, within)
 
         def show(sample: Sample, held_seconds: float) -> None:
             self._audience.watched(self, sample.findings, held_seconds / wait.hold_seconds)
 
         limits = {"failed_below": failed_below, "wait_below_seconds": wait_below_seconds}
-        found, deed = prove(self.scene, self.tape.redactor, self._evidence, wait, on_sample=show, **limits)
+        found, deed = prove(self.context, self.tape.redactor, self._evidence, wait, on_sample=show, **limits)
         after = f" It was looked at after {deed.action} on {deed.target} by {deed.by}." if deed else ""
         self._audience.concluded(self, f"{found.outcome}: {found.says}{after}", found.findings, ())
         return found
 
     def marks(self) -> tuple[tuple[datetime, str], ...]:
         """What a chart should mark: alert, deployments, restarts and actions in the window, and the onset."""
-        onset = self.scene.onset
+        onset = self.context.onset
         told = [(event.at, event.mark) for event in self._events() if event.at and event.mark]
         return (*told, *(((onset, "it began"),) if onset else ()))
 
     def _events(self) -> tuple[Event, ...]:
         # Kept by the tape and not here: a cell that is run again records what it uses.
-        return timeline.happened(self.scene, self.tape, self._evidence)
+        return timeline.happened(self.context, self.tape, self._evidence)
 
     def _section(self, title: str, asked: Sequence[tuple[Check, Mapping[str, Any]]]) -> None:
         self._take(("section", title), partial(self._conclude, title, asked))
@@ -315,10 +317,10 @@ class Incident:
         self._audience.concluded(self, title, findings, self.tape.take_recorded())
 
     def _answer(self, check: Check, limits: Mapping[str, Any], **known: Any) -> Finding:
-        return self._inquiry.answer(check, limits, replace(self.scene, **known))
+        return self._inquiry.answer(check, limits, replace(self.context, **known))
 
     def _propose(self, action: Action, parameters: Mapping[str, Any]) -> Proposal:
-        return self._inquiry.propose(action, parameters, self.scene)
+        return self._inquiry.propose(action, parameters, self.context)
 
 
 def overall(findings: Sequence[Finding]) -> Status:
@@ -342,7 +344,7 @@ class Audience(Protocol[Told]):
         """A question was answered."""
 
     def proposed(self, incident: Told, proposal: Proposal, entries: Sequence[Entry]) -> None:
-        """A remedy may be shown."""
+        """A hint may be shown."""
 
     def listed(self, incident: Told, title: str, rows: pd.DataFrame) -> None:
         """Something that the site's settings say."""

@@ -1,6 +1,6 @@
-"""The ledgers of possible causes: their signs, and the remedies proposed for them.
+"""The ledgers of possible causes: their signs, and the actions proposed for them.
 
-What was found about the symptoms and causes of one incident, and what of its scene is known by that.
+What was found about the symptoms and causes of one incident, and what of its context is known by that.
 
 The ledger of the symptoms: what was found, and what was known when each was first asked.
 """
@@ -15,8 +15,8 @@ from runbooklib.model.event import Event
 from runbooklib.model.findings import Finding, Status
 from runbooklib.model.plan import Proposal
 from runbooklib.model.verdict import Cause, Verdict, judge, onset_of
-from runbooklib.notebook.steps import Change, Step, Steps, put_right
-from runbooklib.sources.context import Scene
+from runbooklib.notebook.steps import Change, Step, Steps, reorder
+from runbooklib.sources.context import Context
 
 _PROPOSE = "propose "
 
@@ -36,7 +36,7 @@ class Asker:
 
 
 class CauseLedger:
-    """The signs of one possible cause, and the remedies proposed for it."""
+    """The signs of one possible cause, and the actions proposed for it."""
 
     def __init__(self, id: str, title: str, asker: Asker) -> None:  # noqa: A002 - it is the cause's id
         self._id = id
@@ -57,9 +57,9 @@ class CauseLedger:
 
     def settle(self, order: Sequence[str], gone: Sequence[str]) -> None:
         """Put right what a cell takes otherwise, by the names of its steps."""
-        self._signs = put_right(self._signs, order, gone)
+        self._signs = reorder(self._signs, order, gone)
         order, gone = ([name.removeprefix(_PROPOSE) for name in names] for names in (order, gone))
-        self._proposals = put_right(self._proposals, order, gone)
+        self._proposals = reorder(self._proposals, order, gone)
 
     def restore(self, name: str, sign: Finding) -> None:
         """Take up a sign of the run that this one goes on with."""
@@ -124,12 +124,12 @@ class CauseBook:
 
 
 def named(asked: Callable[..., Any], limits: Mapping[str, Any]) -> str:
-    """What an incident knows a question, or a remedy, by: its name and what was given to it."""
+    """What an incident knows a question, or a hint, by: its name and what was given to it."""
     given = ", ".join(f"{name}={value!r}" for name, value in sorted(limits.items()))
     return f"{asked.__name__}({given})"
 
 
-# What the scene knew of the symptom: the fields of a Scene by their names.
+# What the context knew of the symptom: the fields of a Context by their names.
 Known = Mapping[str, Any]
 
 
@@ -146,22 +146,22 @@ class SymptomLedger:
         """Every finding."""
         return tuple(self._found.values())
 
-    def known(self, name: str, scene: Scene, former: str = "") -> Known:
+    def known(self, name: str, context: Context, former: str = "") -> Known:
         """What is known when this is first asked, or what it stands for since its limits were changed."""
-        now = {"onset": scene.onset, "is_disturbed": scene.is_disturbed}
+        now = {"onset": context.onset, "is_disturbed": context.is_disturbed}
         return self._known.setdefault(name, self._known.get(former, now))
 
-    def keep(self, name: str, finding: Finding, scene: Scene) -> Scene:
-        """Keep what was found; the scene as it is known to be by now."""
+    def keep(self, name: str, finding: Finding, context: Context) -> Context:
+        """Keep what was found; the context as it is known to be by now."""
         self._found[name] = finding
-        return scene if scene.onset is not None else replace(scene, **_told_by(self.findings))
+        return context if context.onset is not None else replace(context, **_told_by(self.findings))
 
-    def settle(self, change: Change, scene: Scene) -> Scene:
-        """Put right what a cell takes otherwise, and what is known of the scene since."""
-        self._found = put_right(self._found, *change.within(""))
+    def settle(self, change: Change, context: Context) -> Context:
+        """Put right what a cell takes otherwise, and what is known of the context since."""
+        self._found = reorder(self._found, *change.within(""))
         names = tuple(self._found)
         self._known = {name: _told_by(self.findings[:place]) for place, name in enumerate(names)}
-        return replace(scene, **_told_by(self.findings))
+        return replace(context, **_told_by(self.findings))
 
     def lapse(self) -> None:
         """What was found counts no longer, and is UNKNOWN until it is asked again."""
@@ -170,7 +170,7 @@ class SymptomLedger:
 
 
 def _told_by(findings: Sequence[Finding]) -> Known:
-    """What they tell of the scene. Once they tell when it began, the later ones change nothing of that."""
+    """What they tell of the context. Once they tell when it began, the later ones change nothing of that."""
     first = next((place for place, one in enumerate(findings) if onset_of([one])), len(findings))
     seen = findings[: first + 1]
     # That another alert fires measures nothing here, so it disturbs nothing either.
@@ -195,11 +195,11 @@ class Kept:
 class Casebook:
     """The ledgers of the symptoms and of all causes.
 
-    `scene` is what they were asked of, as it is known by now.
+    `context` is what they were asked of, as it is known by now.
     """
 
-    def __init__(self, scene: Scene, steps: Steps, asker: Asker) -> None:
-        self.scene = scene
+    def __init__(self, context: Context, steps: Steps, asker: Asker) -> None:
+        self.context = context
         self._steps = steps
         self._symptoms = SymptomLedger()
         self.causes = CauseBook(steps, asker)
@@ -212,9 +212,9 @@ class Casebook:
     @property
     def verdict(self) -> Verdict:
         """What it comes to so far."""
-        scene = self.scene
-        tolerance = scene.timing.tolerance_seconds + scene.window.step_seconds
-        return judge(self.findings, self.causes.all, onset=scene.onset, tolerance_seconds=tolerance)
+        context = self.context
+        tolerance = context.timing.tolerance_seconds + context.window.step_seconds
+        return judge(self.findings, self.causes.all, onset=context.onset, tolerance_seconds=tolerance)
 
     def began(self) -> list[Event]:
         """What was found with a known beginning."""
@@ -222,13 +222,13 @@ class Casebook:
         return [Event(f.since, f, f.source) for f in (*self.findings, *signs) if f.since]
 
     def known(self, name: str) -> Mapping[str, Any]:
-        """What is known of the scene when this symptom is first asked, which a replay will ask with."""
+        """What is known of the context when this symptom is first asked, which a replay will ask with."""
         former = self._steps.former_of(("", name)) or ("", "")
-        return self._symptoms.known(name, self.scene, former[1])
+        return self._symptoms.known(name, self.context, former[1])
 
     def keep(self, name: str, finding: Finding) -> None:
         """Keep what was found about a symptom."""
-        self.scene = self._symptoms.keep(name, finding, self.scene)
+        self.context = self._symptoms.keep(name, finding, self.context)
 
     def restore(self, one: Kept) -> None:
         """Take up a finding of the run that this one goes on with."""
@@ -239,13 +239,13 @@ class Casebook:
             self.known(one.name)
             self.keep(one.name, one.finding)
 
-    def lapse(self, scene: Scene) -> None:
-        """What was found counts no longer: another scene is asked."""
-        self.scene = scene
+    def lapse(self, context: Context) -> None:
+        """What was found counts no longer: another context is asked."""
+        self.context = context
         self._symptoms.lapse()
         self.causes.lapse()
 
     def settle(self, change: Change) -> None:
         """Put right what a cell takes otherwise than before."""
-        self.scene = self._symptoms.settle(change, self.scene)
+        self.context = self._symptoms.settle(change, self.context)
         self.causes.settle(change)

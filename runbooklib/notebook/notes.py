@@ -16,35 +16,35 @@ from runbooklib.errors import ParameterError
 from runbooklib.evidence import manifest
 from runbooklib.model.event import Event
 from runbooklib.model.window import moment_of, seconds_of
-from runbooklib.sources.context import Scene
+from runbooklib.sources.context import Context
 from runbooklib.sources.tape import NOTE, Entry, Tape
 
 _LONGEST = 200
 _OURS = frozenset({"opening", "actions"})
 
 
-def sql(scene: Scene, query: str, params: Sequence[Any]) -> pd.DataFrame:
+def sql(context: Context, query: str, params: Sequence[Any]) -> pd.DataFrame:
     """The rows of one read-only query."""
-    return scene.sources.postgres.sql(query, params)
+    return context.sources.postgres.sql(query, params)
 
 
-def promql(scene: Scene, query: str, *, instant: bool) -> pd.DataFrame:
+def promql(context: Context, query: str, *, instant: bool) -> pd.DataFrame:
     """The series of a query on the window, or their values at its end."""
-    ask = scene.sources.prometheus
-    return ask.instant(query, scene.window.end) if instant else ask.range(query, scene.window)
+    ask = context.sources.prometheus
+    return ask.instant(query, context.window.end) if instant else ask.range(query, context.window)
 
 
-def logs(scene: Scene, *, since: str, until: str, matching: str, container: str) -> pd.DataFrame:
+def logs(context: Context, *, since: str, until: str, matching: str, container: str) -> pd.DataFrame:
     """The log's entries of that time that match. `attrs` say what of it was not read."""
-    end = _moment(until, scene.window.end) if until else scene.window.end
-    start = _moment(since, scene.window.end) if since else scene.window.start
+    end = _moment(until, context.window.end) if until else context.window.end
+    start = _moment(since, context.window.end) if since else context.window.start
     if start >= end:
-        raise ParameterError(f"since {start:%H:%M:%S} is not before until {end:%H:%M:%S}", remedy="swap them")
+        raise ParameterError(f"since {start:%H:%M:%S} is not before until {end:%H:%M:%S}", hint="swap them")
     try:
         pattern = re.compile(matching)
     except re.error as error:
-        raise ParameterError(f"matching {matching!r} is no pattern: {error}", remedy="see re") from None
-    told = scene.sources.docker.logs(container or scene.container, start, end)
+        raise ParameterError(f"matching {matching!r} is no pattern: {error}", hint="see re") from None
+    told = context.sources.docker.logs(container or context.container, start, end)
     texts = zip(told.frame["text"], told.frame["line"], strict=True)
     frame = told.frame.loc[[bool(pattern.search(text) or pattern.search(line)) for text, line in texts]]
     first = ["at", "level", "line", "exception", "path", "status_code"]
@@ -110,7 +110,7 @@ class Diary:
         The same words in the same cell are one note; where no cell is known, each time is another.
         """
         if not isinstance(text, str) or not text.strip():
-            raise ParameterError("a note needs words", remedy='write it like incident.note("what you saw")')
+            raise ParameterError("a note needs words", hint='write it like incident.note("what you saw")')
         words = text.strip()
         asked = self._replayed(words, cell) if self._tape.is_replay else self._asked(words, cell)
         self.notice()

@@ -50,12 +50,12 @@ def read(path: str, alert: str) -> Resumption:
     """What an executed notebook or a bundle holds of the alert. Raises InputError."""
     file = own_notebook() if path == THIS else Path(path)
     if file is None:
-        raise InputError("nobody says which notebook this is", remedy="give its path: resume=PATH")
+        raise InputError("nobody says which notebook this is", hint="give its path: resume=PATH")
     found = found_in(read_notebook(file), alert)
     if found is None:
         raise InputError(
             f"{file.name} holds no recording of {alert}",
-            remedy="resume the notebook in which it was run, as it was saved",
+            hint="resume the notebook in which it was run, as it was saved",
         )
     return found
 

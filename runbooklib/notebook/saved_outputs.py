@@ -28,7 +28,7 @@ class Place:
         return self.at + _SAVING < saved_at
 
 
-class Places:
+class SavedOutputs:
     """The outputs of one incident, by the names by which a front end knows them."""
 
     def __init__(self) -> None:

@@ -26,7 +26,7 @@ from runbooklib.notebook.incident import Incident
 from runbooklib.notebook.resume import Resumption
 from runbooklib.redact.redactor import Redactor
 from runbooklib.sources import tape as tape_module
-from runbooklib.sources.context import Scene, Sources
+from runbooklib.sources.context import Context, Sources
 from runbooklib.sources.tape import OPENING, Tape
 
 # Papermill's own mark at the top of the cell that it injects.
@@ -58,7 +58,7 @@ def open_incident(
         "lookback": lookback,
     }.items():
         if not isinstance(value, str):
-            raise ParameterError(f"{name} must be text, and {value!r} is not", remedy="put it in quotes")
+            raise ParameterError(f"{name} must be text, and {value!r} is not", hint="put it in quotes")
     shell = _shell()
     if shell is not None:
         is_first = _close_former()
@@ -70,10 +70,10 @@ def open_incident(
     opening = tape.ask(OPENING, {"alert": alert}, lambda: _opening(alert, *place, at, lookback), is_ours=True)
     # What is asked live is asked of the systems as they are set up now.
     target = read_target(*place) if resumed else Target.model_validate(opening["target"])
-    scene = Scene(alert, target, Window.from_dict(opening["window"]), Sources(target, tape))
+    context = Context(alert, target, Window.from_dict(opening["window"]), Sources(target, tape))
     audience = NotebookScreen(shell, tape, look_again) if shell else TextScreen()
     incident = Incident(
-        scene,
+        context,
         tape,
         audience,
         uses=opening.get("uses", {}),
@@ -98,7 +98,7 @@ class NotOpened:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        raise InputError("no incident is open", remedy="run the cell with open_incident(…) first")
+        raise InputError("no incident is open", hint="run the cell with open_incident(…) first")
 
 
 def current() -> Incident | NotOpened:
@@ -122,15 +122,15 @@ def look_again(incident: Incident, *, service: str, at: str, lookback: str) -> N
     What the notebook shows is redrawn. Raises ParameterError for what cannot be meant, before anything is
     asked, and in a replay.
     """
-    scene, tape = incident.scene, incident.tape
+    context, tape = incident.context, incident.tape
     if tape.is_replay:
-        raise ParameterError("this is a replay: no system is asked", remedy="open the incident without it")
-    alert = scene.alert
-    opening = _opening(alert, scene.target.environment_name, service, at, lookback)
+        raise ParameterError("this is a replay: no system is asked", hint="open the incident without it")
+    alert = context.alert
+    opening = _opening(alert, context.target.environment_name, service, at, lookback)
     tape.forget(keeping={tape_module.NOTE})
     opening = tape.ask(OPENING, {"alert": alert}, lambda: opening, is_ours=True)
     target = Target.model_validate(opening["target"])
-    incident.ask_again(Scene(alert, target, Window.from_dict(opening["window"]), Sources(target, tape)))
+    incident.ask_again(Context(alert, target, Window.from_dict(opening["window"]), Sources(target, tape)))
 
 
 def _live(target: Target, resumed: Resumption | None) -> Tape:

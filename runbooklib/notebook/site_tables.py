@@ -8,28 +8,28 @@ import pandas as pd
 
 from runbooklib.config.environment import Ownership
 from runbooklib.model.window import seconds_of
-from runbooklib.sources.context import Scene
+from runbooklib.sources.context import Context
 
 _FACT = re.compile(r"\{([a-z_]+)\}")
 
 
-def basics(scene: Scene) -> pd.DataFrame:
+def basics(context: Context) -> pd.DataFrame:
     """What this is about: alert, service, window, who keeps the runbook. Two columns, name and value."""
-    site = scene.target.environment
+    site = context.target.environment
     told = {
-        "alert": scene.alert,
-        "service": scene.service.title,
+        "alert": context.alert,
+        "service": context.service.title,
         "environment": site.title,
-        "from": pd.Timestamp(scene.window.start),
-        "to": pd.Timestamp(scene.window.end),
+        "from": pd.Timestamp(context.window.start),
+        "to": pd.Timestamp(context.window.end),
         "team": site.ownership.team,
     }
     return _listed(told)
 
 
-def clock(scene: Scene) -> pd.DataFrame:
+def clock(context: Context) -> pd.DataFrame:
     """That this machine's clock is off, and by which one times are told here. Two columns, name and value."""
-    skew = scene.window.skew_seconds
+    skew = context.window.skew_seconds
     off = f"this machine's is {abs(skew):.0f} s {'behind' if skew > 0 else 'ahead'}"
     return _listed({"clock": f"{off}; all times here are by the clock of the systems that were asked"})
 
@@ -39,16 +39,16 @@ def _listed(told: Mapping[str, object]) -> pd.DataFrame:
     return pd.DataFrame([{"": name, " ": value} for name, value in told.items() if value])
 
 
-def upkeep(scene: Scene, uses: Mapping[str, str]) -> pd.DataFrame:
+def upkeep(context: Context, uses: Mapping[str, str]) -> pd.DataFrame:
     """Who keeps the runbook, when it was and is to be reviewed, when it was used. Two columns."""
-    owner = scene.target.environment.ownership
+    owner = context.target.environment.ownership
     unread = uses.get("unread", "")
     none = "cannot be told" if unread else "never, as far as this evidence knows"
     told = {
         "kept by": owner.primary or owner.team,
         "reviewers": ", ".join(owner.reviewers),
         "last reviewed": owner.last_reviewed,
-        "next review": _next_review(owner, scene.window.opened_at),
+        "next review": _next_review(owner, context.window.opened_at),
         "last used": uses.get("last_used") or none,
         "last drilled": uses.get("last_drilled") or none,
         "evidence that cannot be read": unread,
@@ -66,23 +66,23 @@ def _next_review(owner: Ownership, today: datetime) -> str:
     return f"{due}: overdue" if due < today.date() else str(due)
 
 
-def contacts(scene: Scene) -> pd.DataFrame:
+def contacts(context: Context) -> pd.DataFrame:
     """Whom to call, a row each."""
-    found = scene.target.environment.contacts
+    found = context.target.environment.contacts
     return pd.DataFrame(
         [{"role": c.role, "name": c.name, "reach": c.reach, "only for": ", ".join(c.only_for)} for c in found]
     )
 
 
-def links(scene: Scene) -> pd.DataFrame:
+def links(context: Context) -> pd.DataFrame:
     """The site's links with this window filled in: {start_ms}, {end_ms}, {end}, {span}, {alert}."""
-    window, site = scene.window, scene.target.environment
+    window, site = context.window, context.target.environment
     facts = {
         "start_ms": str(int(window.start.timestamp() * 1000)),
         "end_ms": str(int(window.end.timestamp() * 1000)),
         "end": window.end.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "span": f"{int(window.span_seconds)}s",
-        "alert": scene.alert,
+        "alert": context.alert,
     }
     return pd.DataFrame(
         [
@@ -92,7 +92,7 @@ def links(scene: Scene) -> pd.DataFrame:
     )
 
 
-def history(scene: Scene) -> pd.DataFrame:
+def history(context: Context) -> pd.DataFrame:
     """The past incidents of this alert, a row each."""
-    found = scene.target.environment.past_incidents.get(scene.alert, ())
+    found = context.target.environment.past_incidents.get(context.alert, ())
     return pd.DataFrame([past.model_dump() for past in found])

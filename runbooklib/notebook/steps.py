@@ -27,7 +27,7 @@ class Change:
         return order, gone
 
 
-def put_right(ledger: Mapping[Name, T], order: Sequence[Name], gone: Collection[Name]) -> dict[Name, T]:
+def reorder(ledger: Mapping[Name, T], order: Sequence[Name], gone: Collection[Name]) -> dict[Name, T]:
     """The ledger as if the cell had always been as it is now: a replay runs it once, and in its place."""
     moved = {name: ledger[name] for name in order if name in ledger}
     right: dict[Name, T] = {}
@@ -96,7 +96,7 @@ class Steps:
         elsewhere = {step for one, steps in self._of_cell.items() if one != cell for step in steps}
         order = tuple(step for step in now if step not in elsewhere)
         gone = tuple(step for step in former if step not in now and step not in elsewhere)
-        self._taken = put_right(self._taken, order, gone)
+        self._taken = reorder(self._taken, order, gone)
         change = Change(order, gone)
         self._on_change(change)
         return change
@@ -144,5 +144,5 @@ class Steps:
         if self._is_over:
             raise InputError(
                 "this belongs to an incident that is closed, because one was opened after it",
-                remedy="run the cells from the one that opens the incident on, in their order",
+                hint="run the cells from the one that opens the incident on, in their order",
             )

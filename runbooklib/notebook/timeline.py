@@ -15,7 +15,7 @@ from runbooklib.checks.time_series import began
 from runbooklib.errors import NonsenseError, NotRecordedError, SourceError
 from runbooklib.evidence import action_ledger
 from runbooklib.model.event import Event
-from runbooklib.sources.context import Scene
+from runbooklib.sources.context import Context
 from runbooklib.sources.tape import Tape, side_by_side
 
 # The word by which charts mark it.
@@ -23,13 +23,13 @@ FIRES = "alert fires"
 _ACTIONS = "actions"
 
 
-def happened(scene: Scene, tape: Tape, evidence: Path | None = None) -> tuple[Event, ...]:
-    """What happened in the scene's window; actions are read from the ledger in the folder `evidence`."""
+def happened(context: Context, tape: Tape, evidence: Path | None = None) -> tuple[Event, ...]:
+    """What happened in the context's window; actions are read from the ledger in the folder `evidence`."""
     calls: list[Callable[[], list[Event]]] = [
-        partial(_tried, "when the alert began", "prometheus", partial(_alert, scene)),
-        partial(_tried, "deployments", "git", partial(_deployments, scene)),
-        partial(_tried, "restarts", "docker", partial(_restarts, scene)),
-        partial(_tried, "actions", _ACTIONS, partial(_actions, scene, tape, evidence)),
+        partial(_tried, "when the alert began", "prometheus", partial(_alert, context)),
+        partial(_tried, "deployments", "git", partial(_deployments, context)),
+        partial(_tried, "restarts", "docker", partial(_restarts, context)),
+        partial(_tried, "actions", _ACTIONS, partial(_actions, context, tape, evidence)),
     ]
     return tuple(event for events in side_by_side(calls) for event in events)
 
@@ -51,37 +51,37 @@ def _tried(what: str, source: str, ask: Callable[[], list[Event]]) -> list[Event
         return [Event(None, f"not known: {what}. It was not asked when this was recorded", source)]
 
 
-def _alert(scene: Scene) -> list[Event]:
+def _alert(context: Context) -> list[Event]:
     """When the alert began to fire. The same question as that of `alert_rule`."""
-    selector = promql.selector("ALERTS", {"alertname": scene.alert})
-    states = scene.sources.prometheus.range(selector, scene.window)
+    selector = promql.selector("ALERTS", {"alertname": context.alert})
+    states = context.sources.prometheus.range(selector, context.window)
     firing = [name for name in states.columns if 'alertstate="firing"' in str(name)]
     if not firing:
         return []
     # ALERTS has no sample while the alert does not fire: here a gap means just that.
     active = states[firing].max(axis=1).fillna(0.0)
-    at = began(active, above=0.5, bridging_seconds=2 * scene.window.step_seconds)
+    at = began(active, above=0.5, bridging_seconds=2 * context.window.step_seconds)
     if at is None:
-        return [Event(None, f"{scene.alert} was firing before the window began", "prometheus")]
-    return [Event(at, f"{scene.alert} fires", "prometheus", FIRES)]
+        return [Event(None, f"{context.alert} was firing before the window began", "prometheus")]
+    return [Event(at, f"{context.alert} fires", "prometheus", FIRES)]
 
 
-def _deployments(scene: Scene) -> list[Event]:
-    found = scene.sources.git.deployments(scene.window.start, scene.window.end)
+def _deployments(context: Context) -> list[Event]:
+    found = context.sources.git.deployments(context.window.start, context.window.end)
     return [
         Event(one.at, f"{one.short} “{one.subject}” is deployed", "git", f"deployed {one.short}")
         for one in found
     ]
 
 
-def _restarts(scene: Scene) -> list[Event]:
-    window, name = scene.window, scene.container
-    events, since = scene.sources.docker.events, window.start
+def _restarts(context: Context) -> list[Event]:
+    window, name = context.window, context.container
+    events, since = context.sources.docker.events, window.start
     try:
         told = events(name, since, window.end)
     except NotRecordedError:
         # As the checks ask it: older recordings hold that.
-        since = scene.suspect_since
+        since = context.suspect_since
         told = events(name, since, window.end)
     kinds = (
         (told.starts, "starts", "started"),
@@ -100,11 +100,11 @@ def _restarts(scene: Scene) -> list[Event]:
     return found
 
 
-def _actions(scene: Scene, tape: Tape, evidence: Path | None) -> list[Event]:
+def _actions(context: Context, tape: Tape, evidence: Path | None) -> list[Event]:
     """What was done about it, from the start of the window until it was opened."""
-    window = scene.window
+    window = context.window
     span = {"since": window.start.isoformat(), "until": window.opened_at.isoformat()}
-    told = tape.ask(_ACTIONS, {"question": "deeds", **span}, partial(_deeds, scene, evidence), is_ours=True)
+    told = tape.ask(_ACTIONS, {"question": "deeds", **span}, partial(_deeds, context, evidence), is_ours=True)
     return [
         Event(
             datetime.fromisoformat(one["at"]),
@@ -116,7 +116,7 @@ def _actions(scene: Scene, tape: Tape, evidence: Path | None) -> list[Event]:
     ]
 
 
-def _deeds(scene: Scene, evidence: Path | None) -> list[dict[str, Any]]:
+def _deeds(context: Context, evidence: Path | None) -> list[dict[str, Any]]:
     if evidence is None:
         return []
     try:
@@ -125,8 +125,8 @@ def _deeds(scene: Scene, evidence: Path | None) -> list[dict[str, Any]]:
     except (OSError, ValueError) as error:
         raise NonsenseError(f"the ledger of actions cannot be read: {error}", system=_ACTIONS) from None
     if wrong:
-        raise NonsenseError(wrong, system=_ACTIONS, remedy="see `runbook actions`")
-    window, target = scene.window, scene.target
+        raise NonsenseError(wrong, system=_ACTIONS, hint="see `runbook actions`")
+    window, target = context.window, context.target
     place = (target.environment_name, target.service_name)
     own = [one for one in deeds if (one.environment, one.service) == place]
     within = [one for one in own if window.start <= one.at <= window.opened_at]

@@ -10,9 +10,9 @@ from runbooklib.model.findings import Finding
 from runbooklib.text import visible
 
 Mark = tuple[datetime, str]
-MOST_LINES = 6
+MAX_LINES = 6
 _LONGEST_LABEL = 80
-_MOST_ALIKE = 4
+_MAX_ALIKE = 4
 # (from which value on, factor, on the axis, behind a number)
 _SCALES: dict[str, tuple[tuple[float, float, str, str], ...]] = {
     "ratio": ((0, 100, "percent", "%"),),
@@ -47,7 +47,7 @@ def _thinned(marks: Sequence[Mark]) -> list[Mark]:
     kept = []
     for at, word in marks:
         times = alike[word]
-        if len(times) <= _MOST_ALIKE:
+        if len(times) <= _MAX_ALIKE:
             kept.append((at, word))
         elif at in (times[0], times[-1]):
             kept.append((at, f"{word} ({'first' if at == times[0] else 'last'} of {len(times)})"))
@@ -71,7 +71,7 @@ def scale(finding: Finding) -> tuple[float, str, str]:
 
 def _values(finding: Finding) -> list[float]:
     frame = finding.series
-    told = [] if frame is None else frame.iloc[:, :MOST_LINES].to_numpy().ravel().tolist()
+    told = [] if frame is None else frame.iloc[:, :MAX_LINES].to_numpy().ravel().tolist()
     return [value for value in told if math.isfinite(value)]
 
 
@@ -90,7 +90,7 @@ def numbers(finding: Finding) -> pd.DataFrame:
         return f"{number(value * factor)} {unit}".rstrip()
 
     rows, frame = [], pd.DataFrame() if finding.series is None else finding.series
-    for name in frame.columns[:MOST_LINES]:
+    for name in frame.columns[:MAX_LINES]:
         known = frame[name].dropna()
         values = [told(float(v)) for v in (known.min(), known.max(), known.iloc[-1])] if len(known) else []
         rows.append([label(str(name)), *(values or ["no sample"] * 3)])

@@ -16,7 +16,7 @@ import pandas as pd
 
 from runbooklib.model.findings import Finding
 from runbooklib.redact.redactor import Redactor
-from runbooklib.render.chart_text import MOST_LINES, Mark, label, number, scale, within
+from runbooklib.render.chart_text import MAX_LINES, Mark, label, number, scale, within
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +35,7 @@ _LIMIT = "#D55E00"
 _GROUND, _INK, _FAINT = "#FFFFFF", "#30343B", "#5B6068"
 _WIDTH_INCHES, _HEIGHT_INCHES, _DPI = 8.6, 2.7, 110
 _COLOURS = 96
-_ROW_PIXELS, _MOST_ROWS, _AT_ONCE_PIXELS = 14, 5, 6
+_ROW_PIXELS, _MAX_ROWS, _AT_ONCE_PIXELS = 14, 5, 6
 
 
 def png(finding: Finding, marks: Sequence[Mark] = ()) -> bytes:
@@ -49,7 +49,7 @@ def png(finding: Finding, marks: Sequence[Mark] = ()) -> bytes:
 
     # A dollar sign is a dollar sign: what a system calls its series is no mathematics.
     with rc_context({"text.parse_math": False, "text.usetex": False}):
-        return _drawn(finding, finding.series.iloc[:, :MOST_LINES], marks)
+        return _drawn(finding, finding.series.iloc[:, :MAX_LINES], marks)
 
 
 def _drawn(finding: Finding, frame: pd.DataFrame, marks: Sequence[Mark]) -> bytes:
@@ -215,7 +215,7 @@ def _in_rows(wanted: Sequence[_Place]) -> list[_Place]:
     placed: list[_Place] = []
     # In this order the line up to a word goes past those that were placed before it.
     for one in (*lefts, *reversed(rights)):
-        tried = [replace(one, row=row) for row in range(_MOST_ROWS)]
+        tried = [replace(one, row=row) for row in range(_MAX_ROWS)]
         free = [one for one in tried if not any(one.is_in_the_way_of(other) for other in placed)]
         placed += free[:1]
     return placed

@@ -18,7 +18,7 @@ import pandas as pd
 from runbooklib.model.event import Event
 from runbooklib.model.findings import Finding, Status
 from runbooklib.model.plan import Proposal
-from runbooklib.model.verdict import Verdict, Weighed
+from runbooklib.model.verdict import RankedCause, Verdict
 from runbooklib.render import chart_text, charts, sentences
 from runbooklib.render.inert_html import literal
 from runbooklib.render.sentences import headline, sentence, time
@@ -37,8 +37,8 @@ _FONT = "font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:14p
 _LINE = "border:1px solid var(--jp-border-color2,#d1d9e0)"
 _MONO = "font-family:var(--jp-code-font-family,ui-monospace,monospace);font-size:12.5px"
 _SMALL = "padding:0 6px;font-size:12px"
-_MOST_ROWS = 10
-_MOST_LISTED = 200
+_MAX_ROWS = 10
+_MAX_LISTED = 200
 
 # A number with its unit, or a rest of none: what begins with a sign and is no formula.
 _QUANTITY = re.compile(
@@ -102,7 +102,7 @@ def _chart(finding: Finding, marks: Sequence[tuple[datetime, str]]) -> str:
         f'<img src="data:image/png;base64,{data}" alt="{text(chart_text.alt_text(finding, marks))}" '
         'style="max-width:100%;margin-top:6px;border-radius:4px;background:#fff">'
         f'<details><summary style="cursor:pointer;{_FAINT};font-size:12px">numbers</summary>'
-        f"{table(chart_text.numbers(finding))}{table(rows, most=_MOST_LISTED) if happened else ''}</details>"
+        f"{table(chart_text.numbers(finding))}{table(rows, most=_MAX_LISTED) if happened else ''}</details>"
     )
 
 
@@ -116,8 +116,8 @@ def _how(finding: Finding, *, is_resumed: bool) -> str:
     if not finding.is_replayable:
         parts.append("the answer was too large to record: this cannot be replayed")
     line = " · ".join(parts)
-    remedy = finding.facts.get("remedy")
-    hint = f"<div>{text(remedy)}</div>" if remedy else ""
+    hint = finding.facts.get("hint")
+    hint = f"<div>{text(hint)}</div>" if hint else ""
     query = (
         f'<details style="display:inline-block;margin-left:8px"><summary style="cursor:pointer">query'
         f'</summary><code style="{_MONO};white-space:pre-wrap">{text(finding.query)}</code></details>'
@@ -127,7 +127,7 @@ def _how(finding: Finding, *, is_resumed: bool) -> str:
     return f'{hint}<div style="{_FAINT};font-size:12px">{line}{query}</div>'
 
 
-def table(frame: pd.DataFrame, *, most: int = _MOST_ROWS) -> str:
+def table(frame: pd.DataFrame, *, most: int = _MAX_ROWS) -> str:
     """A small table; columns are formatted by the unit in their names (share, seconds, bytes, per second)."""
     cell = f"padding:2px 12px 2px 0;text-align:left;vertical-align:top;{_INK}"
     head = "".join(
@@ -152,7 +152,7 @@ def table(frame: pd.DataFrame, *, most: int = _MOST_ROWS) -> str:
 def listing(title: str, frame: pd.DataFrame) -> str:
     """A titled table of what the site's settings say; an empty one says so."""
     heading = f"<b>{text(title)}</b>" if title else ""
-    inner = table(frame, most=_MOST_LISTED) if len(frame) else f' <span style="{_FAINT}">none known</span>'
+    inner = table(frame, most=_MAX_LISTED) if len(frame) else f' <span style="{_FAINT}">none known</span>'
     return f'<div style="{_FONT};{_INK}">{heading}{inner}</div>'
 
 
@@ -209,7 +209,7 @@ def _causes(verdict: Verdict) -> str:
     return f'<div style="margin-top:6px">{claimed}{tail}</div>'
 
 
-def _claimed(weighed: Weighed) -> str:
+def _claimed(weighed: RankedCause) -> str:
     lines = [
         *(("for", sign, Status.OK) for sign in weighed.speaks_for),
         *(("against", sign, Status.CRITICAL) for sign in weighed.speaks_against),

@@ -114,10 +114,10 @@ def start_page(board: Board) -> str:
     return _shell("Runbooks", body, board.refresh)
 
 
-def refusal(told: str, remedy: str, home: str) -> str:
+def refusal(told: str, hint: str, home: str) -> str:
     """The page that says why something is not opened, and what to do; `home` is the start page's address."""
     body = (
-        f"<main><h1>This cannot be opened</h1><p>{text(told)}</p><p>{text(remedy)}</p>"
+        f"<main><h1>This cannot be opened</h1><p>{text(told)}</p><p>{text(hint)}</p>"
         f'<p><a href="{text(home)}">All runbooks, and what fires now</a></p></main>'
     )
     return _shell("This cannot be opened", body, 0)

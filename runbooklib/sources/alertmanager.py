@@ -116,7 +116,7 @@ class Alertmanager:
             raise RefusedError(message, **about, code=str(response.status))
         if response.content_type != "application/json":
             message = f"not an Alertmanager API: {response.content_type or 'no content type'}"
-            raise NonsenseError(message, **about, remedy="check the address")
+            raise NonsenseError(message, **about, hint="check the address")
         return response.json(**about)
 
     def _nonsense(self, error: Exception) -> NonsenseError:
@@ -126,7 +126,7 @@ class Alertmanager:
 
 def _matcher(label: str, value: str) -> str:
     if not _LABEL.fullmatch(label):
-        raise ParameterError(f"{label!r} is not a label name", remedy="use letters, digits and _")
+        raise ParameterError(f"{label!r} is not a label name", hint="use letters, digits and _")
     return f"{label}={quoted(value)}"
 
 

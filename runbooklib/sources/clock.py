@@ -16,7 +16,7 @@ from runbooklib.sources.http import fetch, target_of
 from runbooklib.sources.tape import Tape
 
 # Less than this changes nothing on a grid of 15 s. A slow answer says less: half of its time is added.
-LEAST_SECONDS = 5.0
+MIN_SECONDS = 5.0
 # A Date header has whole seconds: on average it is half a second late.
 _HALF = timedelta(seconds=0.5)
 
@@ -81,4 +81,4 @@ def _ahead(date: str, begun_at: datetime, seconds: float) -> float | None:
     if moment.tzinfo is None:
         return None
     ahead = (moment + _HALF - begun_at).total_seconds() - seconds / 2
-    return 0.0 if abs(ahead) <= LEAST_SECONDS + seconds / 2 else round(ahead)
+    return 0.0 if abs(ahead) <= MIN_SECONDS + seconds / 2 else round(ahead)

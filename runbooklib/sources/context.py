@@ -1,6 +1,6 @@
 """The context of a check: the target, the window and the systems to query.
 
-Checks get a Scene and nothing else. The clients of the systems are created on first use, and all of them go
+Checks get a Context and nothing else. The clients of the systems are created on first use, and all of them go
 through the same tape.
 """
 
@@ -17,7 +17,7 @@ from runbooklib.model.alert import Alert
 from runbooklib.model.window import Window, seconds_of
 from runbooklib.redact.redactor import Redactor
 from runbooklib.sources.alertmanager import Alertmanager
-from runbooklib.sources.clock import LEAST_SECONDS, skew_by_docker, skew_by_http
+from runbooklib.sources.clock import MIN_SECONDS, skew_by_docker, skew_by_http
 from runbooklib.sources.dns import Dns
 from runbooklib.sources.docker.client import Docker
 from runbooklib.sources.git import Git
@@ -75,14 +75,14 @@ class Sources:
             return
         url = self._target.systems.docker.url
         own = skew_by_docker(self._tape, url, deadline_seconds=self._deadline_seconds)
-        if own is not None and abs(own - skew_seconds) > LEAST_SECONDS:
+        if own is not None and abs(own - skew_seconds) > MIN_SECONDS:
             behind = skew_seconds - own
             template = _CLOCK_BEHIND if behind > 0 else _CLOCK_AHEAD
             self._clock_errors["docker"] = StaleError(
                 template.format(seconds=abs(behind)),
                 system="docker",
                 target=url,
-                remedy="set the clock of its host",
+                hint="set the clock of its host",
             )
 
     @cached_property
@@ -131,7 +131,7 @@ class Sources:
         """The service's HTTP endpoints."""
         if not self._target.service.url:
             raise NotConfiguredError(
-                "the service has no url", system="web", remedy="add it to the environment's file"
+                "the service has no url", system="web", hint="add it to the environment's file"
             )
         return Web(self._target.service.url, self._tape, deadline_seconds=self._deadline_seconds)
 
@@ -163,7 +163,7 @@ class Sources:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class Context:
     """One alert's target and window.
 
     `onset` is when the symptom began, if a check has determined it.
@@ -205,7 +205,7 @@ class Scene:
             raise NotConfiguredError(
                 "the service names no container",
                 system="docker",
-                remedy="add `containers` to the service in the environment's file",
+                hint="add `containers` to the service in the environment's file",
             )
         return self.service.containers[0]
 
@@ -216,15 +216,15 @@ class Scene:
             return self.window.start
         return self.onset - timedelta(seconds=self.timing.lead_seconds)
 
-    def by_their_clock(self) -> "Scene":
-        """The scene with its window in the clock of the systems, if this machine's clock differs."""
+    def with_server_clock(self) -> "Context":
+        """The context with its window in the clock of the systems, if this machine's clock differs."""
         skew = self.sources.skew_seconds()
         if not skew:
             return self
         self.sources.compare_clocks(skew)
         return replace(self, window=self.window.by_clock(skew))
 
-    def anew(self, tape: Tape, *, at_least_seconds: float = 0.0) -> "Scene":
+    def anew(self, tape: Tape, *, at_least_seconds: float = 0.0) -> "Context":
         """The same target over another tape, with a window that ends now and has a minimum length."""
         lookback = max(seconds_of(self.timing.lookback), at_least_seconds)
         window = Window.open(
@@ -233,7 +233,7 @@ class Scene:
             scrape_interval=self.timing.scrape_interval,
         )
         sources = Sources(self.target, tape)
-        return replace(self, window=window, sources=sources).by_their_clock()
+        return replace(self, window=window, sources=sources).with_server_clock()
 
     def need_live(self, system: str) -> None:
         """Raise StaleError if the window is in the past: `system` only knows its current state."""
@@ -241,11 +241,11 @@ class Scene:
             raise StaleError(
                 f"knows only its current state, not its state at {self.window.end:%Y-%m-%d %H:%M} UTC",
                 system=system,
-                remedy="read the evidence of a run from that time",
+                hint="read the evidence of a run from that time",
             )
 
 
-def scene_of(alert: str, environment: str, service: str) -> tuple[Scene, Tape]:
+def context_of(alert: str, environment: str, service: str) -> tuple[Context, Tape]:
     """The service with a window that ends now, and its own tape. Raises InputError."""
     target = site.read_target(environment, service)
     secrets = [
@@ -258,4 +258,4 @@ def scene_of(alert: str, environment: str, service: str) -> tuple[Scene, Tape]:
     window = Window.open(
         opened_at=datetime.now(UTC), lookback=timing.lookback, scrape_interval=timing.scrape_interval
     )
-    return Scene(alert, target, window, Sources(target, tape)).by_their_clock(), tape
+    return Context(alert, target, window, Sources(target, tape)).with_server_clock(), tape

@@ -1,4 +1,4 @@
-"""One bounded HTTP request, for every source that speaks HTTP.
+r"""One bounded HTTP request, for every source that speaks HTTP.
 
 Bounded in time as a whole and not per read, in size after decoding, and in where it goes: no redirect is
 followed, no proxy or netrc of the environment is used, so that a token only ever reaches the system it
@@ -27,7 +27,7 @@ from requests.adapters import HTTPAdapter
 
 from runbooklib.errors import DeadlineError, NonsenseError, RefusedError, SourceError, UnreachableError
 
-MOST_BYTES = 16 * 1024 * 1024
+MAX_BYTES = 16 * 1024 * 1024
 _CHUNK_BYTES = 16 * 1024
 _KEPT_HEADERS = ("content-type", "date", "retry-after", "location", "x-request-id")
 
@@ -89,7 +89,7 @@ def fetch(
     form: Sequence[tuple[str, str]] = (),
     content: bytes = b"",
     deadline_seconds: float,
-    most_bytes: int = MOST_BYTES,
+    most_bytes: int = MAX_BYTES,
     is_redirect_refused: bool = True,
 ) -> Response:
     """The answer to one request; `params` go into the URL, `form` or `content` into the body.
@@ -117,7 +117,7 @@ def _refuse_redirect(response: Response, about: dict[str, str]) -> None:
         raise RefusedError(
             f"sends us on to {target_of(response.headers.get('location', ''))}, where we do not go",
             **about,
-            remedy="set the system's own address, without login pages or redirects",
+            hint="set the system's own address, without login pages or redirects",
             code=str(response.status),
         )
 
@@ -270,22 +270,22 @@ def _trouble(
     """What a failed request amounts to, in words without the URL that requests puts into its own."""
     if attempt.left_seconds <= 0 or isinstance(error, requests.Timeout | TimeoutError):
         told = f"no whole answer within {deadline_seconds:g} s: {attempt.came_to}"
-        return DeadlineError(told, **about, remedy="see whether it is overloaded, or hangs")
+        return DeadlineError(told, **about, hint="see whether it is overloaded, or hangs")
     if isinstance(error, _TooLargeError):
         size = f"{attempt.most_bytes / 1024 / 1024:g} MiB"
-        return NonsenseError(f"its answer is larger than {size}", **about, remedy="ask for less")
+        return NonsenseError(f"its answer is larger than {size}", **about, hint="ask for less")
     if _root(error, socket.gaierror):
         host = urlsplit(about["target"]).hostname
         return UnreachableError(
             f"the name {host!r} cannot be resolved by {_resolver()}",
             **about,
-            remedy="check the address and the resolver",
+            hint="check the address and the resolver",
         )
     if _root(error, ConnectionRefusedError):
-        return UnreachableError("refuses connections", **about, remedy="see whether it runs there")
+        return UnreachableError("refuses connections", **about, hint="see whether it runs there")
     if found := _root(error, ssl.SSLError):
         told = getattr(found, "verify_message", "") or getattr(found, "reason", "") or "handshake failed"
-        return UnreachableError(f"TLS: {told}", **about, remedy="check its certificate and the address")
+        return UnreachableError(f"TLS: {told}", **about, hint="check its certificate and the address")
     return _cut_or_garbled(error, about)
 
 
@@ -304,20 +304,20 @@ def _resolver() -> str:
 def _cut_or_garbled(error: BaseException, about: dict[str, str]) -> SourceError:
     again = "see its log, and what stands between"
     if _root(error, ConnectionResetError, BrokenPipeError):
-        return UnreachableError("drops the connection, twice", **about, remedy=again)
+        return UnreachableError("drops the connection, twice", **about, hint=again)
     if _root(error, http.client.IncompleteRead):
-        return NonsenseError("its answer breaks off, twice", **about, remedy=again)
+        return NonsenseError("its answer breaks off, twice", **about, hint=again)
     if _root(error, http.client.HTTPException):
-        return NonsenseError("does not speak HTTP", **about, remedy="check the address and the port")
+        return NonsenseError("does not speak HTTP", **about, hint="check the address and the port")
     if isinstance(error, requests.exceptions.ContentDecodingError):
-        return NonsenseError("its compressed answer cannot be read", **about, remedy=again)
+        return NonsenseError("its compressed answer cannot be read", **about, hint=again)
     found = next((one for one in _roots(error) if isinstance(one, OSError) and one.strerror), None)
     told = found.strerror if isinstance(found, OSError) and found.strerror else type(error).__name__
-    return UnreachableError(f"cannot be asked: {told}", **about, remedy="check the address")
+    return UnreachableError(f"cannot be asked: {told}", **about, hint="check the address")
 
 
 # Real answers are at most ten deep; what redacts and renders them goes down one call a level.
-MOST_DEEP = 64
+MAX_DEEP = 64
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -330,7 +330,7 @@ def read(body: bytes, *, system: str = "", target: str = "") -> Any:
         if _is_too_deep(value):
             raise RecursionError
     except RecursionError:
-        told = f"its JSON is nested more than {MOST_DEEP} deep"
+        told = f"its JSON is nested more than {MAX_DEEP} deep"
         raise NonsenseError(told, system=system, target=target) from None
     except ValueError as error:
         # Only the parser's own words: its error would carry the whole document along.
@@ -353,7 +353,7 @@ def _refuse_constant(name: str) -> None:
 
 def _is_too_deep(value: Any) -> bool:
     level = [value] if isinstance(value, dict | list) else []
-    for _ in range(MOST_DEEP):
+    for _ in range(MAX_DEEP):
         inside = (outer.values() if isinstance(outer, dict) else outer for outer in level)
         level = [inner for items in inside for inner in items if isinstance(inner, (dict, list))]
     return bool(level)

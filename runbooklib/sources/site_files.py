@@ -20,7 +20,7 @@ from runbooklib.redact.secret_names import sounds_secret
 from runbooklib.sources.tape import Tape
 
 SYSTEM = "files"
-MOST_BYTES = 16_000_000
+MAX_BYTES = 16_000_000
 _LINE = re.compile(r"(\s*(?:export\s+)?)([A-Za-z_][A-Za-z0-9_]*)\s*=(.*)")
 
 
@@ -90,13 +90,13 @@ def read(path: Path) -> bytes:
         held = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(held, "rb") as file:
             is_file = stat.S_ISREG(os.fstat(held).st_mode)
-            content = file.read(MOST_BYTES + 1) if is_file else b""
+            content = file.read(MAX_BYTES + 1) if is_file else b""
     except FileNotFoundError:
-        raise NoDataError("there is no such file", **about, remedy="see the environment's file") from None
+        raise NoDataError("there is no such file", **about, hint="see the environment's file") from None
     except OSError as error:
         raise RefusedError(f"cannot be read: {error.strerror}", **about) from None
-    if not is_file or len(content) > MOST_BYTES:
-        raise RefusedError("is no file of a usual size", **about, remedy="see the environment's file")
+    if not is_file or len(content) > MAX_BYTES:
+        raise RefusedError("is no file of a usual size", **about, hint="see the environment's file")
     return content
 
 

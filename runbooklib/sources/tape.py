@@ -30,7 +30,7 @@ OWN = "own"
 DEADLINE_SECONDS = 10.0
 
 # One answer larger than this is used but not recorded, and its finding says so.
-MOST_RECORDED_BYTES = 4_000_000
+MAX_RECORDED_BYTES = 4_000_000
 T = TypeVar("T")
 
 
@@ -124,7 +124,7 @@ class Tape:
                 f"was never asked {json.dumps(asked, ensure_ascii=False)[:300]} in this recording",
                 system=source,
                 target=target,
-                remedy="record the incident again, or replay it with the notebook that recorded it",
+                hint="record the incident again, or replay it with the notebook that recorded it",
             )
         with self._lock:
             one_at_a_time = self._asking.setdefault(key, threading.Lock())
@@ -170,7 +170,7 @@ class Tape:
             if isinstance(caught, UnreachableError | DeadlineError):
                 self._dead.setdefault((source, target), caught)
             error = self.redactor.json(_error_as_dict(caught))
-        is_cut = answer is not None and len(json.dumps(answer)) > MOST_RECORDED_BYTES
+        is_cut = answer is not None and len(json.dumps(answer)) > MAX_RECORDED_BYTES
         entry = Entry(source, request, asked_at, monotonic() - begun, answer, error, is_cut)
         with self._lock:
             self._answered[entry.key] = entry
@@ -179,7 +179,7 @@ class Tape:
     def _refuse_the_dead(self, source: str, target: str) -> None:
         dead = self._dead.get((source, target))
         if dead is not None:
-            again = type(dead)(dead.message, system=dead.system, target=dead.target, remedy=dead.remedy)
+            again = type(dead)(dead.message, system=dead.system, target=dead.target, hint=dead.hint)
             raise again from dead
 
     def take_recorded(self) -> list[Entry]:
@@ -264,18 +264,18 @@ def _within(deadline_seconds: float, call: Callable[[], T], source: str, target:
             f"no answer within {deadline_seconds:g} s",
             system=source,
             target=target,
-            remedy="see whether it is overloaded, or hangs",
+            hint="see whether it is overloaded, or hangs",
         )
     return outcome[0]
 
 
 def _error_as_dict(error: SourceError) -> dict[str, str]:
     stored = {"type": type(error).__name__, "message": error.message, "system": error.system}
-    return stored | {"target": error.target, "remedy": error.remedy, "code": getattr(error, "code", "")}
+    return stored | {"target": error.target, "remedy": error.hint, "code": getattr(error, "code", "")}
 
 
 def _error_of(stored: dict[str, str]) -> SourceError:
-    about = {name: stored[name] for name in ("system", "target", "remedy")}
+    about = {"system": stored["system"], "target": stored["target"], "hint": stored["remedy"]}
     kind = getattr(errors, stored["type"], NonsenseError)
     if kind is errors.RefusedError:
         return errors.RefusedError(stored["message"], code=stored["code"], **about)
@@ -295,14 +295,14 @@ def unpack(recording: dict[str, Any]) -> list[Entry]:
     if recording.get("version") != VERSION or recording.get("encoding") != "zlib+base64":
         raise errors.EvidenceError(
             f"a recording of version {recording.get('version')!r} cannot be read",
-            remedy="use the runbooklib that recorded it, or a newer one",
+            hint="use the runbooklib that recorded it, or a newer one",
         )
     try:
         plain = zlib.decompress(base64.b64decode(recording["data"])).decode("utf-8", "surrogatepass")
         return [Entry.from_dict(stored) for stored in json.loads(plain)]
     except (zlib.error, ValueError, TypeError, KeyError):
         raise errors.EvidenceError(
-            "a recording is damaged", remedy="take an undamaged copy of the notebook that holds it"
+            "a recording is damaged", hint="take an undamaged copy of the notebook that holds it"
         ) from None
 
 

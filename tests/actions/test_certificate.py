@@ -18,11 +18,11 @@ from runbooklib.config import variables
 from runbooklib.config.environment import Environment, Target
 from runbooklib.errors import EvidenceError
 from runbooklib.evidence import action_ledger, manifest
-from runbooklib.evidence.action_ledger import Deed
+from runbooklib.evidence.action_ledger import ActionRecord
 from runbooklib.evidence.document import Record
 from runbooklib.model.findings import Finding, Status
 from runbooklib.model.window import Window
-from runbooklib.sources.context import Scene, Sources
+from runbooklib.sources.context import Context, Sources
 from runbooklib.sources.tape import Tape
 
 PLACE = ("site", "backend", "Alert")
@@ -36,12 +36,12 @@ INTENT = {
 }
 
 
-def scene() -> Scene:
+def make_context() -> Context:
     site = Environment.model_validate(
         {"title": "Site", "systems": {}, "services": {"backend": {"title": "Backend", "labels": {}}}}
     )
     target = Target(environment_name="site", service_name="backend", environment=site)
-    return Scene("Alert", target, Window.open(opened_at=datetime.now(UTC)), Sources(target, Tape()))
+    return Context("Alert", target, Window.open(opened_at=datetime.now(UTC)), Sources(target, Tape()))
 
 
 def found(status: Status = Status.OK) -> Certificate:
@@ -52,7 +52,7 @@ def found(status: Status = Status.OK) -> Certificate:
     return recovery.certificate(samples, began, 60.0)
 
 
-def acted(folder: Path, *, outcome: str = "done", told: str = "restarted") -> Deed:
+def acted(folder: Path, *, outcome: str = "done", told: str = "restarted") -> ActionRecord:
     """The deed that a ledger now tells of last."""
     folder.mkdir(exist_ok=True)
     with action_ledger.held(folder) as book:
@@ -79,7 +79,7 @@ def lines(folder: Path) -> list[dict[str, object]]:
 def test_the_ledger_names_the_certificate_and_the_certificate_the_ledger_before_it(evidence: Path) -> None:
     deed = acted(evidence)
     before = action_ledger.head_of(evidence)
-    bundle = certificate.seal(found(), scene(), deed, evidence)
+    bundle = certificate.seal(found(), make_context(), deed, evidence)
     last = lines(evidence)[-1]
     assert (last["kind"], last["recovery"], last["evidence"]) == ("recovery", "RECOVERED", bundle.name)
     about = json.loads((bundle / manifest.FILE).read_bytes())
@@ -88,7 +88,7 @@ def test_the_ledger_names_the_certificate_and_the_certificate_the_ledger_before_
 
 
 def test_what_was_sealed_without_any_deed_has_no_line_and_wants_none(evidence: Path) -> None:
-    certificate.seal(found(), scene(), None, evidence)
+    certificate.seal(found(), make_context(), None, evidence)
     assert not (evidence / action_ledger.FILE).exists()
     assert manifest.verify_folder(evidence) == []
 
@@ -101,7 +101,7 @@ def test_where_sealing_fails_the_ledger_does_not_say_that_it_helped(
     (tmp_path / "file").touch()
     monkeypatch.setenv(variables.SPOOL, str(tmp_path / "file" / "spool"))  # nor kept elsewhere
     with pytest.raises(EvidenceError, match="could not be written, and not to the spool"):
-        certificate.seal(found(), scene(), deed, evidence)
+        certificate.seal(found(), make_context(), deed, evidence)
     assert [line["kind"] for line in lines(evidence)] == ["intent", "outcome"]
     (deed,) = action_ledger.deeds_of(lines(evidence))
     assert deed.recovery == ""
@@ -128,7 +128,7 @@ def test_where_the_line_cannot_be_written_the_error_names_the_certificate_that_w
             EvidenceError, match=r"cannot be written: .*too large; the certificate is kept in"
         ) as raised,
     ):
-        certificate.seal(found(), scene(), deed, evidence)
+        certificate.seal(found(), make_context(), deed, evidence)
     (bundle,) = manifest.bundles(evidence)
     assert str(bundle) in raised.value.message
     assert manifest.verify_bundle(bundle) == []
@@ -143,14 +143,14 @@ def test_a_ledger_that_was_changed_does_not_take_the_certificate_with_it(evidenc
     changed = book.read_text().replace('"by":"Ada"', '"by":"Eve"')
     book.write_text(changed)
     with pytest.raises(EvidenceError, match="was changed, or a line before it is missing") as raised:
-        certificate.seal(found(), scene(), deed, evidence)
+        certificate.seal(found(), make_context(), deed, evidence)
     (bundle,) = manifest.bundles(evidence)
     assert str(bundle) in raised.value.message
     assert book.read_text() == changed
 
 
 def test_a_certificate_that_is_gone_is_missed_by_its_line(evidence: Path) -> None:
-    bundle = certificate.seal(found(), scene(), acted(evidence), evidence)
+    bundle = certificate.seal(found(), make_context(), acted(evidence), evidence)
     shutil.rmtree(bundle)
     assert f"{bundle.name}: is gone, and {action_ledger.FILE} knows it" in manifest.verify_folder(evidence)
 
@@ -176,7 +176,7 @@ def test_lines_that_were_cut_off_are_seen_where_a_certificate_came_after_them_or
     evidence.mkdir()
     with action_ledger.held(evidence) as book:
         book.append("refused", {"id": "refused", **INTENT, "told": "too soon"})
-    bundle = certificate.seal(found(), scene(), acted(evidence), evidence)
+    bundle = certificate.seal(found(), make_context(), acted(evidence), evidence)
     book_file = evidence / action_ledger.FILE
     stored = book_file.read_bytes().splitlines(keepends=True)
     book_file.write_bytes(b"".join(stored[:-cut]))
@@ -188,7 +188,7 @@ def test_lines_that_were_cut_off_are_seen_where_a_certificate_came_after_them_or
 
 def test_what_was_written_after_the_newest_certificate_may_be_cut_off_unseen(evidence: Path) -> None:
     """As docs/actions.md says: a chain alone cannot tell."""
-    certificate.seal(found(), scene(), acted(evidence), evidence)
+    certificate.seal(found(), make_context(), acted(evidence), evidence)
     whole = (evidence / action_ledger.FILE).read_bytes()
     with action_ledger.held(evidence) as book:
         book.append("refused", {"id": "refused", **INTENT, "told": "too soon"})
@@ -199,11 +199,11 @@ def test_what_was_written_after_the_newest_certificate_may_be_cut_off_unseen(evi
 def test_a_failed_deed_is_named_with_its_outcome(evidence: Path) -> None:
     acted(evidence)
     deed = acted(evidence, outcome="failed", told="it was stopped, and does not start")
-    bundle = certificate.seal(found(), scene(), deed, evidence)
+    bundle = certificate.seal(found(), make_context(), deed, evidence)
     assert f"restart_container on web by Ada at {deed.at:%H:%M:%S} UTC (failed)" in (
         (bundle / "notebook.html").read_text()
     )
-    told = certificate.as_dict(found(), scene(), deed)["action"]
+    told = certificate.as_dict(found(), make_context(), deed)["action"]
     assert (told["id"], told["outcome"]) == (deed.id, "failed")
 
 
@@ -217,7 +217,7 @@ def test_a_refusal_may_have_helped_nothing(evidence: Path) -> None:
 def test_what_somebody_else_mended_later_is_told_beside_what_came_of_the_deed(evidence: Path) -> None:
     deed = acted(evidence)
     for status in (Status.WARNING, Status.OK):
-        certificate.seal(found(status), scene(), deed, evidence)
+        certificate.seal(found(status), make_context(), deed, evidence)
     assert manifest.verify_folder(evidence) == []
     listed = CliRunner().invoke(app, ["actions", "--output", str(evidence)])
     assert "  NOT RECOVERED, later RECOVERED\n" in listed.output

@@ -18,10 +18,10 @@ from runbooklib.actions.gate import Approval
 from runbooklib.errors import ActionError, ParameterError
 from runbooklib.evidence import action_ledger, manifest
 from runbooklib.evidence import runs as extension_runs
-from runbooklib.evidence.action_ledger import Deed
+from runbooklib.evidence.action_ledger import ActionRecord
 from runbooklib.evidence.verdict_json import ACTION_MIME
 from runbooklib.model.plan import Plan
-from runbooklib.sources import context
+from runbooklib.sources.context import context_of
 from tests.support.acting import Acting
 from tests.support.dockerd import IMAGE, Engine, busy_url, host, until_true
 from tests.support.running import ROOT
@@ -89,8 +89,8 @@ def test_a_raised_limit_leaves_as_much_swap_and_its_undo_brings_both_back(
 ) -> None:
     name = host.run(QUICK, mem_limit="64m", memswap_limit=swap)
     site = at(busy_url, tmp_path, monkeypatch, name)
-    scene, _ = context.scene_of("Small", "site", "backend")
-    proposal = registry.REMEDIES["raise_memory_limit"](scene, factor=1.5)
+    context, _ = context_of("Small", "site", "backend")
+    proposal = registry.ACTIONS["raise_memory_limit"](context, factor=1.5)
     site.perform(site.plan("raise_memory_limit", factor=1.5))
     limits = host.client.api.inspect_container(name)["HostConfig"]
     now, size = (160 * MEBIBYTE, "160m") if swap == "128m" else (-1, "-1")
@@ -330,12 +330,12 @@ def test_a_ledger_that_was_changed_lets_nothing_be_done(host: Engine, container:
 _PERFORM = """
 import sys
 from pathlib import Path
-from runbooklib.actions.gate import Gate, Reason
+from runbooklib.actions.gate import Gate, Justification
 from runbooklib.model.plan import Plan
 from runbooklib.evidence.verdict_json import ACTION_MIME
 import json
 plan = Plan.from_dict(json.loads(sys.argv[1]))
-gate = Gate(Path(sys.argv[2]), "Ada", Reason("b", "c"))
+gate = Gate(Path(sys.argv[2]), "Ada", Justification("b", "c"))
 gate.perform(plan, gate.approve(gate.look(plan), plan.target))
 """
 
@@ -369,7 +369,7 @@ def test_of_an_action_whose_gate_was_killed_nobody_knows_the_outcome_and_it_is_n
     assert restarts(host, name, since) == 1
 
 
-def _deeds(site: Acting) -> list[Deed]:
+def _deeds(site: Acting) -> list[ActionRecord]:
     return site.deeds if (site.folder / action_ledger.FILE).exists() else []
 
 

@@ -14,7 +14,7 @@ from runbooklib.actions import _postgres, registry
 from runbooklib.actions.database import fit_pool_size
 from runbooklib.errors import ActionError
 from runbooklib.evidence import manifest
-from runbooklib.sources import context
+from runbooklib.sources.context import context_of
 from tests.support.acting import Acting
 from tests.support.asking import Asking
 from tests.support.postgresql import PASSWORD, Server, connections, own_server
@@ -87,8 +87,8 @@ def test_sessions_idle_in_transaction_are_ended_and_only_those_that_were_seen(
 
 @pytest.mark.usefixtures("site")
 def test_where_nothing_is_idle_for_long_there_is_no_plan() -> None:
-    scene, _ = context.scene_of("Small", "site", "backend")
-    proposal = registry.REMEDIES["terminate_idle_transactions"](scene, older_than="1h")
+    context, _ = context_of("Small", "site", "backend")
+    proposal = registry.ACTIONS["terminate_idle_transactions"](context, older_than="1h")
     assert proposal.plan is None
     assert proposal.blocked == "no session is idle in transaction for more than 1h"
     assert proposal.command.startswith("psql -c")
@@ -119,10 +119,10 @@ def test_a_session_that_has_gone_on_to_another_transaction_is_left_alone(busy: S
         assert f"ended 1 of 2 sessions (pids {first.info.backend_pid})" in deed.message
         with pytest.raises(ActionError, match="has changed since this was proposed"):
             gate.look(alone)
-        scene, _ = context.scene_of("Small", "site", "backend")
+        context, _ = context_of("Small", "site", "backend")
         [[pid, began_at, mark]] = alone.identity["sessions"]
         session = (pid, began_at, mark)
-        assert _postgres.signal(scene, "pg_terminate_backend", [session], "xact_start") == []
+        assert _postgres.signal(context, "pg_terminate_backend", [session], "xact_start") == []
         assert [is_alive(first), is_alive(second)] == [False, True]
 
 
@@ -219,8 +219,8 @@ def test_what_must_never_be_ended_is_refused(busy: Server, site: Acting, kind: s
         # A forged plan is refused too, and so is a signal by the statement itself.
         with pytest.raises(ActionError, match="and is never ended"):
             site.perform(site.forged(action, str(pid), pid=pid))
-        scene, _ = context.scene_of("Small", "site", "backend")
-        hit = _postgres.signal(scene, "pg_terminate_backend", [(pid, began(busy, pid), None)], "xact_start")
+        context, _ = context_of("Small", "site", "backend")
+        hit = _postgres.signal(context, "pg_terminate_backend", [(pid, began(busy, pid), None)], "xact_start")
         assert hit == []
         assert began(busy, pid)
     assert site.outcomes == ["refused"]
@@ -237,8 +237,8 @@ def test_a_pid_that_is_another_session_by_now_is_left_alone(busy: Server, site: 
         gate = site.gate()
         with pytest.raises(ActionError, match="has changed since this was proposed"):
             gate.look(recycled)
-        scene, _ = context.scene_of("Small", "site", "backend")
-        assert _postgres.signal(scene, "pg_terminate_backend", [(pid, older, mark)], "xact_start") == []
+        context, _ = context_of("Small", "site", "backend")
+        assert _postgres.signal(context, "pg_terminate_backend", [(pid, older, mark)], "xact_start") == []
         assert is_alive(one)
     with pytest.raises(ActionError, match="there is no session with pid"):
         site.perform(plan)
@@ -272,11 +272,11 @@ def test_what_was_hit_before_a_refusal_is_named_and_the_outcome_is_not_failed(
     monkeypatch.setenv("RUNBOOK_OPERATOR_HALFWAY", "halfway-pass")
     where = f"host=127.0.0.1 port={busy.port} dbname=postgres user=other"
     with connections(busy, 1) as (mine,), psycopg.connect(where, password="other-pass") as theirs:
-        scene, _ = context.scene_of("Small", "site", "backend")
+        context, _ = context_of("Small", "site", "backend")
         pids = [mine.info.backend_pid, theirs.info.backend_pid]
         sessions = [(pid, began(busy, pid), None) for pid in pids]
         with pytest.raises(ActionError, match=f"pids signalled before this error: {pids[0]}") as caught:
-            _postgres.signal(scene, "pg_terminate_backend", sessions, "xact_start")
+            _postgres.signal(context, "pg_terminate_backend", sessions, "xact_start")
         assert not caught.value.is_outcome_known
         assert [is_alive(mine), is_alive(theirs)] == [False, True]
 
@@ -296,6 +296,6 @@ def test_a_wrong_password_of_the_operator_is_told_and_not_shown(
 def test_a_pool_is_fitted_to_what_the_fullest_limit_leaves(busy: Server) -> None:
     with connections(busy, 6):
         asking = Asking({"postgres": {"dsn": busy.dsn()}}, postgres=busy.source)
-        proposal = fit_pool_size(asking.incident.scene)
+        proposal = fit_pool_size(asking.incident.context)
     assert proposal.command == "# workers x (pool_size + max_overflow) of all clients <= 8"
     assert '6 of 8 connections of role "app" are in use: app-app 6' in proposal.effect

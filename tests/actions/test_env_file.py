@@ -16,7 +16,7 @@ from runbooklib.errors import ActionError
 from runbooklib.evidence import executed_notebook, manifest
 from runbooklib.model.plan import Proposal
 from runbooklib.redact.redactor import tag
-from runbooklib.sources import context
+from runbooklib.sources.context import context_of
 from runbooklib.sources.site_files import Files, with_settings
 from runbooklib.sources.tape import Tape
 from tests.support import small
@@ -55,8 +55,8 @@ def site(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Acting:
 
 
 def proposed() -> Proposal:
-    scene, _ = context.scene_of("Small", "site", "backend")
-    return registry.REMEDIES["use_backup_provider"](scene)
+    context, _ = context_of("Small", "site", "backend")
+    return registry.ACTIONS["use_backup_provider"](context)
 
 
 def change_switch(site: Acting, **fields: Any) -> None:
@@ -134,11 +134,11 @@ def test_a_key_that_is_another_one_by_now_was_not_approved(
 def test_between_the_last_look_and_the_deed_the_key_is_compared_once_more(
     site: Acting, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scene, _ = context.scene_of("Small", "site", "backend")
-    act = ApprovedAction(scene, site.plan("use_backup_provider"), "Ada", "")
+    context, _ = context_of("Small", "site", "backend")
+    act = ApprovedAction(context, site.plan("use_backup_provider"), "Ada", "")
     monkeypatch.setenv(VARIABLE, "another-key-canary-77")
     with pytest.raises(ActionError, match="has changed since the proposal"):
-        registry.REMEDIES["use_backup_provider"].perform(act)
+        registry.ACTIONS["use_backup_provider"].perform(act)
     assert (file.read_text(), copies(file)) == (TEXT, [])
 
 

@@ -6,10 +6,10 @@ import pytest
 from runbooklib.actions import recovery
 from runbooklib.actions.recovery import Certificate, Outcome, Sample, Wait
 from runbooklib.config.environment import Target
-from runbooklib.errors import ParameterError, Reason
+from runbooklib.errors import Justification, ParameterError
 from runbooklib.model.findings import Finding, Status, unknown
 from runbooklib.model.window import Window, seconds_of
-from runbooklib.sources.context import Scene, Sources
+from runbooklib.sources.context import Context, Sources
 from runbooklib.sources.prometheus import frames
 from runbooklib.sources.tape import Tape
 
@@ -20,7 +20,7 @@ EVERY = 15.0
 
 def finding(check: str, status: Status, at: datetime, values: list[float | None] | None = None) -> Finding:
     if status is Status.UNKNOWN:
-        return unknown(Reason.NO_DATA, "nothing", check=check)
+        return unknown(Justification.NO_DATA, "nothing", check=check)
     index = pd.date_range(at - timedelta(seconds=HOLD + EVERY), at, freq=f"{EVERY:g}s")
     series = pd.DataFrame({check: values or [0.001] * len(index)}, index=index, dtype=float)
     return Finding(status=status, template="x", check=check, series=series, limit=0.01)
@@ -119,7 +119,7 @@ def test_the_curve_has_a_row_a_look_and_a_column_a_condition() -> None:
     assert curve["health"].tolist() == ["OK", "OK", "OK"]
 
 
-def scene(scrape_interval: str, lookback: str = "1h", at: datetime = BEGAN) -> Scene:
+def make_context(scrape_interval: str, lookback: str = "1h", at: datetime = BEGAN) -> Context:
     timing = {"scrape_interval": scrape_interval, "lookback": lookback}
     target = Target.model_validate(
         {
@@ -134,32 +134,32 @@ def scene(scrape_interval: str, lookback: str = "1h", at: datetime = BEGAN) -> S
         }
     )
     window = Window.open(opened_at=at, lookback=lookback, scrape_interval=scrape_interval)
-    return Scene("A", target, window, Sources(target, Tape()))
+    return Context("A", target, window, Sources(target, Tape()))
 
 
 @pytest.mark.parametrize("held", ["0s", "1s", "3s"])
 def test_no_single_look_proves_anything(held: str) -> None:
     with pytest.raises(ParameterError, match=r"too short to prove recovery .use 4 s or more"):
-        Wait.of(scene("1s"), held)
-    assert Wait.of(scene("1s"), "4s").hold_seconds == 4.0
+        Wait.of(make_context("1s"), held)
+    assert Wait.of(make_context("1s"), "4s").hold_seconds == 4.0
 
 
 def test_a_span_holds_two_scrapes_however_often_it_is_looked_at() -> None:
     with pytest.raises(ParameterError, match=r"use 240 s or more"):
-        Wait.of(scene("2m"), "200s")
+        Wait.of(make_context("2m"), "200s")
 
 
 @pytest.mark.parametrize(
     ("interval", "every"), [("1s", 2.0), ("15s", 15.0), ("30s", 30.0), ("60s", 30.0), ("2m", 30.0)]
 )
 def test_it_is_looked_at_every_scrape_and_every_half_minute_at_least(interval: str, every: float) -> None:
-    assert Wait.of(scene(interval), "5m").every_seconds == every
+    assert Wait.of(make_context(interval), "5m").every_seconds == every
 
 
 def whole(wait: Wait, interval: str, lookback: str, at: datetime) -> tuple[Finding, ...]:
     """What a look at that moment finds: a sound series on the grid on which Prometheus is asked."""
     span = max(seconds_of(lookback), 1.5 * wait.hold_seconds)
-    window = scene(interval, f"{span:.0f}s", at).window
+    window = make_context(interval, f"{span:.0f}s", at).window
     index = frames.grid_of(window)
     series = pd.DataFrame({"errors": [0.001] * len(index)}, index=index)
     return (Finding(status=OK, template="x", check="errors", series=series, limit=0.01),)
@@ -171,7 +171,7 @@ def whole(wait: Wait, interval: str, lookback: str, at: datetime) -> tuple[Findi
 def test_a_sound_service_is_certified_however_seldom_its_site_scrapes(
     interval: str, held: str, lookback: str
 ) -> None:
-    wait = Wait.of(scene(interval), held)
+    wait = Wait.of(make_context(interval), held)
     for phase in range(0, 120, 7):  # of the grid, against the first look
         took = 1.3  # seconds; the next look begins when the last one is over or a little later
         samples: list[Sample] = []

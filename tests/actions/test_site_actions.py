@@ -15,8 +15,8 @@ from runbooklib.checks.alert_rule import firing_alert
 from runbooklib.errors import ActionError
 from runbooklib.evidence import manifest
 from runbooklib.model.findings import Status
-from runbooklib.sources import context
 from runbooklib.sources.alertmanager import Alertmanager
+from runbooklib.sources.context import context_of
 from runbooklib.sources.tape import Tape
 from tests.support.acting import WHY, Acting
 from tests.support.alertmanagers import alert, own_alertmanager, post
@@ -235,8 +235,8 @@ def test_what_goes_with_a_rollback_is_told_and_the_whole_service_rests_after_it(
     site: Acting, repository: Repository
 ) -> None:
     site.write(cooldown="15m")
-    scene, _ = context.scene_of("Small", "site", "backend")
-    told = registry.REMEDIES["roll_back"](scene, to="deploy/1").effect
+    context, _ = context_of("Small", "site", "backend")
+    told = registry.ACTIONS["roll_back"](context, to="deploy/1").effect
     second, third = (repository.git("rev-parse", "--short=8", f"deploy/{n}^{{commit}}") for n in (2, 3))
     assert told == f"Removes {third} “release 3” (1 files), and also {second} “release 2”."
     assert site.perform(site.plan("roll_back")).outcome == "done"
@@ -314,8 +314,8 @@ def switched(site: Acting, tmp_path: Path) -> Path:
 def test_a_setting_is_switched_and_the_rest_of_its_file_stays(
     site: Acting, switched: Path, tmp_path: Path
 ) -> None:
-    scene, _ = context.scene_of("Small", "site", "backend")
-    proposal = registry.REMEDIES["use_fallback_mode"](scene)
+    context, _ = context_of("Small", "site", "backend")
+    proposal = registry.ACTIONS["use_fallback_mode"](context)
     assert proposal.command.split("\n") == [
         f"--- {switched}",
         f"+++ {switched}",
@@ -374,10 +374,10 @@ def test_an_alert_is_silenced_for_a_time_for_its_own_service_only(
     fires(alertmanager, 1)
     with pytest.raises(ActionError, match="is not firing for this service"):
         site.plan("silence_alert", duration="30m")
-    assert firing_alert(context.scene_of("Small", "site", "backend")[0]).status is Status.OK
+    assert firing_alert(context_of("Small", "site", "backend")[0]).status is Status.OK
     post(f"{alertmanager}/api/v2/alerts", mine)
     fires(alertmanager, 3)
-    assert firing_alert(context.scene_of("Small", "site", "backend")[0]).status is Status.CRITICAL
+    assert firing_alert(context_of("Small", "site", "backend")[0]).status is Status.CRITICAL
     deed = site.perform(site.plan("silence_alert", duration="30m"))
     assert deed.message.startswith("silenced Small until ")
     post(f"{alertmanager}/api/v2/alerts", [late])
@@ -428,7 +428,7 @@ def test_what_does_not_fire_is_not_silenced(
 def test_nothing_can_be_done_where_the_site_does_not_say_so(site: Acting) -> None:
     del site.settings["actions"]["rollback"]
     site.write()
-    scene, _ = context.scene_of("Small", "site", "backend")
-    proposal = registry.REMEDIES["roll_back"](scene)
+    context, _ = context_of("Small", "site", "backend")
+    proposal = registry.ACTIONS["roll_back"](context)
     assert proposal.plan is None
     assert "add actions.rollback to the environment's file" in proposal.blocked

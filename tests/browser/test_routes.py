@@ -17,7 +17,7 @@ from runbooklib.errors import Reason
 from runbooklib.evidence.sanitize import cleaned
 from runbooklib.model.findings import Finding, Status, unknown
 from runbooklib.model.plan import Proposal
-from runbooklib.model.verdict import Cause, Rank, Verdict, Weighed
+from runbooklib.model.verdict import Cause, Rank, RankedCause, Verdict
 from runbooklib.redact.redactor import Redactor
 from runbooklib.render import batch_index, charts, html, terminal
 from runbooklib.render.page import page
@@ -36,7 +36,7 @@ def weighed(title: str, *, sign: Finding, place: str, rank: Rank = Rank.LIKELY) 
         ("speaks_for", "speaks_against", "came_after", "missing"), ()
     )
     signs[place] = (sign,)
-    one = Weighed(cause=Cause("c", title, (sign,)), rank=rank, **signs)
+    one = RankedCause(cause=Cause("c", title, (sign,)), rank=rank, **signs)
     return Verdict(Status.CRITICAL, None, (finding(),), (one,), ())
 
 
@@ -50,7 +50,7 @@ def fragments(line: str) -> dict[str, str]:
         "sentence": html.finding_card(said),
         "source": html.finding_card(finding(source=line)),
         "query": html.finding_card(finding(query=line)),
-        "remedy": html.finding_card(finding(facts={"remedy": line})),
+        "hint": html.finding_card(finding(facts={"hint": line})),
         "table, heading": html.finding_card(finding(rows=pd.DataFrame({line: ["x"]}))),
         "table, cell": html.finding_card(finding(rows=pd.DataFrame({"x": [line]}))),
         "chart, words for it": html.finding_card(

@@ -11,7 +11,7 @@ from runbooklib.errors import NoDataError
 from runbooklib.model.findings import Status
 from runbooklib.model.window import Window
 from runbooklib.render.sentences import sentence
-from runbooklib.sources.context import Scene, Sources
+from runbooklib.sources.context import Context, Sources
 from runbooklib.sources.tape import Tape
 from tests.support.known_series import serving
 
@@ -63,14 +63,14 @@ def openmetrics() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
     with serving(tmp_path_factory.mktemp("prometheus"), openmetrics()) as url:
         systems = {"prometheus": {"url": url}}
         services = {"any": {"title": "Any", "labels": {"service": "any"}}}
         site = Environment.model_validate({"title": "Known", "systems": systems, "services": services})
         target, tape = Target(environment_name="known", service_name="any", environment=site), Tape()
         window = Window.open(opened_at=datetime.now(UTC), at=END.isoformat(), lookback="50m")
-        yield Scene("Alert", target, window, Sources(target, tape))
+        yield Context("Alert", target, window, Sources(target, tape))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     ],
 )
 def test_a_condition_that_is_true_is_a_finding_since_it_became_true(
-    here: Scene, text: str, measured: float
+    here: Context, text: str, measured: float
 ) -> None:
     finding = alert_expression(here, expression=text)
     assert finding.status is Status.WARNING
@@ -100,7 +100,7 @@ def test_a_condition_that_is_true_is_a_finding_since_it_became_true(
     assert alert_expression(here, expression=text, severity="critical").status is Status.CRITICAL
 
 
-def test_what_was_true_from_the_windows_start_on_has_no_known_beginning(here: Scene) -> None:
+def test_what_was_true_from_the_windows_start_on_has_no_known_beginning(here: Context) -> None:
     finding = alert_expression(here, expression="disk_readonly == 1")
     assert (finding.status, finding.since) == (Status.WARNING, None)
 
@@ -121,7 +121,7 @@ def test_what_was_true_from_the_windows_start_on_has_no_known_beginning(here: Sc
         "time() - timestamp(queue_length) > 600",
     ],
 )
-def test_a_condition_that_is_not_true_of_what_is_there_is_ok(here: Scene, text: str) -> None:
+def test_a_condition_that_is_not_true_of_what_is_there_is_ok(here: Context, text: str) -> None:
     finding = alert_expression(here, expression=text)
     assert (finding.status, finding.since) == (Status.OK, None)
     assert "unknown" not in sentence(finding)
@@ -146,12 +146,14 @@ def test_a_condition_that_is_not_true_of_what_is_there_is_ok(here: Scene, text: 
         "nothing unless up",
     ],
 )
-def test_a_condition_that_is_not_true_because_something_is_missing_is_unknown(here: Scene, text: str) -> None:
+def test_a_condition_that_is_not_true_because_something_is_missing_is_unknown(
+    here: Context, text: str
+) -> None:
     with pytest.raises(NoDataError):
         alert_expression(here, expression=text)
 
 
-def test_a_series_that_ended_is_not_the_worst_however_bad_it_was(here: Scene) -> None:
+def test_a_series_that_ended_is_not_the_worst_however_bad_it_was(here: Context) -> None:
     finding = alert_expression(here, expression='disk_free_bytes{disk!="full"} < 5')
     assert (finding.status, finding.measured) == (Status.OK, 80.0)
     assert (
@@ -160,7 +162,7 @@ def test_a_series_that_ended_is_not_the_worst_however_bad_it_was(here: Scene) ->
     )
 
 
-def test_of_many_series_the_worst_few_are_shown_by_the_labels_that_differ(here: Scene) -> None:
+def test_of_many_series_the_worst_few_are_shown_by_the_labels_that_differ(here: Context) -> None:
     finding = alert_expression(here, expression="many > 20")
     assert finding.series is not None
     assert finding.rows is not None

@@ -12,7 +12,7 @@ from runbooklib.config.environment import DockerSystem, Environment, Service, Sy
 from runbooklib.model.findings import Finding, Status
 from runbooklib.model.verdict import Cause, Rank, weigh
 from runbooklib.model.window import Window
-from runbooklib.sources.context import Scene, Sources
+from runbooklib.sources.context import Context, Sources
 from runbooklib.sources.tape import Entry, Tape
 
 ONSET = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -23,7 +23,9 @@ def after(seconds: float) -> datetime:
     return ONSET + timedelta(seconds=seconds)
 
 
-def scene(*, events: tuple[dict[str, Any], ...] = (), complete_since: datetime | None = None) -> Scene:
+def make_context(
+    *, events: tuple[dict[str, Any], ...] = (), complete_since: datetime | None = None
+) -> Context:
     """A service whose container has these events, of which the engine has kept those since a moment."""
     return recorded(
         {"question": "events"},
@@ -35,14 +37,14 @@ def scene(*, events: tuple[dict[str, Any], ...] = (), complete_since: datetime |
     )
 
 
-def recorded(question: dict[str, Any], answer: dict[str, Any], **container: Any) -> Scene:
+def recorded(question: dict[str, Any], answer: dict[str, Any], **container: Any) -> Context:
     service = Service(title="Backend", labels={"service": "backend"}, containers=("backend",))
     environment = Environment(
         title="Test", systems=Systems(docker=DockerSystem(url="unix:///x")), services={"backend": service}
     )
     target = Target(environment_name="test", service_name="backend", environment=environment)
     window = Window.open(opened_at=datetime.now(UTC), at=END.isoformat(), lookback="1h")
-    unasked = Scene("HighErrorRate", target, window, Sources(target, Tape()), ONSET)
+    unasked = Context("HighErrorRate", target, window, Sources(target, Tape()), ONSET)
     if question["question"] == "events":
         span = {"since": unasked.suspect_since.isoformat(), "until": window.end.isoformat()}
         question = {**question, **span}
@@ -51,7 +53,7 @@ def recorded(question: dict[str, Any], answer: dict[str, Any], **container: Any)
         Entry("docker", {"question": "container", "name": "backend"}, END, 0.1, described(**container)),
     ]
     sources = Sources(target, Tape(recording=entries))
-    return Scene("HighErrorRate", target, window, sources, ONSET)
+    return Context("HighErrorRate", target, window, sources, ONSET)
 
 
 def described(**state: Any) -> dict[str, Any]:
@@ -94,11 +96,11 @@ def rank_of(finding: Finding) -> Rank:
 def test_where_the_engine_has_dropped_events_the_first_one_left_is_not_the_beginning(
     check: Any, events: tuple[dict[str, Any], ...]
 ) -> None:
-    cut = check(scene(events=events, complete_since=after(59)))
+    cut = check(make_context(events=events, complete_since=after(59)))
     assert (cut.status, cut.since, cut.measured) == (Status.CRITICAL, None, float(len(events)))
     assert rank_of(cut) is Rank.LIKELY
     for complete_since in (None, after(-7200)):
-        whole = check(scene(events=events, complete_since=complete_since))
+        whole = check(make_context(events=events, complete_since=complete_since))
         assert whole.since == after(60)
         assert rank_of(whole) is Rank.UNLIKELY
 
@@ -108,7 +110,7 @@ def test_the_last_of_many_ends_is_not_when_it_began() -> None:
     ended = {"is_running": False, "status": "restarting", "finished_at": now.isoformat()}
     for restarts, since in ((7, None), (0, now)):
         where = recorded({"question": "none"}, {}, **ended, restart_count=restarts)
-        live = Scene(
+        live = Context(
             where.alert,
             where.target,
             Window.open(opened_at=now, lookback="1h"),

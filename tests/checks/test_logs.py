@@ -10,9 +10,9 @@ from runbooklib.checks.logs import POOL_EXHAUSTED, log_lines, new_exceptions
 from runbooklib.errors import Reason
 from runbooklib.model.findings import Finding, Status
 from runbooklib.render.sentences import say
-from runbooklib.sources.context import Scene, Sources
+from runbooklib.sources.context import Context, Sources
 from runbooklib.sources.tape import Tape
-from tests.support.dockerd import Engine, scene
+from tests.support.dockerd import Engine, make_context
 
 QUIET = r"""seq -f '{"event":"request_completed","level":"info","path":"/api","n":%.0f}' 1 """
 REFUSED = (
@@ -22,7 +22,7 @@ REFUSED = (
 TRACE = r"""printf 'Traceback (most recent call last):\n  File "a.py", line 1, in f\nKeyError: 7\n' >&2"""
 
 
-def pool(where: Scene, least: int = 1) -> Finding:
+def pool(where: Context, least: int = 1) -> Finding:
     return log_lines(where, matching=POOL_EXHAUSTED, about="an exhausted pool", least=least)
 
 
@@ -33,7 +33,7 @@ def says(finding: Finding) -> str:
 def test_a_fault_early_in_the_window_is_found_among_many_quiet_lines(url: str, engine: Engine) -> None:
     begun = datetime.now(UTC)
     name = engine.run(f"{REFUSED}; {TRACE}; sleep 0.2; {QUIET} 20000; {REFUSED}", wait=True)
-    where = scene(url, name)
+    where = make_context(url, name)
     found = pool(where)
     assert (found.status, found.measured) == (Status.WARNING, 2.0)
     assert found.since is not None
@@ -50,7 +50,7 @@ def test_a_fault_early_in_the_window_is_found_among_many_quiet_lines(url: str, e
 
 
 def test_nothing_in_a_whole_log_is_ok_and_says_what_was_left_out(url: str, engine: Engine) -> None:
-    where = scene(url, engine.run(f"{QUIET} 20000; echo WARNING slow", wait=True))
+    where = make_context(url, engine.run(f"{QUIET} 20000; echo WARNING slow", wait=True))
     for finding, nothing in ((pool(where), "No matching log entry"), (new_exceptions(where), "No exception")):
         assert finding.status is Status.OK
         assert says(finding).startswith(nothing)
@@ -58,13 +58,13 @@ def test_nothing_in_a_whole_log_is_ok_and_says_what_was_left_out(url: str, engin
 
 
 def test_fewer_than_it_takes_is_ok_and_counted(url: str, engine: Engine) -> None:
-    found = pool(scene(url, engine.run(REFUSED, wait=True)), least=2)
+    found = pool(make_context(url, engine.run(REFUSED, wait=True)), least=2)
     assert (found.status, found.measured) == (Status.OK, 1.0)
     assert ": 1; the limit is 2 (" in says(found)
 
 
 def test_an_empty_log_is_ok(url: str, engine: Engine) -> None:
-    where = scene(url, engine.run("true", wait=True))
+    where = make_context(url, engine.run("true", wait=True))
     assert {pool(where).status, new_exceptions(where).status} == {Status.OK}
 
 
@@ -74,7 +74,7 @@ def test_nothing_in_the_log_of_a_replaced_container_is_unknown(url: str, engine:
     time.sleep(0.2)
     engine.remove(name)
     engine.run("echo fine", name, wait=True)
-    for finding in (pool(scene(url, name, onset)), new_exceptions(scene(url, name, onset))):
+    for finding in (pool(make_context(url, name, onset)), new_exceptions(make_context(url, name, onset))):
         assert (finding.status, finding.reason) == (Status.UNKNOWN, Reason.NO_DATA)
         assert "begins at" in says(finding)
         assert "after the symptom began" in says(finding)
@@ -83,13 +83,13 @@ def test_nothing_in_the_log_of_a_replaced_container_is_unknown(url: str, engine:
 def test_what_a_replaced_container_says_has_no_known_beginning(url: str, engine: Engine) -> None:
     onset = datetime.now(UTC)
     time.sleep(0.2)
-    found = pool(scene(url, engine.run(REFUSED, wait=True), onset))
+    found = pool(make_context(url, engine.run(REFUSED, wait=True), onset))
     assert (found.status, found.since) == (Status.WARNING, None)
     assert says(found).startswith("Matching log entries: at least 1, the earliest that can be read at ")
 
 
 def test_nothing_around_a_gap_is_unknown_and_names_it(url: str, engine: Engine) -> None:
-    finding = pool(scene(url, engine.run("seq 1 5000", wait=True)))
+    finding = pool(make_context(url, engine.run("seq 1 5000", wait=True)))
     assert (finding.status, finding.reason) == (Status.UNKNOWN, Reason.NO_DATA)
     assert says(finding).startswith("The log was read only in part: ")
 
@@ -98,7 +98,7 @@ def test_nothing_around_a_gap_is_unknown_and_names_it(url: str, engine: Engine) 
 def test_the_beginning_is_known_before_a_gap_and_not_after_it(
     url: str, engine: Engine, before: str, after: str
 ) -> None:
-    found = pool(scene(url, engine.run(f"{before}; seq 1 5000; {after}", wait=True)))
+    found = pool(make_context(url, engine.run(f"{before}; seq 1 5000; {after}", wait=True)))
     assert found.status is Status.WARNING
     assert (found.since is not None) == (before == REFUSED)
     assert says(found).startswith("Matching log entries: at least 1, ")
@@ -108,12 +108,12 @@ def test_the_beginning_is_known_before_a_gap_and_not_after_it(
 def test_reading_that_stopped_early_goes_on_at_the_end_and_what_it_left_out_is_unknown(
     url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runbooklib.sources.docker.client.MOST_LOG_BYTES_READ", 200_000)
+    monkeypatch.setattr("runbooklib.sources.docker.client.MAX_LOG_BYTES_READ", 200_000)
     monkeypatch.setattr("runbooklib.sources.docker.client.TAIL_LINES", 5_000)
-    at_the_end = pool(scene(url, engine.run(f"{QUIET} 20000; {REFUSED}", wait=True)))
+    at_the_end = pool(make_context(url, engine.run(f"{QUIET} 20000; {REFUSED}", wait=True)))
     assert (at_the_end.status, at_the_end.since) == (Status.WARNING, None)
     assert says(at_the_end).startswith("Matching log entries: at least 1, the earliest that can be read at ")
-    between = pool(scene(url, engine.run(f"{QUIET} 10000; {REFUSED}; {QUIET} 10000", wait=True)))
+    between = pool(make_context(url, engine.run(f"{QUIET} 10000; {REFUSED}; {QUIET} 10000", wait=True)))
     assert (between.status, between.reason) == (Status.UNKNOWN, Reason.NO_DATA)
     assert says(between).startswith("The log was read only in part: ")
 
@@ -121,17 +121,17 @@ def test_reading_that_stopped_early_goes_on_at_the_end_and_what_it_left_out_is_u
 def test_reading_that_stopped_early_at_the_end_too_is_unknown_and_says_when(
     url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runbooklib.sources.docker.client.MOST_LOG_BYTES_READ", 200_000)
-    monkeypatch.setattr("runbooklib.sources.docker.client.MOST_TAIL_BYTES", 200_000)
+    monkeypatch.setattr("runbooklib.sources.docker.client.MAX_LOG_BYTES_READ", 200_000)
+    monkeypatch.setattr("runbooklib.sources.docker.client.MAX_TAIL_BYTES", 200_000)
     long = QUIET.replace("/api", "/" + "x" * 4000)
-    finding = pool(scene(url, engine.run(f"{QUIET} 20000; {long} 5000; {REFUSED}", wait=True)))
+    finding = pool(make_context(url, engine.run(f"{QUIET} 20000; {long} 5000; {REFUSED}", wait=True)))
     assert (finding.status, finding.reason) == (Status.UNKNOWN, Reason.NO_DATA)
     assert says(finding).startswith("The log was read only up to ")
 
 
 def test_a_match_that_the_short_form_leaves_out_is_quoted_from_the_line(url: str, engine: Engine) -> None:
     name = engine.run(f"echo 'ERROR: {'x' * 400} too many clients already'", wait=True)
-    line = str(pool(scene(url, name)).facts["line"])
+    line = str(pool(make_context(url, name)).facts["line"])
     assert line.startswith("…x")
     assert line.endswith("too many clients already")
 
@@ -139,7 +139,7 @@ def test_a_match_that_the_short_form_leaves_out_is_quoted_from_the_line(url: str
 def test_a_replay_says_the_same(url: str, engine: Engine) -> None:
     name = engine.run(f"{REFUSED}; {TRACE}; seq 1 5000", wait=True)
     tape = Tape()
-    where = scene(url, name, tape=tape)
+    where = make_context(url, name, tape=tape)
     live = [pool(where), new_exceptions(where)]
     again = Tape(recording=tape.take_recorded())
     replayed = replace(where, sources=Sources(where.target, again))

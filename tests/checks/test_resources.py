@@ -31,7 +31,7 @@ from runbooklib.errors import NoDataError, Reason, SourceError
 from runbooklib.model.findings import Finding, Status, unknown
 from runbooklib.model.window import Window
 from runbooklib.render.sentences import sentence
-from runbooklib.sources.context import Scene, Sources
+from runbooklib.sources.context import Context, Sources
 from runbooklib.sources.tape import Tape
 from tests.support.every_check import checks, limits_of
 from tests.support.known_series import serving
@@ -172,7 +172,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-def scene(url: str, service: str, *, lookback: str = "90m", onset: datetime | None = None) -> Scene:
+def make_context(url: str, service: str, *, lookback: str = "90m", onset: datetime | None = None) -> Context:
     site = Environment.model_validate(
         {
             "title": "Known series",
@@ -182,38 +182,38 @@ def scene(url: str, service: str, *, lookback: str = "90m", onset: datetime | No
     )
     target, tape = Target(environment_name="known", service_name=service, environment=site), Tape()
     window = Window.open(opened_at=datetime.now(UTC), at=END.isoformat(), lookback=lookback)
-    known = Scene("Alert", target, window, Sources(target, tape))
+    known = Context("Alert", target, window, Sources(target, tape))
     return replace(known, onset=onset, is_disturbed=onset is not None)
 
 
 def test_a_gauge_that_nothing_sets_is_found_and_one_that_was_set_once_is_not(prometheus: str) -> None:
     check = gauge_ever_set
-    assert check(scene(prometheus, "unset"), metric="sandbox_pool_available").status is Status.CRITICAL
-    assert check(scene(prometheus, "emptied"), metric="sandbox_pool_available").status is Status.OK
+    assert check(make_context(prometheus, "unset"), metric="sandbox_pool_available").status is Status.CRITICAL
+    assert check(make_context(prometheus, "emptied"), metric="sandbox_pool_available").status is Status.OK
 
 
 def test_an_empty_pool_is_a_finding_since_it_was_emptied(prometheus: str) -> None:
-    finding = sandbox_pool(scene(prometheus, "emptied"), below=2)
+    finding = sandbox_pool(make_context(prometheus, "emptied"), below=2)
     assert (finding.status, finding.measured) == (Status.WARNING, 0.0)
     assert finding.since is not None
     assert abs(finding.since - BROKE) <= timedelta(minutes=1)
-    assert sandbox_throughput(scene(prometheus, "emptied", onset=BROKE)).status is Status.WARNING
-    assert sandbox_throughput(scene(prometheus, "sound", onset=BROKE)).status is Status.OK
+    assert sandbox_throughput(make_context(prometheus, "emptied", onset=BROKE)).status is Status.WARNING
+    assert sandbox_throughput(make_context(prometheus, "sound", onset=BROKE)).status is Status.OK
 
 
 def test_several_workers_behind_one_page_make_every_rate_unknown(prometheus: str) -> None:
-    finding = steady_counters(scene(prometheus, "workers"))
+    finding = steady_counters(make_context(prometheus, "workers"))
     assert (finding.status, finding.reason) == (Status.UNKNOWN, Reason.NONSENSE)
     assert "Several workers" in sentence(finding)
 
 
 def test_a_restart_is_not_taken_for_several_workers(prometheus: str) -> None:
-    assert steady_counters(scene(prometheus, "restarted")).status is Status.OK
-    assert steady_counters(scene(prometheus, "sound")).status is Status.OK
+    assert steady_counters(make_context(prometheus, "restarted")).status is Status.OK
+    assert steady_counters(make_context(prometheus, "sound")).status is Status.OK
 
 
 def test_a_target_that_is_down_and_one_that_vanished_are_told_apart(prometheus: str) -> None:
-    down, gone = scraped(scene(prometheus, "down")), scraped(scene(prometheus, "gone"))
+    down, gone = scraped(make_context(prometheus, "down")), scraped(make_context(prometheus, "gone"))
     assert down.status is gone.status is Status.CRITICAL
     assert "cannot reach 1 of 1" in sentence(down)
     assert "disappeared" in sentence(gone)
@@ -223,25 +223,25 @@ def test_a_target_that_is_down_and_one_that_vanished_are_told_apart(prometheus: 
 
 
 def test_a_target_that_comes_and_goes_is_no_sound_one(prometheus: str) -> None:
-    assert scraped(scene(prometheus, "flapping")).status is not Status.OK
-    assert scraped(scene(prometheus, "sound")).status is Status.OK
+    assert scraped(make_context(prometheus, "flapping")).status is not Status.OK
+    assert scraped(make_context(prometheus, "sound")).status is Status.OK
 
 
 def test_a_target_that_vanished_beside_another_is_not_passed_over(prometheus: str) -> None:
-    finding = scraped(scene(prometheus, "halved"))
+    finding = scraped(make_context(prometheus, "halved"))
     assert finding.status is Status.WARNING
     assert "1 targets disappeared within this window" in sentence(finding)
 
 
 def test_a_component_that_is_no_longer_reported_is_not_healthy(prometheus: str) -> None:
     with pytest.raises(NoDataError, match="no longer reports the health of database"):
-        component_status(scene(prometheus, "silent"))
+        component_status(make_context(prometheus, "silent"))
 
 
 def test_a_budget_says_that_nothing_is_counted_while_nothing_is(prometheus: str) -> None:
     """In an outage no request fails, since none is counted: that is no budget that is kept."""
     finding = error_budget(
-        scene(prometheus, "outage", onset=BROKE),
+        make_context(prometheus, "outage", onset=BROKE),
         promise="Availability",
         of="requests",
         success=0.995,
@@ -252,7 +252,7 @@ def test_a_budget_says_that_nothing_is_counted_while_nothing_is(prometheus: str)
 
 
 def test_a_target_that_never_was_is_critical_and_not_ok(prometheus: str) -> None:
-    finding = scraped(scene(prometheus, "unheard-of"))
+    finding = scraped(make_context(prometheus, "unheard-of"))
     assert finding.status is Status.CRITICAL
     assert "no target with these labels" in sentence(finding)
 
@@ -272,7 +272,7 @@ def test_a_limit_within_the_bucket_of_the_quantile_is_called_an_estimate(
     status: Status,
     is_estimate: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    finding = ai_response_time(scene(prometheus, service), above=limit)
+    finding = ai_response_time(make_context(prometheus, service), above=limit)
     assert finding.status is status
     assert ("an estimate" in sentence(finding)) is is_estimate
     if is_estimate:
@@ -280,69 +280,69 @@ def test_a_limit_within_the_bucket_of_the_quantile_is_called_an_estimate(
 
 
 def test_a_quantile_beyond_the_last_bucket_says_that_it_may_be_more(prometheus: str) -> None:
-    finding = ai_response_time(scene(prometheus, "off"), above=15)
+    finding = ai_response_time(make_context(prometheus, "off"), above=15)
     assert (finding.status, finding.measured) == (Status.WARNING, 30.0)
     assert "may be much higher" in sentence(finding)
 
 
 def test_a_quantile_of_few_is_unknown(prometheus: str) -> None:
-    finding = ai_response_time(scene(prometheus, "few"), above=15)
+    finding = ai_response_time(make_context(prometheus, "few"), above=15)
     assert (finding.status, finding.reason) == (Status.UNKNOWN, Reason.THIN_TRAFFIC)
 
 
 def test_a_surge_is_found_against_what_was_usual_before_it_began(prometheus: str) -> None:
-    finding = traffic_surge(scene(prometheus, "surge", onset=BROKE))
+    finding = traffic_surge(make_context(prometheus, "surge", onset=BROKE))
     assert finding.status is Status.WARNING
     assert finding.facts["usual"] == pytest.approx(10, rel=0.02)
     assert finding.measured == pytest.approx(40, rel=0.02)
-    assert traffic_surge(scene(prometheus, "sound", onset=BROKE)).status is Status.OK
+    assert traffic_surge(make_context(prometheus, "sound", onset=BROKE)).status is Status.OK
 
 
 def test_what_began_before_the_window_has_nothing_to_be_compared_with(prometheus: str) -> None:
     """Then nobody knows what is usual, and a surge that lasts must not be taken for the usual."""
-    late = replace(scene(prometheus, "surge", lookback="20m"), is_disturbed=True)
+    late = replace(make_context(prometheus, "surge", lookback="20m"), is_disturbed=True)
     with pytest.raises(NoDataError, match="the usual value is unknown"):
         traffic_surge(late)
     with pytest.raises(NoDataError, match="no earlier samples"):
-        traffic_surge(scene(prometheus, "surge", lookback="20m", onset=BROKE))
+        traffic_surge(make_context(prometheus, "surge", lookback="20m", onset=BROKE))
 
 
 def test_memory_and_descriptors_that_grow_without_traffic_are_found(prometheus: str) -> None:
-    leaking, sound = (scene(prometheus, name, onset=BROKE) for name in ("leaking", "sound"))
+    leaking, sound = (make_context(prometheus, name, onset=BROKE) for name in ("leaking", "sound"))
     assert resident_memory(leaking, above=300 * MIB).status is Status.WARNING
     assert resident_memory(sound, above=300 * MIB).status is Status.OK
     assert descriptor_usage(leaking, above=0.8).status is Status.WARNING
     assert descriptor_usage(sound, above=0.8).status is Status.OK
-    checks: tuple[Callable[[Scene], Finding], ...] = (memory_growth, memory_per_request, descriptor_growth)
+    checks: tuple[Callable[[Context], Finding], ...] = (memory_growth, memory_per_request, descriptor_growth)
     for check in checks:
         assert check(leaking).status is Status.WARNING, check.__name__
         assert check(sound).status is Status.OK, check.__name__
 
 
 def test_a_loop_that_takes_a_core_is_found(prometheus: str) -> None:
-    finding = cpu_usage(scene(prometheus, "burning"), above=0.8)
+    finding = cpu_usage(make_context(prometheus, "burning"), above=0.8)
     assert finding.status is Status.WARNING
     assert finding.measured == pytest.approx(0.95, rel=0.02)
-    assert cpu_usage(scene(prometheus, "sound"), above=0.8).status is Status.OK
+    assert cpu_usage(make_context(prometheus, "sound"), above=0.8).status is Status.OK
 
 
 def test_tokens_are_told_for_a_second_and_for_an_hour(prometheus: str) -> None:
-    finding = ai_tokens(scene(prometheus, "dear"), above=10000)
+    finding = ai_tokens(make_context(prometheus, "dear"), above=10000)
     assert finding.status is Status.WARNING
     assert "20,000/s tokens are used (72,000,000 per hour)" in sentence(finding)
 
 
 def test_an_unhealthy_component_is_named(prometheus: str) -> None:
-    finding = component_status(scene(prometheus, "ill"))
+    finding = component_status(make_context(prometheus, "ill"))
     assert finding.status is Status.CRITICAL
     assert "database" in sentence(finding)
-    assert component_status(scene(prometheus, "ill"), component="api").status is Status.OK
+    assert component_status(make_context(prometheus, "ill"), component="api").status is Status.OK
 
 
 def test_the_budget_is_what_may_fail_and_the_incident_what_it_took_of_it(prometheus: str) -> None:
     """Half an hour of one failure in two seconds, in two hours of ten requests a second; 5 % may fail."""
     finding = error_budget(
-        scene(prometheus, "budget", onset=BROKE),
+        make_context(prometheus, "budget", onset=BROKE),
         promise="Availability",
         of="requests",
         success=0.95,
@@ -357,18 +357,20 @@ def test_the_budget_is_what_may_fail_and_the_incident_what_it_took_of_it(prometh
 
 
 def test_a_budget_that_burns_is_critical_and_one_that_is_used_up_no_sound_one(prometheus: str) -> None:
-    site = scene(prometheus, "budget", onset=BROKE)
+    site = make_context(prometheus, "budget", onset=BROKE)
     burning = error_budget(site, promise="Few errors", of="requests", success=0.999, over="2h")
     assert burning.status is Status.CRITICAL
     gone = error_budget(site, promise="Few errors", of="requests", success=0.99, over="2h")
     assert gone.status is Status.WARNING
     with pytest.raises(NoDataError):
-        error_budget(scene(prometheus, "surge"), promise="Code", of="executions", success=0.95, over="2h")
+        error_budget(
+            make_context(prometheus, "surge"), promise="Code", of="executions", success=0.95, over="2h"
+        )
 
 
 def test_what_prometheus_does_not_reach_back_to_is_said(prometheus: str) -> None:
     finding = error_budget(
-        scene(prometheus, "budget", onset=BROKE),
+        make_context(prometheus, "budget", onset=BROKE),
         promise="Availability",
         of="requests",
         success=0.95,
@@ -378,7 +380,7 @@ def test_what_prometheus_does_not_reach_back_to_is_said(prometheus: str) -> None
 
 
 def test_any_alert_is_judged_by_its_own_expression_since_it_became_true(prometheus: str) -> None:
-    leaking, sound = (scene(prometheus, name) for name in ("leaking", "sound"))
+    leaking, sound = (make_context(prometheus, name) for name in ("leaking", "sound"))
     text = f"process_resident_memory_bytes > 300 * {MIB}"
     finding = alert_expression(leaking, expression=text, severity="critical")
     assert (finding.status, finding.measured) == (Status.CRITICAL, 400.0 * MIB)
@@ -403,7 +405,7 @@ def test_any_alert_is_judged_by_its_own_expression_since_it_became_true(promethe
     ],
 )
 def test_conditions_of_every_kind_are_judged(prometheus: str, text: str, status: Status) -> None:
-    assert alert_expression(scene(prometheus, "sound"), expression=text).status is status
+    assert alert_expression(make_context(prometheus, "sound"), expression=text).status is status
 
 
 @pytest.mark.parametrize(
@@ -411,7 +413,7 @@ def test_conditions_of_every_kind_are_judged(prometheus: str, text: str, status:
 )
 def test_a_condition_on_what_is_not_there_is_never_ok(prometheus: str, text: str) -> None:
     with pytest.raises(NoDataError):
-        alert_expression(scene(prometheus, "sound"), expression=text)
+        alert_expression(make_context(prometheus, "sound"), expression=text)
 
 
 @pytest.mark.row("F45")
@@ -422,19 +424,19 @@ def test_no_check_calls_a_service_without_a_single_series_sound(
     """Every check that there is, found by introspection: none is OK where nothing is known."""
     check = checks()[name]
     try:
-        finding = check(scene(prometheus, "unheard-of"), **limits_of(check))
+        finding = check(make_context(prometheus, "unheard-of"), **limits_of(check))
     except SourceError:
         finding = unknown(Reason.NO_DATA, "")
     survey.never_ok([finding.status])
 
 
 def test_a_timeout_and_a_circuit_breaker_are_proposed_with_what_was_measured(prometheus: str) -> None:
-    quick = scene(prometheus, "quick")
+    quick = make_context(prometheus, "quick")
     assert set_timeout(quick).command == "# timeout of a request to the AI provider: 15 s"
     assert set_timeout(quick).effect.startswith("P50 is 5 s in the last 5m;")
     assert break_circuit(quick).effect.startswith("40.0% of 1 requests a second fail now: open,")
     with pytest.raises(NoDataError, match="longer than the histogram can tell"):
-        set_timeout(scene(prometheus, "off"))
+        set_timeout(make_context(prometheus, "off"))
     for text in (set_timeout, break_circuit):
         with pytest.raises(NoDataError, match="no AI request was measured"):
-            text(scene(prometheus, "sound"))
+            text(make_context(prometheus, "sound"))

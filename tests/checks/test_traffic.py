@@ -27,7 +27,7 @@ from runbooklib.config.environment import Environment, Target
 from runbooklib.errors import NoDataError, Reason, SourceError, StaleError
 from runbooklib.model.findings import Finding, Status
 from runbooklib.model.window import Window
-from runbooklib.sources.context import Scene, Sources
+from runbooklib.sources.context import Context, Sources
 from runbooklib.sources.tape import Tape
 from tests.support.known_series import serving
 
@@ -93,14 +93,14 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-def scene(
+def make_context(
     url: str,
     service: str,
     *,
     repository: Path | None = None,
     rate_window: str = "5m",
     lookback: str = "90m",
-) -> Scene:
+) -> Context:
     systems: dict[str, dict[str, str]] = {"prometheus": {"url": url}, "alertmanager": {"url": url}}
     if repository:
         systems["git"] = {"repository": str(repository)}
@@ -114,7 +114,7 @@ def scene(
     )
     target, tape = Target(environment_name="known", service_name=service, environment=site), Tape()
     window = Window.open(opened_at=datetime.now(UTC), at=END.isoformat(), lookback=lookback)
-    return Scene("HighErrorRate", target, window, Sources(target, tape))
+    return Context("HighErrorRate", target, window, Sources(target, tape))
 
 
 def unknown(check: Callable[[], Finding], kind: type[SourceError]) -> None:
@@ -123,12 +123,12 @@ def unknown(check: Callable[[], Finding], kind: type[SourceError]) -> None:
 
 
 def test_a_sound_service_is_ok(prometheus: str) -> None:
-    finding = error_rate(scene(prometheus, "sound"), above=0.05)
+    finding = error_rate(make_context(prometheus, "sound"), above=0.05)
     assert (finding.status, finding.measured) == (Status.OK, 0.0)
 
 
 def test_a_broken_service_is_critical_since_it_broke(prometheus: str) -> None:
-    finding = error_rate(scene(prometheus, "broken"), above=0.05)
+    finding = error_rate(make_context(prometheus, "broken"), above=0.05)
     assert finding.status is Status.CRITICAL
     assert finding.measured == pytest.approx(5 / 14, rel=0.01)
     assert finding.since is not None
@@ -137,64 +137,64 @@ def test_a_broken_service_is_critical_since_it_broke(prometheus: str) -> None:
 
 
 def test_a_share_of_few_requests_is_no_finding(prometheus: str) -> None:
-    finding = error_rate(scene(prometheus, "thin"), above=0.05)
+    finding = error_rate(make_context(prometheus, "thin"), above=0.05)
     assert (finding.status, finding.reason) == (Status.UNKNOWN, Reason.THIN_TRAFFIC)
 
 
 def test_failing_probes_of_the_health_page_are_no_errors_of_users(prometheus: str) -> None:
-    assert error_rate(scene(prometheus, "probed"), above=0.05).status is Status.OK
-    assert status_codes(scene(prometheus, "probed")).status is Status.OK
+    assert error_rate(make_context(prometheus, "probed"), above=0.05).status is Status.OK
+    assert status_codes(make_context(prometheus, "probed")).status is Status.OK
 
 
 def test_a_target_that_vanished_is_unknown_and_not_sound(prometheus: str) -> None:
-    unknown(lambda: error_rate(scene(prometheus, "ended"), above=0.05), NoDataError)
-    unknown(lambda: request_rate(scene(prometheus, "ended")), StaleError)
-    unknown(lambda: failing_endpoints(scene(prometheus, "ended"), above=0.05), NoDataError)
+    unknown(lambda: error_rate(make_context(prometheus, "ended"), above=0.05), NoDataError)
+    unknown(lambda: request_rate(make_context(prometheus, "ended")), StaleError)
+    unknown(lambda: failing_endpoints(make_context(prometheus, "ended"), above=0.05), NoDataError)
 
 
 def test_a_service_that_nobody_ever_scraped_is_unknown(prometheus: str) -> None:
-    unknown(lambda: error_rate(scene(prometheus, "nosuch"), above=0.05), NoDataError)
-    unknown(lambda: status_codes(scene(prometheus, "nosuch")), NoDataError)
-    unknown(lambda: response_time(scene(prometheus, "nosuch"), above=0.5), NoDataError)
+    unknown(lambda: error_rate(make_context(prometheus, "nosuch"), above=0.05), NoDataError)
+    unknown(lambda: status_codes(make_context(prometheus, "nosuch")), NoDataError)
+    unknown(lambda: response_time(make_context(prometheus, "nosuch"), above=0.5), NoDataError)
 
 
 def test_what_was_broken_from_the_first_sample_on_has_no_known_beginning(prometheus: str) -> None:
-    finding = error_rate(scene(prometheus, "always"), above=0.05)
+    finding = error_rate(make_context(prometheus, "always"), above=0.05)
     assert finding.status is Status.CRITICAL
     assert finding.since is None
 
 
 def test_without_traffic_there_is_no_share_and_the_loss_is_seen(prometheus: str) -> None:
-    finding = error_rate(scene(prometheus, "idle"), above=0.05)
+    finding = error_rate(make_context(prometheus, "idle"), above=0.05)
     assert (finding.status, finding.reason) == (Status.UNKNOWN, Reason.THIN_TRAFFIC)
-    lost = request_rate(scene(prometheus, "idle"))
+    lost = request_rate(make_context(prometheus, "idle"))
     assert lost.status is Status.WARNING
     assert lost.since is not None
     assert abs(lost.since - BROKE) <= timedelta(minutes=4)
 
 
 def test_the_failing_endpoint_is_named_and_the_sound_one_is_not(prometheus: str) -> None:
-    finding = failing_endpoints(scene(prometheus, "broken"), above=0.05)
+    finding = failing_endpoints(make_context(prometheus, "broken"), above=0.05)
     assert finding.rows is not None
     assert (finding.status, finding.facts["worst"], finding.facts["beyond"]) == (Status.WARNING, "GET /b", 1)
     assert list(finding.rows["failing share"]) == pytest.approx([1.0, 0.0])
 
 
 def test_a_quantile_is_that_of_the_summed_buckets(prometheus: str) -> None:
-    finding = response_time(scene(prometheus, "sound"), above=0.5)
+    finding = response_time(make_context(prometheus, "sound"), above=0.5)
     # histogram_quantile: 0.95 lies at 90 % of the way through the bucket from 1 to 2.5 s.
     assert finding.measured == pytest.approx(1 + 1.5 * 0.9)
     assert finding.status is Status.WARNING
-    slow = slow_endpoints(scene(prometheus, "sound"), above=0.5)
+    slow = slow_endpoints(make_context(prometheus, "sound"), above=0.5)
     assert slow.facts["worst"] == "/a"
 
 
 def test_a_system_that_knows_only_the_present_says_nothing_of_the_past(prometheus: str) -> None:
-    unknown(lambda: firing_alert(scene(prometheus, "sound")), StaleError)
+    unknown(lambda: firing_alert(make_context(prometheus, "sound")), StaleError)
 
 
 def test_series_are_on_the_whole_grid_with_gaps_left_open(prometheus: str) -> None:
-    finding = error_rate(scene(prometheus, "broken"), above=0.05)
+    finding = error_rate(make_context(prometheus, "broken"), above=0.05)
     assert finding.series is not None
     assert len(finding.series) == 90 * 60 / 15 + 1
 
@@ -215,7 +215,7 @@ def deployed(folder: Path, at: datetime) -> Path:
 
 
 def since_deployment(url: str, folder: Path, at: datetime, lookback: str) -> Finding:
-    found = scene(url, "broken", repository=deployed(folder, at), rate_window="30s", lookback=lookback)
+    found = make_context(url, "broken", repository=deployed(folder, at), rate_window="30s", lookback=lookback)
     return errors_since_deployment(replace(found, onset=BROKE + timedelta(seconds=60)), above=0.05)
 
 

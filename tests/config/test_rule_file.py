@@ -9,7 +9,7 @@ from runbooklib.config.rule_file import read_rules
 from runbooklib.errors import SettingsError
 from tests.support.running import ROOT
 
-RULEFILES = ROOT / "tests" / "rulefiles"
+RULEFILES = ROOT / "tests" / "support" / "rule_files"
 RULE = "groups: [{name: g, rules: [{alert: A, expr: 'x > 1'}]}]\n"
 
 

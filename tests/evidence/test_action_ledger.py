@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from runbooklib.evidence import action_ledger, ledger, manifest
-from runbooklib.evidence.action_ledger import Deed
+from runbooklib.evidence.action_ledger import ActionRecord
 
 AT = datetime(2026, 1, 15, 3, 0, tzinfo=UTC)
 TEXTS = dict.fromkeys(
@@ -18,9 +18,9 @@ def line(name: str, **told: str) -> dict[str, str]:
     return {"id": name, **TEXTS, "proposed_in": "", **told}
 
 
-def deed(name: str = "a", *, ago: float = 0.0, **told: str) -> Deed:
+def deed(name: str = "a", *, ago: float = 0.0, **told: str) -> ActionRecord:
     known = {**TEXTS, "host": "h", "outcome": "done", **told}
-    return Deed(id=name, at=AT - timedelta(seconds=ago), **known)  # type: ignore[arg-type]
+    return ActionRecord(id=name, at=AT - timedelta(seconds=ago), **known)  # type: ignore[arg-type]
 
 
 def test_an_intent_without_an_outcome_has_one_that_nobody_knows(tmp_path: Path) -> None:
@@ -125,7 +125,9 @@ def test_a_link_is_no_ledger(tmp_path: Path) -> None:
     assert victim.read_text() == "precious"
 
 
-def refusal(*before: Deed, now: Deed | None = None, cooldown: float = 900.0, most: int = 6) -> str:
+def refusal(
+    *before: ActionRecord, now: ActionRecord | None = None, cooldown: float = 900.0, most: int = 6
+) -> str:
     given = now or deed("now", plan="new")
     return action_ledger.refusal(before, given, cooldown_seconds=cooldown, most_per_hour=most)
 

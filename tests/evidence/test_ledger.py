@@ -1,4 +1,4 @@
-"""The chain over all bundles. What `verify` says of it is tested in tests/notebooks/test_verify.py."""
+"""The chain over all bundles. What `verify` says of it is tested in tests/evidence/test_verify.py."""
 
 import hashlib
 import json

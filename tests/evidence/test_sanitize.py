@@ -1,4 +1,4 @@
-"""A whole executed notebook made fit to be kept. In a real run: tests/notebooks/test_secrets.py."""
+"""A whole executed notebook made fit to be kept. In a real run: tests/evidence/test_secrets.py."""
 
 import base64
 import json

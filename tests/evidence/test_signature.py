@@ -1,4 +1,4 @@
-"""The envelope of a manifest: its form and its key. Tampering is in tests/survival/test_tamper.py."""
+"""The envelope of a manifest: its form and its key. Tampering is in tests/faults/test_tamper.py."""
 
 import base64
 import hashlib

@@ -16,7 +16,7 @@ from runbooklib.model.findings import Finding, Status, unknown
 from runbooklib.model.plan import Plan, Proposal
 from runbooklib.model.verdict import Cause, Rank, Verdict, judge
 from runbooklib.model.window import Window
-from runbooklib.sources.context import Scene, Sources
+from runbooklib.sources.context import Context, Sources
 from runbooklib.sources.tape import Tape
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "verdict.md"
@@ -48,12 +48,12 @@ def finding(status: Status, check: str, since: datetime | None = None, source: s
     )
 
 
-def scene() -> Scene:
+def make_context() -> Context:
     service = Service(title="Backend", labels={"job": "b"})
     site = Environment(title="Site", systems=Systems(), services={"backend": service})
     target = Target(environment_name="site", service_name="backend", environment=site)
     window = Window(NOON - timedelta(hours=1), NOON, 15.0, NOON)
-    return Scene("HighErrorRate", target, window, Sources(target, Tape()))
+    return Context("HighErrorRate", target, window, Sources(target, Tape()))
 
 
 def judged() -> Verdict:
@@ -75,7 +75,7 @@ def judged() -> Verdict:
 
 @pytest.fixture
 def told() -> dict[str, Any]:
-    return verdict_as_dict(judged(), scene())
+    return verdict_as_dict(judged(), make_context())
 
 
 def parts(told: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -119,7 +119,7 @@ def test_what_can_be_approved_holds_its_plan_and_a_text_holds_none(told: dict[st
     assert Plan.from_dict(action["plan"]).fingerprint == action["fingerprint"]
     text = Proposal("Wait", "", "Nothing.")
     without = judge([finding(Status.CRITICAL, "x")], [Cause("c", "C", (), (text,))])
-    assert "actions" not in verdict_as_dict(without, scene())
+    assert "actions" not in verdict_as_dict(without, make_context())
 
 
 def test_the_documented_version_is_the_one_that_is_written(told: dict[str, Any]) -> None:
@@ -142,7 +142,7 @@ def test_what_speaks_for_against_and_after_is_told_apart(told: dict[str, Any]) -
 
 
 def test_without_anything_asked_it_is_unknown_and_still_has_every_field() -> None:
-    told = verdict_as_dict(judge([], []), scene())
+    told = verdict_as_dict(judge([], []), make_context())
     assert told.keys() == documented()["The verdict"].keys() - {"actions"}
     assert (told["status"], told["onset"], told["causes"], told["next"]) == ("UNKNOWN", None, [], [])
 
@@ -164,5 +164,5 @@ def test_what_is_no_json_number_is_refused(number: float) -> None:
 
 def test_times_of_another_zone_keep_their_moment() -> None:
     east = (NOON - timedelta(minutes=30)).astimezone(timezone(timedelta(hours=8)))
-    told = verdict_as_dict(judge([finding(Status.CRITICAL, "error_rate", east)], []), scene())
+    told = verdict_as_dict(judge([finding(Status.CRITICAL, "error_rate", east)], []), make_context())
     assert datetime.fromisoformat(told["onset"]) == NOON - timedelta(minutes=30)

@@ -231,7 +231,7 @@ def test_a_notebook_that_names_the_recording_replays_it_in_its_own_kernel(
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Ended:
-    told = Told(other_annotation="x" * (tape.MOST_RECORDED_BYTES + 1))
+    told = Told(other_annotation="x" * (tape.MAX_RECORDED_BYTES + 1))
     with running_site(tmp_path_factory.mktemp("large"), told) as site:
         return site.run(tmp_path_factory.mktemp("evidence"))
 

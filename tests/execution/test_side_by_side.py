@@ -1,4 +1,4 @@
-"""Runs side by side, recoveries beside them, and kills between: a run owns its folder until its bundle stands."""
+"""A run owns its folder until its bundle is published, also beside other runs, recoveries and kills."""
 
 import json
 import os

@@ -1,6 +1,6 @@
 """`make survive`: bring about every row of the matrix, print the table, and keep it as docs/survival.md.
 
-`python -m tests.survival [--seed N] [--write] [ROW …]`: exit 0 where every row in scope passed.
+`python -m tests.faults [--seed N] [--write] [ROW …]`: exit 0 where every row in scope passed.
 """
 
 import argparse
@@ -92,7 +92,7 @@ def _in_scope(letter: str) -> list[str]:
 
 def main() -> int:
     """Run the rows and tell of them."""
-    parser = argparse.ArgumentParser(prog="python -m tests.survival", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("rows", nargs="*", help="only these rows (default: all)")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="of what is random")
     parser.add_argument("--write", action="store_true", help="keep the table as docs/survival.md")

@@ -44,9 +44,9 @@ from runbooklib.render.sentences import sentence
 from runbooklib.evidence.verdict_json import verdict_as_dict
 incident = open_incident("ServiceDown", environment="clocks", service=sys.argv[1], at=sys.argv[2])
 finding = incident.check(scraped)
-told = {"verdict": verdict_as_dict(incident.verdict, incident.scene), "status": finding.status.name}
+told = {"verdict": verdict_as_dict(incident.verdict, incident.context), "status": finding.status.name}
 told |= {"says": sentence(finding), "clock": datetime.now(UTC).isoformat()}
-told["skew"] = incident.scene.window.skew_seconds
+told["skew"] = incident.context.window.skew_seconds
 print(json.dumps(told))
 """
 
@@ -145,33 +145,33 @@ def opened(tape: Tape, prometheus: str, docker: str = "", alertmanager: str = ""
     systems: dict[str, Any] = {"prometheus": {"url": prometheus}}
     systems |= {"docker": {"url": docker}} if docker else {}
     systems |= {"alertmanager": {"url": alertmanager}} if alertmanager else {}
-    scene = sound_site.scene(systems, {"containers": ["backend"]}, tape, deadline_seconds=5.0)
-    return Incident(scene, tape, NoListener())
+    context = sound_site.make_context(systems, {"containers": ["backend"]}, tape, deadline_seconds=5.0)
+    return Incident(context, tape, NoListener())
 
 
 def test_a_few_seconds_are_no_skew() -> None:
     with standin(dated(sound_site.sound_prometheus, 3)) as server:
         incident = opened(Tape(), server.url)
-    assert incident.scene.window.skew_seconds == 0
+    assert incident.context.window.skew_seconds == 0
 
 
 def test_a_page_of_something_else_does_not_tell_the_time() -> None:
     page = answer("<html>", 503, "text/html", {"Date": "Thu, 15 Jan 2026 03:12:00 GMT"})
     with standin(page) as server:
-        assert opened(Tape(), server.url).scene.window.skew_seconds == 0
+        assert opened(Tape(), server.url).context.window.skew_seconds == 0
 
 
 @pytest.mark.parametrize("date", ["", "soon", "Thu, 99 Jan 2026 03:12:00 GMT", "Thu, 15 Jan 2026 03:12:00"])
 def test_what_is_no_date_is_no_skew(date: str) -> None:
     with standin(answer({"status": "success"}, headers={"Date": date})) as server:
-        assert opened(Tape(), server.url).scene.window.skew_seconds == 0
+        assert opened(Tape(), server.url).context.window.skew_seconds == 0
 
 
 @pytest.mark.row("F48")
 def test_where_prometheus_does_not_answer_another_system_tells_the_time() -> None:
     with standin(dated(sound_site.sound_alertmanager, 600)) as server:
         incident = opened(Tape(), f"http://127.0.0.1:{closed_port()}", alertmanager=server.url)
-    assert incident.scene.window.skew_seconds == pytest.approx(600, abs=2)
+    assert incident.context.window.skew_seconds == pytest.approx(600, abs=2)
 
 
 @pytest.mark.row("F48")
@@ -215,18 +215,18 @@ def test_a_replay_has_the_skew_of_then_and_an_older_recording_has_none() -> None
     keeper, tape = Keeper(), Tape()
     with standin(dated(sound_site.sound_prometheus, 600)) as server:
         systems = {"prometheus": {"url": server.url}}
-        scene = sound_site.scene(systems, {}, tape, deadline_seconds=5.0)
-        incident = Incident(scene, tape, keeper)
+        context = sound_site.make_context(systems, {}, tape, deadline_seconds=5.0)
+        incident = Incident(context, tape, keeper)
         before = incident.check(scraped)
     recorded = unpack(json.loads(json.dumps(pack(keeper.entries))))
 
     def again(entries: Sequence[Entry]) -> Incident:
         replayed = Tape(recording=entries)
-        return Incident(replace(scene, sources=Sources(scene.target, replayed)), replayed, NoListener())
+        return Incident(replace(context, sources=Sources(context.target, replayed)), replayed, NoListener())
 
-    assert again(recorded).scene.window == incident.scene.window != scene.window
+    assert again(recorded).context.window == incident.context.window != context.window
     assert again(recorded).check(scraped).facts == before.facts
-    assert incident.scene.window.skew_seconds == pytest.approx(600, abs=2)
+    assert incident.context.window.skew_seconds == pytest.approx(600, abs=2)
     without = [entry for entry in recorded if entry.request != {"question": "clock"}]
     assert len(without) == len(recorded) - 1
-    assert again(without).scene.window == scene.window
+    assert again(without).context.window == context.window

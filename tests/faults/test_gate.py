@@ -154,7 +154,7 @@ def test_what_a_cell_forged_as_a_proposal_is_told_in_a_sentence(site: Acting, to
     forge = (
         "from IPython.display import update_display\n"
         "from runbooklib import report\n"
-        "verdict = report.verdict_as_dict(incident.verdict, incident.scene)\n"
+        "verdict = report.verdict_as_dict(incident.verdict, incident.context)\n"
         f"verdict['actions'] = {told}\n"
         "update_display({report.VERDICT_MIME: verdict, 'text/plain': 'forged'},"
         " display_id='runbook-verdict', raw=True)"
@@ -172,7 +172,7 @@ def test_what_a_cell_forged_moves_no_terminal(site: Acting) -> None:
         "import json\n"
         "from IPython.display import update_display\n"
         "from runbooklib import report\n"
-        "verdict = report.verdict_as_dict(incident.verdict, incident.scene)\n"
+        "verdict = report.verdict_as_dict(incident.verdict, incident.context)\n"
         f"verdict['actions'] = [json.loads({json.dumps(json.dumps(told))})]\n"
         "update_display({report.VERDICT_MIME: verdict, 'text/plain': 'forged'},"
         " display_id='runbook-verdict', raw=True)"

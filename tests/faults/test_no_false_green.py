@@ -88,10 +88,10 @@ def ask(
 ) -> dict[str, tuple[Finding, set[str]]]:
     """What the checks find at this site, in one incident."""
     tape = WatchedTape()
-    scene = sound_site.scene(site.systems, site.service, tape, deadline_seconds=deadline_seconds)
+    context = sound_site.make_context(site.systems, site.service, tape, deadline_seconds=deadline_seconds)
     if variant != VARIANTS[0]:
-        scene = replace(scene, onset=scene.window.end - timedelta(minutes=30), is_disturbed=True)
-    ledger = Incident(scene, tape, NoListener()).cause("any", "Any")
+        context = replace(context, onset=context.window.end - timedelta(minutes=30), is_disturbed=True)
+    ledger = Incident(context, tape, NoListener()).cause("any", "Any")
     found = {}
     for name in names:
         check = checks()[name]

@@ -20,7 +20,7 @@ from runbooklib.model.findings import Finding, Status
 from runbooklib.notebook.incident import Incident
 from runbooklib.promql import selector, selectors
 from runbooklib.render.sentences import sentence
-from runbooklib.sources.context import Scene
+from runbooklib.sources.context import Context
 from runbooklib.sources.prometheus.client import Prometheus
 from runbooklib.sources.tape import DEADLINE_SECONDS, Tape
 from tests.support import sound_site
@@ -62,8 +62,10 @@ def found_at(url: str, deadline_seconds: float = 5.0, service: str = "") -> Find
     """What the first question of an incident finds at this Prometheus."""
     tape = Tape()
     labels = {"labels": {"service": service}} if service else {}
-    scene = sound_site.scene({"prometheus": {"url": url}}, labels, tape, deadline_seconds=deadline_seconds)
-    incident = Incident(scene, tape, NoListener())
+    context = sound_site.make_context(
+        {"prometheus": {"url": url}}, labels, tape, deadline_seconds=deadline_seconds
+    )
+    incident = Incident(context, tape, NoListener())
     if service:
         return incident.check(resident_memory, above=100 * MIB)
     return incident.check(scraped)
@@ -102,7 +104,7 @@ silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 if sys.argv[1] == "hangs":
     silent.bind(("127.0.0.1", 53))
 from runbooklib.render.sentences import sentence
-from tests.survival.test_prometheus_faults import found_at
+from tests.faults.test_prometheus_faults import found_at
 begun = time.monotonic()
 finding = found_at("http://prometheus.example:9090", 1.0)
 print(json.dumps([finding.status.name, sentence(finding), time.monotonic() - begun]))
@@ -253,14 +255,14 @@ def test_a_query_that_takes_minutes_ends_at_the_deadline_here_and_on_the_server(
     # Prometheus looks whether it shall stop at each step of an operator: a million of them, times 60.
     query = f"max_over_time(({' + '.join(['vector(time())'] * 60)})[1000d:1m])"
     tape = Tape()
-    scene = sound_site.scene({"prometheus": {"url": real}}, {}, tape, deadline_seconds=1.5)
+    context = sound_site.make_context({"prometheus": {"url": real}}, {}, tape, deadline_seconds=1.5)
 
-    def costly(scene: Scene) -> Finding:
+    def costly(context: Context) -> Finding:
         """How much is it?"""
-        scene.sources.prometheus.instant(query, scene.window.end)
+        context.sources.prometheus.instant(query, context.window.end)
         return Finding(status=Status.OK, template="It came.")
 
-    incident = Incident(scene, tape, NoListener())
+    incident = Incident(context, tape, NoListener())
     found: list[Finding] = []
     assert seconds_taken(lambda: found.append(incident.check(costly))) < 1.5 + BUSY_SECONDS
     survey.never_ok([found[0].status])

@@ -4,7 +4,7 @@ from itertools import pairwise
 import pytest
 
 from runbooklib.errors import ParameterError
-from runbooklib.model.window import MOST_POINTS, Window, moment_of, seconds_of
+from runbooklib.model.window import MAX_POINTS, Window, moment_of, seconds_of
 
 OPENED = datetime(2026, 1, 15, 3, 12, 7, 654321, tzinfo=UTC)
 
@@ -55,7 +55,7 @@ def test_start_and_end_lie_on_the_grid_of_the_step(lookback: str, scrape: str) -
     assert window.start.timestamp() % window.step_seconds == 0
     assert window.end.timestamp() % window.step_seconds == 0
     assert window.step_seconds >= seconds_of(scrape)
-    assert window.span_seconds / window.step_seconds <= MOST_POINTS + 1
+    assert window.span_seconds / window.step_seconds <= MAX_POINTS + 1
     assert timedelta() <= OPENED - window.end < timedelta(seconds=window.step_seconds)
     assert 0 <= window.span_seconds - seconds_of(lookback) + window.step_seconds <= 2 * window.step_seconds
 

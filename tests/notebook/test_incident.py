@@ -14,19 +14,19 @@ from runbooklib.model.verdict import Rank
 from runbooklib.model.window import Window
 from runbooklib.notebook.incident import Incident
 from runbooklib.notebook.ledger import Kept
-from runbooklib.sources.context import Scene, Sources
+from runbooklib.sources.context import Context, Sources
 from runbooklib.sources.tape import Entry, Tape
 from tests.support.incident import NOW, Listener, broken, opened
 
 
-def sound(scene: Scene, *, above: float = 1.0) -> Finding:
+def sound(context: Context, *, above: float = 1.0) -> Finding:
     """Is {above} the limit?"""
-    return Finding(status=Status.OK, template="Sound.", facts={"limit": above}, since=scene.window.start)
+    return Finding(status=Status.OK, template="Sound.", facts={"limit": above}, since=context.window.start)
 
 
 def test_a_dead_system_is_unknown_and_the_next_check_still_answers() -> None:
-    def dead(_: Scene) -> Finding:
-        raise UnreachableError("refuses", system="prometheus", target="http://p", remedy="start it")
+    def dead(_: Context) -> Finding:
+        raise UnreachableError("refuses", system="prometheus", target="http://p", hint="start it")
 
     incident, listener = opened()
     assert incident.check(dead).reason is Reason.UNREACHABLE
@@ -36,7 +36,7 @@ def test_a_dead_system_is_unknown_and_the_next_check_still_answers() -> None:
 
 
 def test_a_check_that_fails_itself_is_unknown_and_says_where() -> None:
-    def defective(_: Scene) -> Finding:
+    def defective(_: Context) -> Finding:
         raise KeyError("column")
 
     finding = opened()[0].check(defective)
@@ -45,8 +45,8 @@ def test_a_check_that_fails_itself_is_unknown_and_says_where() -> None:
 
 
 def test_a_question_that_was_never_recorded_is_not_swallowed() -> None:
-    def asks(scene: Scene) -> Finding:
-        raise NotRecordedError(f"never asked {scene.alert}")
+    def asks(context: Context) -> Finding:
+        raise NotRecordedError(f"never asked {context.alert}")
 
     with pytest.raises(NotRecordedError):
         opened()[0].check(asks)
@@ -82,7 +82,7 @@ def test_a_limit_that_is_no_number_is_refused(limit: float) -> None:
 def test_what_a_system_warned_of_is_never_ok() -> None:
     tape = Tape()
 
-    def warned(_: Scene) -> Finding:
+    def warned(_: Context) -> Finding:
         tape.remark("a store is missing")
         return Finding(status=Status.OK, template="Sound.")
 
@@ -94,17 +94,17 @@ def test_what_a_system_warned_of_is_never_ok() -> None:
 
 
 def test_only_what_measured_something_wrong_disturbs_what_is_usual() -> None:
-    def other_alert(_: Scene) -> Finding:
+    def other_alert(_: Context) -> Finding:
         return Finding(status=Status.WARNING, template="Another alert fires.")
 
-    def always_slow(_: Scene) -> Finding:
+    def always_slow(_: Context) -> Finding:
         return Finding(status=Status.WARNING, template="Slow.", measured=2.0)
 
     incident, _ = opened()
     incident.check(other_alert)
-    assert not incident.scene.is_disturbed
+    assert not incident.context.is_disturbed
     incident.check(always_slow)
-    assert (incident.scene.is_disturbed, incident.scene.onset) == (True, None)
+    assert (incident.context.is_disturbed, incident.context.onset) == (True, None)
 
 
 def test_an_empty_ledger_is_unknown() -> None:
@@ -112,8 +112,8 @@ def test_an_empty_ledger_is_unknown() -> None:
 
 
 def test_signs_rank_their_cause_and_the_onset_is_the_first_symptoms() -> None:
-    def other(scene: Scene) -> Finding:
-        return Finding(status=Status.WARNING, template="Too.", source="two", since=scene.onset)
+    def other(context: Context) -> Finding:
+        return Finding(status=Status.WARNING, template="Too.", source="two", since=context.onset)
 
     incident, _ = opened()
     incident.check(broken)
@@ -121,18 +121,18 @@ def test_signs_rank_their_cause_and_the_onset_is_the_first_symptoms() -> None:
     cause.check(broken)
     cause.check(other)
     assert incident.cause("a-cause", "A cause") is cause
-    assert incident.scene.onset == incident.scene.window.end - timedelta(minutes=5)
+    assert incident.context.onset == incident.context.window.end - timedelta(minutes=5)
     assert [weighed.rank for weighed in incident.verdict.causes] == [Rank.CONFIRMED]
 
 
 def test_a_proposal_without_its_system_is_shown_and_not_proposed() -> None:
-    def remedy(scene: Scene, **_: Any) -> Proposal:
+    def action(context: Context, **_: Any) -> Proposal:
         """Mend it."""
-        raise UnreachableError(f"no {scene.alert}", system="docker")
+        raise UnreachableError(f"no {context.alert}", system="docker")
 
     incident, _ = opened()
     cause = incident.cause("a-cause", "A cause")
-    assert cause.propose(remedy).effect.startswith("Cannot be proposed: docker")
+    assert cause.propose(action).effect.startswith("Cannot be proposed: docker")
     assert cause.cause.proposals == ()
 
 
@@ -146,20 +146,20 @@ def test_sections_are_no_part_of_the_verdict() -> None:
 
 
 def test_asking_again_of_another_scene_replaces_every_finding_and_the_onset() -> None:
-    def failing(scene: Scene) -> Finding:
+    def failing(context: Context) -> Finding:
         """Does it fail?"""
-        is_late = scene.window.end > NOW
+        is_late = context.window.end > NOW
         status = Status.OK if is_late else Status.CRITICAL
-        return Finding(status=status, template="x", since=None if is_late else scene.window.start)
+        return Finding(status=status, template="x", since=None if is_late else context.window.start)
 
     incident, listener = opened()
     incident.check(failing)
     incident.cause("a-cause", "A cause").check(failing)
-    scene = incident.scene
-    assert scene.onset is not None
+    context = incident.context
+    assert context.onset is not None
     later = Window.open(opened_at=NOW + timedelta(hours=1))
-    incident.ask_again(Scene("Alert", scene.target, later, scene.sources))
-    assert incident.scene.onset is None
+    incident.ask_again(Context("Alert", context.target, later, context.sources))
+    assert incident.context.onset is None
     assert incident.verdict.status is Status.OK
     assert [finding.status.name for finding in listener.told] == ["CRITICAL", "CRITICAL", "OK", "OK"]
     assert len(incident.findings) == 1
@@ -168,11 +168,11 @@ def test_asking_again_of_another_scene_replaces_every_finding_and_the_onset() ->
 def test_a_second_look_that_is_broken_off_leaves_unknown_what_it_did_not_ask() -> None:
     is_stuck = False
 
-    def stuck(scene: Scene) -> Finding:
+    def stuck(context: Context) -> Finding:
         """Does it answer?"""
         if is_stuck:
             raise KeyboardInterrupt
-        return sound(scene)
+        return sound(context)
 
     incident, listener = opened()
     incident.check(sound)
@@ -180,33 +180,36 @@ def test_a_second_look_that_is_broken_off_leaves_unknown_what_it_did_not_ask() -
     incident.cause("a-cause", "A cause").check(broken)
     is_stuck = True
     with pytest.raises(KeyboardInterrupt):
-        incident.ask_again(incident.scene)
+        incident.ask_again(incident.context)
     assert [one.status.name for one in incident.findings] == ["OK", "UNKNOWN"]
     assert incident.verdict.status.name == "UNKNOWN"
     assert {one.reason for one in incident.verdict.not_checked} == {Reason.NOT_ASKED}
     assert [one.check for one in listener.told[-2:]] == ["stuck", "broken"]
     is_stuck = False
-    incident.ask_again(incident.scene)
+    incident.ask_again(incident.context)
     assert incident.verdict.status.name == "CRITICAL"
 
 
 def test_what_was_resumed_and_not_run_since_is_unknown_after_a_second_look() -> None:
     first, _ = opened()
     kept = [Kept("", "", "broken()", first.check(broken))]
-    scene, tape = first.scene, Tape()
+    context, tape = first.context, Tape()
     on = Incident(
-        Scene("Alert", scene.target, scene.window, Sources(scene.target, tape)), tape, Listener(), kept=kept
+        Context("Alert", context.target, context.window, Sources(context.target, tape)),
+        tape,
+        Listener(),
+        kept=kept,
     )
     on.check(sound)
-    on.ask_again(on.scene)
+    on.ask_again(on.context)
     assert [one.status.name for one in on.findings] == ["UNKNOWN", "OK"]
 
 
 def test_a_symptom_asked_again_is_asked_with_what_was_known_when_it_was_first_asked() -> None:
     seen: list[datetime | None] = []
 
-    def looks(scene: Scene) -> Finding:
-        seen.append(scene.onset)
+    def looks(context: Context) -> Finding:
+        seen.append(context.onset)
         return Finding(status=Status.OK, template="x")
 
     incident, _ = opened()
@@ -214,8 +217,8 @@ def test_a_symptom_asked_again_is_asked_with_what_was_known_when_it_was_first_as
     incident.check(broken)
     incident.check(looks)
     incident.cause("a-cause", "A cause").check(looks)
-    assert seen == [None, None, incident.scene.onset]
-    assert incident.scene.onset is not None
+    assert seen == [None, None, incident.context.onset]
+    assert incident.context.onset is not None
 
 
 def test_what_a_run_had_found_is_there_when_it_goes_on() -> None:
@@ -226,12 +229,15 @@ def test_what_a_run_had_found_is_there_when_it_goes_on() -> None:
     [one, two], [sign] = first.findings, first.verdict.causes[0].cause.signs
     kept = [Kept("", "", "sound()", one), Kept("", "", "broken()", two)]
     kept.append(Kept("a-cause", "A cause", "broken()", sign))
-    scene, tape = first.scene, Tape()
+    context, tape = first.context, Tape()
     on = Incident(
-        Scene("Alert", scene.target, scene.window, Sources(scene.target, tape)), tape, Listener(), kept=kept
+        Context("Alert", context.target, context.window, Sources(context.target, tape)),
+        tape,
+        Listener(),
+        kept=kept,
     )
     assert on.verdict == first.verdict
-    assert on.scene.onset == first.scene.onset
+    assert on.context.onset == first.context.onset
     on.check(broken)
     assert len(on.findings) == 2
 
@@ -291,8 +297,8 @@ def test_actions_of_this_service_are_in_the_timeline(tmp_path: Path) -> None:
             book.append("intent", {**line, "nonce": "", "proposed_in": ""})
             book.append("outcome", {"id": str(number), "outcome": "done", "told": ""})
     now = Window.open(opened_at=datetime.now(UTC) + timedelta(seconds=2))
-    scene = incident.scene
-    incident.ask_again(Scene("Alert", scene.target, now, scene.sources))
+    context = incident.context
+    incident.ask_again(Context("Alert", context.target, now, context.sources))
     incident.timeline()
     [deed] = [event for event in listener.events if event.source == "actions"]
     assert (deed.what, deed.mark) == ("kim: restart_container on backend (done)", "restart_container")

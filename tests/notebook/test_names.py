@@ -28,7 +28,7 @@ tokens_by_model tokens_per_request traffic_surge use_backup_provider use_fallbac
 """
 METHODS = (
     "ask_again basics cause check contacts controls escalation findings history links logs marks note "
-    "objectives prometheus query recovery scene sources sql timeline upkeep verdict"
+    "objectives prometheus query recovery context sources sql timeline upkeep verdict"
 )
 
 
@@ -56,7 +56,7 @@ def test_every_check_takes_a_scene_and_named_limits_and_asks_a_question() -> Non
         ):
             continue
         first, *limits = inspect.signature(function).parameters.values()
-        assert first.name == "scene", name
+        assert first.name == "context", name
         assert all(limit.kind is inspect.Parameter.KEYWORD_ONLY for limit in limits), name
         question = (function.__doc__ or "").splitlines()[0]
         assert question.endswith("?"), f"{name} does not begin with its question: {question}"

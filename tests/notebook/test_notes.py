@@ -13,7 +13,7 @@ from runbooklib.model.findings import Finding
 from runbooklib.model.plan import Proposal
 from runbooklib.model.window import Window
 from runbooklib.notebook.incident import Incident
-from runbooklib.sources.context import Scene, Sources
+from runbooklib.sources.context import Context, Sources
 from runbooklib.sources.tape import Entry, Tape
 from tests.support.postgresql import PASSWORD, Server
 
@@ -61,7 +61,7 @@ def opened(server: Server, tape: Tape) -> tuple[Incident, Nobody]:
     )
     target, nobody = Target(environment_name="site", service_name="backend", environment=site), Nobody()
     window = Window.open(opened_at=datetime(2026, 1, 15, tzinfo=UTC))
-    return Incident(Scene("Alert", target, window, Sources(target, tape)), tape, nobody), nobody
+    return Incident(Context("Alert", target, window, Sources(target, tape)), tape, nobody), nobody
 
 
 def test_it_is_answered_as_a_frame_recorded_and_the_same_in_a_replay(server: Server) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from runbooklib.errors import InputError, ParameterError
-from runbooklib.notebook.steps import Change, Steps, put_right
+from runbooklib.notebook.steps import Change, Steps, reorder
 
 
 def test_all_are_taken_again_in_the_order_in_which_each_was_first_taken() -> None:
@@ -97,5 +97,5 @@ def test_the_same_with_other_limits_is_told_while_the_cell_runs() -> None:
 
 def test_a_ledger_is_put_right_at_the_place_of_what_is_gone() -> None:
     ledger = {"x": 1, "old": 2, "y": 3, "z": 4, "new": 5}
-    assert list(put_right(ledger, ["new", "y"], ["old"])) == ["x", "new", "y", "z"]
-    assert list(put_right(ledger, ["never kept"], [])) == list(ledger)
+    assert list(reorder(ledger, ["new", "y"], ["old"])) == ["x", "new", "y", "z"]
+    assert list(reorder(ledger, ["never kept"], [])) == list(ledger)

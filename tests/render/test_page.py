@@ -162,7 +162,7 @@ def test_our_own_cards_pass_the_cleaning_unchanged_in_what_they_say() -> None:
     finding = Finding(
         status=Status.CRITICAL,
         template="{share:percent} <fail>",
-        facts={"share": 0.3, "remedy": "do <it>"},
+        facts={"share": 0.3, "hint": "do <it>"},
         source="prometheus",
         query='up{a="<b>"}',
         series=pd.DataFrame({"<a>": [0.1, 0.2, 0.3]}, index=index),

@@ -14,7 +14,7 @@ from runbooklib import errors
 from runbooklib.checks.containers import container_state
 from runbooklib.checks.logs import log_lines, new_exceptions
 from runbooklib.model.findings import Finding, Status
-from runbooklib.sources.context import Scene
+from runbooklib.sources.context import Context
 from runbooklib.sources.docker import client as client_module
 from runbooklib.sources.docker import engine as engine_module
 from runbooklib.sources.docker.client import Docker
@@ -180,7 +180,7 @@ def test_what_a_check_tries_to_do_through_our_source_is_refused_and_unknown(
     with untouched(engine, victim), Proxy(url, tmp_path / "s") as proxy:
         for number in range(len(acts(engine.client.api, victim))):
 
-            def acting(_: Scene, *, number: int = number) -> Finding:
+            def acting(_: Context, *, number: int = number) -> Finding:
                 """Does it act?"""
                 with engine_module.opened(proxy.url, 10) as opened:
                     acts(opened._client, victim)[number]()
@@ -295,7 +295,7 @@ def test_secrets_in_a_log_and_in_a_process_list_stay_out_of_the_evidence(
     where.tape.redactor.know(known)
     findings = where.ask((log_lines, {"matching": "ERROR|error", "about": "errors"}), new_exceptions)
     frame = where.sources.docker.logs(
-        name, where.incident.scene.window.start, where.incident.scene.window.end
+        name, where.incident.context.window.start, where.incident.context.window.end
     ).frame
     assert len(frame) == len(lines)
     places = {

@@ -7,7 +7,7 @@ from runbooklib.sources import http
 
 
 def test_what_is_deep_but_not_absurd_is_read() -> None:
-    deepest = http.MOST_DEEP
+    deepest = http.MAX_DEEP
     assert http.read(b"[" * deepest + b"]" * deepest)
     with pytest.raises(NonsenseError, match="more than 64 deep"):
         http.read(b"[" * (deepest + 1) + b"]" * (deepest + 1))

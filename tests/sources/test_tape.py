@@ -81,7 +81,7 @@ def test_answers_and_requests_are_redacted_before_they_are_recorded_or_used() ->
     [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, SourceError)],
 )
 def test_an_error_survives_a_replay_with_type_reason_and_text(kind: type[SourceError]) -> None:
-    error = kind("it said no", system="s", target="h:1", remedy="ask again")
+    error = kind("it said no", system="s", target="h:1", hint="ask again")
     live = Tape()
     with pytest.raises(kind) as first:
         live.ask("s", {}, Counted(error=error), target="h:1")
@@ -142,7 +142,7 @@ def test_a_question_is_given_up_at_its_deadline() -> None:
 
 
 def test_an_answer_too_large_is_used_and_marked_and_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tape, "MOST_RECORDED_BYTES", 100)
+    monkeypatch.setattr(tape, "MAX_RECORDED_BYTES", 100)
     live = Tape()
     for _ in range(2):
         assert live.ask("s", {}, lambda: "x" * 200) == "x" * 200
@@ -246,7 +246,7 @@ def test_a_run_that_goes_on_asks_only_what_it_has_no_answer_to_and_records_all_o
 def test_an_answer_that_was_too_large_to_record_is_asked_for_again_when_a_run_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tape, "MOST_RECORDED_BYTES", 10)
+    monkeypatch.setattr(tape, "MAX_RECORDED_BYTES", 10)
     before = Tape()
     before.ask("s", {"q": 1}, lambda: "x" * 20)
     on = Tape(resumed=before.take_recorded())

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from runbooklib.actions import registry
-from runbooklib.actions.gate import Gate, Reason
+from runbooklib.actions.gate import Gate, Justification
 from runbooklib.evidence import action_ledger
-from runbooklib.evidence.action_ledger import Deed
+from runbooklib.evidence.action_ledger import ActionRecord
 from runbooklib.model.plan import Plan
-from runbooklib.sources import context
+from runbooklib.sources.context import context_of
 from tests.support import small
 
-WHY = Reason("20260115T031200Z-Small-backend", "The process hangs")
+WHY = Justification("20260115T031200Z-Small-backend", "The process hangs")
 
 
 class Acting:
@@ -62,20 +62,20 @@ class Acting:
 
     def plan(self, action: str, **parameters: Any) -> Plan:
         """What a run would propose now."""
-        scene, _ = context.scene_of("Small", "site", "backend")
-        return registry.REMEDIES[action].plan(scene, parameters)
+        context, _ = context_of("Small", "site", "backend")
+        return registry.ACTIONS[action].plan(context, parameters)
 
     def forged(self, action: str, target: str, **parameters: Any) -> Plan:
         """A plan that no run of ours proposed."""
         return Plan(action, parameters, "Small", "backend", "site", target, {"id": "0" * 64})
 
-    def perform(self, plan: Plan, *, by: str = "Ada", **more: str) -> Deed:
+    def perform(self, plan: Plan, *, by: str = "Ada", **more: str) -> ActionRecord:
         """Look, approve and perform, as a person does it."""
         gate = self.gate(by)
         return gate.perform(plan, gate.approve(gate.look(plan), plan.target), **more)
 
     @property
-    def deeds(self) -> list[Deed]:
+    def deeds(self) -> list[ActionRecord]:
         """What the ledger tells."""
         lines, wrong = action_ledger.read(self.folder)
         assert not wrong

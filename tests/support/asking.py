@@ -13,7 +13,7 @@ from runbooklib.model.plan import Proposal
 from runbooklib.model.window import Window
 from runbooklib.notebook.incident import Incident
 from runbooklib.render.sentences import sentence
-from runbooklib.sources.context import Scene, Sources
+from runbooklib.sources.context import Context, Sources
 from runbooklib.sources.tape import Entry, Tape
 
 Check = Callable[..., Finding]
@@ -63,7 +63,7 @@ class Asking:
         # A window ends on a whole step; this one holds what was written just now.
         window = Window.open(opened_at=datetime.now(UTC) + timedelta(seconds=15), lookback="10m")
         self._archive = _Archive()
-        self.incident = Incident(Scene("Alert", target, window, sources), self.tape, self._archive)
+        self.incident = Incident(Context("Alert", target, window, sources), self.tape, self._archive)
 
     @property
     def sources(self) -> Sources:

@@ -29,7 +29,7 @@ from runbooklib.checks.deployments import running_revision
 from runbooklib.checks.logs import log_lines, new_exceptions
 from runbooklib.config.environment import DockerSystem, Environment, Service, Systems, Target
 from runbooklib.model.window import Window
-from runbooklib.sources.context import Scene, Sources
+from runbooklib.sources.context import Context, Sources
 from runbooklib.sources.docker.client import Docker
 from runbooklib.sources.tape import Tape
 from tests.support.asking import Asking, Check
@@ -187,11 +187,13 @@ def asking(url: str, container: str = "backend", deadline: float = 10.0) -> Aski
     return Asking({}, container, docker=lambda tape: Docker(url, tape, deadline_seconds=deadline))
 
 
-def scene(url: str, container: str, onset: datetime | None = None, tape: Tape | None = None) -> Scene:
+def make_context(
+    url: str, container: str, onset: datetime | None = None, tape: Tape | None = None
+) -> Context:
     service = Service(title="Backend", labels={"service": "backend"}, containers=(container,))
     environment = Environment(
         title="Test", systems=Systems(docker=DockerSystem(url=url)), services={"backend": service}
     )
     target = Target(environment_name="test", service_name="backend", environment=environment)
     window = Window.open(opened_at=datetime.now(UTC) + timedelta(seconds=15), lookback="10m")
-    return Scene("HighErrorRate", target, window, Sources(target, tape or Tape()), onset)
+    return Context("HighErrorRate", target, window, Sources(target, tape or Tape()), onset)

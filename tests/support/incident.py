@@ -12,7 +12,7 @@ from runbooklib.model.findings import Finding, Status
 from runbooklib.model.plan import Proposal
 from runbooklib.model.window import Window
 from runbooklib.notebook.incident import Incident
-from runbooklib.sources.context import Scene, Sources
+from runbooklib.sources.context import Context, Sources
 from runbooklib.sources.tape import Entry, Tape
 
 NOW = datetime(2026, 1, 15, 3, 12, tzinfo=UTC)
@@ -55,11 +55,11 @@ def opened(tape: Tape | None = None, *, evidence: Path | None = None) -> tuple[I
     )
     target = Target(environment_name="site", service_name="backend", environment=site)
     tape, listener = tape or Tape(), Listener()
-    scene = Scene("Alert", target, Window.open(opened_at=NOW), Sources(target, tape))
-    return Incident(scene, tape, listener, evidence=evidence), listener
+    context = Context("Alert", target, Window.open(opened_at=NOW), Sources(target, tape))
+    return Incident(context, tape, listener, evidence=evidence), listener
 
 
-def broken(scene: Scene) -> Finding:
+def broken(context: Context) -> Finding:
     """Is it broken?"""
-    since = scene.window.end - timedelta(minutes=5)
+    since = context.window.end - timedelta(minutes=5)
     return Finding(status=Status.CRITICAL, template="Broken.", source="one", since=since)

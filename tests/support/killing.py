@@ -103,7 +103,7 @@ def recover_all(output: Path) -> None:
 
 
 def moments(folder: Path, seal: Callable[[Path], None], step: int) -> Iterator[dict[str, Any]]:
-    """Kill the sealing process at each `step`-th moment, then the recovery at the same; then recover twice at once."""
+    """Kill the sealing process at each `step`-th moment, then the recovery; then recover twice at once."""
     for moment in range(1, MAX_MOMENTS, step):
         output = folder / f"out-{moment}"
         output.mkdir()

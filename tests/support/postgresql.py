@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from runbooklib.model.findings import Finding, Status
-from runbooklib.sources.context import Scene
+from runbooklib.sources.context import Context
 from runbooklib.sources.postgres.client import Postgres
 from runbooklib.sources.tape import Tape
 from tests.sources.test_postgres_faults import backends_of, watching_threads
@@ -203,9 +203,9 @@ def asking(dsn: str, *, password: str = PASSWORD, deadline: float = 10.0) -> Ask
 def question(query: str) -> Check:
     """A check of a runbook's own, which needs an answer to this."""
 
-    def own_question(scene: Scene) -> Finding:
+    def own_question(context: Context) -> Finding:
         """Does it answer?"""
-        rows = scene.sources.postgres.sql(query)
+        rows = context.sources.postgres.sql(query)
         return Finding(status=Status.OK, template="It answers; rows: {count}.", facts={"count": len(rows)})
 
     return own_question

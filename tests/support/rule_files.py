@@ -3,4 +3,7 @@
 from tests.cli.test_new import FOREIGN
 from tests.support.running import ROOT
 
-FILES = [*sorted((ROOT / "tests" / "rulefiles").iterdir()), *([FOREIGN] if FOREIGN.exists() else [])]
+FILES = [
+    *sorted((ROOT / "tests" / "support" / "rule_files").iterdir()),
+    *([FOREIGN] if FOREIGN.exists() else []),
+]

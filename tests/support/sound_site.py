@@ -23,7 +23,7 @@ import pytest
 
 from runbooklib.config.environment import Environment, Target
 from runbooklib.model.window import Window
-from runbooklib.sources.context import Scene, Sources
+from runbooklib.sources.context import Context, Sources
 from runbooklib.sources.tape import Tape
 from tests.support.servers import running
 from tests.support.stand_in import Asked, Behaviour, answer, closed_port
@@ -250,8 +250,10 @@ def clone(folder: Path) -> str:
     return told.stdout.strip()
 
 
-def scene(systems: dict[str, Any], service: dict[str, Any], tape: Tape, *, deadline_seconds: float) -> Scene:
-    """The scene at these systems for the service, at this moment."""
+def make_context(
+    systems: dict[str, Any], service: dict[str, Any], tape: Tape, *, deadline_seconds: float
+) -> Context:
+    """The context at these systems for the service, at this moment."""
     site = Environment.model_validate(
         {
             "title": "Sound",
@@ -262,4 +264,4 @@ def scene(systems: dict[str, Any], service: dict[str, Any], tape: Tape, *, deadl
     )
     target = Target(environment_name="sound", service_name="backend", environment=site)
     window = Window.open(opened_at=datetime.now(UTC))
-    return Scene("Alert", target, window, Sources(target, tape, deadline_seconds=deadline_seconds))
+    return Context("Alert", target, window, Sources(target, tape, deadline_seconds=deadline_seconds))

@@ -226,8 +226,8 @@ def _ups(tree: Any, every: list[Any]) -> Iterator[tuple[Rule, str]]:
             wanted = _matchers(asked)
             if not any(wanted >= one or one >= wanted for other in every for one in _absences(other)):
                 told = ",".join(f'{name}{op}"{value}"' for name, op, value in sorted(wanted))
-                remedy = f"add `or absent(up{f'{{{told}}}' if told else ''})`"
-                yield ABSENT, f"a target that is gone has no `up` that could be 0: {remedy}"
+                hint = f"add `or absent(up{f'{{{told}}}' if told else ''})`"
+                yield ABSENT, f"a target that is gone has no `up` that could be 0: {hint}"
 
 
 def _absences(tree: Any) -> Iterator[frozenset[tuple[str, str, str]]]:

@@ -81,7 +81,7 @@ def _values(material: Material, source: YamlFile) -> Iterator[Message]:
             parameters.typed(notebook.declared, {name: value}, source.file)
         except ParameterError as error:
             rule = TYPE if name in notebook.declared else UNDECLARED
-            told = f"{error.message.removeprefix(f'{source.file}: ')}; {error.remedy}"
+            told = f"{error.message.removeprefix(f'{source.file}: ')}; {error.hint}"
             yield rule.at(source.file, source.line(name), told)
 
 

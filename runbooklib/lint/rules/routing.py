@@ -122,7 +122,7 @@ def _invalid(routing: YamlFile) -> Iterator[Message]:
     except subprocess.TimeoutExpired:
         raise EvidenceError(
             f"amtool did not say within {_SECONDS} s whether {routing.file} can be read",
-            remedy="run `amtool check-config` on it",
+            hint="run `amtool check-config` on it",
         ) from None
     if ended.returncode:
         told = (ended.stderr + ended.stdout).strip().splitlines()

@@ -21,9 +21,9 @@ from runbooklib.sources.docker.log_stream import FIRST_ENTRIES, LAST_ENTRIES, Ex
 from runbooklib.sources.logs.records import COLUMNS, parse
 from runbooklib.sources.tape import Tape
 
-MOST_LOG_BYTES_READ = 64_000_000
+MAX_LOG_BYTES_READ = 64_000_000
 # Of a log that is larger: its newest lines, and so few that about half of these bytes would do.
-TAIL_LINES, MOST_TAIL_BYTES = 20_000, 16_000_000
+TAIL_LINES, MAX_TAIL_BYTES = 20_000, 16_000_000
 _NAME = re.compile(r"[a-zA-Z0-9][\w.-]+", re.ASCII)
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"?')
 _SHORTEST_WORD = 4
@@ -174,7 +174,7 @@ class Docker:
                 f"{error.message}; it answered earlier in this run",
                 system=SYSTEM,
                 target=self._url,
-                remedy=error.remedy,
+                hint=error.hint,
             ) from error
 
 
@@ -255,12 +255,12 @@ def _logs(engine: Engine, name: str, excerpt: Excerpt, span: tuple[datetime, dat
         excerpt.finish()
         return part, size // max(count, 1)
 
-    part, line_bytes = read(span[0], MOST_LOG_BYTES_READ)
+    part, line_bytes = read(span[0], MAX_LOG_BYTES_READ)
     ends_early_at = None if part.is_whole else excerpt.latest_at or span[0]
     if ends_early_at and part.has_more:
         excerpt.skip()
-        lines = min(TAIL_LINES, MOST_TAIL_BYTES // (2 * max(line_bytes, 1)))
-        tail, _ = read(ends_early_at + timedelta(microseconds=1), MOST_TAIL_BYTES, tail=str(lines))
+        lines = min(TAIL_LINES, MAX_TAIL_BYTES // (2 * max(line_bytes, 1)))
+        tail, _ = read(ends_early_at + timedelta(microseconds=1), MAX_TAIL_BYTES, tail=str(lines))
         if excerpt.latest_at != ends_early_at:
             ends_early_at = None if tail.is_whole else excerpt.latest_at
     return {

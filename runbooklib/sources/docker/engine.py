@@ -22,7 +22,7 @@ OLDEST_VERSION = "1.24"
 _CHUNK_BYTES = 65_536
 # Of a long answer, reading stops early enough to end within the deadline even when the engine falls silent.
 _READ_SHARE, _SILENCE_SHARE = 0.5, 0.4
-MOST_BYTES = 16_000_000
+MAX_BYTES = 16_000_000
 _ID = re.compile(r"[0-9a-f]{64}")
 # The engine tells its time in whole seconds.
 _SAME_TIME_SECONDS = 3.0
@@ -125,9 +125,9 @@ class Engine:
         with response:
             for chunk in response.iter_content(_CHUNK_BYTES):
                 size += len(chunk)
-                if size > MOST_BYTES:
+                if size > MAX_BYTES:
                     raise NonsenseError(
-                        f"answered more than {MOST_BYTES:,} bytes", system=SYSTEM, target=self.url
+                        f"answered more than {MAX_BYTES:,} bytes", system=SYSTEM, target=self.url
                     )
                 if time.monotonic() > self._ends:
                     raise DeadlineError("did not finish its answer in time", system=SYSTEM, target=self.url)
@@ -162,7 +162,7 @@ class Engine:
             f"there is no container {name!r}",
             system=SYSTEM,
             target=self.url,
-            remedy=f"running ones: {', '.join(near)}" if near else "no container is running at all",
+            hint=f"running ones: {', '.join(near)}" if near else "no container is running at all",
         )
 
 
@@ -223,16 +223,16 @@ def _give_up(error: BaseException, url: str, deadline_seconds: float) -> NoRetur
     if any(isinstance(cause, PermissionError) for cause in causes):
         raise RefusedError(
             "permission denied",
-            remedy="join the group docker, or ask through its proxy",
+            hint="join the group docker, or ask through its proxy",
             code="EACCES",
             **about,
         ) from error
     if _is_timeout(error):
         raise DeadlineError(
-            f"no answer within {deadline_seconds:g} s", remedy="see whether dockerd hangs", **about
+            f"no answer within {deadline_seconds:g} s", hint="see whether dockerd hangs", **about
         ) from error
     told = str(causes[-1]) or type(causes[-1]).__name__
-    raise UnreachableError(f"no connection: {told}", remedy="see whether dockerd runs", **about) from error
+    raise UnreachableError(f"no connection: {told}", hint="see whether dockerd runs", **about) from error
 
 
 def _is_timeout(error: BaseException) -> bool:

@@ -13,7 +13,7 @@ from runbooklib.sources.docker.engine import Engine, moment_or_none
 # dockerd keeps only this many events, of all containers together.
 EVENT_BUFFER = 256
 # Events that happen while the engine answers push older ones out, and are not in the answer themselves.
-_MOST_MEANWHILE = 32
+_MAX_MEANWHILE = 32
 _ACTIONS = {
     "create",
     "start",
@@ -106,7 +106,7 @@ def told_events(engine: Engine, name: str, since: datetime, until: datetime) -> 
     started = _started_at(engine, name, is_known=bool(own))
     oldest = min(times, default=None)
     starts = [at for at, event in own if event["Action"] == "start"]
-    is_full = len(told) >= EVENT_BUFFER - _MOST_MEANWHILE
+    is_full = len(told) >= EVENT_BUFFER - _MAX_MEANWHILE
     # A start that the buffer does not show was before the engine's own: it has been restarted since.
     is_younger = started is not None and not any(abs((at - started).total_seconds()) < 5 for at in starts)
     complete = (oldest or datetime.now(UTC)) if is_full or is_younger else None

@@ -18,11 +18,11 @@ from runbooklib.sources.logs.records import Line, is_quiet, plain
 FIRST_ENTRIES, FIRST_BYTES = 500, 250_000
 LAST_ENTRIES, LAST_BYTES = 1_500, 750_000
 # A longer line is cut: patterns that look for secrets need time that grows with a line's length.
-MOST_LINE_CHARACTERS = 16_000
+MAX_LINE_CHARACTERS = 16_000
 # So much more is looked at for secrets first: half of one would not be known again.
-_MOST_SECRET_CHARACTERS = 1_000
-MOST_ENTRY_BYTES = 50_000
-MOST_FRAME_BYTES = 1_000_000
+_MAX_SECRET_CHARACTERS = 1_000
+MAX_ENTRY_BYTES = 50_000
+MAX_FRAME_BYTES = 1_000_000
 _STREAMS = {1: "stdout", 2: "stderr"}
 _FIRST_BYTES = (0, *_STREAMS)
 _STAMPED = re.compile(r"(\d{4}-\d\d-\d\dT\S+Z) (stdout|stderr) ?(.*)", re.DOTALL)
@@ -93,7 +93,7 @@ class Excerpt:
         if text.endswith("\n"):
             self._take(at, stream, text)
         else:
-            self._begun[stream] = at, text[: MOST_LINE_CHARACTERS + _MOST_SECRET_CHARACTERS]
+            self._begun[stream] = at, text[: MAX_LINE_CHARACTERS + _MAX_SECRET_CHARACTERS]
 
     def finish(self) -> None:
         """There are no more frames: a line without its end is one too."""
@@ -133,9 +133,9 @@ class Excerpt:
 
     def _take(self, at: str, stream: str, text: str) -> None:
         line = text.rstrip("\r\n")
-        if len(line) > MOST_LINE_CHARACTERS:
-            whole = line[: MOST_LINE_CHARACTERS + _MOST_SECRET_CHARACTERS]
-            line = self._redact(whole)[:MOST_LINE_CHARACTERS]
+        if len(line) > MAX_LINE_CHARACTERS:
+            whole = line[: MAX_LINE_CHARACTERS + _MAX_SECRET_CHARACTERS]
+            line = self._redact(whole)[:MAX_LINE_CHARACTERS]
         seen = plain(line)
         self._latest = at
         if self._skipped_after and not self._resumed_at:
@@ -151,7 +151,7 @@ class Excerpt:
 
     def _go_on(self, stream: str, line: str) -> None:
         entry = self._open[stream]
-        if entry.part is not None and entry.size > MOST_ENTRY_BYTES:
+        if entry.part is not None and entry.size > MAX_ENTRY_BYTES:
             self._begin(stream, line)
         else:
             entry.add(line)
@@ -186,7 +186,7 @@ def demultiplexed(chunks: Iterable[bytes], *, is_tty: bool) -> Iterator[tuple[st
 
 def _line_in(rest: bytes, start: int) -> tuple[str, bytes, int] | None:
     end = rest.find(b"\n", start) + 1
-    if not end and len(rest) - start > MOST_FRAME_BYTES:
+    if not end and len(rest) - start > MAX_FRAME_BYTES:
         end = len(rest)
     return ("stdout", rest[start:end], end) if end else None
 
@@ -197,7 +197,7 @@ def _frame_in(rest: bytes, start: int) -> tuple[str, bytes, int] | None:
     size = int.from_bytes(rest[start + 4 : start + 8], "big")
     if rest[start] not in _FIRST_BYTES:
         raise ValueError("not Docker's frames")
-    if size > MOST_FRAME_BYTES:
+    if size > MAX_FRAME_BYTES:
         raise ValueError(f"a frame of {size} bytes")
     end = start + 8 + size
     if len(rest) < end:

@@ -19,7 +19,7 @@ from psycopg.conninfo import conninfo_to_dict
 from runbooklib.errors import ParameterError, RefusedError, SettingsError, UnreachableError
 from runbooklib.sources.postgres.locks import chains
 from runbooklib.sources.postgres.session import (
-    MOST_ROWS,
+    MAX_ROWS,
     NO_SLOT_LEFT,
     SYSTEM,
     Transaction,
@@ -148,7 +148,7 @@ class Postgres:
             raise SettingsError(
                 "the connection string cannot be read",
                 system=SYSTEM,
-                remedy='write it like "host=db port=5432 dbname=app user=runbook_reader"',
+                hint='write it like "host=db port=5432 dbname=app user=runbook_reader"',
             ) from None
         if password:
             self._parameters["password"] = password
@@ -244,18 +244,18 @@ class Postgres:
     def sql(
         self, query: str, params: Sequence[Any] = (), *, names: Mapping[str, str] | None = None
     ) -> pd.DataFrame:
-        """The answer to one query of your own, at most MOST_ROWS rows (then `attrs["is_cut"]` is true).
+        """The answer to one query of your own, at most MAX_ROWS rows (then `attrs["is_cut"]` is true).
 
         Values go into `params`, for %s in the query; names of tables and columns into `names`, for {…} in it.
         Raises ParameterError for anything but a question, and for a name that is none.
         """
         query = identified(query, names) if names else query
         if not is_question(query):
-            raise ParameterError("only questions may be asked", system=SYSTEM, remedy="begin with SELECT")
+            raise ParameterError("only questions may be asked", system=SYSTEM, hint="begin with SELECT")
 
         def call() -> dict[str, Any]:
             with self._transaction() as ask:
-                columns, rows, is_cut = ask.table(query, params, most=MOST_ROWS)
+                columns, rows, is_cut = ask.table(query, params, most=MAX_ROWS)
             return {"columns": columns, "rows": rows, "is_cut": is_cut}
 
         told = self._ask({"question": "sql", "query": query, "params": [plain(p) for p in params]}, call)
@@ -285,7 +285,7 @@ class Postgres:
                 code="08001",
                 system=SYSTEM,
                 target=self.target,
-                remedy=error.remedy,
+                hint=error.hint,
             ) from None
 
 

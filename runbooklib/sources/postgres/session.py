@@ -25,10 +25,10 @@ from runbooklib.errors import DeadlineError, ParameterError, RefusedError, Unrea
 
 SYSTEM = "postgres"
 NO_SLOT_LEFT = "53300"
-MOST_ROWS = 10_000
+MAX_ROWS = 10_000
 
 # An answer that is larger would not be recorded.
-MOST_BYTES = 3_500_000
+MAX_BYTES = 3_500_000
 CONNECT_SECONDS = 3
 LOCK_SECONDS = 2.0
 
@@ -145,11 +145,11 @@ class Transaction:
         self.table(_LIMITS, (f"{most}ms", f"{lock}ms", f"{most + 5000}ms"))
 
     def table(
-        self, query: str, params: Sequence[Any] = (), *, most: int = MOST_ROWS
+        self, query: str, params: Sequence[Any] = (), *, most: int = MAX_ROWS
     ) -> tuple[list[str], list[list[Any]], bool]:
         """The names of the columns, at most so many rows as JSON, and whether that was not all.
 
-        Of long rows fewer: MOST_BYTES. The server is told to stop then.
+        Of long rows fewer: MAX_BYTES. The server is told to stop then.
         """
         rows: list[list[Any]] = []
         size, is_cut = 0, False
@@ -159,7 +159,7 @@ class Transaction:
             )
             with closing(stream):
                 for row in stream:
-                    is_cut = len(rows) >= most or size >= MOST_BYTES
+                    is_cut = len(rows) >= most or size >= MAX_BYTES
                     if is_cut:
                         break
                     rows.append([plain(value) for value in row])
@@ -185,7 +185,7 @@ def identified(query: str, names: Mapping[str, str]) -> str:
             raise ParameterError(
                 f"{name!r} is no name of a table or column",
                 system=SYSTEM,
-                remedy="letters, digits and _, with one dot after a schema",
+                hint="letters, digits and _, with one dot after a schema",
             )
     quoted = {key: Identifier(*name.split(".")) for key, name in names.items()}
     try:
@@ -203,8 +203,8 @@ def _refuse_connection(error: psycopg.Error, target: str) -> NoReturn:
     told = said_no[1] if said_no else text.rpartition("failed: ")[2].partition("\n")[0]
     code = next((code for pattern, code in _CODES if pattern.search(told)), "")
     if said_no or code:
-        raise RefusedError(told, code=code, remedy="see the server's log", **about) from None
-    raise UnreachableError(f"no connection: {told}", remedy="see whether it runs", **about) from None
+        raise RefusedError(told, code=code, hint="see the server's log", **about) from None
+    raise UnreachableError(f"no connection: {told}", hint="see whether it runs", **about) from None
 
 
 def _refuse(error: psycopg.Error, target: str, blocked_by: str) -> NoReturn:
@@ -213,10 +213,10 @@ def _refuse(error: psycopg.Error, target: str, blocked_by: str) -> NoReturn:
         told = re.sub(r'".*"', '"?"', told)  # the value that it could not read, and no name
     if isinstance(error, psycopg.errors.LockNotAvailable) and blocked_by:
         told += f": {blocked_by} holds it"
-    remedy = "grant this role what it needs to read that" if error.sqlstate == "42501" else ""
+    hint = "grant this role what it needs to read that" if error.sqlstate == "42501" else ""
     # A connection that was lost is refused, and not unreachable: the next question may try again.
     raise RefusedError(
-        told, code=error.sqlstate or "08006", system=SYSTEM, target=target, remedy=remedy
+        told, code=error.sqlstate or "08006", system=SYSTEM, target=target, hint=hint
     ) from None
 
 
@@ -235,7 +235,7 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-MOST_QUERY_CHARACTERS = 200
+MAX_QUERY_CHARACTERS = 200
 _ASKS = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*(?:select|with|values|table|show|explain)\b", re.I | re.S)
 _LITERALS = re.compile(
     r"""(?P<name>"(?:[^"]|"")*"?)
@@ -268,4 +268,4 @@ def normalised(query: str) -> str:
 
     text = " ".join(_LITERALS.sub(replace, query).split())
     text = re.sub(r"\?(?:, ?\?)+", "?, …", text)
-    return text if len(text) <= MOST_QUERY_CHARACTERS else f"{text[: MOST_QUERY_CHARACTERS - 1]}…"
+    return text if len(text) <= MAX_QUERY_CHARACTERS else f"{text[: MAX_QUERY_CHARACTERS - 1]}…"

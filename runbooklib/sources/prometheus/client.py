@@ -82,7 +82,7 @@ class Prometheus(PrometheusConnect):
                 f"returned several series with the same {by or 'labels'}",
                 system="prometheus",
                 target=self._target,
-                remedy=f"sum the query by({by})" if by else "check its remote storage",
+                hint=f"sum the query by({by})" if by else "check its remote storage",
             )
         frame.attrs["warnings"] = warnings
         return frame
@@ -108,7 +108,7 @@ class Prometheus(PrometheusConnect):
             f"has no alerting rule {name!r}",
             system="prometheus",
             target=self._target,
-            remedy=f"did you mean {near[0]!r}?" if near else "check its rule files",
+            hint=f"did you mean {near[0]!r}?" if near else "check its rule files",
         )
 
     def counts(self, selectors: Sequence[str], at: datetime) -> list[float | None]:
@@ -195,7 +195,7 @@ class Prometheus(PrometheusConnect):
                 f"returned samples {abs(off):.0f} s {'after' if off > 0 else 'before'} the requested time",
                 system="prometheus",
                 target=self._target,
-                remedy="check its clock and its remote storage",
+                hint="check its clock and its remote storage",
             )
 
     def _nonsense(self, error: Exception) -> NonsenseError:
@@ -205,5 +205,5 @@ class Prometheus(PrometheusConnect):
 
 def _text_of(moment: datetime) -> str:
     if moment.tzinfo is None:
-        raise ParameterError(f"{moment} has no time zone", remedy="pass an aware datetime")
+        raise ParameterError(f"{moment} has no time zone", hint="pass an aware datetime")
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -17,7 +17,7 @@ from runbooklib.model.window import Window
 from runbooklib.promql import quoted
 
 # Prometheus refuses a range query with more points per series.
-MOST_POINTS = 11_000
+MAX_POINTS = 11_000
 SHAPE_ERRORS = (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError)
 
 _INFINITE = frozenset({"+Inf", "-Inf"})
@@ -79,11 +79,11 @@ def notes_of(answer: Mapping[str, Any]) -> list[str]:
 def grid_of(window: Window) -> pd.DatetimeIndex:
     """Every step of the window. Raises ParameterError for more points than Prometheus returns."""
     points = int((window.end - window.start) / timedelta(seconds=window.step_seconds) + 1e-9) + 1
-    if points > MOST_POINTS:
+    if points > MAX_POINTS:
         raise ParameterError(
-            f"{points:,} points per series exceed the limit of Prometheus, {MOST_POINTS:,}",
+            f"{points:,} points per series exceed the limit of Prometheus, {MAX_POINTS:,}",
             system="prometheus",
-            remedy=f"use a step of {window.span_seconds / (MOST_POINTS - 1):.0f} s, or a shorter lookback",
+            hint=f"use a step of {window.span_seconds / (MAX_POINTS - 1):.0f} s, or a shorter lookback",
         )
     step = pd.Timedelta(seconds=window.step_seconds)
     return pd.date_range(window.start.astimezone(UTC), periods=points, freq=step, name="time")

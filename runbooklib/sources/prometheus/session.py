@@ -100,7 +100,7 @@ class TapedSession(requests.Session):
         answer = _as_answer(response, self.target)
         if path.startswith("/api/") and response.status == 200 and "json" not in answer:
             message = f"not a Prometheus API: {response.content_type or 'no content type'}"
-            raise NonsenseError(message, system="prometheus", target=self.target, remedy="check the address")
+            raise NonsenseError(message, system="prometheus", target=self.target, hint="check the address")
         return answer
 
 
