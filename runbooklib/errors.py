@@ -56,8 +56,10 @@ class RunbookError(Exception):
     def __str__(self) -> str:
         """One line: system and target, what happened, what to do."""
         where = f"{self.system} at {self.target}" if self.target else self.system
-        told = f"{where}: {self.message}" if where else self.message
-        return f"{told} ({self.hint})" if self.hint else told
+        text = f"{where}: {self.message}" if where else self.message
+        if not self.hint:
+            return text
+        return f"{text} {self.hint}" if text.endswith((".", "!", "?")) else f"{text} ({self.hint})"
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows instead of a traceback: at 3am the sentence helps, and the stack does not."""

@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from runbooklib.checks import alert_rule, dependencies, traffic
-from runbooklib.checks.ask import Check, answered
+from runbooklib.checks.ask import Check
 from runbooklib.errors import EvidenceError, ParameterError
 from runbooklib.evidence import action_ledger
 from runbooklib.evidence.action_ledger import ActionRecord
@@ -193,10 +193,10 @@ def watch(
 def _sample(look: Look, limits: Mapping[str, float]) -> Sample:
     """Check all conditions in parallel, each with its own context and tape."""
 
-    def ask(check: Check, parameters: Mapping[str, Any]) -> Finding:
-        return answered(check, parameters, *look())
+    def answer(check: Check, parameters: Mapping[str, Any]) -> Finding:
+        return ask(check, parameters, *look())
 
-    calls = [partial(ask, check, parameters) for check, parameters in conditions(**limits)]
+    calls = [partial(answer, check, parameters) for check, parameters in conditions(**limits)]
     findings = side_by_side(calls)
     return Sample(datetime.now(UTC), time.monotonic(), tuple(findings))
 

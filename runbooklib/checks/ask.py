@@ -1,9 +1,6 @@
-"""A check asked of a context: its finding, whatever the systems do.
+"""Run a check and return its finding; call an action and return its proposal.
 
-A system that does not answer becomes an UNKNOWN finding and never an exception: one dead source must not take
-the other questions with it.
-
-Checks and actions asked of a context; and what stands for them where nobody asks them any more.
+A source that fails gives an UNKNOWN finding, never an exception: the other checks must still be asked.
 """
 
 import inspect
@@ -16,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from runbooklib.errors import ParameterError, Reason, RunbookError, SourceError, suggestion
-from runbooklib.model.findings import Finding, Status, unknown
+from runbooklib.model.findings import Fact, Finding, Status, unknown
 from runbooklib.model.plan import Proposal
 from runbooklib.sources.context import Context
 from runbooklib.sources.tape import OPENING, Tape
@@ -25,10 +22,12 @@ _FACT = re.compile(r"\{([a-z_]+)\}")
 Check = Callable[..., Finding]
 
 
-def answered(check: Check, limits: Mapping[str, Any], context: Context, tape: Tape) -> Finding:
-    """What was found. Raises ParameterError for a bad limit, and NotRecordedError in a replay.
+def ask(check: Check, limits: Mapping[str, Any], context: Context, tape: Tape) -> Finding:
+    """Run `check` against `context` and return its finding.
 
-    One check at a time may be asked over a tape: what it used and was warned of is told by it.
+    Raises: ParameterError: `limits` has an unknown name, a missing name or a value that is not finite.
+    NotRecordedError: a replay has no recording of a request.
+    Not thread-safe per tape: the tape collects the requests and warnings of the check that is running.
     """
     _refuse_bad_limits(check, limits)
     tape.take_used()
@@ -58,7 +57,7 @@ def answered(check: Check, limits: Mapping[str, Any], context: Context, tape: Ta
 def question_of(check: Check, limits: Mapping[str, Any]) -> str:
     """The first line of the check's docstring, with the limits that it names filled in."""
     line = (check.__doc__ or check.__name__).strip().splitlines()[0]
-    return _FACT.sub(lambda found: str(limits.get(found[1], found[0])), line)
+    return _FACT.sub(lambda match: str(limits.get(match[1], match[0])), line)
 
 
 def _refuse_bad_limits(check: Check, limits: Mapping[str, Any]) -> None:
@@ -67,14 +66,18 @@ def _refuse_bad_limits(check: Check, limits: Mapping[str, Any]) -> None:
     for name in limits:
         if name not in known:
             raise ParameterError(
-                f"{check.__name__} has no limit {name!r}", hint=suggestion(name, sorted(known))
+                f"{check.__name__} has no limit {name!r}.", hint=suggestion(name, sorted(known))
             )
         if isinstance(limits[name], float) and not math.isfinite(limits[name]):
-            # Nothing is beyond a limit that is no number: everything would be OK.
-            raise ParameterError(f"{check.__name__}: {name} is {limits[name]!r}", hint="give a number")
-    missing = [name for name, one in known.items() if one.default is one.empty and name not in limits]
+            # No value is above NaN or infinity: every answer would be OK.
+            raise ParameterError(
+                f"{check.__name__}: the limit {name} is {limits[name]!r}.", hint="Pass a finite number."
+            )
+    missing = [name for name, item in known.items() if item.default is item.empty and name not in limits]
     if missing:
-        raise ParameterError(f"{check.__name__} needs {missing[0]}=…", hint="give it in the cell")
+        raise ParameterError(
+            f"{check.__name__} needs the limit {missing[0]}.", hint=f"Pass {missing[0]}=… in the cell."
+        )
 
 
 def _unknown(error: SourceError) -> Finding:
@@ -117,41 +120,25 @@ def _failed(error: Exception) -> Finding:
     )
 
 
-Propose = Callable[..., Proposal]
+def propose(action: Callable[..., Proposal], parameters: Mapping[str, Any], context: Context) -> Proposal:
+    """Call an action's proposal. If a source does not answer, the proposal has no command and says why."""
+    try:
+        return action(context, **parameters)
+    except SourceError as error:
+        return no_proposal(action, "Cannot be proposed: {reason}", str(error))
 
 
-class Inquiry:
-    """Asks over a tape.
-
-    `given_up` says why nothing is asked any more: then every answer is UNKNOWN, and says so. Empty: all is.
-    """
-
-    def __init__(self, tape: Tape) -> None:
-        self._tape = tape
-        self.given_up = ""
-
-    def answer(self, check: Check, limits: Mapping[str, Any], context: Context) -> Finding:
-        """What the check finds. Raises ParameterError for a bad limit, and NotRecordedError in a replay."""
-        if self.given_up:
-            return _not_asked(self.given_up, check.__name__, question_of(check, limits))
-        return answered(check, limits, context, self._tape)
-
-    def propose(self, action: Propose, parameters: Mapping[str, Any], context: Context) -> Proposal:
-        """The hint; one that cannot be proposed has no command, and says why."""
-        title = (action.__doc__ or action.__name__).strip().splitlines()[0]
-        if self.given_up:
-            return Proposal(title, command="", effect=f"Not proposed again: {self.given_up}")
-        try:
-            return action(context, **parameters)
-        except SourceError as error:
-            return Proposal(title, command="", effect=f"Cannot be proposed: {error}")
+def no_proposal(action: Callable[..., Proposal], template: str, reason: str) -> Proposal:
+    """A proposal without a command; `template` has the fact `reason`."""
+    title = (action.__doc__ or action.__name__).strip().splitlines()[0]
+    return Proposal(title, command="", effect=template.format(reason=reason))
 
 
-def lapsed(former: Finding) -> Finding:
-    """What stands for a finding that is to be asked again, until it is."""
-    return _not_asked("its turn has not come, or its cell was not run", former.check, former.question)
+def expired(finding: Finding) -> Finding:
+    """The UNKNOWN finding that stands in for a finding until its check is asked again."""
+    return not_asked("Not asked again yet.", finding.check, finding.question)
 
 
-def _not_asked(why: str, check: str, question: str) -> Finding:
-    facts = {"why": why}
-    return unknown(Reason.NOT_ASKED, "{why}", facts=facts, check=check, question=question)
+def not_asked(template: str, check: str, question: str, **facts: Fact) -> Finding:
+    """An UNKNOWN finding for a check that was not asked; `template` says why, with `facts`."""
+    return unknown(Reason.NOT_ASKED, template, facts=facts, check=check, question=question)

@@ -276,7 +276,7 @@ class Bar:
         saved_at = datetime.fromtimestamp(notebook.stat().st_mtime, UTC)
         saved = read_notebook(notebook)
         cells = {str(cell.get("id")) for cell in saved["cells"]}
-        missing = self._incident.places.missing(recording_of(saved), cells, saved_at)
+        missing = self._incident.outputs.missing(recording_of(saved), cells, saved_at)
         now = canonical(verdict_as_dict(self._incident.verdict, self._incident.context))
         if not missing and canonical(verdict_of(saved)) == now:
             return

@@ -1,188 +1,34 @@
-"""The ledgers of possible causes: their signs, and the actions proposed for them.
+"""All findings of one incident, by symptom and by cause, and the verdict over them.
 
-What was found about the symptoms and causes of one incident, and what of its context is known by that.
-
-The ledger of the symptoms: what was found, and what was known when each was first asked.
+Plain data: nothing here asks a system or shows anything. `Incident` keeps its findings here.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from runbooklib.checks.ask import Action, Check, lapsed
+from runbooklib.checks.ask import expired
 from runbooklib.model.event import Event
 from runbooklib.model.findings import Finding, Status
 from runbooklib.model.plan import Proposal
 from runbooklib.model.verdict import Cause, Verdict, judge, onset_of
-from runbooklib.notebook.steps import Change, Step, Steps, reorder
+from runbooklib.notebook.steps import Change, reorder
 from runbooklib.sources.context import Context
 
 _PROPOSE = "propose "
+# The cause id of steps that name a cause; the step's name is the id of that cause.
+CAUSE_STEP = "cause"
 
-# In the place of a step's cause: what the step names is one.
-_CAUSE = "cause"
-
-
-@dataclass(frozen=True, slots=True)
-class Asker:
-    """How a ledger takes a step, asks and proposes, and shows what came of it; the incident's own ways."""
-
-    take: Callable[[Step, Callable[[], Any]], Any]
-    answer: Callable[[Check, Mapping[str, Any]], Finding]
-    propose: Callable[[Action, Mapping[str, Any]], Proposal]
-    found: Callable[[Finding], None]
-    proposed: Callable[[Proposal], None]
-
-
-class CauseLedger:
-    """The signs of one possible cause, and the actions proposed for it."""
-
-    def __init__(self, id: str, title: str, asker: Asker) -> None:  # noqa: A002 - it is the cause's id
-        self._id = id
-        self._title = title
-        self._asker = asker
-        self._signs: dict[str, Finding] = {}
-        self._proposals: dict[str, Proposal] = {}
-
-    @property
-    def cause(self) -> Cause:
-        """The cause as it stands."""
-        return Cause(self._id, self._title, tuple(self._signs.values()), tuple(self._proposals.values()))
-
-    def lapse(self) -> None:
-        """What was found counts no longer, and is UNKNOWN until it is asked again; proposals are gone."""
-        self._signs = {name: lapsed(sign) for name, sign in self._signs.items()}
-        self._proposals.clear()
-
-    def settle(self, order: Sequence[str], gone: Sequence[str]) -> None:
-        """Put right what a cell takes otherwise, by the names of its steps."""
-        self._signs = reorder(self._signs, order, gone)
-        order, gone = ([name.removeprefix(_PROPOSE) for name in names] for names in (order, gone))
-        self._proposals = reorder(self._proposals, order, gone)
-
-    def restore(self, name: str, sign: Finding) -> None:
-        """Take up a sign of the run that this one goes on with."""
-        self._signs[name] = sign
-
-    def check(self, check: Check, **limits: Any) -> Finding:
-        """Ask a question that speaks for or against this cause."""
-        name = named(check, limits)
-        found: Finding = self._asker.take((self._id, name), partial(self._check, name, check, limits))
-        return found
-
-    def _check(self, name: str, check: Check, limits: Mapping[str, Any]) -> Finding:
-        finding = self._signs[name] = self._asker.answer(check, limits)
-        self._asker.found(finding)
-        return finding
-
-    def propose(self, action: Action, **parameters: Any) -> Proposal:
-        """Show what could be done about it. Nothing is done."""
-        name = named(action, parameters)
-        step = (self._id, f"{_PROPOSE}{name}")
-        proposal: Proposal = self._asker.take(step, partial(self._propose, name, action, parameters))
-        return proposal
-
-    def _propose(self, name: str, action: Action, parameters: Mapping[str, Any]) -> Proposal:
-        proposal = self._asker.propose(action, parameters)
-        if proposal.command:
-            self._proposals[name] = proposal
-        self._asker.proposed(proposal)
-        return proposal
-
-
-class CauseBook:
-    """The ledgers of all causes, in the order in which each was first named."""
-
-    def __init__(self, steps: Steps, asker: Asker) -> None:
-        self._steps, self._asker = steps, asker
-        self._ledgers: dict[str, CauseLedger] = {}
-        self._unnamed: frozenset[str] = frozenset()
-
-    @property
-    def all(self) -> tuple[Cause, ...]:
-        """Every cause, but those that no cell names any more and that hold nothing."""
-        causes = [ledger.cause for ledger in self._ledgers.values()]
-        return tuple(one for one in causes if one.id not in self._unnamed or one.signs or one.proposals)
-
-    def ledger(self, id: str, title: str) -> CauseLedger:  # noqa: A002 - it is the cause's id
-        """The ledger of the cause with that id."""
-        self._steps.name((_CAUSE, id))
-        self._unnamed -= {id}
-        return self._ledgers.setdefault(id, CauseLedger(id, title, self._asker))
-
-    def lapse(self) -> None:
-        """What was found counts no longer."""
-        for ledger in self._ledgers.values():
-            ledger.lapse()
-
-    def settle(self, change: Change) -> None:
-        """Put right what a cell takes otherwise."""
-        for cause, ledger in self._ledgers.items():
-            ledger.settle(*change.within(cause))
-        self._unnamed |= set(change.within(_CAUSE)[1])
-
-
-def named(asked: Callable[..., Any], limits: Mapping[str, Any]) -> str:
-    """What an incident knows a question, or a hint, by: its name and what was given to it."""
-    given = ", ".join(f"{name}={value!r}" for name, value in sorted(limits.items()))
-    return f"{asked.__name__}({given})"
-
-
-# What the context knew of the symptom: the fields of a Context by their names.
+# What a context knew about the symptom, as fields of Context by name.
 Known = Mapping[str, Any]
 
 
-class SymptomLedger:
-    """The findings about symptoms, in the order in which each was first asked."""
-
-    def __init__(self) -> None:
-        self._found: dict[str, Finding] = {}
-        # What was known when a question was first asked: asked again, it is to be the same question.
-        self._known: dict[str, Known] = {}
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """Every finding."""
-        return tuple(self._found.values())
-
-    def known(self, name: str, context: Context, former: str = "") -> Known:
-        """What is known when this is first asked, or what it stands for since its limits were changed."""
-        now = {"onset": context.onset, "is_disturbed": context.is_disturbed}
-        return self._known.setdefault(name, self._known.get(former, now))
-
-    def keep(self, name: str, finding: Finding, context: Context) -> Context:
-        """Keep what was found; the context as it is known to be by now."""
-        self._found[name] = finding
-        return context if context.onset is not None else replace(context, **_told_by(self.findings))
-
-    def settle(self, change: Change, context: Context) -> Context:
-        """Put right what a cell takes otherwise, and what is known of the context since."""
-        self._found = reorder(self._found, *change.within(""))
-        names = tuple(self._found)
-        self._known = {name: _told_by(self.findings[:place]) for place, name in enumerate(names)}
-        return replace(context, **_told_by(self.findings))
-
-    def lapse(self) -> None:
-        """What was found counts no longer, and is UNKNOWN until it is asked again."""
-        self._found = {name: lapsed(finding) for name, finding in self._found.items()}
-        self._known.clear()
-
-
-def _told_by(findings: Sequence[Finding]) -> Known:
-    """What they tell of the context. Once they tell when it began, the later ones change nothing of that."""
-    first = next((place for place, one in enumerate(findings) if onset_of([one])), len(findings))
-    seen = findings[: first + 1]
-    # That another alert fires measures nothing here, so it disturbs nothing either.
-    disturbed = any(f.status >= Status.WARNING and f.measured is not None for f in seen)
-    return {"onset": onset_of(seen), "is_disturbed": disturbed}
-
-
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """A finding of a run that goes on: for which cause (empty: a symptom), with its title, and its name.
+class SavedFinding:
+    """A finding of the interrupted run that is being resumed.
 
-    `cell` is the id of the cell that it lay in.
+    `cause` is its cause id (empty: a symptom), `title` the title of that cause, `name` the step's name and
+    `cell` the id of the cell whose output held it.
     """
 
     cause: str
@@ -192,60 +38,177 @@ class Kept:
     cell: str = ""
 
 
-class Casebook:
-    """The ledgers of the symptoms and of all causes.
+def step_name(asked: Callable[..., Any], limits: Mapping[str, Any]) -> str:
+    """The name of a step: the check or the action, with its arguments."""
+    arguments = ", ".join(f"{name}={value!r}" for name, value in sorted(limits.items()))
+    return f"{asked.__name__}({arguments})"
 
-    `context` is what they were asked of, as it is known by now.
-    """
 
-    def __init__(self, context: Context, steps: Steps, asker: Asker) -> None:
-        self.context = context
-        self._steps = steps
-        self._symptoms = SymptomLedger()
-        self.causes = CauseBook(steps, asker)
+def proposal_step(name: str) -> str:
+    """The name of the step that makes the proposal of that name."""
+    return f"{_PROPOSE}{name}"
+
+
+class Symptoms:
+    """The findings about the symptoms, in the order in which each check was first asked."""
+
+    def __init__(self) -> None:
+        self._findings: dict[str, Finding] = {}
+        # What was known when each check was first asked. A check that is asked again gets the same context,
+        # because a replay asks it once, with what was known then.
+        self._known: dict[str, Known] = {}
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """Every finding about symptoms, in the order in which it was first asked."""
+        """All findings, in order."""
+        return tuple(self._findings.values())
+
+    def known(self, name: str, context: Context, former: str = "") -> Known:
+        """What was known when this step was first asked. `former` is the step that it replaces."""
+        now = {"onset": context.onset, "is_disturbed": context.is_disturbed}
+        return self._known.setdefault(name, self._known.get(former, now))
+
+    def keep(self, name: str, finding: Finding, context: Context) -> Context:
+        """Keep a finding. Returns the context with what is known after it."""
+        self._findings[name] = finding
+        return context if context.onset is not None else replace(context, **_known_from(self.findings))
+
+    def reorder(self, change: Change, context: Context) -> Context:
+        """Apply a cell's change. Returns the context with what is known after it."""
+        self._findings = reorder(self._findings, *change.within(""))
+        names = tuple(self._findings)
+        self._known = {name: _known_from(self.findings[:index]) for index, name in enumerate(names)}
+        return replace(context, **_known_from(self.findings))
+
+    def expire(self) -> None:
+        """Make every finding UNKNOWN until its check is asked again."""
+        self._findings = {name: expired(finding) for name, finding in self._findings.items()}
+        self._known.clear()
+
+
+def _known_from(findings: Sequence[Finding]) -> Known:
+    """What these findings say about the context. After the first finding with an onset, later ones add nothing."""
+    first = next((index for index, item in enumerate(findings) if onset_of([item])), len(findings))
+    seen = findings[: first + 1]
+    # "Another alert is firing" measures nothing here, so it does not disturb the context.
+    disturbed = any(item.status >= Status.WARNING and item.measured is not None for item in seen)
+    return {"onset": onset_of(seen), "is_disturbed": disturbed}
+
+
+@dataclass(slots=True)
+class _CauseEntry:
+    """The findings and proposals of one possible cause, each by its step's name."""
+
+    title: str
+    findings: dict[str, Finding] = field(default_factory=dict)
+    proposals: dict[str, Proposal] = field(default_factory=dict)
+
+
+class Causes:
+    """The possible causes, in the order in which each was first named."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, _CauseEntry] = {}
+        # Causes that no cell names any more. They are hidden while they hold nothing.
+        self._unnamed: frozenset[str] = frozenset()
+
+    @property
+    def all(self) -> tuple[Cause, ...]:
+        """All causes that a cell names or that hold a finding or a proposal."""
+        causes = [self.cause(id_) for id_ in self._entries]
+        return tuple(
+            cause for cause in causes if cause.id not in self._unnamed or cause.signs or cause.proposals
+        )
+
+    def cause(self, id_: str) -> Cause:
+        """The cause with that id, with its findings and proposals so far."""
+        entry = self._entries[id_]
+        return Cause(id_, entry.title, tuple(entry.findings.values()), tuple(entry.proposals.values()))
+
+    def open(self, id_: str, title: str) -> None:
+        """A cell names this cause."""
+        self._unnamed -= {id_}
+        self._entries.setdefault(id_, _CauseEntry(title))
+
+    def keep(self, id_: str, name: str, finding: Finding) -> None:
+        """Keep a finding for or against a cause."""
+        self._entries[id_].findings[name] = finding
+
+    def keep_proposal(self, id_: str, name: str, proposal: Proposal) -> None:
+        """Keep an action that was proposed for a cause."""
+        self._entries[id_].proposals[name] = proposal
+
+    def reorder(self, change: Change) -> None:
+        """Apply a cell's change."""
+        for id_, entry in self._entries.items():
+            order, dropped = change.within(id_)
+            entry.findings = reorder(entry.findings, order, dropped)
+            order, dropped = (tuple(n.removeprefix(_PROPOSE) for n in names) for names in (order, dropped))
+            entry.proposals = reorder(entry.proposals, order, dropped)
+        self._unnamed |= set(change.within(CAUSE_STEP)[1])
+
+    def expire(self) -> None:
+        """Make every finding UNKNOWN until its check is asked again, and drop the proposals."""
+        for entry in self._entries.values():
+            entry.findings = {name: expired(finding) for name, finding in entry.findings.items()}
+            entry.proposals.clear()
+
+
+class FindingLedger:
+    """All findings of one incident. `context` holds what is known after the findings so far."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self._symptoms = Symptoms()
+        self.causes = Causes()
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The findings about the symptoms, in the order in which each check was first asked."""
         return self._symptoms.findings
 
     @property
     def verdict(self) -> Verdict:
-        """What it comes to so far."""
+        """The verdict over all findings so far."""
         context = self.context
         tolerance = context.timing.tolerance_seconds + context.window.step_seconds
         return judge(self.findings, self.causes.all, onset=context.onset, tolerance_seconds=tolerance)
 
-    def began(self) -> list[Event]:
-        """What was found with a known beginning."""
-        signs = [sign for cause in self.causes.all for sign in cause.signs]
-        return [Event(f.since, f, f.source) for f in (*self.findings, *signs) if f.since]
+    def onset_events(self) -> list[Event]:
+        """One event for each finding that has a start time, for the timeline."""
+        cause_findings = [finding for cause in self.causes.all for finding in cause.signs]
+        return [
+            Event(finding.since, finding, finding.source)
+            for finding in (*self.findings, *cause_findings)
+            if finding.since
+        ]
 
-    def known(self, name: str) -> Mapping[str, Any]:
-        """What is known of the context when this symptom is first asked, which a replay will ask with."""
-        former = self._steps.former_of(("", name)) or ("", "")
-        return self._symptoms.known(name, self.context, former[1])
+    def known(self, name: str, former: str = "") -> Known:
+        """What was known when this symptom check was first asked; a replay asks with the same."""
+        return self._symptoms.known(name, self.context, former)
 
-    def keep(self, name: str, finding: Finding) -> None:
-        """Keep what was found about a symptom."""
-        self.context = self._symptoms.keep(name, finding, self.context)
-
-    def restore(self, one: Kept) -> None:
-        """Take up a finding of the run that this one goes on with."""
-        self._steps.knew(one.cell, (one.cause, one.name))
-        if one.cause:
-            self.causes.ledger(one.cause, one.title).restore(one.name, one.finding)
+    def keep(self, cause: str, name: str, finding: Finding) -> None:
+        """Keep a finding about a cause (by its id), or about the symptoms (empty id)."""
+        if cause:
+            self.causes.keep(cause, name, finding)
         else:
-            self.known(one.name)
-            self.keep(one.name, one.finding)
+            self.context = self._symptoms.keep(name, finding, self.context)
 
-    def lapse(self, context: Context) -> None:
-        """What was found counts no longer: another context is asked."""
+    def restore(self, saved: SavedFinding) -> None:
+        """Add a finding of the interrupted run that is being resumed."""
+        if saved.cause:
+            self.causes.open(saved.cause, saved.title)
+        else:
+            self.known(saved.name)
+        self.keep(saved.cause, saved.name, saved.finding)
+
+    def expire(self, context: Context) -> None:
+        """Make every finding UNKNOWN: all checks are to be asked again, in this context."""
         self.context = context
-        self._symptoms.lapse()
-        self.causes.lapse()
+        self._symptoms.expire()
+        self.causes.expire()
 
-    def settle(self, change: Change) -> None:
-        """Put right what a cell takes otherwise than before."""
-        self.context = self._symptoms.settle(change, self.context)
-        self.causes.settle(change)
+    def reorder(self, change: Change) -> None:
+        """Apply a cell's change: the steps it takes now, and those it dropped."""
+        self.context = self._symptoms.reorder(change, self.context)
+        self.causes.reorder(change)

@@ -1,7 +1,4 @@
-"""An engineer's own questions: SQL, PromQL and log lines as frames. Recorded like a check's.
-
-What people asked and noted between the steps of an incident, also before its kernel was restarted.
-"""
+"""A person's own questions (SQL, PromQL, log lines, as frames) and notes, recorded as a check's are."""
 
 import json
 import re
@@ -19,8 +16,8 @@ from runbooklib.model.window import moment_of, seconds_of
 from runbooklib.sources.context import Context
 from runbooklib.sources.tape import NOTE, Entry, Tape
 
-_LONGEST = 200
-_OURS = frozenset({"opening", "actions"})
+_MAX_QUERY_LENGTH = 200
+_NOT_QUESTIONS = frozenset({"opening", "actions"})
 
 
 def sql(context: Context, query: str, params: Sequence[Any]) -> pd.DataFrame:
@@ -35,45 +32,52 @@ def promql(context: Context, query: str, *, instant: bool) -> pd.DataFrame:
 
 
 def logs(context: Context, *, since: str, until: str, matching: str, container: str) -> pd.DataFrame:
-    """The log's entries of that time that match. `attrs` say what of it was not read."""
+    """The log entries in that time that match. `attrs` say what was not read."""
     end = _moment(until, context.window.end) if until else context.window.end
     start = _moment(since, context.window.end) if since else context.window.start
     if start >= end:
-        raise ParameterError(f"since {start:%H:%M:%S} is not before until {end:%H:%M:%S}", hint="swap them")
+        raise ParameterError(
+            f"since ({start:%H:%M:%S}) is not before until ({end:%H:%M:%S}).", hint="Swap since and until."
+        )
     try:
         pattern = re.compile(matching)
     except re.error as error:
-        raise ParameterError(f"matching {matching!r} is no pattern: {error}", hint="see re") from None
-    told = context.sources.docker.logs(container or context.container, start, end)
-    texts = zip(told.frame["text"], told.frame["line"], strict=True)
-    frame = told.frame.loc[[bool(pattern.search(text) or pattern.search(line)) for text, line in texts]]
+        raise ParameterError(
+            f"matching {matching!r} is not a regular expression: {error}",
+            hint="Write it as for Python's re module.",
+        ) from None
+    log = context.sources.docker.logs(container or context.container, start, end)
+    texts = zip(log.frame["text"], log.frame["line"], strict=True)
+    frame = log.frame.loc[[bool(pattern.search(text) or pattern.search(line)) for text, line in texts]]
     first = ["at", "level", "line", "exception", "path", "status_code"]
     frame = frame[[*first, *(name for name in frame.columns if name not in first)]].reset_index(drop=True)
-    frame.attrs |= {"quiet_lines": told.quiet_lines, "is_cut": told.is_cut or told.ends_early_at is not None}
-    frame.attrs["reads_since"] = told.reads_since.isoformat()
+    frame.attrs |= {"quiet_lines": log.quiet_lines, "is_cut": log.is_cut or log.ends_early_at is not None}
+    frame.attrs["reads_since"] = log.reads_since.isoformat()
     return frame
 
 
 def _moment(text: str, end: datetime) -> datetime:
-    """A time, or how long before `end`."""
+    """A time, or a duration before `end`."""
     if re.fullmatch(r"(?:\d+[smhdw])+", text):
         return end - timedelta(seconds=seconds_of(text))
     return moment_of(text)
 
 
-def told(entry: Entry) -> Event | None:
-    """A question of somebody's own as an event; None for what nobody asked of a system."""
-    if entry.source in _OURS:
+def event_of(entry: Entry) -> Event | None:
+    """A person's question or note as an event; None for an entry that is not a question to a system."""
+    if entry.source in _NOT_QUESTIONS:
         return None
     if entry.source == NOTE:
         answer = entry.answer or {}
         return Event(entry.asked_at, f"{answer.get('who')}: {answer.get('text')}", NOTE)
     error = f": no answer, {entry.error['message']}" if entry.error else ""
-    return Event(entry.asked_at, f"asked {_words(entry.request)[:_LONGEST]}{error}", entry.source)
+    return Event(
+        entry.asked_at, f"asked {_query_text(entry.request)[:_MAX_QUERY_LENGTH]}{error}", entry.source
+    )
 
 
-def _words(request: dict[str, Any]) -> str:
-    """What was asked, as somebody would say it."""
+def _query_text(request: dict[str, Any]) -> str:
+    """The query, or the question and its subject, in a line."""
     params = dict(request.get("params") or ()) if request.get("path") else {}
     query = params.get("query") or request.get("query")
     if query:
@@ -82,54 +86,57 @@ def _words(request: dict[str, Any]) -> str:
     return " of ".join(map(str, named)) or json.dumps(request, ensure_ascii=False)
 
 
-class Diary:
-    """Each own question and note once; `former` are those of a run that this one goes on with."""
+class Notes:
+    """A person's own questions and notes, each once, also those of the interrupted run that is resumed."""
 
-    def __init__(self, tape: Tape, former: Iterable[Entry] = ()) -> None:
+    def __init__(self, tape: Tape, saved: Iterable[Entry] = ()) -> None:
         self._tape = tape
-        self._entries = {entry.key: entry for entry in former}
-        self._played: Counter[str] = Counter()
+        self._entries = {entry.key: entry for entry in saved}
+        self._replayed: Counter[str] = Counter()
 
-    def notice(self) -> list[Entry]:
-        """What was asked since the last step is somebody's own question; those that were noticed now."""
+    def collect(self) -> list[Entry]:
+        """Take what was asked since the last step: a person asked it. Returns the new entries."""
         used = self._tape.take_used()
         self._entries |= {entry.key: entry for entry in used}
         return used
 
     def events(self) -> list[Event]:
-        """What was asked and noted."""
-        return [event for event in map(told, self._entries.values()) if event]
+        """One event for each question and note."""
+        return [event for event in map(event_of, self._entries.values()) if event]
 
     def own_among(self, entries: Sequence[Entry]) -> list[int]:
-        """The places of those that somebody asked or noted."""
-        return [place for place, entry in enumerate(entries) if entry.key in self._entries]
+        """The indexes of those entries that a person asked or noted."""
+        return [index for index, entry in enumerate(entries) if entry.key in self._entries]
 
-    def note(self, text: str, cell: str) -> list[Event]:
-        """Record what somebody noted, with who and when, and tell it. Raises ParameterError.
+    def add(self, text: str, cell: str) -> list[Event]:
+        """Record a note with the user's name and the time, and return its event. Raises ParameterError.
 
-        The same words in the same cell are one note; where no cell is known, each time is another.
+        The same words in the same cell are one note; where the cell is not known, each time is a new note.
         """
         if not isinstance(text, str) or not text.strip():
-            raise ParameterError("a note needs words", hint='write it like incident.note("what you saw")')
+            raise ParameterError("The note is empty.", hint='Write for example incident.note("what you saw")')
         words = text.strip()
-        asked = self._replayed(words, cell) if self._tape.is_replay else self._asked(words, cell)
-        self.notice()
-        self._tape.ask(NOTE, asked, lambda: {"who": manifest.user(), "text": words})
-        return [event for event in map(told, self.notice()) if event]
+        request = self._recorded_request(words, cell) if self._tape.is_replay else self._request(words, cell)
+        self.collect()
+        self._tape.ask(NOTE, request, lambda: {"who": manifest.user(), "text": words})
+        return [event for event in map(event_of, self.collect()) if event]
 
-    def _asked(self, words: str, cell: str) -> dict[str, Any]:
+    def _request(self, words: str, cell: str) -> dict[str, Any]:
         if cell:
             return {"text": words, "cell": cell}
-        before = [one for one in self._same(words) if "cell" not in one]
+        before = [request for request in self._same_query_text(words) if "cell" not in request]
         return {"text": words, "number": len(before) + 1} if before else {"text": words}
 
-    def _replayed(self, words: str, cell: str) -> dict[str, Any]:
-        """The note that this was: that of the cell; else the next of these words: no run knows cells."""
-        same = self._same(words)
-        of_cell = [one for one in same if cell and one.get("cell") == cell]
-        place, self._played[words] = self._played[words], self._played[words] + 1
-        return (of_cell or same[place : place + 1] or same[-1:] or [{"text": words}])[0]
+    def _recorded_request(self, words: str, cell: str) -> dict[str, Any]:
+        """The request of the recorded note: that of this cell, else the next with these words.
 
-    def _same(self, words: str) -> list[dict[str, Any]]:
+        A headless run does not know its cell ids, so there the order decides.
+        """
+        same = self._same_query_text(words)
+        of_cell = [request for request in same if cell and request.get("cell") == cell]
+        index, self._replayed[words] = self._replayed[words], self._replayed[words] + 1
+        return (of_cell or same[index : index + 1] or same[-1:] or [{"text": words}])[0]
+
+    def _same_query_text(self, words: str) -> list[dict[str, Any]]:
         redacted = self._tape.redactor.json({"text": words})["text"]
-        return [one.request for one in self._tape.known(NOTE) if one.request.get("text") == redacted]
+        return [e.request for e in self._tape.known(NOTE) if e.request.get("text") == redacted]

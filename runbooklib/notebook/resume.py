@@ -12,7 +12,7 @@ from runbooklib.errors import InputError, RunbookError
 from runbooklib.evidence.executed_notebook import outputs, read_notebook, recording_of, verdict_of
 from runbooklib.evidence.verdict_json import FINDING_MIME, RECORDING_MIME
 from runbooklib.model.findings import Finding
-from runbooklib.notebook.ledger import Kept
+from runbooklib.notebook.ledger import SavedFinding
 from runbooklib.sources.tape import NOTE, OPENING, OWN, Entry, unpack
 
 # The word for the notebook that runs, as it was last saved.
@@ -28,8 +28,8 @@ class Resumption:
     """
 
     entries: list[Entry]
-    kept: list[Kept]
-    own: list[Entry]
+    saved_findings: list[SavedFinding]
+    saved_notes: list[Entry]
     begins: datetime
     ends: datetime
 
@@ -91,7 +91,7 @@ def _own(notebook: Mapping[str, Any]) -> Iterator[Entry]:
         yield from (one for place, one in enumerate(entries) if one.source == NOTE or place in own)
 
 
-def _kept(notebook: Mapping[str, Any]) -> Iterator[Kept]:
+def _kept(notebook: Mapping[str, Any]) -> Iterator[SavedFinding]:
     """The findings, in the order of their cells, by what they were kept as."""
     titles = {str(one["id"]): str(one["title"]) for one in (verdict_of(notebook) or {}).get("causes", ())}
     lying = [
@@ -107,4 +107,4 @@ def _kept(notebook: Mapping[str, Any]) -> Iterator[Kept]:
         except (AttributeError, KeyError, TypeError, ValueError):
             continue  # of another version: its question is answered from the record when its cell is run
         if not cause or cause in titles:
-            yield Kept(cause, titles.get(cause, ""), str(told["name"]), finding, cell)
+            yield SavedFinding(cause, titles.get(cause, ""), str(told["name"]), finding, cell)

@@ -1,4 +1,4 @@
-"""Where in the notebook something is shown, and which answers lie there: all of it has to be saved."""
+"""The outputs of one incident and the answers that each holds, to check that the saved notebook has them all."""
 
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ from uuid import uuid4
 from runbooklib.notebook.steps import Step
 from runbooklib.sources.tape import Entry
 
-# A save takes what a page shows, and its file is written a moment later.
-_SAVING = timedelta(seconds=3)
+# JupyterLab takes the outputs that the page shows, and writes the file a moment later.
+_SAVE_DELAY = timedelta(seconds=3)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """One output: in which cell, since when (aware UTC), and which answers, each by question and time.
+class Output:
+    """One output: its cell id (empty: not known), when it was shown (aware UTC), and its answers.
 
-    `cell` is empty where nobody says which it is.
+    An answer is identified by the key of its request and by the time when it was asked.
     """
 
     cell: str
@@ -24,61 +24,62 @@ class Place:
     answers: frozenset[tuple[str, datetime]]
 
     def is_before(self, saved_at: datetime) -> bool:
-        """Whether what was saved then shows it, if its cell is still there."""
-        return self.at + _SAVING < saved_at
+        """Whether a notebook saved at that time holds it, if its cell still exists."""
+        return self.at + _SAVE_DELAY < saved_at
 
 
 class SavedOutputs:
-    """The outputs of one incident, by the names by which a front end knows them."""
+    """The outputs of one incident, by their display ids."""
 
     def __init__(self) -> None:
         self._cell = ""
         self._cells: set[str] = set()
         self._of_step: dict[Step, list[str]] = {}
-        self._places: dict[str, Place] = {}
+        self._outputs: dict[str, Output] = {}
 
     def begin_cell(self, cell: str) -> bool:
-        """A cell is run: what lay in its outputs is gone. Whether it ran before."""
-        gone = {name for name, place in self._places.items() if place.cell == cell}
-        self._places = {name: one for name, one in self._places.items() if name not in gone}
-        for step, names in self._of_step.items():
-            self._of_step[step] = [name for name in names if name not in gone]
-        is_again, self._cell = cell in self._cells, cell
+        """A cell starts, so its former outputs are gone. Returns whether it ran before."""
+        gone = {id_ for id_, output in self._outputs.items() if output.cell == cell}
+        self._outputs = {id_: output for id_, output in self._outputs.items() if id_ not in gone}
+        for step, ids in self._of_step.items():
+            self._of_step[step] = [id_ for id_ in ids if id_ not in gone]
+        ran_before, self._cell = cell in self._cells, cell
         self._cells.add(cell)
-        return is_again
+        return ran_before
 
     def end_cell(self) -> None:
-        """What is shown now is shown in no cell, or nobody knows in which."""
+        """What is shown from now on belongs to no known cell."""
         self._cell = ""
 
     def of(self, step: Step) -> tuple[str, ...]:
-        """Where the step has shown something."""
+        """The display ids of the step's outputs."""
         return tuple(self._of_step.get(step, ()))
 
     def new(self, step: Step | None = None) -> str:
-        """One more place, of that step. Of a kernel that is gone the front end may still know the names."""
-        name = f"runbook-{uuid4().hex}"
+        """A new display id. It is random: the front end may still know the ids of a kernel that is gone."""
+        id_ = f"runbook-{uuid4().hex}"
         if step is not None:
-            self._of_step.setdefault(step, []).append(name)
-        return name
+            self._of_step.setdefault(step, []).append(id_)
+        return id_
 
-    def lay(self, name: str, entries: Sequence[Entry]) -> None:
-        """These answers lie there now, and no others."""
-        cell = self._places[name].cell if name in self._places else self._cell
+    def put(self, display_id: str, entries: Sequence[Entry]) -> None:
+        """The output with that display id now holds these answers, and no others."""
+        cell = self._outputs[display_id].cell if display_id in self._outputs else self._cell
         answers = frozenset((entry.key, entry.asked_at) for entry in entries)
-        self._places[name] = Place(cell, datetime.now(UTC), answers)
+        self._outputs[display_id] = Output(cell, datetime.now(UTC), answers)
 
     def missing(
         self, recording: Iterable[Entry], cells: Container[str], saved_at: datetime
-    ) -> tuple[Place, ...]:
-        """What a notebook that was saved then, with these cells and answers, does not hold.
+    ) -> tuple[Output, ...]:
+        """The outputs that a notebook saved at that time, with these cells and answers, does not hold.
 
-        A cell that was run before and is not there any more was deleted by somebody, and is not missing.
+        The output of a cell that was shown before the save and no longer exists is not missing: somebody
+        deleted the cell.
         """
         saved = {(entry.key, entry.asked_at) for entry in recording}
         return tuple(
-            place
-            for place in self._places.values()
-            if not (place.cell and place.cell not in cells and place.is_before(saved_at))
-            and not (place.answers <= saved and (not place.cell or place.cell in cells))
+            output
+            for output in self._outputs.values()
+            if not (output.cell and output.cell not in cells and output.is_before(saved_at))
+            and not (output.answers <= saved and (not output.cell or output.cell in cells))
         )

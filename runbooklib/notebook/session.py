@@ -78,8 +78,8 @@ def open_incident(
         audience,
         uses=opening.get("uses", {}),
         evidence=evidence_folder(),
-        kept=resumed.kept if resumed else (),
-        own=resumed.own if resumed else (),
+        saved_findings=resumed.saved_findings if resumed else (),
+        saved_notes=resumed.saved_notes if resumed else (),
     )
     if isinstance(audience, NotebookScreen):
         _OPEN.append((incident, audience))
@@ -111,7 +111,7 @@ def _close_former() -> bool:
     is_first = not _OPEN
     while _OPEN:
         incident, audience = _OPEN.pop()
-        incident.steps.end()
+        incident.steps.close()
         audience.close()
     return is_first
 

@@ -18,12 +18,13 @@ from runbooklib.checks.containers import container_deaths, container_state
 from runbooklib.checks.scrape import scraped
 from runbooklib.model.findings import Finding, Status
 from runbooklib.notebook.incident import Incident
+from runbooklib.notebook.listener import IncidentListener
 from runbooklib.sources.context import Sources
 from runbooklib.sources.tape import Entry, Tape, pack, unpack
 from tests.support import sound_site
 from tests.support.clock_shift import shifted
 from tests.support.known_series import serving
-from tests.support.stand_in import Asked, Behaviour, NoListener, answer, by_request, closed_port, standin
+from tests.support.stand_in import Asked, Behaviour, answer, by_request, closed_port, standin
 from tests.support.survey import Survey
 
 ROOT = Path(__file__).parents[2]
@@ -146,7 +147,7 @@ def opened(tape: Tape, prometheus: str, docker: str = "", alertmanager: str = ""
     systems |= {"docker": {"url": docker}} if docker else {}
     systems |= {"alertmanager": {"url": alertmanager}} if alertmanager else {}
     context = sound_site.make_context(systems, {"containers": ["backend"]}, tape, deadline_seconds=5.0)
-    return Incident(context, tape, NoListener())
+    return Incident(context, tape, IncidentListener())
 
 
 def test_a_few_seconds_are_no_skew() -> None:
@@ -193,36 +194,34 @@ def test_an_engine_whose_clock_is_another_than_prometheus_is_not_believed(
         assert "its clock is" in str(found[0].facts["message"])
 
 
-class Keeper(NoListener):
+class Recording(IncidentListener):
     """Keeps what was recorded."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
 
-    def chronicled(self, *args: Any) -> None: ...
-    def controlled(self, *args: Any) -> None: ...
     def opened(self, incident: Incident, entries: Sequence[Entry]) -> None:
         self.entries += entries
 
-    def judged(self, incident: Incident) -> None: ...
-
-    def found(self, incident: Incident, finding: Finding, entries: Sequence[Entry]) -> None:
+    def finding_added(self, finding: Finding, entries: Sequence[Entry]) -> None:
         self.entries += entries
 
 
 @pytest.mark.row("F48")
 def test_a_replay_has_the_skew_of_then_and_an_older_recording_has_none() -> None:
-    keeper, tape = Keeper(), Tape()
+    recording_listener, tape = Recording(), Tape()
     with standin(dated(sound_site.sound_prometheus, 600)) as server:
         systems = {"prometheus": {"url": server.url}}
         context = sound_site.make_context(systems, {}, tape, deadline_seconds=5.0)
-        incident = Incident(context, tape, keeper)
+        incident = Incident(context, tape, recording_listener)
         before = incident.check(scraped)
-    recorded = unpack(json.loads(json.dumps(pack(keeper.entries))))
+    recorded = unpack(json.loads(json.dumps(pack(recording_listener.entries))))
 
     def again(entries: Sequence[Entry]) -> Incident:
         replayed = Tape(recording=entries)
-        return Incident(replace(context, sources=Sources(context.target, replayed)), replayed, NoListener())
+        return Incident(
+            replace(context, sources=Sources(context.target, replayed)), replayed, IncidentListener()
+        )
 
     assert again(recorded).context.window == incident.context.window != context.window
     assert again(recorded).check(scraped).facts == before.facts

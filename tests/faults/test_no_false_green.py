@@ -18,12 +18,13 @@ import pytest
 from runbooklib.errors import Reason
 from runbooklib.model.findings import Finding, Status
 from runbooklib.notebook.incident import Incident
+from runbooklib.notebook.listener import IncidentListener
 from runbooklib.render.sentences import sentence
 from runbooklib.sources.tape import Tape
 from tests.support import sound_site
 from tests.support.every_check import checks, functions, is_check, limits_of
 from tests.support.lies import HTTP, SOUND, Respond, but_for_the_preamble, cases, raw, resolver
-from tests.support.stand_in import NoListener, by_request, closed_port, name_server, standin
+from tests.support.stand_in import by_request, closed_port, name_server, standin
 from tests.support.survey import Survey
 
 # Where a lie may be OK, and why. Nothing else may; a new check is not among these.
@@ -91,7 +92,7 @@ def ask(
     context = sound_site.make_context(site.systems, site.service, tape, deadline_seconds=deadline_seconds)
     if variant != VARIANTS[0]:
         context = replace(context, onset=context.window.end - timedelta(minutes=30), is_disturbed=True)
-    ledger = Incident(context, tape, NoListener()).cause("any", "Any")
+    ledger = Incident(context, tape, IncidentListener()).cause("any", "Any")
     found = {}
     for name in names:
         check = checks()[name]

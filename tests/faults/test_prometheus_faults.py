@@ -18,6 +18,7 @@ from runbooklib.checks.scrape import scraped
 from runbooklib.errors import DeadlineError, ParameterError, Reason, RefusedError
 from runbooklib.model.findings import Finding, Status
 from runbooklib.notebook.incident import Incident
+from runbooklib.notebook.listener import IncidentListener
 from runbooklib.promql import selector, selectors
 from runbooklib.render.sentences import sentence
 from runbooklib.sources.context import Context
@@ -27,7 +28,7 @@ from tests.support import sound_site
 from tests.support.known_series import serving
 from tests.support.lies import changed
 from tests.support.servers import page, program
-from tests.support.stand_in import Asked, Behaviour, NoListener, answer, by_request, huge, slow, standin
+from tests.support.stand_in import Asked, Behaviour, answer, by_request, huge, slow, standin
 from tests.support.survey import Survey
 from tests.support.timing import BUSY_SECONDS, seconds_taken
 
@@ -65,7 +66,7 @@ def found_at(url: str, deadline_seconds: float = 5.0, service: str = "") -> Find
     context = sound_site.make_context(
         {"prometheus": {"url": url}}, labels, tape, deadline_seconds=deadline_seconds
     )
-    incident = Incident(context, tape, NoListener())
+    incident = Incident(context, tape, IncidentListener())
     if service:
         return incident.check(resident_memory, above=100 * MIB)
     return incident.check(scraped)
@@ -262,7 +263,7 @@ def test_a_query_that_takes_minutes_ends_at_the_deadline_here_and_on_the_server(
         context.sources.prometheus.instant(query, context.window.end)
         return Finding(status=Status.OK, template="It came.")
 
-    incident = Incident(context, tape, NoListener())
+    incident = Incident(context, tape, IncidentListener())
     found: list[Finding] = []
     assert seconds_taken(lambda: found.append(incident.check(costly))) < 1.5 + BUSY_SECONDS
     survey.never_ok([found[0].status])

@@ -27,8 +27,8 @@ slow_operations slower_since_deployment status_codes steady_counters terminate_i
 tokens_by_model tokens_per_request traffic_surge use_backup_provider use_fallback_mode
 """
 METHODS = (
-    "ask_again basics cause check contacts controls escalation findings history links logs marks note "
-    "objectives prometheus query recovery context sources sql timeline upkeep verdict"
+    "ask_again basics cause check contacts context controls escalation findings history links logs marks "
+    "note objectives prometheus query recovery sources sql timeline upkeep verdict"
 )
 
 

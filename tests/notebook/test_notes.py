@@ -9,41 +9,22 @@ import pytest
 from runbooklib.config.environment import Environment, Target
 from runbooklib.errors import ParameterError, RefusedError
 from runbooklib.model.event import Event
-from runbooklib.model.findings import Finding
-from runbooklib.model.plan import Proposal
 from runbooklib.model.window import Window
 from runbooklib.notebook.incident import Incident
+from runbooklib.notebook.listener import IncidentListener
 from runbooklib.sources.context import Context, Sources
-from runbooklib.sources.tape import Entry, Tape
+from runbooklib.sources.tape import Tape
 from tests.support.postgresql import PASSWORD, Server
 
 
-class Nobody:
-    """Is shown everything and looks at the events alone."""
+class Listener(IncidentListener):
+    """Keeps the events."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
 
-    def opened(self, incident: Incident, entries: Sequence[Entry]) -> None: ...
-
-    def judged(self, incident: Incident) -> None: ...
-
-    def found(self, incident: Incident, finding: Finding, entries: Sequence[Entry]) -> None: ...
-
-    def proposed(self, incident: Incident, proposal: Proposal, entries: Sequence[Entry]) -> None: ...
-
-    def listed(self, incident: Incident, title: str, rows: pd.DataFrame) -> None: ...
-
-    def watched(self, incident: Incident, findings: Sequence[Finding], share: float) -> None: ...
-
-    def concluded(
-        self, incident: Incident, title: str, findings: Sequence[Finding], entries: Sequence[Entry]
-    ) -> None: ...
-
-    def chronicled(self, incident: Incident, title: str, events: Sequence[Event]) -> None:
+    def events_added(self, title: str, events: Sequence[Event]) -> None:
         self.events = list(events)
-
-    def controlled(self, incident: Incident) -> None: ...
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +32,7 @@ def password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("READER_PASSWORD", PASSWORD)
 
 
-def opened(server: Server, tape: Tape) -> tuple[Incident, Nobody]:
+def opened(server: Server, tape: Tape) -> tuple[Incident, Listener]:
     site = Environment.model_validate(
         {
             "title": "Site",
@@ -59,19 +40,19 @@ def opened(server: Server, tape: Tape) -> tuple[Incident, Nobody]:
             "services": {"backend": {"title": "Backend", "labels": {}}},
         }
     )
-    target, nobody = Target(environment_name="site", service_name="backend", environment=site), Nobody()
+    target, listener = Target(environment_name="site", service_name="backend", environment=site), Listener()
     window = Window.open(opened_at=datetime(2026, 1, 15, tzinfo=UTC))
-    return Incident(Context("Alert", target, window, Sources(target, tape)), tape, nobody), nobody
+    return Incident(Context("Alert", target, window, Sources(target, tape)), tape, listener), listener
 
 
 def test_it_is_answered_as_a_frame_recorded_and_the_same_in_a_replay(server: Server) -> None:
     tape = Tape()
-    incident, nobody = opened(server, tape)
+    incident, listener = opened(server, tape)
     query = "select n, n * 2 as twice from generate_series(1, %s) n"
     frame = incident.sql(query, [3])
     assert frame.to_dict("list") == {"n": [1, 2, 3], "twice": [2, 4, 6]}
     incident.timeline()
-    [own] = [event for event in nobody.events if event.source == "postgres"]
+    [own] = [event for event in listener.events if event.source == "postgres"]
     assert own.what == f"asked {query}"
     assert own.at is not None
     again, _ = opened(server, Tape(recording=tape.take_recorded()))

@@ -9,13 +9,13 @@ from runbooklib.notebook.steps import Change, Steps, reorder
 def test_all_are_taken_again_in_the_order_in_which_each_was_first_taken() -> None:
     steps, told = Steps(), list[str]()
     for name in ("one", "two", "one"):
-        steps.take(("", name), lambda name=name: told.append(f"{name} {steps.now[1]} {steps.is_again}"))  # type: ignore[misc]
-    steps.take_all_again()
+        steps.take(("", name), lambda name=name: told.append(f"{name} {steps.current[1]} {steps.is_repeat}"))  # type: ignore[misc]
+    steps.retake_all()
     assert told == [
         *("one one False", "two two False", "one one False"),
         *("one one True", "two two True"),
     ]
-    assert (steps.now, steps.is_again) == (("", ""), False)
+    assert (steps.current, steps.is_repeat) == (("", ""), False)
 
 
 def test_one_that_fails_takes_no_other_with_it_and_is_told_at_the_end() -> None:
@@ -30,24 +30,24 @@ def test_one_that_fails_takes_no_other_with_it_and_is_told_at_the_end() -> None:
     steps.take(("", "two"), lambda: told.append("two"))
     is_broken = True
     with pytest.raises(ParameterError, match="broken"):
-        steps.take_all_again()
+        steps.retake_all()
     assert told == ["two", "two"]
-    assert not steps.is_again
+    assert not steps.is_repeat
 
 
 def test_after_the_end_none_is_taken() -> None:
     steps = Steps()
-    steps.end()
-    with pytest.raises(InputError, match="one was opened after it"):
+    steps.close()
+    with pytest.raises(InputError, match="another incident was opened after it"):
         steps.take(("", "one"), lambda: pytest.fail("it was taken"))
 
 
-def run(steps: Steps, cell: str, *names: str, is_sound: bool = True) -> Change | None:
+def run(steps: Steps, cell: str, *names: str, succeeded: bool = True) -> Change | None:
     """The cell takes these steps; what that changes."""
     steps.begin_cell(cell)
     for name in names:
         steps.take(("", name), lambda: None)
-    return steps.end_cell(is_sound=is_sound)
+    return steps.end_cell(succeeded=succeeded)
 
 
 def test_what_a_cell_takes_no_more_is_gone_and_what_it_takes_now_stands_in_its_place() -> None:
@@ -62,7 +62,7 @@ def test_what_a_cell_takes_no_more_is_gone_and_what_it_takes_now_stands_in_its_p
     for name in ("a(2)", "b(1)", "c(1)"):
         steps.take(("", name), lambda name=name: told.append(name))  # type: ignore[misc]
     told.clear()
-    steps.take_all_again()
+    steps.retake_all()
     assert told == ["a(2)", "b(1)", "c(1)"]
 
 
@@ -76,7 +76,7 @@ def test_what_another_cell_takes_too_stays_where_it_is() -> None:
 def test_a_cell_that_failed_takes_nothing_back_until_it_is_run_soundly() -> None:
     steps = Steps()
     run(steps, "one", "a(1)", "b(1)")
-    assert run(steps, "one", "a(2)", is_sound=False) is None
+    assert run(steps, "one", "a(2)", succeeded=False) is None
     assert run(steps, "one", "a(2)") == Change((("", "a(2)"),), (("", "a(1)"), ("", "b(1)")))
 
 

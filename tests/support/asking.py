@@ -5,13 +5,11 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pandas as pd
-
 from runbooklib.config.environment import Environment, Target
 from runbooklib.model.findings import Finding
-from runbooklib.model.plan import Proposal
 from runbooklib.model.window import Window
 from runbooklib.notebook.incident import Incident
+from runbooklib.notebook.listener import IncidentListener
 from runbooklib.render.sentences import sentence
 from runbooklib.sources.context import Context, Sources
 from runbooklib.sources.tape import Entry, Tape
@@ -20,31 +18,17 @@ Check = Callable[..., Finding]
 CONTAINER = "backend"
 
 
-class _Archive:
-    """An audience that keeps what was recorded."""
+class _Archive(IncidentListener):
+    """Keeps what was recorded."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
 
-    def chronicled(self, *args: Any) -> None: ...
-    def controlled(self, *args: Any) -> None: ...
     def opened(self, incident: Incident, entries: Sequence[Entry]) -> None:
         self.entries += entries
 
-    def judged(self, incident: Incident) -> None: ...
-
-    def found(self, incident: Incident, finding: Finding, entries: Sequence[Entry]) -> None:
+    def finding_added(self, finding: Finding, entries: Sequence[Entry]) -> None:
         self.entries += entries
-
-    def proposed(self, incident: Incident, proposal: Proposal, entries: Sequence[Entry]) -> None: ...
-
-    def listed(self, incident: Incident, title: str, rows: pd.DataFrame) -> None: ...
-
-    def watched(self, incident: Incident, findings: Sequence[Finding], share: float) -> None: ...
-
-    def concluded(
-        self, incident: Incident, title: str, findings: Sequence[Finding], entries: Sequence[Entry]
-    ) -> None: ...
 
 
 class Asking:

@@ -7,7 +7,7 @@ import socketserver
 import ssl
 import struct
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import dns.message
 import dns.rcode
 import dns.rrset
-import pandas as pd
 
-from runbooklib.model.findings import Finding
-from runbooklib.notebook.incident import Incident
-from runbooklib.sources.tape import Entry
 from tests.support.timing import HANG_SECONDS
 
 
@@ -242,18 +238,3 @@ def _dns_answer(wire: bytes, says: dict[str, str | dns.rcode.Rcode]) -> bytes:
     elif (":" in told) == (question.rdtype == 28):
         response.answer.append(dns.rrset.from_text(question.name, 60, "IN", question.rdtype, told))
     return response.to_wire()
-
-
-class NoListener:
-    """Hears what the incident tells, and shows it to nobody."""
-
-    def chronicled(self, *args: Any) -> None: ...
-    def controlled(self, *args: Any) -> None: ...
-    def opened(self, incident: Incident, entries: Sequence[Entry]) -> None: ...
-    def judged(self, incident: Incident) -> None: ...
-    def found(self, incident: Incident, finding: Finding, entries: Sequence[Entry]) -> None: ...
-    def proposed(self, incident: Incident, proposal: Any, entries: Sequence[Entry]) -> None: ...
-    def listed(self, incident: Incident, title: str, rows: pd.DataFrame) -> None: ...
-    def concluded(self, *args: Any) -> None: ...
-
-    def watched(self, *args: Any) -> None: ...
