@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from runbooklib.checks import alert_rule, dependencies, traffic
-from runbooklib.checks.ask import Check
+from runbooklib.checks.ask import Check, ask
 from runbooklib.errors import EvidenceError, ParameterError
 from runbooklib.evidence import action_ledger
 from runbooklib.evidence.action_ledger import ActionRecord

@@ -49,7 +49,7 @@ class NotebookScreen(IncidentListener):
         # A finding is shown by its check. As the last value of a cell it must not be shown again.
         for type_ in (Finding, Proposal):
             shell.display_formatter.ipython_display_formatter.for_type(type_, lambda _: None)
-        # Also for HTML that a person shows: the cells of a DataFrame may hold log lines. Formulas have Math().
+        # Also for HTML that a person shows: a DataFrame may hold log lines. Formulas have Math().
         shell.display_formatter.formatters["text/html"].for_type(object, _literal)
         self._events = shell.events
         self._events.register("pre_run_cell", self._begin_cell)
@@ -82,7 +82,7 @@ class NotebookScreen(IncidentListener):
         self._outputs.end_cell()
 
     def _packed(self, entries: Sequence[Entry], *, is_own: bool = False) -> dict[str, Any]:
-        """The packed recording. It lists a person's own entries only if `is_own` is not true of all or none."""
+        """The packed recording. It lists a person's own entries, unless `is_own` is true of all of them."""
         own = self._incident.notes.own_among(entries) if self._incident else []
         is_mixed = len(own) != (len(entries) if is_own else 0)
         return {**pack(entries), **({OWN: own} if is_mixed else {})}

@@ -87,7 +87,7 @@ class Symptoms:
 
 
 def _known_from(findings: Sequence[Finding]) -> Known:
-    """What these findings say about the context. After the first finding with an onset, later ones add nothing."""
+    """What these findings say about the context. Findings after the first with an onset add nothing."""
     first = next((index for index, item in enumerate(findings) if onset_of([item])), len(findings))
     seen = findings[: first + 1]
     # "Another alert is firing" measures nothing here, so it does not disturb the context.

@@ -1,4 +1,4 @@
-"""Who is shown what an incident does: a notebook, a terminal, or a test. Each method does nothing by default."""
+"""What an incident tells its screen or a test. Each method does nothing by default."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""The outputs of one incident and the answers that each holds, to check that the saved notebook has them all."""
+"""The outputs of one incident and their answers, to check that the saved notebook has them all."""
 
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass

@@ -17,7 +17,7 @@ Name = TypeVar("Name", str, Step)
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """How a cell that was run again differs from its last run: the steps it takes now, and those it dropped."""
+    """How a cell differs from its last run: the steps it takes now, and the steps it dropped."""
 
     order: tuple[Step, ...]
     dropped: tuple[Step, ...]
@@ -120,12 +120,12 @@ class Steps:
         self._pending = list(self._taken)
 
     def retake_all(self) -> None:
-        """Take every step again. If a step raises RunbookError, the others are still taken, then it is raised."""
+        """Take every step again. A RunbookError is raised after all steps were taken."""
         self.mark_all_pending()
         self.retake_pending()
 
     def retake_pending(self) -> None:
-        """Take again the steps that are still pending: not reached yet, or failed. Raises like `retake_all`."""
+        """Take the steps that are still pending: not reached, or failed. Raises like `retake_all`."""
         failure: RunbookError | None = None
         self.is_repeat = True
         try:
