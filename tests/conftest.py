@@ -29,11 +29,13 @@ SERVERS = {
     ),
     "postgresql": (
         ["postgres", "/usr/lib/postgresql/*/bin/postgres"],
-        "tests/lab, tests/notebook/test_notes.py, tests/actions/test_database.py, tests/sources/test_postgres.py",
+        "tests/lab, tests/notebook/test_notes.py, tests/actions/test_database.py, "
+        "tests/sources/test_postgres.py",
     ),
     "dockerd": (
         ["dockerd"],
-        "tests/lab, tests/sources/test_docker.py, tests/checks/test_logs.py, tests/actions/test_containers.py",
+        "tests/lab, tests/sources/test_docker.py, tests/checks/test_logs.py, "
+        "tests/actions/test_containers.py",
     ),
     "chromium": (["chromium", "chromium-browser"], "tests/browser"),
 }

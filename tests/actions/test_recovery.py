@@ -6,7 +6,7 @@ import pytest
 from runbooklib.actions import recovery
 from runbooklib.actions.recovery import Certificate, Outcome, Sample, Wait
 from runbooklib.config.environment import Target
-from runbooklib.errors import Justification, ParameterError
+from runbooklib.errors import ParameterError, Reason
 from runbooklib.model.findings import Finding, Status, unknown
 from runbooklib.model.window import Window, seconds_of
 from runbooklib.sources.context import Context, Sources
@@ -20,7 +20,7 @@ EVERY = 15.0
 
 def finding(check: str, status: Status, at: datetime, values: list[float | None] | None = None) -> Finding:
     if status is Status.UNKNOWN:
-        return unknown(Justification.NO_DATA, "nothing", check=check)
+        return unknown(Reason.NO_DATA, "nothing", check=check)
     index = pd.date_range(at - timedelta(seconds=HOLD + EVERY), at, freq=f"{EVERY:g}s")
     series = pd.DataFrame({check: values or [0.001] * len(index)}, index=index, dtype=float)
     return Finding(status=status, template="x", check=check, series=series, limit=0.01)

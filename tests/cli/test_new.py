@@ -19,11 +19,9 @@ from runbooklib.config.yaml_file import read_mapping
 from runbooklib.lint.rules.sections import SECTIONS
 from tests.support import small
 from tests.support.known_series import serving
-from tests.support.rule_files import FILES
+from tests.support.rule_files import FILES, FOREIGN
 from tests.support.running import command, errors, notebook
 
-# Debian's alert rules for Ceph: 58 alerts of somebody who never heard of us.
-FOREIGN = Path("/etc/prometheus/ceph/ceph_default_alerts.yml")
 RULES_WITH_A_BAD_NAME = """
 groups:
 - rules:

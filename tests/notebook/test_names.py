@@ -10,7 +10,8 @@ from runbooklib import notebook
 from runbooklib.checks.registry import aliases, check
 from runbooklib.model import findings
 from runbooklib.model.findings import Finding, Status
-from runbooklib.notebook import incident, session
+from runbooklib.notebook import session
+from runbooklib.notebook.incident import Incident
 from runbooklib.notebook.names import document
 from runbooklib.sources.context import Context
 
@@ -49,7 +50,7 @@ def error_rate(context: Context) -> Finding:
 
 
 def test_an_incident_has_exactly_these_methods() -> None:
-    public = [name for name in dir(incident.Incident) if not name.startswith("_")]
+    public = [name for name in dir(Incident) if not name.startswith("_")]
     assert sorted(public) == METHODS.split()
 
 

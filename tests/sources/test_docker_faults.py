@@ -43,17 +43,17 @@ def test_a_missing_socket_is_unknown_and_never_no_containers(tmp_path: Path, sur
     assert {finding.reason for finding in findings} == {Reason.UNREACHABLE}
     assert all(is_short_and_names(one, f"docker at {url}", "No such file") for one in findings)
     assert "no container" not in told(findings)
-    assert all("see whether dockerd runs" in str(one.facts["remedy"]) for one in findings)
+    assert all("see whether dockerd runs" in str(one.facts["hint"]) for one in findings)
 
 
 @pytest.mark.row("F60")
 @pytest.mark.skipif(os.geteuid() != 0, reason="drops root's rights in a child process")
 def test_a_forbidden_socket_is_unknown_and_names_the_group(url: str, survey: Survey) -> None:
     code = (
-        "import os, sys; from tests.sources.test_docker_faults import CHECKS, asking, told\n"
+        "import os, sys; from tests.support.asking import told; from tests.support.dockerd import CHECKS, asking\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "for one in asking(sys.argv[1]).ask(*CHECKS):\n"
-        "    print(one.status.name, one.facts['remedy'], told([one]))"
+        "    print(one.status.name, one.facts['hint'], told([one]))"
     )
     path = Path("/tmp") / f"forbidden-{os.getpid()}.sock"
     with Proxy(url, path) as proxy:

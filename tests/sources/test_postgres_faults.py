@@ -47,18 +47,6 @@ CHECKS: list[Check | tuple[Check, dict[str, Any]]] = [
 ]
 
 
-def backends_of(watcher: Session) -> list[tuple[object, ...]]:
-    """Our sessions, as a superuser sees them."""
-    query = "select pid, state, query from pg_stat_activity where application_name = 'runbooklib'"
-    found = watcher.execute(query).fetchall()
-    watcher.rollback()
-    return found
-
-
-def watching_threads() -> list[str]:
-    return [one.name for one in threading.enumerate() if one.name == "runbook-postgres"]
-
-
 @pytest.mark.row("F50")
 def test_a_closed_port_makes_every_finding_unknown_and_is_named(survey: Survey) -> None:
     port = free_port()

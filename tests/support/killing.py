@@ -16,13 +16,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from runbooklib import files
+from runbooklib.config import variables
 from runbooklib.evidence import bundle as bundle_module
 from runbooklib.evidence import journal, ledger, manifest
 from runbooklib.evidence.bundle import Bundle
 from runbooklib.evidence.document import Record
 from runbooklib.execution import interrupted_runs, runner
-from runbooklib.execution.recorder import Witness
+from runbooklib.execution.recorder import RunRecorder
 from runbooklib.redact.redactor import Redactor
 
 AT = datetime(2026, 1, 15, 3, 12, tzinfo=UTC)
@@ -34,9 +34,9 @@ MAX_MOMENTS = 300
 def run(output: Path, failure: str = "") -> None:
     """What a run does with files, without its kernel."""
     bundle = Bundle(output, "Small", "backend", AT)
-    witness = Witness(bundle, Redactor([]), {"kind": "run"})
-    witness.begins(NOTEBOOK)
-    runner.seal(bundle, witness, {"kind": "run"}, failure)
+    recorder = RunRecorder(bundle, Redactor([]), {"kind": "run"})
+    recorder.begins(NOTEBOOK)
+    runner.seal(bundle, recorder, {"kind": "run"}, failure)
 
 
 def run_to_spool(output: Path) -> None:
@@ -107,7 +107,7 @@ def moments(folder: Path, seal: Callable[[Path], None], step: int) -> Iterator[d
     for moment in range(1, MAX_MOMENTS, step):
         output = folder / f"out-{moment}"
         output.mkdir()
-        os.environ[files.SPOOL_VARIABLE] = str(folder / f"spool-{moment}")
+        os.environ[variables.SPOOL] = str(folder / f"spool-{moment}")
         is_cut = is_killed(forked(partial(seal, output), moment))
         was_there = has_evidence(output) or has_evidence(bundle_module.spool())
         with suppress(OSError):

@@ -18,7 +18,6 @@ from runbooklib.model.findings import Finding, Status
 from runbooklib.sources.context import Context
 from runbooklib.sources.postgres.client import Postgres
 from runbooklib.sources.tape import Tape
-from tests.sources.test_postgres_faults import backends_of, watching_threads
 from tests.support.asking import Asking, Check
 from tests.support.supervisor import prefix
 
@@ -220,3 +219,15 @@ def nothing_left(server: Server, within_seconds: float = 60.0) -> Iterator[None]
         while found := [*backends_of(watcher), *watching_threads()]:
             assert time.monotonic() < ends, found
             time.sleep(0.1)
+
+
+def backends_of(watcher: Session) -> list[tuple[object, ...]]:
+    """Our sessions, as a superuser sees them."""
+    query = "select pid, state, query from pg_stat_activity where application_name = 'runbooklib'"
+    rows = watcher.execute(query).fetchall()
+    watcher.rollback()
+    return rows
+
+
+def watching_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "runbook-postgres"]

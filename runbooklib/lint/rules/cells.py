@@ -13,8 +13,7 @@ from runbooklib.config import notebook_file, parameters
 from runbooklib.errors import ParameterError
 from runbooklib.lint.rule import Message, Rule, Severity
 from runbooklib.lint.workspace import Cell, Material, Notebook
-from runbooklib.notebook.incident import Incident
-from runbooklib.notebook.ledger import CauseLedger
+from runbooklib.notebook.incident import Incident, PossibleCause
 
 NO_PARAMETERS = Rule(
     "parameters-cell",
@@ -85,7 +84,7 @@ UNKNOWN_LIMIT = Rule(
 )
 RULES = (NO_PARAMETERS, NO_COMMENT, OUTPUTS, UNTIDY, LOGIC, MUTATION, UNKNOWN_NAME, UNKNOWN_LIMIT)
 _METHODS = frozenset(
-    ["open_incident", *(name for kind in (Incident, CauseLedger) for name in dir(kind) if name[0] != "_")]
+    ["open_incident", *(name for kind in (Incident, PossibleCause) for name in dir(kind) if name[0] != "_")]
 )
 _DANGEROUS = frozenset(
     "docker requests subprocess psycopg os shutil sqlalchemy httpx socket paramiko".split()
