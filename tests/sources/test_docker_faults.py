@@ -50,7 +50,8 @@ def test_a_missing_socket_is_unknown_and_never_no_containers(tmp_path: Path, sur
 @pytest.mark.skipif(os.geteuid() != 0, reason="drops root's rights in a child process")
 def test_a_forbidden_socket_is_unknown_and_names_the_group(url: str, survey: Survey) -> None:
     code = (
-        "import os, sys; from tests.support.asking import told; from tests.support.dockerd import CHECKS, asking\n"
+        "import os, sys; from tests.support.asking import told\n"
+        "from tests.support.dockerd import CHECKS, asking\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "for one in asking(sys.argv[1]).ask(*CHECKS):\n"
         "    print(one.status.name, one.facts['hint'], told([one]))"
