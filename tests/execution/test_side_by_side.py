@@ -23,6 +23,13 @@ RUNS = 8
 POLL_SECONDS = 0.02
 
 
+@pytest.fixture(autouse=True)
+def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A spool of the test's own; where all is well, nothing goes there."""
+    monkeypatch.setenv(folders.SPOOL_VARIABLE, str(tmp_path.with_name(tmp_path.name + "-spool")))
+    return folders.spool()
+
+
 @contextmanager
 def recovering(output: Path) -> Iterator[list[Path]]:
     """Recover the folder every 20 ms; all that was sealed by that."""
