@@ -36,20 +36,21 @@ def _run(argv: list[str]) -> tuple[int, bool]:
     The phase has a process group of its own, so that Ctrl-C reaches it once, from here.
     """
     signals: list[int] = []
-    with subprocess.Popen(
-        argv,
-        cwd=ROOT,
-        process_group=0,
-        preexec_fn=_end_with_parent,
-    ) as phase:
+    groups: list[int] = []
 
-        def forward(number: int, _: FrameType | None) -> None:
-            signals.append(number)
+    def forward(number: int, _: FrameType | None) -> None:
+        signals.append(number)
+        for group in groups:
             with suppress(ProcessLookupError):
-                os.killpg(phase.pid, number)
+                os.killpg(group, number)
 
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, forward)
+    # Set before the phase starts, so that it does not inherit that a signal is ignored (by `nohup` or `&`).
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, forward)
+    with subprocess.Popen(argv, cwd=ROOT, process_group=0, preexec_fn=_end_with_parent) as phase:
+        groups.append(phase.pid)
+        for number in signals:  # one that came while it started
+            os.killpg(phase.pid, number)
         code = phase.wait()
     return 128 - code if code < 0 else code, bool(signals)
 
@@ -59,7 +60,11 @@ def _durations(report: Path) -> list[tuple[float, str]]:
     if not report.exists():
         return []
     cases = ET.parse(report).iter("testcase")  # noqa: S314 - pytest has just written it
-    return [(float(case.get("time", 0)), f"{case.get('classname')}::{case.get('name')}") for case in cases]
+    return [  # an interrupt leaves a case without a name
+        (float(case.get("time", 0)), f"{case.get('classname')}::{case.get('name')}")
+        for case in cases
+        if case.get("name")
+    ]
 
 
 def main() -> int:
