@@ -30,7 +30,7 @@ from tests.support.docker_proxy import Proxy
 from tests.support.dockerd import CHECKS, Engine, asking, own_engine, span, until_true
 from tests.support.stand_in import Standin, answer, head, in_turn, standin
 from tests.support.survey import Survey
-from tests.support.timing import BUSY_SECONDS
+from tests.support.timing import ALONE_SECONDS, BUSY_SECONDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -128,6 +128,7 @@ _BEGUN: set[int] = set()
 
 
 @pytest.mark.row("F61")
+@pytest.mark.alone
 @pytest.mark.parametrize("says", [silent, trickling, None])
 def test_a_hung_daemon_is_unknown_at_the_deadline_and_waited_for_once(
     tmp_path: Path, survey: Survey, says: Callable[[socket.socket], None] | None
@@ -135,7 +136,7 @@ def test_a_hung_daemon_is_unknown_at_the_deadline_and_waited_for_once(
     with hung_at(tmp_path / "s", says) as url:
         begun = time.monotonic()
         findings = asking(url, deadline=1.0).ask(*CHECKS)
-        assert time.monotonic() - begun < 1 + BUSY_SECONDS
+        assert time.monotonic() - begun < 1 + ALONE_SECONDS
     survey.never_ok(finding.status for finding in findings)
     assert findings[0].reason in (Reason.TIMED_OUT, Reason.UNREACHABLE)
     assert {finding.reason for finding in findings} <= {Reason.TIMED_OUT, Reason.UNREACHABLE}
@@ -144,11 +145,12 @@ def test_a_hung_daemon_is_unknown_at_the_deadline_and_waited_for_once(
 
 @pytest.mark.row("F61")
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_hung_daemon_costs_ten_seconds_of_a_run_and_no_more(tmp_path: Path, survey: Survey) -> None:
     with hung_at(tmp_path / "s", silent) as url:
         begun = time.monotonic()
         findings = asking(url).ask(*CHECKS)
-        assert time.monotonic() - begun < 10 + BUSY_SECONDS
+        assert time.monotonic() - begun < 10 + ALONE_SECONDS
     survey.never_ok(finding.status for finding in findings)
     assert all(is_short_and_names(one, f"docker at {url}", "within 10 s") for one in findings)
 

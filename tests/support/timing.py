@@ -12,6 +12,8 @@ from typing import Any
 
 HANG_SECONDS = 600.0
 BUSY_SECONDS = 60.0
+# The same room for a test marked `alone`, which tells one deadline from several or from a longer one.
+ALONE_SECONDS = 4.0
 
 
 def seconds_taken(call: Callable[[], Any]) -> float:
