@@ -49,7 +49,7 @@ def _run(argv: list[str]) -> tuple[int, bool]:
         signal.signal(number, forward)
     with subprocess.Popen(argv, cwd=ROOT, process_group=0, preexec_fn=_end_with_parent) as phase:
         groups.append(phase.pid)
-        for early in list(signals):  # it came while the phase started
+        for early in signals:  # it came while the phase started
             os.killpg(phase.pid, early)
         code = phase.wait()
     return 128 - code if code < 0 else code, bool(signals)
