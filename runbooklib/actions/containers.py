@@ -65,10 +65,10 @@ def _read_container(context: Context, name: str) -> Container:
 
 def _running(context: Context, *, container: str = "") -> TargetState:
     """The container, identified by its id and its start time."""
-    found = _read_container(context, container)
-    moments = (found.started_at, found.finished_at)
-    started = _start_mark(found.status, moments, found.restart_count, context.window.opened_at)
-    return TargetState(found.name, {"id": found.id, "started_at": started})
+    current = _read_container(context, container)
+    moments = (current.started_at, current.finished_at)
+    started = _start_mark(current.status, moments, current.restart_count, context.window.opened_at)
+    return TargetState(current.name, {"id": current.id, "started_at": started})
 
 
 def _start_mark(
@@ -122,19 +122,19 @@ def restart_container(context: Context, *, container: str = "") -> Proposal:
 
 def _limited(context: Context, *, factor: float = 2.0, container: str = "") -> TargetState:
     """The container, identified by its id and its memory limits, with the limits to set."""
-    found = _read_container(context, container)
-    limit, swap = found.memory_limit_bytes, found.memory_swap_bytes
+    current = _read_container(context, container)
+    limit, swap = current.memory_limit_bytes, current.memory_swap_bytes
     if limit is None:
-        raise ActionError(f"the container {found.name} has no memory limit")
+        raise ActionError(f"the container {current.name} has no memory limit")
     raised = _raised(limit, factor)
     identity = {
-        "id": found.id,
+        "id": current.id,
         "memory_limit_bytes": limit,
         "to_bytes": raised,
         "memory_swap_bytes": swap,
         "to_swap_bytes": _raised_swap(limit, swap, raised),
     }
-    return TargetState(found.name, identity)
+    return TargetState(current.name, identity)
 
 
 def _raised_swap(limit_bytes: int, swap_bytes: int | None, raised_bytes: int) -> int | None:
@@ -191,8 +191,8 @@ def _raise(approved: ApprovedAction) -> str:
 def raise_memory_limit(context: Context, *, factor: float = 2.0, container: str = "") -> Proposal:
     """Raise the memory limit of the running container."""
     name = _name(context, container)
-    found = context.sources.docker.container(name)
-    limit, swap = found.memory_limit_bytes, found.memory_swap_bytes
+    current = context.sources.docker.container(name)
+    limit, swap = current.memory_limit_bytes, current.memory_swap_bytes
     if limit is None:
         return Proposal("Soon: set a memory limit", command="", effect="The container has no memory limit.")
     raised = _raised(limit, factor)
