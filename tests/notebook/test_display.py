@@ -74,7 +74,7 @@ def test_the_panel_shows_what_it_approves_letter_by_letter() -> None:
     panel = Panel(incident, Path, lambda: None)
     panel.open.click()
     [panel.choice.value] = panel.choice.options
-    where = "<div>In site, service backend.</div>"
+    where = "<div>Environment site, service backend.</div>"
     assert panel.preview.value == literal(proposal_lines([offer]) + where)
     panel.open.click()
     assert panel.says.value == status_line("") == literal('<div role="status"></div>')
