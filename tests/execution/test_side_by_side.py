@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from runbooklib import files
+from runbooklib.config import variables
 from runbooklib.evidence import ledger, manifest
 from runbooklib.evidence.bundle import Bundle
+from runbooklib.evidence.bundle import spool as bundle_spool
 from runbooklib.execution import interrupted_runs
 from runbooklib.files import Workplace
 from tests.support import killing, small
@@ -26,8 +28,8 @@ POLL_SECONDS = 0.02
 @pytest.fixture(autouse=True)
 def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A spool of the test's own; where all is well, nothing goes there."""
-    monkeypatch.setenv(folders.SPOOL_VARIABLE, str(tmp_path.with_name(tmp_path.name + "-spool")))
-    return folders.spool()
+    monkeypatch.setenv(variables.SPOOL, str(tmp_path.with_name(tmp_path.name + "-spool")))
+    return bundle_spool()
 
 
 @contextmanager
