@@ -1,7 +1,7 @@
-"""How far this machine's clock is off, by the Date header of the systems that it asks.
+"""The clock skew between this machine and the systems it asks, from their Date headers.
 
-What is "now" is judged by the clock that stamped the samples, and not by ours. Only a sound answer is
-believed: a page of something in between has a clock of its own.
+The end of the window is "now" by the clock that stamped the samples, not by ours. Only a valid answer of the
+system counts: the error page of a proxy has the proxy's clock.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,18 +15,18 @@ from runbooklib.sources.docker.engine import opened
 from runbooklib.sources.http import fetch, target_of
 from runbooklib.sources.tape import Tape
 
-# Less than this changes nothing on a grid of 15 s. A slow answer says less: half of its time is added.
-MIN_SECONDS = 5.0
-# A Date header has whole seconds: on average it is half a second late.
-_HALF = timedelta(seconds=0.5)
+# A smaller skew does not matter on a grid of 15 s. Half of the time that the answer took is added to it.
+MIN_SKEW_SECONDS = 5.0
+# A Date header has whole seconds, so on average it is half a second behind.
+_HALF_SECOND = timedelta(seconds=0.5)
 
 
 def skew_by_http(
     tape: Tape, system: str, base: str, path: str, *, headers: Mapping[str, str], deadline_seconds: float
 ) -> float | None:
-    """Seconds by which the system's clock is ahead of ours; None where it does not say, or does not answer.
+    """Seconds by which the system's clock is ahead of ours; None if it does not answer or has no Date header.
 
-    0.0 where the two agree as far as can be told.
+    0.0 if the difference is below what can be measured.
     """
 
     def date() -> str:
@@ -39,46 +39,46 @@ def skew_by_http(
             deadline_seconds=deadline_seconds,
             is_redirect_refused=False,
         )
-        is_sound = response.status == 200 and response.content_type == "application/json"
-        return response.headers.get("date", "") if is_sound else ""
+        is_valid = response.status == 200 and response.content_type == "application/json"
+        return response.headers.get("date", "") if is_valid else ""
 
-    return _asked(tape, system, target_of(base), date, deadline_seconds)
+    return _skew(tape, system, target_of(base), date, deadline_seconds)
 
 
 def skew_by_docker(tape: Tape, url: str, *, deadline_seconds: float) -> float | None:
-    """The same of a Docker engine."""
+    """Seconds by which the Docker engine's clock is ahead of ours, as for `skew_by_http`."""
 
     def date() -> str:
         with opened(url, deadline_seconds) as engine, engine.get("/version") as response:
             return str(response.headers.get("Date", ""))
 
-    return _asked(tape, DOCKER, url, date, deadline_seconds)
+    return _skew(tape, DOCKER, url, date, deadline_seconds)
 
 
-def _asked(
+def _skew(
     tape: Tape, system: str, target: str, date: Callable[[], str], deadline_seconds: float
 ) -> float | None:
     def call() -> dict[str, float | None]:
-        begun_at, begun = datetime.now(UTC), monotonic()
-        told = date()
-        return {"ahead_seconds": _ahead(told, begun_at, monotonic() - begun)}
+        started_at, started = datetime.now(UTC), monotonic()
+        header = date()
+        return {"ahead_seconds": _ahead_seconds(header, started_at, monotonic() - started)}
 
     try:
         answer = tape.ask(
             system, {"question": "clock"}, call, target=target, deadline_seconds=deadline_seconds
         )
     except (SourceError, NotRecordedError):
-        return None  # who does not answer is told of by the checks; an older recording has no clock
-    ahead: float | None = answer["ahead_seconds"]
-    return ahead
+        return None  # the checks report a system that does not answer; an old recording has no clock
+    skew: float | None = answer["ahead_seconds"]
+    return skew
 
 
-def _ahead(date: str, begun_at: datetime, seconds: float) -> float | None:
+def _ahead_seconds(header: str, started_at: datetime, duration_seconds: float) -> float | None:
     try:
-        moment = parsedate_to_datetime(date)
+        moment = parsedate_to_datetime(header)
     except ValueError:
         return None
     if moment.tzinfo is None:
         return None
-    ahead = (moment + _HALF - begun_at).total_seconds() - seconds / 2
-    return 0.0 if abs(ahead) <= MIN_SECONDS + seconds / 2 else round(ahead)
+    ahead = (moment + _HALF_SECOND - started_at).total_seconds() - duration_seconds / 2
+    return 0.0 if abs(ahead) <= MIN_SKEW_SECONDS + duration_seconds / 2 else round(ahead)

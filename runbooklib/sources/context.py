@@ -17,7 +17,7 @@ from runbooklib.model.alert import Alert
 from runbooklib.model.window import Window, seconds_of
 from runbooklib.redact.redactor import Redactor
 from runbooklib.sources.alertmanager import Alertmanager
-from runbooklib.sources.clock import MIN_SECONDS, skew_by_docker, skew_by_http
+from runbooklib.sources.clock import MIN_SKEW_SECONDS, skew_by_docker, skew_by_http
 from runbooklib.sources.dns import Dns
 from runbooklib.sources.docker.client import Docker
 from runbooklib.sources.git import Git
@@ -75,7 +75,7 @@ class Sources:
             return
         url = self._target.systems.docker.url
         own = skew_by_docker(self._tape, url, deadline_seconds=self._deadline_seconds)
-        if own is not None and abs(own - skew_seconds) > MIN_SECONDS:
+        if own is not None and abs(own - skew_seconds) > MIN_SKEW_SECONDS:
             behind = skew_seconds - own
             template = _CLOCK_BEHIND if behind > 0 else _CLOCK_AHEAD
             self._clock_errors["docker"] = StaleError(

@@ -281,7 +281,7 @@ def test_own_questions_are_frames_recorded_and_in_the_timeline(hand: ByHand, tmp
 @pytest.mark.parametrize(
     ("source", "told"),
     [
-        ('incident.sql("delete from x")', "only questions may be asked (begin with SELECT)"),
+        ('incident.sql("delete from x")', "only queries that read are allowed (begin with SELECT)"),
         ('incident.sql("select 1")', "no connection"),
         ('incident.logs(matching="(")', "matching '(' is no pattern"),
         ('incident.logs(since="yesterday")', "'yesterday' is not a time"),

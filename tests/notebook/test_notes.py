@@ -61,7 +61,7 @@ def test_it_is_answered_as_a_frame_recorded_and_the_same_in_a_replay(server: Ser
 
 def test_it_can_change_nothing(server: Server) -> None:
     incident, _ = opened(server, Tape())
-    with pytest.raises(ParameterError, match="only questions may be asked"):
+    with pytest.raises(ParameterError, match="only queries that read are allowed"):
         incident.sql("delete from pg_class")
     with pytest.raises(RefusedError):
         incident.sql("with gone as (delete from pg_class returning 1) select * from gone")

@@ -243,7 +243,7 @@ def test_what_is_no_name_of_a_table_or_column_is_refused_before_it_is_asked(
             {"table": "things", "column": name, "order": "id"},
             {"table": "things", "column": "id", "order": name},
         ):
-            with pytest.raises(errors.ParameterError, match="no name of a table or column"):
+            with pytest.raises(errors.ParameterError, match="not a plain name of a table or column"):
                 server.source(tape).sql("select {column} from {table} order by {order}", names=names)
     assert tape.take_recorded() == []
 

@@ -1,7 +1,7 @@
-"""What a Docker engine knows: state, use of memory and CPU, events and logs of a container.
+"""Docker: the state, memory and CPU use, events and logs of a container.
 
-Only GET requests. Of what the engine tells about a container, only the leaves that are listed here are
-kept: environment, command line, labels and mounts hold secrets and never leave the call.
+Sends GET requests only. Of a container's description, only the fields listed here are kept: environment,
+command line, labels and mounts hold secrets and never leave the call.
 """
 
 import re
@@ -15,27 +15,34 @@ import pandas as pd
 
 from runbooklib.errors import NoDataError, ParameterError, RefusedError, UnreachableError
 from runbooklib.model.window import moment_of
-from runbooklib.sources.docker.engine import SYSTEM, Beginning, Engine, moment_or_none, opened
-from runbooklib.sources.docker.events import Events, told_events, with_times
-from runbooklib.sources.docker.log_stream import FIRST_ENTRIES, LAST_ENTRIES, Excerpt, demultiplexed, lines_of
+from runbooklib.sources.docker.engine import SYSTEM, Engine, moment_or_none, opened
+from runbooklib.sources.docker.events import Events, read_events, with_times
+from runbooklib.sources.docker.log_stream import (
+    FIRST_ENTRIES,
+    LAST_ENTRIES,
+    Excerpt,
+    PartialResponse,
+    demultiplexed,
+    lines_of,
+)
 from runbooklib.sources.logs.records import COLUMNS, parse
 from runbooklib.sources.tape import Tape
 
 MAX_LOG_BYTES_READ = 64_000_000
-# Of a log that is larger: its newest lines, and so few that about half of these bytes would do.
+# Of a larger log, the newest lines: as many as fit into about half of these bytes.
 TAIL_LINES, MAX_TAIL_BYTES = 20_000, 16_000_000
 _NAME = re.compile(r"[a-zA-Z0-9][\w.-]+", re.ASCII)
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"?')
-_SHORTEST_WORD = 4
+_MIN_WORD_LENGTH = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container as the engine describes it. Times are aware UTC, None where it never happened.
+    """A container as Docker describes it. Times are aware UTC; None for what has not happened.
 
-    `revision` and `version` are its image's OCI labels; `exit_code` is that of the last exit and 0 while it
-    runs; `oom_killed` says "at some time", not "now"; `memory_limit_bytes` is None for no limit.
-    `memory_swap_bytes` is memory and swap together, -1 for any; None where the engine sets none.
+    `revision` and `version` are its image's OCI labels; `exit_code` is that of the last exit, 0 while it
+    runs; `oom_killed` means at any time, not only now; `memory_limit_bytes` is None for no limit.
+    `memory_swap_bytes` is memory and swap together, -1 for unlimited, None if not set.
     """
 
     name: str
@@ -61,7 +68,7 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What a container uses now: memory without page cache, CPU as a share of one core (2.0 is two cores).
+    """A container's use of memory, without page cache, and CPU as a share of one core (2.0 is two cores).
 
     `memory_limit_bytes` and `memory_share` (0–1) are None for a container without a limit.
     """
@@ -75,12 +82,12 @@ class Stats:
 
 @dataclass(frozen=True, slots=True)
 class LogLines:
-    """What matters of what a container wrote in a window; `frame` has the columns of `logs.Record`.
+    """The relevant log entries of a container in a window; `frame` has the columns of `logs.Record`.
 
     Ordinary requests and lines of level info or below are not in it; `quiet_lines` counts them.
-    `gap`: between its first and its last entries others are left out, from when to when (aware UTC); None
-    where none are. `ends_early_at`: up to when the log was read where that is not the window's end.
-    `reads_since`: when this container was created; what one that it replaced had written is lost.
+    `gap`: from when to when (aware UTC) entries are left out; None if none are. `ends_early_at`: up to when
+    the log was read; None if it was read to the end of the window. `reads_since`: when this container was
+    created; the log of a container that it replaced is lost.
     """
 
     frame: pd.DataFrame
@@ -91,7 +98,7 @@ class LogLines:
 
     @property
     def is_cut(self) -> bool:
-        """Something is missing between the first entries and the last ones."""
+        """Whether entries between the first and the last ones are left out."""
         return self.gap is not None
 
 
@@ -108,27 +115,27 @@ class Docker:
         return f"Docker({self._url!r})"
 
     def container(self, name: str) -> Container:
-        """The container of exactly that name. Raises NoDataError, which names the nearest running ones."""
-        leaves = self._ask({"question": "container"}, name, lambda engine: _leaves(engine.inspect(name)))
-        times = {key: moment_or_none(leaves[key]) for key in ("created_at", "started_at", "finished_at")}
-        return Container(**(leaves | times))
+        """The container of exactly that name. Raises NoDataError that lists similar running containers."""
+        described = self._ask({"question": "container"}, name, lambda engine: _fields(engine.inspect(name)))
+        times = {key: moment_or_none(described[key]) for key in ("created_at", "started_at", "finished_at")}
+        return Container(**(described | times))
 
     def stats(self, name: str) -> Stats:
-        """What the container uses now; takes 1 to 2 s. Raises NoDataError when it is not running."""
+        """The container's memory and CPU use; takes 1 to 2 s. Raises NoDataError if it is not running."""
         return Stats(**self._ask({"question": "stats"}, name, lambda engine: _stats(engine, name)))
 
     def events(self, name: str, since: datetime, until: datetime) -> Events:
-        """What happened to the containers of that name. Raises NoDataError where nothing bears the name."""
-        told = self._ask(
+        """The events of the containers of that name. Raises NoDataError if Docker knows no such container."""
+        answer = self._ask(
             {"question": "events", "since": since.isoformat(), "until": until.isoformat()},
             name,
-            lambda engine: told_events(engine, name, since, until),
+            lambda engine: read_events(engine, name, since, until),
         )
-        return Events.of(told)
+        return Events.of(answer)
 
     def logs(self, name: str, since: datetime, until: datetime) -> LogLines:
-        """What matters of what the container wrote in the window, within the bounds of `logtail`."""
-        told = self._ask(
+        """The relevant log entries of the container in the window, within the bounds of `logtail`."""
+        answer = self._ask(
             {
                 "question": "logs",
                 "since": since.isoformat(),
@@ -140,11 +147,11 @@ class Docker:
                 engine, name, Excerpt(since, until, redact=self._tape.redactor.text), (since, until)
             ),
         )
-        return _log_lines(told)
+        return _log_lines(answer)
 
     def _ask(self, request: dict[str, Any], name: str, call: Callable[[Engine], Any]) -> Any:
         if not _NAME.fullmatch(name):
-            raise ParameterError(f"{name!r} is no name of a container", system=SYSTEM, target=self._url)
+            raise ParameterError(f"{name!r} is not a valid container name", system=SYSTEM, target=self._url)
 
         def answer() -> Any:
             with self._engine() as engine:
@@ -169,7 +176,7 @@ class Docker:
         except UnreachableError as error:
             if not self._has_answered:
                 raise
-            # It may be restarting: refused, and not unreachable, so that the next question tries again.
+            # It may be restarting. After UnreachableError the tape would not ask it again in this run.
             raise RefusedError(
                 f"{error.message}; it answered earlier in this run",
                 system=SYSTEM,
@@ -178,24 +185,24 @@ class Docker:
             ) from error
 
 
-def _leaves(told: dict[str, Any]) -> dict[str, Any]:
-    """The only facts of a container that are ever kept."""
-    state, host, config = told["State"], told["HostConfig"], told["Config"]
+def _fields(description: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a container that are kept; they hold no secret."""
+    state, host, config = description["State"], description["HostConfig"], description["Config"]
     labels = config.get("Labels") or {}
     return {
-        "name": told["Name"].lstrip("/"),
-        "id": told["Id"],
+        "name": description["Name"].lstrip("/"),
+        "id": description["Id"],
         "image": config["Image"],
-        "image_id": told["Image"],
+        "image_id": description["Image"],
         "revision": labels.get("org.opencontainers.image.revision", ""),
         "version": labels.get("org.opencontainers.image.version", ""),
         "status": state["Status"],
         "is_running": bool(state["Running"]),
         "exit_code": int(state["ExitCode"]),
-        "error": _error(told),
+        "error": _start_error(description),
         "oom_killed": bool(state["OOMKilled"]),
-        "restart_count": int(told["RestartCount"]),
-        "created_at": told["Created"],
+        "restart_count": int(description["RestartCount"]),
+        "created_at": description["Created"],
         "started_at": state["StartedAt"],
         "finished_at": state["FinishedAt"],
         "memory_limit_bytes": host["Memory"] or None,
@@ -205,51 +212,51 @@ def _leaves(told: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _error(told: dict[str, Any]) -> str:
-    """Why it did not start, without what the engine repeats of its command line and environment."""
-    config = told["Config"]
-    groups = (told.get("Args"), config.get("Cmd"), config.get("Entrypoint"), config.get("Env"))
-    words = [told.get("Path") or "", *(word for group in groups for word in group or ())]
+def _start_error(description: dict[str, Any]) -> str:
+    """Why the container did not start, without parts of its command line and environment."""
+    config = description["Config"]
+    groups = (description.get("Args"), config.get("Cmd"), config.get("Entrypoint"), config.get("Env"))
+    words = [description.get("Path") or "", *(word for group in groups for word in group or ())]
     words += [value for word in config.get("Env") or () for value in word.split("=", 1)[1:]]
-    text = str(told["State"].get("Error") or "")
-    for word in sorted({one for one in words if len(one) >= _SHORTEST_WORD}, key=len, reverse=True):
+    text = str(description["State"].get("Error") or "")
+    for word in sorted({word for word in words if len(word) >= _MIN_WORD_LENGTH}, key=len, reverse=True):
         text = text.replace(word, "…")
     return _QUOTED.sub('"…"', text)
 
 
 def _stats(engine: Engine, name: str) -> dict[str, Any]:
-    found = engine.inspect(name)
-    told = engine.json(f"/containers/{found['Id']}/stats", stream="false") or {}
-    if not told.get("memory_stats", {}).get("usage"):
+    container = engine.inspect(name)
+    stats = engine.json(f"/containers/{container['Id']}/stats", stream="false") or {}
+    if not stats.get("memory_stats", {}).get("usage"):
         raise NoDataError(f"{name} is not running", system=SYSTEM, target=engine.url)
-    memory, now, then = told["memory_stats"], told["cpu_stats"], told["precpu_stats"]
-    kinds = memory["stats"]
-    # Page cache that the kernel would give up first is not counted: control groups 1, then 2.
-    cache = kinds.get("total_inactive_file", kinds.get("inactive_file", 0))
+    memory, now, before = stats["memory_stats"], stats["cpu_stats"], stats["precpu_stats"]
+    details = memory["stats"]
+    # Inactive page cache does not count, since the kernel frees it first: cgroup version 1, then 2.
+    cache = details.get("total_inactive_file", details.get("inactive_file", 0))
     used = memory["usage"] - cache if cache < memory["usage"] else memory["usage"]
-    own = now["cpu_usage"]["total_usage"] - then["cpu_usage"]["total_usage"]
-    whole = now["system_cpu_usage"] - then.get("system_cpu_usage", 0)
+    own = now["cpu_usage"]["total_usage"] - before["cpu_usage"]["total_usage"]
+    total = now["system_cpu_usage"] - before.get("system_cpu_usage", 0)
     cores = now.get("online_cpus") or len(now["cpu_usage"].get("percpu_usage") or [0])
-    limit = found["HostConfig"]["Memory"] or None
+    limit = container["HostConfig"]["Memory"] or None
     return {
         "memory_bytes": used,
         "memory_limit_bytes": limit,
         "memory_share": used / limit if limit else None,
-        "cpu_share": own / whole * cores if whole > 0 else 0.0,
-        "pids": told.get("pids_stats", {}).get("current", 0),
+        "cpu_share": own / total * cores if total > 0 else 0.0,
+        "pids": stats.get("pids_stats", {}).get("current", 0),
     }
 
 
 def _logs(engine: Engine, name: str, excerpt: Excerpt, span: tuple[datetime, datetime]) -> dict[str, Any]:
-    """What matters of the log from its beginning; where that is too much, from its end too."""
-    found = engine.inspect(name)
+    """The relevant entries of the log from its beginning; of a log that is too large, from its end too."""
+    container = engine.inspect(name)
 
-    def read(since: datetime, most_bytes: int, **more: str) -> tuple[Beginning, int]:
+    def read(since: datetime, max_bytes: int, **more: str) -> tuple[PartialResponse, int]:
         bounds = {"since": f"{since.timestamp():.6f}", "until": f"{span[1].timestamp():.6f}"}
         parameters = {"stdout": "1", "stderr": "1", "timestamps": "1", **bounds, **more}
-        part = Beginning(engine, f"/containers/{found['Id']}/logs", parameters, most_bytes=most_bytes)
+        part = PartialResponse(engine, f"/containers/{container['Id']}/logs", parameters, max_bytes=max_bytes)
         size, count = 0, 0
-        for stream, payload in demultiplexed(part, is_tty=bool(found["Config"]["Tty"])):
+        for stream, payload in demultiplexed(part, is_tty=bool(container["Config"]["Tty"])):
             excerpt.add(stream, payload)
             size, count = size + len(payload), count + 1
         excerpt.finish()
@@ -268,23 +275,23 @@ def _logs(engine: Engine, name: str, excerpt: Excerpt, span: tuple[datetime, dat
         "gap": [moment.isoformat() for moment in excerpt.gap] if excerpt.gap else None,
         "quiet_lines": excerpt.quiet_lines,
         "ends_early_at": ends_early_at.isoformat() if ends_early_at else None,
-        "created_at": found["Created"],
+        "created_at": container["Created"],
     }
 
 
-def _log_lines(told: dict[str, Any]) -> LogLines:
-    records = parse(lines_of(told["text"]))
+def _log_lines(answer: dict[str, Any]) -> LogLines:
+    records = parse(lines_of(answer["text"]))
     rows = [[getattr(record, column) for column in COLUMNS] for record in records]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    reads_since = moment_of(told["created_at"])
-    if told.get("is_cut") and records:
-        # Recorded by a version that kept only the newest lines, quiet ones too: there its log begins.
+    reads_since = moment_of(answer["created_at"])
+    if answer.get("is_cut") and records:
+        # An old recording holds only the newest lines, including routine ones: the log begins with them.
         reads_since = max(reads_since, records[0].at)
-    gap = told.get("gap")
+    gap = answer.get("gap")
     return LogLines(
         frame=with_times(frame.astype({"status_code": "Int64", "execution_time_ms": "float64"})),
         reads_since=reads_since,
-        quiet_lines=told.get("quiet_lines", 0),
+        quiet_lines=answer.get("quiet_lines", 0),
         gap=(moment_of(gap[0]), moment_of(gap[1])) if gap else None,
-        ends_early_at=moment_or_none(told.get("ends_early_at")),
+        ends_early_at=moment_or_none(answer.get("ends_early_at")),
     )

@@ -1,4 +1,4 @@
-"""The connection to a Docker engine for one question: bounded, read-only, and its errors in our words."""
+"""A read-only connection to a Docker engine for one question, with a deadline and with SourceErrors."""
 
 import difflib
 import json
@@ -20,52 +20,54 @@ from runbooklib.model.window import moment_of
 SYSTEM = "docker"
 OLDEST_VERSION = "1.24"
 _CHUNK_BYTES = 65_536
-# Of a long answer, reading stops early enough to end within the deadline even when the engine falls silent.
+# Reading a long answer stops early, so that it ends within the deadline even if the engine stops sending.
 _READ_SHARE, _SILENCE_SHARE = 0.5, 0.4
 MAX_BYTES = 16_000_000
 _ID = re.compile(r"[0-9a-f]{64}")
-# The engine tells its time in whole seconds.
-_SAME_TIME_SECONDS = 3.0
+# The engine's Date header has whole seconds.
+_MIN_SKEW_SECONDS = 3.0
 
 
 @contextmanager
 def opened(url: str, deadline_seconds: float) -> Iterator["Engine"]:
-    """The engine at "unix:///…" or "tcp://…". Whatever goes wrong with it becomes a SourceError."""
+    """The engine at "unix:///…" or "tcp://…". Every failure is raised as a SourceError."""
     try:
         with closing(Engine(url, deadline_seconds)) as engine:
             yield engine
     except (docker.errors.DockerException, requests.RequestException, OSError) as error:
-        _give_up(error, url, deadline_seconds)
+        _raise_source_error(error, url, deadline_seconds)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise NonsenseError(
-            f"answered nonsense ({type(error).__name__})", system=SYSTEM, target=url
+            f"the engine returned an unexpected answer ({type(error).__name__})", system=SYSTEM, target=url
         ) from error
 
 
 class _Reader(docker.APIClient):
-    """The engine's client, which can only ask: whatever would create, run, change or remove is refused."""
+    """A Docker client that sends GET requests only."""
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """Send a GET request. Raises RefusedError for any other."""
         if request.method != "GET":
             raise RefusedError(
-                f"{request.method} is not sent: a runbook only looks", system=SYSTEM, code=str(request.method)
+                f"{request.method} requests are not allowed: checks are read-only",
+                system=SYSTEM,
+                code=str(request.method),
             )
         return super().send(request, **kwargs)
 
 
 class Engine:
-    """One connection for one question: GET only, every read within what is left of the deadline."""
+    """One connection for one question: GET requests only, each within the rest of the deadline."""
 
     def __init__(self, url: str, deadline_seconds: float) -> None:
         self.url = url
         self._ends = time.monotonic() + deadline_seconds
         if url.startswith("unix://"):
-            # The client leaks its socket when it cannot connect, and hides why; so we try first.
+            # The client leaks its socket if it cannot connect, and hides the cause, so we connect first.
             with socket.socket(socket.AF_UNIX) as probe:
                 probe.settimeout(deadline_seconds)
                 probe.connect("/" + url.removeprefix("unix://").lstrip("/"))
-        # Given a version, the client asks nothing yet: its own negotiation leaks a socket when it fails.
+        # With a version given, the client does not negotiate: its negotiation leaks a socket on failure.
         self._client = _Reader(base_url=url, version=OLDEST_VERSION, timeout=int(deadline_seconds) + 1)
         self._version = ""
         self._ahead_seconds = 0.0
@@ -77,21 +79,21 @@ class Engine:
 
     @property
     def left_seconds(self) -> float:
-        """What is left of the deadline, and never nothing."""
+        """The rest of the deadline, at least 0.05 s."""
         return max(self._ends - time.monotonic(), 0.05)
 
     @property
     def now(self) -> float:
-        """The engine's time as a timestamp: ours, where they are about the same."""
+        """The engine's time as a Unix timestamp; our own time if the clocks agree."""
         self._negotiate()
         return time.time() + self._ahead_seconds
 
     def get(
         self, path: str, parameters: Mapping[str, str] | None = None, *, within: float | None = None
     ) -> requests.Response:
-        """The engine's answer, not yet read. Raises RefusedError; 404 is for the caller to judge.
+        """The engine's response, with an unread body. Raises RefusedError for an HTTP error other than 404.
 
-        `within`: how many seconds the engine may be silent, else what is left of the deadline.
+        `within`: for how many seconds the engine may send nothing; by default the rest of the deadline.
         """
         if path != "/version":
             self._negotiate()
@@ -112,35 +114,37 @@ class Engine:
         if not self._version:
             self._version = f"/v{self.json('/version')['ApiVersion']}"
 
-    def _compare_clocks(self, told: str) -> None:
+    def _compare_clocks(self, date: str) -> None:
         try:
-            ahead = parsedate_to_datetime(told).timestamp() - time.time()
+            ahead = parsedate_to_datetime(date).timestamp() - time.time()
         except ValueError:
             return
-        self._ahead_seconds = ahead if abs(ahead) > _SAME_TIME_SECONDS else 0.0
+        self._ahead_seconds = ahead if abs(ahead) > _MIN_SKEW_SECONDS else 0.0
 
     def chunks(self, response: requests.Response) -> Iterator[bytes]:
-        """The answer's bytes. Raises DeadlineError, however slowly they trickle, and for too many."""
+        """The response's bytes. Raises DeadlineError after the deadline, NonsenseError above MAX_BYTES."""
         size = 0
         with response:
             for chunk in response.iter_content(_CHUNK_BYTES):
                 size += len(chunk)
                 if size > MAX_BYTES:
                     raise NonsenseError(
-                        f"answered more than {MAX_BYTES:,} bytes", system=SYSTEM, target=self.url
+                        f"the answer is larger than {MAX_BYTES:,} bytes", system=SYSTEM, target=self.url
                     )
                 if time.monotonic() > self._ends:
-                    raise DeadlineError("did not finish its answer in time", system=SYSTEM, target=self.url)
+                    raise DeadlineError(
+                        "the answer was not complete within the deadline", system=SYSTEM, target=self.url
+                    )
                 yield chunk
 
     def json(self, path: str, **parameters: str) -> Any:
-        """The whole answer as JSON; None for 404."""
+        """The whole response as JSON; None for 404."""
         response = self.get(path, parameters)
-        whole = b"".join(self.chunks(response))
-        return None if response.status_code == 404 else json.loads(whole)
+        body = b"".join(self.chunks(response))
+        return None if response.status_code == 404 else json.loads(body)
 
-    def _named(self, name: str) -> Any:
-        """What the engine takes this name for; None for nothing, and for the first letters of several ids."""
+    def _find(self, name: str) -> Any:
+        """The container of this name or id prefix; None for no container, and for a prefix of several ids."""
         try:
             return self.json(f"/containers/{name}/json")
         except RefusedError as error:
@@ -149,34 +153,38 @@ class Engine:
             return None
 
     def inspect(self, name: str) -> dict[str, Any]:
-        """All that the engine tells of the container; only listed leaves of it may leave the call."""
-        found = self._named(name)
-        # The engine also takes the first letters of an id for a name.
-        if found is not None and found["Name"] == f"/{name}":
-            if not _ID.fullmatch(found["Id"]):
-                raise ValueError("an id that is none")
-            return dict(found)
-        running = sorted(n.lstrip("/") for c in self.json("/containers/json") for n in c["Names"])
+        """The container of exactly that name, as the engine describes it. Raises NoDataError.
+
+        It holds secrets: callers keep only the fields that they need.
+        """
+        container = self._find(name)
+        # The engine also accepts the first letters of an id as a name.
+        if container is not None and container["Name"] == f"/{name}":
+            if not _ID.fullmatch(container["Id"]):
+                raise ValueError("the container's id has no valid form")
+            return dict(container)
+        containers = self.json("/containers/json")
+        running = sorted(alias.lstrip("/") for each in containers for alias in each["Names"])
         near = difflib.get_close_matches(name, running, n=3, cutoff=0.4) or running[:5]
         raise NoDataError(
             f"there is no container {name!r}",
             system=SYSTEM,
             target=self.url,
-            hint=f"running ones: {', '.join(near)}" if near else "no container is running at all",
+            hint=f"running containers: {', '.join(near)}" if near else "no container is running",
         )
 
 
-class Beginning:
-    """The chunks of a long answer until so many bytes, or about half of the time, are used up.
+class PartialResponse:
+    """The chunks of a long response, up to `max_bytes` or about half of the time that is left.
 
-    `is_whole`: nothing of it is left. An engine that falls silent midway has ended it early too; where we
-    stopped ourselves, `has_more`.
+    `is_whole`: the response was read to its end. `has_more`: we stopped reading. Both are False if the
+    engine stopped sending.
     """
 
-    def __init__(self, engine: Engine, path: str, parameters: Mapping[str, str], *, most_bytes: int) -> None:
+    def __init__(self, engine: Engine, path: str, parameters: Mapping[str, str], *, max_bytes: int) -> None:
         self.is_whole = self.has_more = False
         self._engine, self._path, self._parameters = engine, path, parameters
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
 
     def __iter__(self) -> Iterator[bytes]:
         left = self._engine.left_seconds
@@ -186,12 +194,12 @@ class Beginning:
             with response:
                 if response.status_code == 404:
                     raise NoDataError(
-                        "the container has vanished meanwhile", system=SYSTEM, target=self._engine.url
+                        "the container was removed meanwhile", system=SYSTEM, target=self._engine.url
                     )
                 for chunk in response.iter_content(_CHUNK_BYTES):
                     yield chunk
                     size += len(chunk)
-                    self.has_more = size >= self._most_bytes or time.monotonic() > ends
+                    self.has_more = size >= self._max_bytes or time.monotonic() > ends
                     if self.has_more:
                         return
             self.is_whole = True
@@ -201,7 +209,7 @@ class Beginning:
 
 
 def moment_or_none(text: str | None) -> datetime | None:
-    """A time as the engine writes it; None for none and for Go's zero time."""
+    """A time of the engine, aware UTC; None for an empty text and for Go's zero time."""
     return None if not text or text.startswith("0001-") else moment_of(text)
 
 
@@ -210,14 +218,17 @@ def _refuse(response: requests.Response, url: str) -> NoReturn:
         text = str(response.json()["message"])
     except (ValueError, KeyError, TypeError):
         text = response.text
-    told = text.strip()[:500] or "no reason given"
+    reason = text.strip()[:500] or "no reason given"
     raise RefusedError(
-        f"answered {response.status_code}: {told}", system=SYSTEM, target=url, code=str(response.status_code)
+        f"answered {response.status_code}: {reason}",
+        system=SYSTEM,
+        target=url,
+        code=str(response.status_code),
     )
 
 
-def _give_up(error: BaseException, url: str, deadline_seconds: float) -> NoReturn:
-    """The SourceError that a failed request amounts to, by what lies at the bottom of it."""
+def _raise_source_error(error: BaseException, url: str, deadline_seconds: float) -> NoReturn:
+    """Raise the SourceError for a failed request, by its root cause."""
     causes = list(_causes(error))
     about = {"system": SYSTEM, "target": url}
     if any(isinstance(cause, PermissionError) for cause in causes):
@@ -231,8 +242,8 @@ def _give_up(error: BaseException, url: str, deadline_seconds: float) -> NoRetur
         raise DeadlineError(
             f"no answer within {deadline_seconds:g} s", hint="see whether dockerd hangs", **about
         ) from error
-    told = str(causes[-1]) or type(causes[-1]).__name__
-    raise UnreachableError(f"no connection: {told}", hint="see whether dockerd runs", **about) from error
+    cause = str(causes[-1]) or type(causes[-1]).__name__
+    raise UnreachableError(f"no connection: {cause}", hint="see whether dockerd runs", **about) from error
 
 
 def _is_timeout(error: BaseException) -> bool:
@@ -240,12 +251,12 @@ def _is_timeout(error: BaseException) -> bool:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what caused it, outermost first; requests hides causes in the arguments."""
+    """The error and its causes, outermost first; requests hides causes in the arguments."""
     seen: list[BaseException] = []
-    todo: list[Any] = [error]
-    while todo:
-        cause = todo.pop(0)
+    pending: list[Any] = [error]
+    while pending:
+        cause = pending.pop(0)
         if isinstance(cause, BaseException) and not any(cause is other for other in seen):
             seen.append(cause)
-            todo += [cause.__cause__, *cause.args, getattr(cause, "reason", None)]
+            pending += [cause.__cause__, *cause.args, getattr(cause, "reason", None)]
     yield from seen

@@ -1,4 +1,4 @@
-"""What happened to the containers of one name, as the engine still remembers it."""
+"""The events of the containers of one name that Docker still keeps."""
 
 import json
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ import pandas as pd
 from runbooklib.errors import NoDataError
 from runbooklib.sources.docker.engine import Engine, moment_or_none
 
-# dockerd keeps only this many events, of all containers together.
+# dockerd keeps this many events, of all containers together.
 EVENT_BUFFER = 256
-# Events that happen while the engine answers push older ones out, and are not in the answer themselves.
-_MAX_MEANWHILE = 32
+# Events during the answer displace older ones, and are not part of the answer themselves.
+_MAX_EVENTS_DURING_ANSWER = 32
 _ACTIONS = {
     "create",
     "start",
@@ -27,18 +27,18 @@ _ACTIONS = {
     "destroy",
     "rename",
 }
-# Signals that ask a process to end; others (HUP, USR1, WINCH) only tell it something.
+# Signals that end a process; others (HUP, USR1, WINCH) are notifications.
 _ENDING_SIGNALS = (2, 3, 6, 9, 15)
-_ASKED_WITHIN_SECONDS = 30.0
+_MAX_SECONDS_FROM_SIGNAL_TO_EXIT = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """What happened to the containers of one name, replaced ones too.
+    """The events of the containers of one name, including replaced containers.
 
-    `frame`: at (aware UTC), action, exit_code, signal, image, container_id, by time. `complete_since`: from
-    when on no event can be missing; None when the engine has dropped none since it started, whenever that
-    was. `oldest_at`: the oldest event, of any container, that it still has; None when it has none.
+    `frame`: at (aware UTC), action, exit_code, signal, image, container_id, by time. `complete_since`: no
+    event since then is missing; None if Docker has dropped no event since it started. `oldest_at`: the
+    oldest event of any container that Docker still keeps; None if it keeps no event.
     """
 
     frame: pd.DataFrame
@@ -46,74 +46,78 @@ class Events:
     oldest_at: datetime | None
 
     @classmethod
-    def of(cls, told: dict[str, Any]) -> "Events":
-        """The events as `told_events` gives them."""
+    def of(cls, answer: dict[str, Any]) -> "Events":
+        """The events from the answer of `read_events`."""
         columns = ["at", "action", "exit_code", "signal", "image", "container_id"]
-        frame = pd.DataFrame(told["events"], columns=columns)
+        frame = pd.DataFrame(answer["events"], columns=columns)
         frame = with_times(frame.astype({"exit_code": "Int64", "signal": "Int64"}))
-        return cls(frame, moment_or_none(told["complete_since"]), moment_or_none(told["oldest_at"]))
+        return cls(frame, moment_or_none(answer["complete_since"]), moment_or_none(answer["oldest_at"]))
 
     @property
     def ooms(self) -> pd.DataFrame:
-        """The kernel killed a process of the container, not always its first, for lack of memory."""
+        """The kernel killed a process of the container, not always its main process, for lack of memory."""
         return self.frame[self.frame["action"] == "oom"]
 
     @property
     def starts(self) -> pd.DataFrame:
-        """The container was started, by someone or by its restart policy."""
+        """The container was started, by a person or by its restart policy."""
         return self.frame[self.frame["action"] == "start"]
 
     @property
     def deaths(self) -> pd.DataFrame:
-        """The container died unasked: no signal to end it just before, no stop just after."""
-        dies = [i for i in self.frame.index if self.frame.at[i, "action"] == "die"]
-        return self.frame.loc[[i for i in dies if not self._was_asked_for(i)]]
+        """The container exited unexpectedly: no signal to end it just before, no stop just after."""
+        exits = [index for index in self.frame.index if self.frame.at[index, "action"] == "die"]
+        return self.frame.loc[[index for index in exits if not self._is_requested(index)]]
 
-    def _was_asked_for(self, index: Any) -> bool:
-        died = self.frame.loc[index]
-        own = self.frame[self.frame["container_id"] == died["container_id"]]
+    def _is_requested(self, index: Any) -> bool:
+        exited = self.frame.loc[index]
+        own = self.frame[self.frame["container_id"] == exited["container_id"]]
         before, after = own[own.index < index], own[own.index > index]
         starts = before[before["action"] == "start"]
-        life = before[before.index > starts.index[-1]] if len(starts) else before
-        if (life["action"] == "oom").any():
+        since_start = before[before.index > starts.index[-1]] if len(starts) else before
+        if (since_start["action"] == "oom").any():
             return False
-        age = (died["at"] - life["at"]).dt.total_seconds()
-        asked = (
-            (life["action"] == "kill") & life["signal"].isin(_ENDING_SIGNALS) & (age <= _ASKED_WITHIN_SECONDS)
+        age = (exited["at"] - since_start["at"]).dt.total_seconds()
+        requested = (
+            (since_start["action"] == "kill")
+            & since_start["signal"].isin(_ENDING_SIGNALS)
+            & (age <= _MAX_SECONDS_FROM_SIGNAL_TO_EXIT)
         )
-        return bool(asked.any()) or (len(after) > 0 and after["action"].iloc[0] == "stop")
+        return bool(requested.any()) or (len(after) > 0 and after["action"].iloc[0] == "stop")
 
 
 def with_times(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with its column `at` as aware UTC."""
+    """The frame with its column `at` as aware UTC times."""
     at = pd.to_datetime(frame["at"], utc=True, format="ISO8601").astype("datetime64[us, UTC]")
     return frame.assign(at=at)
 
 
-def told_events(engine: Engine, name: str, since: datetime, until: datetime) -> dict[str, Any]:
-    """The events of that time as JSON.
+def read_events(engine: Engine, name: str, since: datetime, until: datetime) -> dict[str, Any]:
+    """The events between `since` and `until` as JSON, for `Events.of`.
 
-    Asks for the whole buffer, of all containers: only that shows how far back it reaches.
+    Requests all events of all containers, since only these show how far back Docker's buffer reaches.
     """
     response = engine.get("/events", {"since": "1", "until": f"{engine.now:.6f}"})
-    told = [json.loads(line) for line in b"".join(engine.chunks(response)).splitlines() if line.strip()]
-    times = [datetime.fromtimestamp(event["timeNano"] / 1e9, UTC) for event in told]
+    events = [json.loads(line) for line in b"".join(engine.chunks(response)).splitlines() if line.strip()]
+    times = [datetime.fromtimestamp(event["timeNano"] / 1e9, UTC) for event in events]
     own = [
         (at, event)
-        for at, event in zip(times, told, strict=True)
+        for at, event in zip(times, events, strict=True)
         if event.get("Type") == "container" and event["Actor"]["Attributes"].get("name") == name
     ]
     started = _started_at(engine, name, is_known=bool(own))
     oldest = min(times, default=None)
     starts = [at for at, event in own if event["Action"] == "start"]
-    is_full = len(told) >= EVENT_BUFFER - _MAX_MEANWHILE
-    # A start that the buffer does not show was before the engine's own: it has been restarted since.
-    is_younger = started is not None and not any(abs((at - started).total_seconds()) < 5 for at in starts)
-    complete = (oldest or datetime.now(UTC)) if is_full or is_younger else None
+    is_full = len(events) >= EVENT_BUFFER - _MAX_EVENTS_DURING_ANSWER
+    # If the buffer lacks the container's start, Docker itself has restarted since then.
+    docker_restarted = started is not None and not any(
+        abs((at - started).total_seconds()) < 5 for at in starts
+    )
+    complete_since = (oldest or datetime.now(UTC)) if is_full or docker_restarted else None
     kept = [_event(at, event) for at, event in own if since <= at <= until and event["Action"] in _ACTIONS]
     return {
         "events": sorted(kept, key=lambda event: str(event["at"])),
-        "complete_since": complete.isoformat() if complete else None,
+        "complete_since": complete_since.isoformat() if complete_since else None,
         "oldest_at": oldest.isoformat() if oldest else None,
     }
 

@@ -1,8 +1,8 @@
-"""What matters of a container's log, picked out while it streams by, in bounded memory.
+"""Select the relevant entries of a container's log while it is read, in bounded memory.
 
-Most of a log says that all is well: at 25 requests a second the newest 2000 lines are less than a minute.
-So ordinary requests and lines of level info are counted and not kept, and of the rest the first entries
-stay as well as the last: the first show when it began.
+Most lines of a log are routine: at 25 requests a second, the newest 2000 lines are less than a minute. So
+ordinary requests and lines of level info are counted but not kept. Of the other entries, the first and the
+last ones are kept: the first ones show when the problem began.
 """
 
 import json
@@ -17,20 +17,20 @@ from runbooklib.sources.logs.records import Line, is_quiet, plain
 
 FIRST_ENTRIES, FIRST_BYTES = 500, 250_000
 LAST_ENTRIES, LAST_BYTES = 1_500, 750_000
-# A longer line is cut: patterns that look for secrets need time that grows with a line's length.
+# A longer line is cut, since the time of the patterns for secrets grows with its length.
 MAX_LINE_CHARACTERS = 16_000
-# So much more is looked at for secrets first: half of one would not be known again.
+# Secrets are redacted in a longer part before the cut: half a secret would not be recognised.
 _MAX_SECRET_CHARACTERS = 1_000
 MAX_ENTRY_BYTES = 50_000
 MAX_FRAME_BYTES = 1_000_000
 _STREAMS = {1: "stdout", 2: "stderr"}
-_FIRST_BYTES = (0, *_STREAMS)
+_STREAM_BYTES = (0, *_STREAMS)
 _STAMPED = re.compile(r"(\d{4}-\d\d-\d\dT\S+Z) (stdout|stderr) ?(.*)", re.DOTALL)
 
 
 @dataclass(slots=True)
 class _Part:
-    """The first entries, or the last ones."""
+    """The first entries of the excerpt, or the last ones. `size` is in bytes."""
 
     entries: deque["_Entry"] = field(default_factory=deque)
     size: int = 0
@@ -49,7 +49,7 @@ class _Part:
 
 @dataclass(slots=True)
 class _Entry:
-    """One event: a line, or all lines of a traceback. In no part, it is no longer kept."""
+    """One event: a line, or all lines of a traceback. It is not kept if `part` is None."""
 
     part: _Part | None
     lines: list[str] = field(default_factory=list)
@@ -64,10 +64,10 @@ class _Entry:
 
 
 class Excerpt:
-    """The first and the last entries that matter, of a stream of frames.
+    """The first and the last relevant entries of a log that arrives as frames.
 
     Each frame begins with its time. A line longer than 16 KB comes in several frames, each with a time.
-    `quiet_lines` counts what does not matter. `redact` takes secrets out of a line that will be cut.
+    `quiet_lines` counts the routine lines. `redact` removes secrets from a line before it is cut.
     """
 
     def __init__(
@@ -82,38 +82,38 @@ class Excerpt:
         self._latest = ""
         self._tracebacks = Tracebacks()
         self._open: dict[str, _Entry] = {}
-        self._begun: dict[str, tuple[str, str]] = {}
+        self._partial: dict[str, tuple[str, str]] = {}
 
     def add(self, stream: str, payload: bytes) -> None:
-        """Take one frame."""
+        """Add one frame."""
         at, _, text = payload.decode("utf-8", "backslashreplace").partition(" ")
-        if stream in self._begun:
-            at, begun = self._begun.pop(stream)
-            text = begun + text
+        if stream in self._partial:
+            at, start = self._partial.pop(stream)
+            text = start + text
         if text.endswith("\n"):
             self._take(at, stream, text)
         else:
-            self._begun[stream] = at, text[: MAX_LINE_CHARACTERS + _MAX_SECRET_CHARACTERS]
+            self._partial[stream] = at, text[: MAX_LINE_CHARACTERS + _MAX_SECRET_CHARACTERS]
 
     def finish(self) -> None:
-        """There are no more frames: a line without its end is one too."""
-        for stream, (at, text) in self._begun.items():
+        """End of the frames: a last line without a line end is added too."""
+        for stream, (at, text) in self._partial.items():
             self._take(at, stream, text)
-        self._begun.clear()
+        self._partial.clear()
 
     def skip(self) -> None:
-        """What comes next does not follow at once: between them is a gap."""
+        """Mark a gap: the next frame does not directly follow the last one."""
         self.finish()
         self._skipped_after, self._tracebacks = self.latest_at or self._since, Tracebacks()
 
     @property
     def text(self) -> str:
-        """The lines as "time stream text", in the order in which their entries began."""
+        """The lines as "time stream text", in the order of the first lines of their entries."""
         return "\n".join(line for part in self._parts for entry in part.entries for line in entry.lines)
 
     @property
     def gap(self) -> tuple[datetime, datetime] | None:
-        """Between which entries others are left out; None where all that matter are here."""
+        """From when to when entries are left out; None if all relevant entries are kept."""
         gaps = []
         if self._is_cut:
             before, after = self._first.entries[-1], self._last.entries[0]
@@ -124,7 +124,7 @@ class Excerpt:
 
     @property
     def latest_at(self) -> datetime | None:
-        """The time of the last line that was read, kept or not."""
+        """The time of the last line that was read, whether it is kept or not."""
         return moment_of_line(self._latest) if self._latest else None
 
     @property
@@ -136,20 +136,20 @@ class Excerpt:
         if len(line) > MAX_LINE_CHARACTERS:
             whole = line[: MAX_LINE_CHARACTERS + _MAX_SECRET_CHARACTERS]
             line = self._redact(whole)[:MAX_LINE_CHARACTERS]
-        seen = plain(line)
+        text = plain(line)
         self._latest = at
         if self._skipped_after and not self._resumed_at:
             self._resumed_at = self.latest_at
-        if self._tracebacks.goes_on(stream, seen):
-            self._go_on(stream, f"{at} {stream} {line}")
-        elif not seen.strip():
+        if self._tracebacks.continues(stream, text):
+            self._continue(stream, f"{at} {stream} {line}")
+        elif not text.strip():
             return
-        elif not self._tracebacks.is_within(stream) and is_quiet(seen):
+        elif not self._tracebacks.is_open(stream) and is_quiet(text):
             self.quiet_lines += 1
         else:
             self._begin(stream, f"{at} {stream} {line}")
 
-    def _go_on(self, stream: str, line: str) -> None:
+    def _continue(self, stream: str, line: str) -> None:
         entry = self._open[stream]
         if entry.part is not None and entry.size > MAX_ENTRY_BYTES:
             self._begin(stream, line)
@@ -169,19 +169,19 @@ class Excerpt:
 
 
 def demultiplexed(chunks: Iterable[bytes], *, is_tty: bool) -> Iterator[tuple[str, bytes]]:
-    """Docker's frames as (stream, payload); a terminal's output has none, there each line is one."""
+    """Docker's frames as (stream, payload). A terminal's output has none: each line is one payload."""
     rest = b""
     for chunk in chunks:
         rest += chunk
         start = 0
-        while found := (_line_in if is_tty else _frame_in)(rest, start):
-            stream, payload, start = found
+        while frame := (_line_in if is_tty else _frame_in)(rest, start):
+            stream, payload, start = frame
             yield stream, payload
         rest = rest[start:]
     if is_tty and rest:
         yield "stdout", rest
-    elif rest and rest[0] not in _FIRST_BYTES:
-        raise ValueError("what is left is the beginning of no frame")
+    elif rest and rest[0] not in _STREAM_BYTES:
+        raise ValueError("the last bytes are not the beginning of a Docker frame")
 
 
 def _line_in(rest: bytes, start: int) -> tuple[str, bytes, int] | None:
@@ -195,8 +195,8 @@ def _frame_in(rest: bytes, start: int) -> tuple[str, bytes, int] | None:
     if len(rest) < start + 8:
         return None
     size = int.from_bytes(rest[start + 4 : start + 8], "big")
-    if rest[start] not in _FIRST_BYTES:
-        raise ValueError("not Docker's frames")
+    if rest[start] not in _STREAM_BYTES:
+        raise ValueError("the stream does not consist of Docker frames")
     if size > MAX_FRAME_BYTES:
         raise ValueError(f"a frame of {size} bytes")
     end = start + 8 + size
@@ -206,15 +206,15 @@ def _frame_in(rest: bytes, start: int) -> tuple[str, bytes, int] | None:
 
 
 def lines_of(text: str) -> Iterator[Line]:
-    """The lines of an excerpt again. One that redaction tore from its time keeps that of the one before."""
+    """The lines of an excerpt's text. A line that lost its time by redaction gets that of the line before."""
     at, stream = datetime.fromtimestamp(0, UTC), "stdout"
     for line in text.split("\n") if text else ():
-        found = _STAMPED.fullmatch(line)
-        if found:
-            at, stream = moment_of_line(line), found[2]
-        yield Line(at, stream, found[3] if found else line)
+        match = _STAMPED.fullmatch(line)
+        if match:
+            at, stream = moment_of_line(line), match[2]
+        yield Line(at, stream, match[3] if match else line)
 
 
 def moment_of_line(line: str) -> datetime:
-    """The time with which a line of an excerpt begins, aware UTC."""
+    """The time at the start of a line of an excerpt, aware UTC."""
     return datetime.fromisoformat(line.partition(" ")[0]).astimezone(UTC)

@@ -1,7 +1,7 @@
-"""Mixed log text into records: JSON lines, access lines, tracebacks, coloured text, and anything else.
+"""Parse mixed log text into records: JSON lines, access lines, tracebacks, coloured text, and other text.
 
-One stream of one container mixes all of them: a search for "ERROR" finds nothing in the JSON lines, and
-a traceback is one event and not thirty lines. Pure: text in, records out; nothing is ever refused.
+One stream of one container mixes all of them: a search for "ERROR" does not match the JSON lines, and a
+traceback is one event of thirty lines. Pure functions that accept any text.
 """
 
 import json
@@ -15,7 +15,7 @@ from runbooklib.sources.logs.exceptions import Tracebacks, exception_of
 
 MAX_SHOWN_CHARACTERS = 300
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
-# As uvicorn writes them, and as nginx and Apache do.
+# The access lines of uvicorn, and of nginx and Apache.
 _ACCESS = re.compile(
     r"(?:(?P<level>[A-Z]+):\s+\S+(?: -)?|\S+ \S+ \S+ \[[^\]]{1,40}\])"
     r' "(?P<method>[A-Z]+) (?P<path>\S+)(?: HTTP/[\d.]+)?" (?P<status>\d{3})\b'
@@ -24,8 +24,8 @@ _PREFIXED = re.compile(r"(?P<level>DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL)
 _BRACKETED = re.compile(r"\S+(?: \S+)? \[(?P<level>[a-z]+)\s*\] (?P<message>.*?)(?=\s{2,}|\s\[| \w+=|$)")
 _LEVEL = re.compile(r"\b(DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL|PANIC)\b")
 _PAIR = re.compile(r"""\b(\w+)=('[^']*'|"[^"]*"|\S+)""")
-_LEVEL_WITHIN = 80
-_SAME_LEVEL = {"warn": "warning", "fatal": "critical", "panic": "critical", "exception": "error"}
+_MAX_LEVEL_POSITION = 80
+_LEVEL_ALIASES = {"warn": "warning", "fatal": "critical", "panic": "critical", "exception": "error"}
 _QUIET_LEVELS = frozenset({"trace", "debug", "info"})
 _SERVER_ERROR = 500
 _CLIENT_ERROR = 400
@@ -42,11 +42,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One event of a log. Texts that it does not have are empty, numbers None.
+    """One event of a log. Missing texts are empty, missing numbers are None.
 
     `kind` is "json", "access", "traceback" or "text"; `level` is in lower case; `exception` is the type
-    that a traceback ends with; `path` is without its query; `text` is the whole of it without colours,
-    `line` a short form of it for people.
+    that a traceback ends with; `path` has no query string; `text` is the whole event without colours,
+    `line` a short form of it for readers.
     """
 
     at: datetime
@@ -64,7 +64,7 @@ class Record:
     execution_time_ms: float | None = None
 
 
-COLUMNS = tuple(f.name for f in fields(Record))
+COLUMNS = tuple(column.name for column in fields(Record))
 
 
 def plain(text: str) -> str:
@@ -72,24 +72,24 @@ def plain(text: str) -> str:
     return _ESCAPES.sub("", text) if "\x1b" in text else text
 
 
-def shortened(text: str, most: int = MAX_SHOWN_CHARACTERS) -> str:
-    """The text on one line, cut to a readable length."""
-    flat = " ".join(plain(text[: 4 * most]).split())
-    return flat if len(flat) <= most else f"{flat[: most - 1]}…"
+def shortened(text: str, max_characters: int = MAX_SHOWN_CHARACTERS) -> str:
+    """The text on one line without colours, cut to `max_characters`."""
+    flat = " ".join(plain(text[: 4 * max_characters]).split())
+    return flat if len(flat) <= max_characters else f"{flat[: max_characters - 1]}…"
 
 
 def parse(lines: Iterable[Line]) -> list[Record]:
-    """The records of the lines, in the order in which each began. Empty lines are dropped."""
+    """The records of the lines, in the order of their first lines. Empty lines are dropped."""
     tracebacks = Tracebacks()
     blocks: list[tuple[Line, list[str], bool]] = []
     latest: dict[str, list[str]] = {}
     for line in lines:
         text = plain(line.text).rstrip("\r\n")
-        if tracebacks.goes_on(line.stream, text):
+        if tracebacks.continues(line.stream, text):
             latest[line.stream].append(text)
         elif text.strip():
             latest[line.stream] = [text]
-            blocks.append((line, latest[line.stream], tracebacks.is_within(line.stream)))
+            blocks.append((line, latest[line.stream], tracebacks.is_open(line.stream)))
     return [
         _traceback(first, "\n".join(texts).rstrip()) if is_traceback else _record(first, texts[0].rstrip())
         for first, texts, is_traceback in blocks
@@ -97,12 +97,11 @@ def parse(lines: Iterable[Line]) -> list[Record]:
 
 
 def is_quiet(text: str) -> bool:
-    """Whether a line that is in no traceback tells of nothing wrong.
+    """Whether a line outside a traceback is routine: an ordinary request, or a line of level info or below.
 
-    That is an ordinary request, or a line of level info or below; but a server error or an exception
-    is never quiet, whatever the level.
+    A server error or an exception is never quiet, whatever the level.
     """
-    kind, facts, _ = _told(text)
+    kind, facts, _ = _parsed(text)
     if facts.get("exception") or (facts.get("status_code") or 0) >= _SERVER_ERROR:
         return False
     return kind == "access" or facts["level"] in _QUIET_LEVELS
@@ -117,12 +116,12 @@ def _traceback(first: Line, text: str) -> Record:
 
 
 def _record(first: Line, text: str) -> Record:
-    kind, facts, values = _told(text)
+    kind, facts, values = _parsed(text)
     return Record(first.at, first.stream, kind, text, _line(text, facts, values), **facts)
 
 
-def _told(text: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """The kind of a line, its fields, and the object that it is where it is JSON."""
+def _parsed(text: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """The kind of a line, its fields, and for a JSON line its object, else an empty dict."""
     if text.lstrip().startswith("{"):
         try:
             values = json.loads(text)
@@ -137,19 +136,19 @@ def _told(text: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
 
 
 def _line(text: str, facts: dict[str, Any], values: dict[str, Any]) -> str:
-    """What happened, where, and what went wrong; the text itself where it is not JSON."""
-    what = " ".join(part for part in (facts["message"], facts.get("path")) if part)
-    if not values or not what:
+    """The short form of a JSON line: message, path and error. Of other lines, the text itself."""
+    summary = " ".join(part for part in (facts["message"], facts.get("path")) if part)
+    if not values or not summary:
         return shortened(text)
     error = _error_in(values)
     if not error and (facts["status_code"] or 0) >= _CLIENT_ERROR:
         error = str(facts["status_code"])
-    return shortened(f"{what}: {error}" if error and error not in what else what)
+    return shortened(f"{summary}: {error}" if error and error not in summary else summary)
 
 
 def _facts(values: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a record that a JSON line, or the pairs of a line for people, hold."""
-    message = next((values[k] for k in ("event", "message", "msg") if values.get(k)), "")
+    """The fields of a record, from a JSON object or from the key=value pairs of a text line."""
+    message = next((values[key] for key in ("event", "message", "msg") if values.get(key)), "")
     facts: dict[str, Any] = {name: _text(values.get(name)) for name in ("request_id", "method")}
     return facts | {
         "level": _level(_text(values.get("level") or values.get("severity"))),
@@ -173,42 +172,42 @@ def _access_facts(access: re.Match[str]) -> dict[str, Any]:
 
 
 def _text_facts(text: str) -> dict[str, Any]:
-    found = _BRACKETED.match(text)
-    if found:
-        pairs = {key: value.strip("'\"") for key, value in _PAIR.findall(text[found.end() :])}
-        return _facts({**pairs, "event": found["message"].strip(), "level": found["level"]})
-    found = _PREFIXED.match(text)
-    if found:
-        return {"level": _level(found["level"]), "message": found["message"].strip()}
-    level = _LEVEL.search(text, 0, _LEVEL_WITHIN)
+    bracketed = _BRACKETED.match(text)
+    if bracketed:
+        pairs = {key: value.strip("'\"") for key, value in _PAIR.findall(text[bracketed.end() :])}
+        return _facts({**pairs, "event": bracketed["message"].strip(), "level": bracketed["level"]})
+    prefixed = _PREFIXED.match(text)
+    if prefixed:
+        return {"level": _level(prefixed["level"]), "message": prefixed["message"].strip()}
+    level = _LEVEL.search(text, 0, _MAX_LEVEL_POSITION)
     return {"level": _level(level[0]) if level else "", "message": text.strip()}
 
 
 def _exception_in(values: dict[str, Any]) -> tuple[str, str]:
-    """Type and text of the exception in a JSON line: a formatted traceback, or structlog's list of them."""
-    told = values.get("exception") or values.get("exc_info") or values.get("traceback")
-    if isinstance(told, str):
-        return exception_of(told)
-    if isinstance(told, list) and told and isinstance(told[0], dict):
-        name, text = (_text(told[0].get(key)) for key in ("exc_type", "exc_value"))
+    """The exception's type and text in a JSON line: from a formatted traceback or from structlog's list."""
+    exception = values.get("exception") or values.get("exc_info") or values.get("traceback")
+    if isinstance(exception, str):
+        return exception_of(exception)
+    if isinstance(exception, list) and exception and isinstance(exception[0], dict):
+        name, text = (_text(exception[0].get(key)) for key in ("exc_type", "exc_value"))
         return name, ": ".join(part for part in (name, text) if part)
     return "", ""
 
 
 def _error_in(values: dict[str, Any]) -> str:
-    """What a JSON line says went wrong; of two texts the one that says more."""
+    """The error field of a JSON line, or the exception's text if that contains it."""
     exception = _exception_in(values)[1]
-    # Where the event is a name, the message is its text.
+    # structlog's `event` may be a short name; then `message` holds the text.
     names = ("error", "error_message", "err", "detail", "reason", "error_type")
-    told = next((_text(values[name]) for name in names if values.get(name)), "")
-    if not told and not exception and values.get("event"):
-        told = _text(values.get("message") or values.get("msg"))
-    return exception if told in exception else told
+    error = next((_text(values[name]) for name in names if values.get(name)), "")
+    if not error and not exception and values.get("event"):
+        error = _text(values.get("message") or values.get("msg"))
+    return exception if error in exception else error
 
 
 def _level(text: str) -> str:
     lower = text.lower()
-    return _SAME_LEVEL.get(lower, lower)
+    return _LEVEL_ALIASES.get(lower, lower)
 
 
 def _text(value: Any) -> str:

@@ -1,8 +1,8 @@
-"""What a PostgreSQL server knows: its connections, who waits for whom, and an engineer's own question.
+"""PostgreSQL: connections, sessions, locks, table statistics, and an engineer's own queries.
 
-Each question has a connection of its own and one read-only transaction, which is rolled back. That is a
-seat belt; the wall is a role that may only read (pg_monitor). Query texts are stripped of their literals
-before they are recorded.
+Each question uses its own connection and one read-only transaction, which is rolled back. That guards
+against mistakes; what protects the database is a role that can only read (pg_monitor). Literals are removed
+from query texts before they are recorded.
 """
 
 import re
@@ -17,17 +17,17 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from runbooklib.errors import ParameterError, RefusedError, SettingsError, UnreachableError
-from runbooklib.sources.postgres.locks import chains
+from runbooklib.sources.postgres.locks import lock_chains
 from runbooklib.sources.postgres.session import (
     MAX_ROWS,
     NO_SLOT_LEFT,
     SYSTEM,
     Transaction,
-    identified,
-    is_question,
+    is_read_query,
     normalised,
     plain,
     transaction,
+    with_identifiers,
 )
 from runbooklib.sources.tape import Tape
 
@@ -77,7 +77,7 @@ select a.pid, pg_blocking_pids(a.pid) as blocked_by, coalesce(a.state, '') as st
             from pg_locks l where l.pid = a.pid and not l.granted), a.query_start))::float8 as waited_seconds
 from pg_stat_activity a where a.pid <> pg_backend_pid() order by a.pid
 """
-# Statistics are what sessions told the collector, at most once a second each.
+# Sessions report their statistics at most once a second.
 _TABLES = """
 select schemaname || '.' || relname as "table", coalesce(seq_scan, 0) + coalesce(idx_scan, 0) as scans,
        (coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::float8 as scanned,
@@ -98,11 +98,11 @@ _SESSION_COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Connections:
-    """Connections against their limits, without our own. All numbers are None where we were `refused`.
+    """Connections and their limits, without our own connection. All numbers are None if `refused` is set.
 
-    `reserved`: slots that ordinary roles cannot have. `frame`: usename, application_name, state, count,
-    longest_seconds (in this state). `role_limits`: role -> (used, limit). `refused`: the server's own text
-    when it had no slot left for us, which is the finding itself; else empty.
+    `reserved`: slots that ordinary roles cannot use. `frame`: usename, application_name, state, count,
+    longest_seconds (in this state). `role_limits`: role -> (used, limit). `refused`: the server's
+    message if it had no slot left for us, else empty.
     """
 
     max_connections: int | None
@@ -146,16 +146,16 @@ class Postgres:
             self._parameters: dict[str, Any] = dict(conninfo_to_dict(dsn))
         except psycopg.Error:
             raise SettingsError(
-                "the connection string cannot be read",
+                "the connection string has an invalid form",
                 system=SYSTEM,
                 hint='write it like "host=db port=5432 dbname=app user=runbook_reader"',
             ) from None
         if password:
             self._parameters["password"] = password
         tape.redactor.know(str(self._parameters.get("password") or ""))
-        given = {name: self._parameters.get(name) for name in ("host", "port", "dbname", "user")}
-        place = f"{given['host'] or 'localhost'}:{given['port'] or 5432}"
-        self.target = f"{place}/{given['dbname'] or given['user'] or ''}"
+        parts = {name: self._parameters.get(name) for name in ("host", "port", "dbname", "user")}
+        address = f"{parts['host'] or 'localhost'}:{parts['port'] or 5432}"
+        self.target = f"{address}/{parts['dbname'] or parts['user'] or ''}"
         self._tape = tape
         self._deadline_seconds = deadline_seconds
         self._has_answered = False
@@ -164,7 +164,7 @@ class Postgres:
         return f"Postgres({self.target!r})"
 
     def connections(self) -> Connections:
-        """Connections against their limits. That none is left for us is an answer, not an error."""
+        """Connections and their limits. If no slot is left for us, that is the answer, not an error."""
 
         def call() -> dict[str, Any]:
             try:
@@ -180,38 +180,38 @@ class Postgres:
                     raise
                 return {"limits": {}, "groups": [], "roles": [], "refused": error.message}
 
-        told = self._ask({"question": "connections"}, call)
-        numbers = {name: told["limits"].get(name) for name in ("max_connections", "reserved", "used")}
+        answer = self._ask({"question": "connections"}, call)
+        numbers = {name: answer["limits"].get(name) for name in ("max_connections", "reserved", "used")}
         columns = ["usename", "application_name", "state", "count", "longest_seconds"]
-        roles = {row["role"]: (int(row["used"]), int(row["limit"])) for row in told["roles"]}
-        frame = pd.DataFrame(told["groups"], columns=columns)
-        return Connections(**numbers, frame=frame, role_limits=roles, refused=told["refused"])
+        roles = {row["role"]: (int(row["used"]), int(row["limit"])) for row in answer["roles"]}
+        frame = pd.DataFrame(answer["groups"], columns=columns)
+        return Connections(**numbers, frame=frame, role_limits=roles, refused=answer["refused"])
 
     def sessions(self) -> pd.DataFrame:
-        """Every client session but ours: pid, backend_start, xact_start, query_start (aware UTC), usename,
+        """Every client session except ours: pid, backend_start, xact_start, query_start (aware UTC), usename,
         application_name, state, xact_seconds, query_seconds, state_seconds, wait_event_type, wait_event,
         query_id, query (no literals).
 
-        `attrs["is_partial"]`: this role may not see all of them (grant it pg_monitor).
+        `attrs["is_partial"]`: the role cannot see all of them (grant it pg_monitor).
         """  # noqa: D205 - the columns do not fit into a line
 
         def call() -> dict[str, Any]:
             with self._transaction() as ask:
                 return _normalised(ask.rows(_SESSIONS))
 
-        told = self._ask({"question": "sessions"}, call)
-        frame = pd.DataFrame(told["rows"], columns=_SESSION_COLUMNS.split())
+        answer = self._ask({"question": "sessions"}, call)
+        frame = pd.DataFrame(answer["rows"], columns=_SESSION_COLUMNS.split())
         for name in ("backend_start", "xact_start", "query_start"):
             moments = pd.to_datetime(frame[name], utc=True, format="ISO8601")
             frame[name] = moments.astype("datetime64[us, UTC]")
-        frame.attrs["is_partial"] = told["is_partial"]
+        frame.attrs["is_partial"] = answer["is_partial"]
         return frame
 
     def lock_chains(self) -> pd.DataFrame:
-        """A row for each backend that waits for a lock: pid, blocked_by (pids), root_pid, root_state,
+        """One row for each backend that waits for a lock: pid, blocked_by (pids), root_pid, root_state,
         root_xact_seconds, root_application, waited_seconds, query, root_query (no literals).
 
-        The root waits for nobody; it is usually idle in transaction. 0 is a prepared transaction.
+        The root does not wait; it is usually idle in transaction. Pid 0 is a prepared transaction.
         `attrs["is_partial"]` as for `sessions`.
         """  # noqa: D205 - the columns do not fit into a line
 
@@ -219,48 +219,52 @@ class Postgres:
             with self._transaction() as ask:
                 return _normalised(ask.rows(_WAITERS))
 
-        told = self._ask({"question": "lock_chains"}, call)
-        frame = pd.DataFrame(chains(told["rows"]), columns=_CHAIN_COLUMNS.split())
-        frame.attrs["is_partial"] = told["is_partial"]
+        answer = self._ask({"question": "lock_chains"}, call)
+        frame = pd.DataFrame(lock_chains(answer["rows"]), columns=_CHAIN_COLUMNS.split())
+        frame.attrs["is_partial"] = answer["is_partial"]
         return frame
 
     def table_activity(self) -> pd.DataFrame:
-        """A row a table of our database: table, rows, dead_rows, scans_per_second, scanned_per_second (rows).
+        """One row for each table: table, rows, dead_rows, scans_per_second, scanned_per_second (rows).
 
-        Scans of every kind: an index that is read from end to end for its order alone is no better than no
-        index. Their pace is that between two readings two seconds apart, so this takes that long.
+        Counts scans of every kind, since reading a whole index is no better than reading the whole table.
+        The rates are from two readings that are two seconds apart, so this takes two seconds.
         """
 
         def call() -> dict[str, Any]:
             with self._transaction() as ask:
                 before = ask.rows(_TABLES)
             time.sleep(_TABLE_PAUSE_SECONDS)
-            with self._transaction() as ask:  # one transaction would see its own snapshot again
+            with self._transaction() as ask:  # within one transaction the statistics do not change
                 return {"before": before, "after": ask.rows(_TABLES)}
 
-        told = self._ask({"question": "table_activity"}, call)
-        return pd.DataFrame(_paces(told["before"], told["after"]), columns=list(_TABLE_COLUMNS))
+        answer = self._ask({"question": "table_activity"}, call)
+        return pd.DataFrame(_rates(answer["before"], answer["after"]), columns=list(_TABLE_COLUMNS))
 
     def sql(
         self, query: str, params: Sequence[Any] = (), *, names: Mapping[str, str] | None = None
     ) -> pd.DataFrame:
-        """The answer to one query of your own, at most MAX_ROWS rows (then `attrs["is_cut"]` is true).
+        """The answer to an engineer's own query, at most MAX_ROWS rows; `attrs["is_cut"]` if there are more.
 
-        Values go into `params`, for %s in the query; names of tables and columns into `names`, for {…} in it.
-        Raises ParameterError for anything but a question, and for a name that is none.
+        `params` replace %s in the query, `names` (of tables and columns) replace {…} in it.
+        Raises ParameterError for a statement that does not read, and for an invalid name.
         """
-        query = identified(query, names) if names else query
-        if not is_question(query):
-            raise ParameterError("only questions may be asked", system=SYSTEM, hint="begin with SELECT")
+        query = with_identifiers(query, names) if names else query
+        if not is_read_query(query):
+            raise ParameterError(
+                "only queries that read are allowed", system=SYSTEM, hint="begin with SELECT"
+            )
 
         def call() -> dict[str, Any]:
             with self._transaction() as ask:
-                columns, rows, is_cut = ask.table(query, params, most=MAX_ROWS)
+                columns, rows, is_cut = ask.table(query, params, max_rows=MAX_ROWS)
             return {"columns": columns, "rows": rows, "is_cut": is_cut}
 
-        told = self._ask({"question": "sql", "query": query, "params": [plain(p) for p in params]}, call)
-        frame = pd.DataFrame(told["rows"], columns=told["columns"])
-        frame.attrs["is_cut"] = told["is_cut"]
+        answer = self._ask(
+            {"question": "sql", "query": query, "params": [plain(value) for value in params]}, call
+        )
+        frame = pd.DataFrame(answer["rows"], columns=answer["columns"])
+        frame.attrs["is_cut"] = answer["is_cut"]
         return frame
 
     def _ask(self, request: dict[str, Any], call: Callable[[], Any]) -> Any:
@@ -279,7 +283,7 @@ class Postgres:
         except UnreachableError as error:
             if not self._has_answered:
                 raise
-            # It may be restarting: refused, and not unreachable, so that the next question tries again.
+            # It may be restarting. After UnreachableError the tape would not ask it again in this run.
             raise RefusedError(
                 f"{error.message}; it answered earlier in this run",
                 code="08001",
@@ -289,18 +293,18 @@ class Postgres:
             ) from None
 
 
-def _paces(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _rates(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[dict[str, Any]]:
     earlier = {row["table"]: row for row in before}
-    paces = []
+    rates = []
     for row in after:
-        was = earlier.get(row["table"])
-        seconds = row["at"] - was["at"] if was else 0.0
-        if was is None or seconds <= 0 or row["scans"] < was["scans"]:
-            continue  # new, or its statistics were reset in between
-        pace = {"scans_per_second": (row["scans"] - was["scans"]) / seconds}
-        pace["scanned_per_second"] = (row["scanned"] - was["scanned"]) / seconds
-        paces.append({"table": row["table"], "rows": row["rows"], "dead_rows": row["dead_rows"], **pace})
-    return paces
+        first = earlier.get(row["table"])
+        seconds = row["at"] - first["at"] if first else 0.0
+        if first is None or seconds <= 0 or row["scans"] < first["scans"]:
+            continue  # a new table, or its statistics were reset in between
+        rate = {"scans_per_second": (row["scans"] - first["scans"]) / seconds}
+        rate["scanned_per_second"] = (row["scanned"] - first["scanned"]) / seconds
+        rates.append({"table": row["table"], "rows": row["rows"], "dead_rows": row["dead_rows"], **rate})
+    return rates
 
 
 def _normalised(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,21 +1,21 @@
-"""Who waits for whom: chains of locks, followed to their root, which waits for nobody. Pure."""
+"""Lock chains: which session waits for which, followed to the root that waits for none. Pure functions."""
 
 from typing import Any
 
 
-def chains(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row for each backend that waits, longest first: whom it waits for, and who is at the root.
+def lock_chains(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row for each waiting backend, longest wait first, with the backends that block it and the root.
 
     `rows` are all backends: pid, blocked_by (pids), state, application, query, xact_seconds, waited_seconds.
     """
     by_pid = {row["pid"]: row for row in rows}
-    found = []
+    waiting = []
     for row in rows:
         if not row["blocked_by"]:
             continue
         root_pid = _root(row["pid"], by_pid)
         root = by_pid.get(root_pid, {})
-        found.append(
+        waiting.append(
             {
                 "pid": row["pid"],
                 "blocked_by": sorted(set(row["blocked_by"])),
@@ -28,21 +28,21 @@ def chains(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "root_query": root.get("query", ""),
             }
         )
-    return sorted(found, key=lambda chain: -(chain["waited_seconds"] or 0.0))
+    return sorted(waiting, key=lambda row: -(row["waited_seconds"] or 0.0))
 
 
 def _root(pid: int, by_pid: dict[int, dict[str, Any]]) -> int:
-    """Who waits for nobody; of several the oldest transaction; in a circle, its lowest pid."""
+    """The blocker that waits for none. Of several, the oldest transaction; in a cycle, the lowest pid."""
     seen: set[int] = set()
-    todo, roots = list(by_pid[pid]["blocked_by"]), []
-    while todo:
-        blocker = todo.pop()
+    pending, roots = list(by_pid[pid]["blocked_by"]), []
+    while pending:
+        blocker = pending.pop()
         if blocker in seen:
             continue
         seen.add(blocker)
-        behind = by_pid.get(blocker, {}).get("blocked_by") or []
-        todo += behind
-        if not behind:
+        blockers = by_pid.get(blocker, {}).get("blocked_by") or []
+        pending += blockers
+        if not blockers:
             roots.append(blocker)
     return (
         max(roots, key=lambda root: by_pid.get(root, {}).get("xact_seconds") or 0.0) if roots else min(seen)
