@@ -199,7 +199,7 @@ def test_a_daemon_that_answers_without_end_is_cut_off(survey: Survey) -> None:
     with standin(in_turn(answer({"ApiVersion": "1.41"}), endless)) as server:
         findings = asking(server.url.replace("http", "tcp")).ask(container_state)
     survey.never_ok(finding.status for finding in findings)
-    assert "more than 16,000,000 bytes" in told(findings)
+    assert "larger than 16,000,000 bytes" in told(findings)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
 
 

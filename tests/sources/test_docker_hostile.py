@@ -62,7 +62,7 @@ def test_what_is_no_name_is_refused_before_the_engine_is_asked(
             lambda: docker_source.logs(name, *span()),
         ]
         for ask in questions:
-            with pytest.raises(errors.ParameterError, match="no name of a container"):
+            with pytest.raises(errors.ParameterError, match="not a valid container name"):
                 ask()
         assert proxy.asked == []
 
@@ -188,7 +188,7 @@ def test_what_a_check_tries_to_do_through_our_source_is_refused_and_unknown(
 
             [finding] = asking(proxy.url, victim).ask(acting)
             survey.never_ok([finding.status])
-            assert "a runbook only looks" in told([finding]), number
+            assert "checks are read-only" in told([finding]), number
         assert proxy.asked == [], "nothing was sent"
 
 
