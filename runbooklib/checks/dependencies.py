@@ -1,5 +1,6 @@
 """The service's dependencies, and its own health page."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import pandas as pd
@@ -36,21 +37,7 @@ def dependencies_reachable(context: Context) -> Finding:
             system="dns",
             hint="add `dependencies` to the service in the environment's file",
         )
-    reach = context.sources.dns.reach
-    reached = side_by_side([partial(reach, dependency.url) for dependency in dependencies])
-    rows = pd.DataFrame(
-        [
-            {
-                "dependency": dependency.name,
-                "host": reach.host,
-                "fails at": reach.failed_at or "-",
-                "error": reach.error,
-                "name seconds": reach.dns_seconds,
-                "connect seconds": reach.tcp_seconds,
-            }
-            for dependency, reach in zip(dependencies, reached, strict=True)
-        ]
-    )
+    rows = _reach_rows(context, dependencies)
     failed = rows[rows["fails at"] != "-"]
     return Finding(
         status=Status.CRITICAL if len(failed) else Status.OK,
@@ -63,6 +50,24 @@ def dependencies_reachable(context: Context) -> Finding:
         source="dns",
         query=", ".join(dependency.url for dependency in dependencies),
         rows=rows,
+    )
+
+
+def _reach_rows(scene: Scene, dependencies: Sequence[Dependency]) -> pd.DataFrame:
+    reach = scene.sources.dns.reach
+    reached = side_by_side([partial(reach, dependency.url) for dependency in dependencies])
+    return pd.DataFrame(
+        [
+            {
+                "dependency": dependency.name,
+                "host": result.host,
+                "fails at": result.failed_at or "-",
+                "error": result.error,
+                "name seconds": result.dns_seconds,
+                "connect seconds": result.tcp_seconds,
+            }
+            for dependency, result in zip(dependencies, reached, strict=True)
+        ]
     )
 
 
