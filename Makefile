@@ -58,7 +58,7 @@ test: install servers ## everything: check, then all tests on real servers; all 
 	@$(python) -m tests --check --end-with-parent --workers $(WORKERS)
 
 survive: install servers ## bring about every fault and hostile input, and print the table (SEED=n, WRITE=1: keep it, WORKERS=n)
-	$(python) -m tests.survival --workers $(WORKERS) $(if $(SEED),--seed $(SEED)) $(if $(WRITE),--write)
+	$(python) -m tests.faults --workers $(WORKERS) $(if $(SEED),--seed $(SEED)) $(if $(WRITE),--write)
 
 lock: ## bring requirements.lock in line with pyproject.toml (UPGRADE=1: take the newest versions)
 	@scripts/lock $(if $(UPGRADE),--upgrade)

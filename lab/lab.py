@@ -17,7 +17,7 @@ GREEN_SECONDS = 90.0
 POLL_SECONDS = 0.5
 TARGET_UP = 'up{job="helloagents-backend"}'
 REQUESTS = "sum(rate(http_requests_total[15s]))"
-LEAST_REQUESTS = 10.0  # less means that the traffic has not come back
+MIN_REQUESTS = 10.0  # less means that the traffic has not come back
 ERROR_SHARE = (
     'sum(rate(http_requests_total{status_code=~"5.."}[15s])) / sum(rate(http_requests_total[15s])) or '
     "0 * sum(rate(http_requests_total[15s]))"
@@ -283,7 +283,7 @@ class Lab:
         if not web.value(layout, TARGET_UP):
             return "Prometheus does not scrape the backend"
         requests = web.value(layout, REQUESTS) or 0.0
-        if requests < LEAST_REQUESTS:
+        if requests < MIN_REQUESTS:
             return f"only {requests:.0f} requests/s"
         share = web.value(layout, ERROR_SHARE)
         if share is None:

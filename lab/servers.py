@@ -8,7 +8,7 @@ from lab import processes, web
 from lab.layout import Layout
 from lab.processes import Server
 
-MOST_FREE = 40  # connections that the backend leaves to others, at the least
+MAX_FREE = 40  # connections that the backend leaves to others, at the least
 SLOW = ("--slow-every", "5", "--slow-seconds", "17")
 
 
@@ -51,7 +51,7 @@ def hoards(layout: Layout) -> bool:
     with psycopg.connect(layout.dsn("runbook_reader")) as connection:
         question = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'monthly-report'"
         row = connection.execute(question).fetchone()
-    return row is not None and row[0] >= MOST_FREE
+    return row is not None and row[0] >= MAX_FREE
 
 
 def report_waits(layout: Layout) -> bool:

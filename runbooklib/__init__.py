@@ -3,4 +3,4 @@
 
 def _jupyter_server_extension_points() -> list[dict[str, str]]:
     """Where the Jupyter server finds the extension; it imports nothing before a server asks."""
-    return [{"module": "runbooklib.extension"}]
+    return [{"module": "runbooklib.jupyter"}]

@@ -1,6 +1,6 @@
 """Every error that this library raises on purpose, in one tree.
 
-RunbookError                     what failed (system, target) and what to do (remedy)
+RunbookError                     what failed (system, target) and what to do (hint)
 ├── InputError                   refused before anything was asked; exit code 3
 │   ├── UnknownAlertError        no runbook of that name
 │   ├── ParameterError           unknown name, wrong type, or a value that cannot be meant
@@ -43,21 +43,23 @@ class RunbookError(Exception):
     """An error that says what failed, where, and what to do about it.
 
     `system` is the kind of system ("prometheus"), `target` which one, without credentials
-    ("http://prometheus:9090"), `remedy` the next step for the reader.
+    ("http://prometheus:9090"), `hint` the next step for the reader.
     """
 
-    def __init__(self, message: str, *, system: str = "", target: str = "", remedy: str = "") -> None:
+    def __init__(self, message: str, *, system: str = "", target: str = "", hint: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.system = system
         self.target = target
-        self.remedy = remedy
+        self.hint = hint
 
     def __str__(self) -> str:
         """One line: system and target, what happened, what to do."""
         where = f"{self.system} at {self.target}" if self.target else self.system
-        told = f"{where}: {self.message}" if where else self.message
-        return f"{told} ({self.remedy})" if self.remedy else told
+        text = f"{where}: {self.message}" if where else self.message
+        if not self.hint:
+            return text
+        return f"{text} {self.hint}" if text.endswith((".", "!", "?")) else f"{text} ({self.hint})"
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows instead of a traceback: at 3am the sentence helps, and the stack does not."""
@@ -108,9 +110,9 @@ class RefusedError(SourceError):
     reason = Reason.REFUSED
 
     def __init__(
-        self, message: str, *, system: str = "", target: str = "", remedy: str = "", code: str = ""
+        self, message: str, *, system: str = "", target: str = "", hint: str = "", code: str = ""
     ) -> None:
-        super().__init__(message, system=system, target=target, remedy=remedy)
+        super().__init__(message, system=system, target=target, hint=hint)
         self.code = code
 
 
@@ -158,10 +160,10 @@ class ActionError(RunbookError):
         *,
         system: str = "",
         target: str = "",
-        remedy: str = "",
+        hint: str = "",
         is_outcome_known: bool = True,
     ) -> None:
-        super().__init__(message, system=system, target=target, remedy=remedy)
+        super().__init__(message, system=system, target=target, hint=hint)
         self.is_outcome_known = is_outcome_known
 
 

@@ -12,8 +12,8 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
-from tests.survival.rows import ROWS
-from tests.survival.survey import Survey
+from tests.support.rows import ROWS
+from tests.support.survey import Survey
 
 pytest_plugins = ["tests.leftovers"]
 
@@ -21,7 +21,7 @@ pytest_plugins = ["tests.leftovers"]
 SERVERS = {
     "prometheus": (
         ["prometheus"],
-        "tests/lab, tests/sources/test_prometheus.py, tests/sources/test_traffic_checks.py",
+        "tests/lab, tests/sources/test_prometheus.py, tests/checks/test_traffic.py",
     ),
     "alertmanager": (
         ["prometheus-alertmanager", "alertmanager"],
@@ -29,11 +29,11 @@ SERVERS = {
     ),
     "postgresql": (
         ["postgres", "/usr/lib/postgresql/*/bin/postgres"],
-        "tests/lab, tests/sources/test_own_questions.py, tests/sources/test_postgres.py",
+        "tests/lab, tests/notebook/test_notes.py, tests/sources/test_postgres.py",
     ),
     "dockerd": (
         ["dockerd"],
-        "tests/lab, tests/sources/test_docker.py, tests/sources/test_docker_logs_checks.py",
+        "tests/lab, tests/sources/test_docker.py, tests/checks/test_logs.py",
     ),
     "chromium": (["chromium", "chromium-browser"], "tests/browser"),
 }

@@ -1,4 +1,7 @@
-"""Actions on a container."""
+"""Actions on a container.
+
+Proposals for the code sandbox.
+"""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -6,55 +9,57 @@ from typing import Any
 
 import docker
 
-from runbooklib.actions import _engine
-from runbooklib.dockerengine import moment_or_none
+from runbooklib.actions import _docker
+from runbooklib.actions.action import ApprovedAction, TargetState, action, require_actions, require_writable
 from runbooklib.errors import ActionError, ParameterError, suggestion
-from runbooklib.plans import Proposal
-from runbooklib.remedy import ApprovedAction, TargetState, remedy, require_actions, require_writable
-from runbooklib.scene import Scene
-from runbooklib.sources.docker import Container
+from runbooklib.model.plan import Proposal
+from runbooklib.sources.context import Context
+from runbooklib.sources.docker.client import Container
+from runbooklib.sources.docker.engine import moment_or_none
 
 MEBIBYTE = 1_048_576
 _MAX_FACTOR = 8.0
 _SETTLED_SECONDS = 10.0
+
 # Docker's own wait before it kills a container that sets no StopTimeout.
 _STOP_SECONDS = 10
+
 # Part of a plan's identity, which recordings hold: do not change the text.
 _CRASHING = "not up for long"
 
 
-def read_log(scene: Scene) -> Proposal:
+def read_log(context: Context) -> Proposal:
     """Read the log of the window; changes nothing."""
-    since = scene.suspect_since.strftime("%Y-%m-%dT%H:%M:%SZ")
+    since = context.suspect_since.strftime("%Y-%m-%dT%H:%M:%SZ")
     return Proposal(
         title="Read the log around the onset",
-        command=f"docker logs --timestamps --since {since} {scene.container}",
+        command=f"docker logs --timestamps --since {since} {context.container}",
         effect="Changes nothing.",
     )
 
 
-def _name(scene: Scene, container: str) -> str:
+def _name(context: Context, container: str) -> str:
     """The container to act on. Only the containers of the service are allowed. Raises ActionError."""
     if not container:
-        return scene.container
-    if container not in scene.service.containers:
+        return context.container
+    if container not in context.service.containers:
         raise ActionError(
-            f"{container[:80]!r} is not a container of {scene.target.service_name}",
-            remedy=suggestion(container, scene.service.containers),
+            f"{container[:80]!r} is not a container of {context.target.service_name}",
+            hint=suggestion(container, context.service.containers),
         )
     return container
 
 
-def _read_container(scene: Scene, name: str) -> Container:
-    require_writable(require_actions(scene).docker, "docker")
-    return scene.sources.docker.container(_name(scene, name))
+def _read_container(context: Context, name: str) -> Container:
+    require_writable(require_actions(context).docker, "docker")
+    return context.sources.docker.container(_name(context, name))
 
 
-def _running(scene: Scene, *, container: str = "") -> TargetState:
+def _running(context: Context, *, container: str = "") -> TargetState:
     """The container, identified by its id and its start time."""
-    found = _read_container(scene, container)
+    found = _read_container(context, container)
     moments = (found.started_at, found.finished_at)
-    started = _start_mark(found.status, moments, found.restart_count, scene.window.opened_at)
+    started = _start_mark(found.status, moments, found.restart_count, context.window.opened_at)
     return TargetState(found.name, {"id": found.id, "started_at": started})
 
 
@@ -90,14 +95,14 @@ def _restart(approved: ApprovedAction) -> str:
         seconds = answer["Config"].get("StopTimeout")
         client.restart(answer["Id"], timeout=_STOP_SECONDS if seconds is None else seconds)
 
-    _engine.write(approved.scene, plan.target, is_same, restart)
+    _docker.write(approved.context, plan.target, is_same, restart)
     return f"restarted {plan.target}"
 
 
-@remedy(identify=_running, perform=_restart, destroys=("docker",))
-def restart_container(scene: Scene, *, container: str = "") -> Proposal:
+@action(identify=_running, perform=_restart, destroys=("docker",))
+def restart_container(context: Context, *, container: str = "") -> Proposal:
     """Restart the container."""
-    name = _name(scene, container)
+    name = _name(context, container)
     return Proposal(
         title="Now: restart the container",
         command=f"docker restart {name}",
@@ -107,9 +112,9 @@ def restart_container(scene: Scene, *, container: str = "") -> Proposal:
     )
 
 
-def _limited(scene: Scene, *, factor: float = 2.0, container: str = "") -> TargetState:
+def _limited(context: Context, *, factor: float = 2.0, container: str = "") -> TargetState:
     """The container, identified by its id and its memory limits, with the limits to set."""
-    found = _read_container(scene, container)
+    found = _read_container(context, container)
     limit, swap = found.memory_limit_bytes, found.memory_swap_bytes
     if limit is None:
         raise ActionError(f"the container {found.name} has no memory limit")
@@ -135,11 +140,11 @@ def _raised(limit_bytes: int, factor: float) -> int:
     """The raised limit in bytes, in whole MiB. Raises ParameterError."""
     if not 1.0 < factor <= _MAX_FACTOR:
         raise ParameterError(
-            f"factor is {factor!r}", remedy=f"pass a number above 1 and at most {_MAX_FACTOR:g}"
+            f"factor is {factor!r}", hint=f"pass a number above 1 and at most {_MAX_FACTOR:g}"
         )
     raised = int(limit_bytes * factor) // MEBIBYTE * MEBIBYTE
     if raised <= limit_bytes:
-        raise ParameterError(f"factor {factor!r} adds less than 1 MiB", remedy="pass a larger number")
+        raise ParameterError(f"factor {factor!r} adds less than 1 MiB", hint="pass a larger number")
     return raised
 
 
@@ -166,7 +171,7 @@ def _raise(approved: ApprovedAction) -> str:
     def update(client: docker.APIClient, answer: dict[str, Any]) -> None:
         client.update_container(answer["Id"], mem_limit=raised, memswap_limit=seen["to_swap_bytes"])
 
-    _engine.write(approved.scene, plan.target, is_same, update)
+    _docker.write(approved.context, plan.target, is_same, update)
     size = raised // MEBIBYTE
     return (
         f"set the memory limit of {plan.target} to {size} MiB; to keep it, set in docker-compose.yml, "
@@ -174,11 +179,11 @@ def _raise(approved: ApprovedAction) -> str:
     )
 
 
-@remedy(identify=_limited, perform=_raise)
-def raise_memory_limit(scene: Scene, *, factor: float = 2.0, container: str = "") -> Proposal:
+@action(identify=_limited, perform=_raise)
+def raise_memory_limit(context: Context, *, factor: float = 2.0, container: str = "") -> Proposal:
     """Raise the memory limit of the running container."""
-    name = _name(scene, container)
-    found = scene.sources.docker.container(name)
+    name = _name(context, container)
+    found = context.sources.docker.container(name)
     limit, swap = found.memory_limit_bytes, found.memory_swap_bytes
     if limit is None:
         return Proposal("Soon: set a memory limit", command="", effect="The container has no memory limit.")
@@ -190,4 +195,14 @@ def raise_memory_limit(scene: Scene, *, factor: float = 2.0, container: str = ""
         "unchanged. The new limit holds until the container is recreated. To keep it, set "
         "deploy.resources.limits.memory in docker-compose.yml.",
         undo=_update_command(name, limit, swap),
+    )
+
+
+def list_sandboxes(context: Context) -> Proposal:  # noqa: ARG001 - every action gets the context
+    """List the sandboxes, oldest last; changes nothing."""
+    columns = "{{.ID}} {{.RunningFor}} {{.Status}}"
+    return Proposal(
+        title="List the running sandboxes and their age",
+        command=f"docker ps --filter label=helloagents.pool_id --format '{columns}'",
+        effect="Changes nothing. A sandbox that is older than the execution timeout hangs.",
     )

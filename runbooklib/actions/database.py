@@ -6,12 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from runbooklib.actions import _backends
+from runbooklib.actions import _postgres
+from runbooklib.actions.action import ApprovedAction, TargetState, action, require_actions, require_writable
 from runbooklib.errors import ActionError, NoDataError, ParameterError, SourceError
-from runbooklib.plans import Proposal
-from runbooklib.remedy import ApprovedAction, TargetState, remedy, require_actions, require_writable
-from runbooklib.scene import Scene
-from runbooklib.window import moment_of, seconds_of
+from runbooklib.model.plan import Proposal
+from runbooklib.model.window import moment_of, seconds_of
+from runbooklib.sources.context import Context
 
 _IDLE_FOR = (
     "a.state like 'idle in transaction%%' and a.state_change < clock_timestamp() - make_interval(secs => %s)"
@@ -27,10 +27,10 @@ _LOSES_SESSION = "What the session does. Read pg_stat_activity first. Needs the 
 _MAX_SHOWN_PIDS, _MAX_SHOWN_APPLICATIONS = 8, 4
 
 
-def _idle(scene: Scene, *, older_than: str) -> TargetState:
+def _idle(context: Context, *, older_than: str) -> TargetState:
     """The sessions that are idle in transaction for longer; a person types the database's name."""
-    require_writable(require_actions(scene).postgres, "postgres")
-    sessions = scene.sources.postgres.sessions()
+    require_writable(require_actions(context).postgres, "postgres")
+    sessions = context.sources.postgres.sessions()
     is_idle = sessions["state"].str.startswith("idle in transaction")
     is_ours = sessions["application_name"].str.startswith("runbooklib")
     idle = sessions[is_idle & (sessions["state_seconds"] > seconds_of(older_than)) & ~is_ours]
@@ -39,7 +39,7 @@ def _idle(scene: Scene, *, older_than: str) -> TargetState:
     marks = [_mark(row, "xact_start") for _, row in idle.sort_values("pid").iterrows()]
     counts = Counter(_holder(row) for _, row in idle.iterrows())
     held_by = ", ".join(f"{holder}: {count}" for holder, count in sorted(counts.items()))
-    database = scene.sources.postgres.target.rpartition("/")[2]
+    database = context.sources.postgres.target.rpartition("/")[2]
     return TargetState(database, {"sessions": marks, "held by": held_by})
 
 
@@ -63,18 +63,18 @@ def _has_same_sessions(seen: Mapping[str, Any], current: Mapping[str, Any]) -> b
     return _sessions(seen) == _sessions(current)
 
 
-def _sessions(identity: Mapping[str, Any]) -> set[_backends.Session]:
+def _sessions(identity: Mapping[str, Any]) -> set[_postgres.Session]:
     return {(int(pid), str(start), mark) for pid, start, mark in identity["sessions"]}
 
 
 def _end_idle(approved: ApprovedAction) -> str:
     sessions = sorted(_sessions(approved.plan.identity))
     limit = seconds_of(str(approved.plan.parameters["older_than"]))
-    ended = _backends.signal(
-        approved.scene, "pg_terminate_backend", sessions, "xact_start", _IDLE_FOR, [limit]
+    ended = _postgres.signal(
+        approved.context, "pg_terminate_backend", sessions, "xact_start", _IDLE_FOR, [limit]
     )
     if not ended:
-        raise ActionError("no session of this plan is still idle in transaction", remedy="look again")
+        raise ActionError("no session of this plan is still idle in transaction", hint="look again")
     pids = [str(pid) for pid in sorted(ended)]
     shown = ", ".join(pids[:_MAX_SHOWN_PIDS] + ["…"] * (len(pids) > _MAX_SHOWN_PIDS))
     return (
@@ -83,8 +83,8 @@ def _end_idle(approved: ApprovedAction) -> str:
     )
 
 
-@remedy(identify=_idle, perform=_end_idle, destroys=("postgres",), is_same=_has_common_sessions)
-def terminate_idle_transactions(scene: Scene, *, older_than: str) -> Proposal:  # noqa: ARG001 - every action gets the scene
+@action(identify=_idle, perform=_end_idle, destroys=("postgres",), is_same=_has_common_sessions)
+def terminate_idle_transactions(context: Context, *, older_than: str) -> Proposal:  # noqa: ARG001 - every action gets the context
     """End the sessions that are idle in transaction."""
     return Proposal(
         title=f"Now: end the sessions that are idle in transaction for more than {older_than}",
@@ -95,14 +95,14 @@ def terminate_idle_transactions(scene: Scene, *, older_than: str) -> Proposal:  
     )
 
 
-def _session(scene: Scene, same: str, *, pid: int, backend_start: str = "") -> TargetState:
+def _session(context: Context, same: str, *, pid: int, backend_start: str = "") -> TargetState:
     """One session by pid, start time and start of its work, if it may be ended at all."""
-    require_writable(require_actions(scene).postgres, "postgres")
+    require_writable(require_actions(context).postgres, "postgres")
     if isinstance(pid, bool) or not isinstance(pid, int) or pid <= 0:
-        raise ParameterError(f"pid is {pid!r}", remedy="pass the session's pid as a number")
-    if reason := _backends.protection(scene, pid):
+        raise ParameterError(f"pid is {pid!r}", hint="pass the session's pid as a number")
+    if reason := _postgres.protection(context, pid):
         raise ActionError(reason)
-    sessions = scene.sources.postgres.sessions()
+    sessions = context.sources.postgres.sessions()
     rows = sessions[sessions["pid"] == pid]
     if rows.empty:
         raise ActionError(f"there is no session with pid {pid}; it has ended")
@@ -110,18 +110,18 @@ def _session(scene: Scene, same: str, *, pid: int, backend_start: str = "") -> T
     start = row["backend_start"]
     if backend_start and moment_of(backend_start) != start:
         raise ActionError(
-            f"pid {pid} is another session now: it started at {start.isoformat()}", remedy="look again"
+            f"pid {pid} is another session now: it started at {start.isoformat()}", hint="look again"
         )
     identity = {"sessions": [_mark(row, same)], "held by": _holder(row), "state": str(row["state"])}
     return TargetState(str(pid), {**identity, "query": str(row["query"])})
 
 
-def _open_session(scene: Scene, *, pid: int, backend_start: str = "") -> TargetState:
-    return _session(scene, "xact_start", pid=pid, backend_start=backend_start)
+def _open_session(context: Context, *, pid: int, backend_start: str = "") -> TargetState:
+    return _session(context, "xact_start", pid=pid, backend_start=backend_start)
 
 
-def _running_query(scene: Scene, *, pid: int, backend_start: str = "") -> TargetState:
-    session = _session(scene, "query_start", pid=pid, backend_start=backend_start)
+def _running_query(context: Context, *, pid: int, backend_start: str = "") -> TargetState:
+    session = _session(context, "query_start", pid=pid, backend_start=backend_start)
     if session.identity["state"] != "active":
         raise ActionError(f"pid {pid} runs no query; its state is {session.identity['state'] or 'hidden'}")
     return session
@@ -131,12 +131,12 @@ def _signal_session(approved: ApprovedAction, function: str, same: str, conditio
     """Signal the session of the plan and return its pid. Raises ActionError if it was not signalled."""
     [session] = _sessions(approved.plan.identity)
     pid = session[0]
-    if not _backends.signal(approved.scene, function, [session], same, condition):
+    if not _postgres.signal(approved.context, function, [session], same, condition):
         try:
-            reason = _backends.protection(approved.scene, pid)
+            reason = _postgres.protection(approved.context, pid)
         except (ActionError, SourceError) as error:
             reason = error.message
-        raise ActionError(reason or f"pid {pid} has started other work since", remedy="look again")
+        raise ActionError(reason or f"pid {pid} has started other work since", hint="look again")
     return pid
 
 
@@ -156,8 +156,8 @@ def _signal_command(function: str, pid: int, backend_start: str) -> str:
     return f'psql -c "{query}"'
 
 
-@remedy(identify=_open_session, perform=_end, destroys=("postgres",), is_same=_has_same_sessions)
-def end_session(scene: Scene, *, pid: int, backend_start: str = "") -> Proposal:  # noqa: ARG001 - every action gets the scene
+@action(identify=_open_session, perform=_end, destroys=("postgres",), is_same=_has_same_sessions)
+def end_session(context: Context, *, pid: int, backend_start: str = "") -> Proposal:  # noqa: ARG001 - every action gets the context
     """End one session of the database."""
     return Proposal(
         title=f"Now: end the session with pid {int(pid)}",
@@ -168,8 +168,8 @@ def end_session(scene: Scene, *, pid: int, backend_start: str = "") -> Proposal:
     )
 
 
-@remedy(identify=_running_query, perform=_cancel, destroys=("postgres",), is_same=_has_same_sessions)
-def cancel_query(scene: Scene, *, pid: int, backend_start: str = "") -> Proposal:  # noqa: ARG001 - every action gets the scene
+@action(identify=_running_query, perform=_cancel, destroys=("postgres",), is_same=_has_same_sessions)
+def cancel_query(context: Context, *, pid: int, backend_start: str = "") -> Proposal:  # noqa: ARG001 - every action gets the context
     """Cancel the query that one session of the database runs."""
     return Proposal(
         title=f"Now: cancel the query of pid {int(pid)}",
@@ -180,14 +180,14 @@ def cancel_query(scene: Scene, *, pid: int, backend_start: str = "") -> Proposal
     )
 
 
-def fit_pool_size(scene: Scene) -> Proposal:
+def fit_pool_size(context: Context) -> Proposal:
     """Fit the service's connection pool to the limits of the database; text only, with current numbers."""
-    usage = scene.sources.postgres.connections()
+    usage = context.sources.postgres.connections()
     if usage.refused or usage.max_connections is None:
         raise NoDataError(
             f"the database refuses connections, so sessions cannot be counted: {usage.refused}",
             system="postgres",
-            remedy="end some sessions first",
+            hint="end some sessions first",
         )
     role = usage.fullest.partition('"')[2].rstrip('"')
     used, limit = usage.role_limits.get(

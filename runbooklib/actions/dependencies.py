@@ -3,21 +3,21 @@
 from functools import partial
 from urllib.parse import urlsplit
 
-from runbooklib import measures, queries
-from runbooklib.actions import _switches
+from runbooklib.actions import _env_file
+from runbooklib.actions.action import action
+from runbooklib.checks import queries, thresholds
 from runbooklib.errors import NoDataError, NotConfiguredError
-from runbooklib.plans import Proposal
-from runbooklib.remedy import remedy
-from runbooklib.scene import Scene
+from runbooklib.model.plan import Proposal
+from runbooklib.sources.context import Context
 
 _NOT_MEASURED = "no AI request was measured"
 
 
-def look_at_dependency(scene: Scene) -> Proposal:
+def look_at_dependency(context: Context) -> Proposal:
     """Request the dependency from this machine; changes nothing."""
-    if not scene.service.dependencies:
+    if not context.service.dependencies:
         raise NotConfiguredError("the service names no dependencies", system="dns")
-    url = scene.service.dependencies[0].url
+    url = context.service.dependencies[0].url
     return Proposal(
         title="Request the dependency from this machine",
         command=f"curl --verbose --max-time 10 {url}",
@@ -25,11 +25,11 @@ def look_at_dependency(scene: Scene) -> Proposal:
     )
 
 
-def set_timeout(scene: Scene, *, quantile: float = 0.5, times: float = 3.0) -> Proposal:
+def set_timeout(context: Context, *, quantile: float = 0.5, times: float = 3.0) -> Proposal:
     """Set a timeout for the AI provider; text only, with measured numbers. `quantile` is a ratio 0–1."""
-    window, end, prometheus = scene.timing.rate_window, scene.window.end, scene.sources.prometheus
-    histogram = queries.chat_durations(scene.target)
-    usual = measures.number(prometheus.instant(histogram.quantile(quantile, window), end), _NOT_MEASURED)
+    window, end, prometheus = context.timing.rate_window, context.window.end, context.sources.prometheus
+    histogram = queries.chat_durations(context.target)
+    usual = thresholds.number(prometheus.instant(histogram.quantile(quantile, window), end), _NOT_MEASURED)
     bounds = [float(bound) for bound in prometheus.instant(histogram.bounds(), end)["le"] if bound != "+Inf"]
     if not bounds or usual >= max(bounds):
         raise NoDataError(
@@ -45,12 +45,14 @@ def set_timeout(scene: Scene, *, quantile: float = 0.5, times: float = 3.0) -> P
     )
 
 
-def break_circuit(scene: Scene, *, wait: str = "30s") -> Proposal:
+def break_circuit(context: Context, *, wait: str = "30s") -> Proposal:
     """Stop the requests to the AI provider for a time when it fails; text only, with measured numbers."""
-    window, end, prometheus = scene.timing.rate_window, scene.window.end, scene.sources.prometheus
-    chats = queries.chats(scene.target)
-    share = measures.number(prometheus.instant(queries.share_of(scene.target, chats), end), _NOT_MEASURED)
-    rate = measures.number(prometheus.instant(queries.rate_of(scene.target, chats.every), end), _NOT_MEASURED)
+    window, end, prometheus = context.timing.rate_window, context.window.end, context.sources.prometheus
+    chats = queries.chats(context.target)
+    share = thresholds.number(prometheus.instant(queries.share_of(context.target, chats), end), _NOT_MEASURED)
+    rate = thresholds.number(
+        prometheus.instant(queries.rate_of(context.target, chats.every), end), _NOT_MEASURED
+    )
     return Proposal(
         title="For good: a circuit breaker before the AI provider",
         command=f"# open when more than half of the requests of {window} fail; retry one after {wait}",
@@ -61,28 +63,28 @@ def break_circuit(scene: Scene, *, wait: str = "30s") -> Proposal:
     )
 
 
-_switched = partial(remedy, perform=_switches.perform, destroys=("docker",))
+_switched = partial(action, perform=_env_file.perform, destroys=("docker",))
 
 
-@_switched(identify=lambda scene: _switches.identify(scene, "use_backup_provider"))
-def use_backup_provider(scene: Scene) -> Proposal:
+@_switched(identify=lambda context: _env_file.identify(context, "use_backup_provider"))
+def use_backup_provider(context: Context) -> Proposal:
     """Switch the service to the backup provider."""
-    return _switches.proposal(
-        scene,
+    return _env_file.proposal(
+        context,
         "use_backup_provider",
         title="Soon: the backup provider",
-        by_hand=f"docker compose up --detach --no-deps {scene.target.service_name}",
+        by_hand=f"docker compose up --detach --no-deps {context.target.service_name}",
         effect="With the backup's AI_PROVIDER_URL and key in .env, the backup provider answers.",
     )
 
 
-@_switched(identify=lambda scene: _switches.identify(scene, "use_fallback_mode"))
-def use_fallback_mode(scene: Scene) -> Proposal:
+@_switched(identify=lambda context: _env_file.identify(context, "use_fallback_mode"))
+def use_fallback_mode(context: Context) -> Proposal:
     """Switch the service to fallback mode, without the dependency."""
-    return _switches.proposal(
-        scene,
+    return _env_file.proposal(
+        context,
         "use_fallback_mode",
         title="Now: fallback mode",
-        by_hand=f"FALLBACK_MODE=true docker compose up --detach --no-deps {scene.target.service_name}",
+        by_hand=f"FALLBACK_MODE=true docker compose up --detach --no-deps {context.target.service_name}",
         effect="The AI assistant answers that it is not available. Everything else works again.",
     )

@@ -4,27 +4,28 @@ from datetime import datetime, timedelta
 
 import pandas as pd
 
-from runbooklib import measures, promql
-from runbooklib.containerevents import Events
+from runbooklib import promql
+from runbooklib.checks import thresholds
+from runbooklib.checks.time_series import began, finite, unseen_seconds
 from runbooklib.errors import NoDataError, Reason, StaleError
-from runbooklib.findings import Fact, Finding, Status, breach, unknown
-from runbooklib.scene import Scene
-from runbooklib.series import began, finite, unseen_seconds
-from runbooklib.sources.docker import Container
+from runbooklib.model.findings import Fact, Finding, Status, breach, unknown
+from runbooklib.sources.context import Context
+from runbooklib.sources.docker.client import Container
+from runbooklib.sources.docker.events import Events
 
 _MEMORY = "resident memory"
 
 
-def container_state(scene: Scene) -> Finding:
+def container_state(context: Context) -> Finding:
     """Is the container running?
 
     WARNING if it is running but Docker restarted it after the lead before the symptom: a container in a
     crash loop is running most of the time.
     """
-    scene.need_live("docker")
-    container = scene.sources.docker.container(scene.container)
+    context.need_live("docker")
+    container = context.sources.docker.container(context.container)
     started = container.started_at
-    restarted = container.restart_count > 0 and started is not None and started >= scene.suspect_since
+    restarted = container.restart_count > 0 and started is not None and started >= context.suspect_since
     status, template = _state(container, is_restarted=restarted)
     return Finding(
         status=status,
@@ -61,17 +62,17 @@ def _state(container: Container, *, is_restarted: bool) -> tuple[Status, str]:
     return Status.OK, "{name} has been running since {started:time}."
 
 
-def container_deaths(scene: Scene) -> Finding:
+def container_deaths(context: Context) -> Finding:
     """Did the container exit unexpectedly?
 
     From Docker's events. Docker keeps only the last 256: if they do not reach back to the lead before the
     symptom, the absence of an event proves nothing, and the answer is UNKNOWN.
     """
-    events = scene.sources.docker.events(scene.container, scene.suspect_since, scene.window.end)
+    events = context.sources.docker.events(context.container, context.suspect_since, context.window.end)
     deaths = events.deaths
     if not len(deaths):
         template = "{name} did not exit unexpectedly between {start:time} and {end:time}."
-        return _no_event(scene, events, template, query=f"events of {scene.container}")
+        return _no_event(context, events, template, query=f"events of {context.container}")
     codes = sorted({str(int(code)) for code in deaths["exit_code"].dropna()})
     template = (
         "{name} exited unexpectedly at {last:time} (exit code {codes})."
@@ -81,48 +82,48 @@ def container_deaths(scene: Scene) -> Finding:
     return Finding(
         status=Status.CRITICAL,
         template=template,
-        facts={**_event_facts(scene, deaths), "codes": ", ".join(codes) or None},
+        facts={**_event_facts(context, deaths), "codes": ", ".join(codes) or None},
         measured=float(len(deaths)),
         unit="count",
-        since=_first(scene, events, deaths),
+        since=_first(context, events, deaths),
         source="docker",
-        query=f"events of {scene.container}",
+        query=f"events of {context.container}",
         rows=deaths[["at", "action", "exit_code"]],
     )
 
 
-def out_of_memory(scene: Scene) -> Finding:
+def out_of_memory(context: Context) -> Finding:
     """Did the kernel kill a process of the container because memory ran out?
 
     From `oom` events. Docker's flag State.OOMKilled is not enough: it misses the death of a child process
     and does not say when it was set.
     """
-    docker = scene.sources.docker
-    events = docker.events(scene.container, scene.suspect_since, scene.window.end)
+    docker = context.sources.docker
+    events = docker.events(context.container, context.suspect_since, context.window.end)
     ooms = events.ooms
-    query = f"oom events of {scene.container}"
+    query = f"oom events of {context.container}"
     if not len(ooms):
         template = "No process of {name} ran out of memory between {start:time} and {end:time}."
-        return _no_event(scene, events, template, query=query)
+        return _no_event(context, events, template, query=query)
     return Finding(
         status=Status.CRITICAL,
         template=_oom_template(is_container_dead=len(events.deaths) > 0, is_single=len(ooms) == 1),
         facts={
-            **_event_facts(scene, ooms),
-            "limit": docker.container(scene.container).memory_limit_bytes,
+            **_event_facts(context, ooms),
+            "limit": docker.container(context.container).memory_limit_bytes,
         },
         measured=float(len(ooms)),
         unit="count",
-        since=_first(scene, events, ooms),
+        since=_first(context, events, ooms),
         source="docker",
         query=query,
         rows=ooms[["at", "action"]],
     )
 
 
-def _first(scene: Scene, events: Events, happened: pd.DataFrame) -> datetime | None:
+def _first(context: Context, events: Events, happened: pd.DataFrame) -> datetime | None:
     """The time of the first event; None if Docker may have dropped earlier ones."""
-    if not _covers(events.complete_since, scene.suspect_since):
+    if not _covers(events.complete_since, context.suspect_since):
         return None
     first: datetime = happened["at"].iloc[0].to_pydatetime()
     return first
@@ -149,24 +150,24 @@ def _oom_template(*, is_container_dead: bool, is_single: bool) -> str:
     )
 
 
-def _event_facts(scene: Scene, events: pd.DataFrame) -> dict[str, Fact]:
-    return {"name": scene.container, "count": len(events), "last": events["at"].iloc[-1].to_pydatetime()}
+def _event_facts(context: Context, events: pd.DataFrame) -> dict[str, Fact]:
+    return {"name": context.container, "count": len(events), "last": events["at"].iloc[-1].to_pydatetime()}
 
 
-def _no_event(scene: Scene, events: Events, template: str, *, query: str) -> Finding:
+def _no_event(context: Context, events: Events, template: str, *, query: str) -> Finding:
     """OK if Docker still keeps all events of the time in question, else UNKNOWN."""
-    if not _covers(events.complete_since, scene.suspect_since):
+    if not _covers(events.complete_since, context.suspect_since):
         return unknown(
             Reason.NO_DATA,
             "Docker no longer keeps all events since {since:time}; it keeps those since {kept:time}.",
-            facts={"since": scene.suspect_since, "kept": events.complete_since},
+            facts={"since": context.suspect_since, "kept": events.complete_since},
             source="docker",
-            query=f"events of {scene.container}",
+            query=f"events of {context.container}",
         )
     return Finding(
         status=Status.OK,
         template=template,
-        facts={"name": scene.container, "start": scene.suspect_since, "end": scene.window.end},
+        facts={"name": context.container, "start": context.suspect_since, "end": context.window.end},
         measured=0.0,
         unit="count",
         source="docker",
@@ -174,24 +175,24 @@ def _no_event(scene: Scene, events: Events, template: str, *, query: str) -> Fin
     )
 
 
-def process_restarts(scene: Scene, *, above: int = 0) -> Finding:
+def process_restarts(context: Context, *, above: int = 0) -> Finding:
     """Did the process restart?
 
     Changes of process_start_time_seconds from the lead before the symptom to the end of the window.
     A deployment restarts it once; `above` is the highest number of restarts that is still OK.
     """
-    span = int((scene.window.end - scene.suspect_since).total_seconds())
-    started = promql.selector("process_start_time_seconds", scene.labels)
+    span = int((context.window.end - context.suspect_since).total_seconds())
+    started = promql.selector("process_start_time_seconds", context.labels)
     query = f"sum(changes({started}[{max(span, 1)}s]))"
-    frame = scene.sources.prometheus.instant(query, scene.window.end)
-    restarts = measures.number(frame, "process_start_time_seconds has no series for this service")
+    frame = context.sources.prometheus.instant(query, context.window.end)
+    restarts = thresholds.number(frame, "process_start_time_seconds has no series for this service")
     template = "Process restarts between {start:time} and {end:time}: {restarts:number}."
     if not restarts:
         template = "The process did not restart between {start:time} and {end:time}."
     return Finding(
         status=breach(restarts, above=above, status=Status.WARNING),
         template=template,
-        facts={"restarts": restarts, "start": scene.suspect_since, "end": scene.window.end},
+        facts={"restarts": restarts, "start": context.suspect_since, "end": context.window.end},
         measured=restarts,
         limit=float(above),
         unit="count",
@@ -200,17 +201,17 @@ def process_restarts(scene: Scene, *, above: int = 0) -> Finding:
     )
 
 
-def memory_usage(scene: Scene, *, above: float) -> Finding:
+def memory_usage(context: Context, *, above: float) -> Finding:
     """How close did memory come to the container's limit?
 
     The highest resident memory of the process in the window over the container's limit; `above` is a
     ratio 0–1. UNKNOWN for a container without a limit.
     """
-    scene.need_live("docker")
-    limit = scene.sources.docker.container(scene.container).memory_limit_bytes
-    query = promql.sum_of(promql.selector("process_resident_memory_bytes", scene.labels))
-    frame = scene.sources.prometheus.range(query, scene.window).rename(columns={"value": _MEMORY})
-    recent = _recent_memory(scene, frame)
+    context.need_live("docker")
+    limit = context.sources.docker.container(context.container).memory_limit_bytes
+    query = promql.sum_of(promql.selector("process_resident_memory_bytes", context.labels))
+    frame = context.sources.prometheus.range(query, context.window).rename(columns={"value": _MEMORY})
+    recent = _recent_memory(context, frame)
     highest = float(recent.max())
     if limit is None:
         return unknown(
@@ -222,9 +223,9 @@ def memory_usage(scene: Scene, *, above: float) -> Finding:
         )
     status = breach(highest / limit, above=above, status=Status.WARNING)
     if status is Status.OK:
-        _require_samples_until_onset(scene, recent)
+        _require_samples_until_onset(context, recent)
     # A leaking process that is killed grows again and again: the first time counts.
-    since = began(recent, above=limit * above, bridging_seconds=scene.window.span_seconds)
+    since = began(recent, above=limit * above, bridging_seconds=context.window.span_seconds)
     return Finding(
         status=status,
         template="The process used up to {highest:bytes} of {limit:bytes} ({share:percent}).",
@@ -240,15 +241,15 @@ def memory_usage(scene: Scene, *, above: float) -> Finding:
     )
 
 
-def _recent_memory(scene: Scene, frame: pd.DataFrame) -> "pd.Series[float]":
+def _recent_memory(context: Context, frame: pd.DataFrame) -> "pd.Series[float]":
     """The samples since the lead before the symptom. Raises NoDataError."""
     missing = "process_resident_memory_bytes has no samples for this service"
     if _MEMORY not in frame or finite(frame[_MEMORY]).empty:
         raise NoDataError(missing, system="prometheus")
-    start = scene.suspect_since - timedelta(seconds=scene.window.step_seconds)
+    start = context.suspect_since - timedelta(seconds=context.window.step_seconds)
     recent = finite(frame.loc[frame.index >= start, _MEMORY])
     if recent.empty:
-        raise NoDataError(f"{missing} since {_utc(scene.suspect_since)}", system="prometheus")
+        raise NoDataError(f"{missing} since {_utc(context.suspect_since)}", system="prometheus")
     return recent
 
 
@@ -256,53 +257,53 @@ def _utc(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _require_samples_until_onset(scene: Scene, samples: "pd.Series[float]") -> None:
+def _require_samples_until_onset(context: Context, samples: "pd.Series[float]") -> None:
     """Raises StaleError if the samples end before the symptom began.
 
     A process that died later has no later samples; that is no reason to doubt the earlier ones.
     """
-    needed_until = scene.onset or scene.window.end
+    needed_until = context.onset or context.window.end
     late_seconds = (needed_until - samples.index[-1]).total_seconds()
-    if late_seconds > measures.fresh_seconds(scene):
+    if late_seconds > thresholds.fresh_seconds(context):
         raise StaleError(
             f"the last sample is {late_seconds:.0f} s older than {_utc(needed_until)}", system="prometheus"
         )
 
 
-def container_cpu(scene: Scene, *, above: float) -> Finding:
+def container_cpu(context: Context, *, above: float) -> Finding:
     """How much CPU do all processes of the container use now?
 
     Includes child processes, which the service's own metric does not count; `above` is in cores (1.0 is
     one core).
     """
-    scene.need_live("docker")
-    used = scene.sources.docker.stats(scene.container).cpu_share
+    context.need_live("docker")
+    used = context.sources.docker.stats(context.container).cpu_share
     return Finding(
         status=breach(used, above=above, status=Status.WARNING),
         template="{name} uses {used:percent} of a core; the limit is {limit:percent}.",
-        facts={"name": scene.container, "used": used, "limit": above},
+        facts={"name": context.container, "used": used, "limit": above},
         measured=used,
         limit=above,
         unit="ratio",
         source="docker",
-        query=f"stats of {scene.container}",
+        query=f"stats of {context.container}",
     )
 
 
-def container_memory(scene: Scene, *, above: float) -> Finding:
+def container_memory(context: Context, *, above: float) -> Finding:
     """How much memory do all processes of the container use now?
 
     Includes child processes, without page cache; `above` is bytes.
     """
-    scene.need_live("docker")
-    used = scene.sources.docker.stats(scene.container).memory_bytes
+    context.need_live("docker")
+    used = context.sources.docker.stats(context.container).memory_bytes
     return Finding(
         status=breach(used, above=above, status=Status.WARNING),
         template="{name} uses {used:bytes} of memory; the limit is {limit:bytes}.",
-        facts={"name": scene.container, "used": used, "limit": above},
+        facts={"name": context.container, "used": used, "limit": above},
         measured=float(used),
         limit=above,
         unit="bytes",
         source="docker",
-        query=f"stats of {scene.container}",
+        query=f"stats of {context.container}",
     )

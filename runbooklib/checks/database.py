@@ -3,20 +3,20 @@
 import pandas as pd
 
 from runbooklib.errors import NoDataError, RefusedError
-from runbooklib.findings import Fact, Finding, Status, breach
-from runbooklib.scene import Scene
-from runbooklib.window import seconds_of
+from runbooklib.model.findings import Fact, Finding, Status, breach
+from runbooklib.model.window import seconds_of
+from runbooklib.sources.context import Context
 
 
-def connection_usage(scene: Scene, *, above: float) -> Finding:
+def connection_usage(context: Context, *, above: float) -> Finding:
     """Are there database connections left?
 
     The highest of: all connections over the slots that are not reserved, and each role's connections over
     the role's own limit. `above` is a ratio 0–1. CRITICAL if the server refuses our own connection because
     no slot is left.
     """
-    scene.need_live("postgres")
-    connections = scene.sources.postgres.connections()
+    context.need_live("postgres")
+    connections = context.sources.postgres.connections()
     if connections.refused:
         return Finding(
             status=Status.CRITICAL,
@@ -44,15 +44,15 @@ def connection_usage(scene: Scene, *, above: float) -> Finding:
     )
 
 
-def idle_transactions(scene: Scene, *, older_than: str) -> Finding:
+def idle_transactions(context: Context, *, older_than: str) -> Finding:
     """Does a transaction stay open without doing anything?
 
     Sessions in state "idle in transaction" for longer than the duration `older_than`: each holds a
     connection and its locks.
     """
-    scene.need_live("postgres")
+    context.need_live("postgres")
     limit = seconds_of(older_than)
-    sessions = _complete(scene.sources.postgres.sessions())
+    sessions = _complete(context.sources.postgres.sessions())
     idle = sessions[sessions["state"].fillna("").str.startswith("idle in transaction")]
     old = idle[idle["state_seconds"] > limit].sort_values("state_seconds", ascending=False)
     template = "No session is idle in transaction for more than {limit:seconds}."
@@ -71,15 +71,15 @@ def idle_transactions(scene: Scene, *, older_than: str) -> Finding:
     return _listed(old[shown], template, facts, query="pg_stat_activity where state = 'idle in transaction'")
 
 
-def lock_waits(scene: Scene, *, longer_than: str) -> Finding:
+def lock_waits(context: Context, *, longer_than: str) -> Finding:
     """Does a session wait for a lock that another session holds?
 
     Follows each chain of waiting sessions with pg_blocking_pids to the session at its root, which is
     usually idle in transaction.
     """
-    scene.need_live("postgres")
+    context.need_live("postgres")
     limit = seconds_of(longer_than)
-    chains = _complete(scene.sources.postgres.lock_chains())
+    chains = _complete(context.sources.postgres.lock_chains())
     waiting = chains[chains["waited_seconds"] > limit] if len(chains) else chains
     if not len(waiting):
         return Finding(
@@ -116,14 +116,14 @@ def _waits_template(facts: dict[str, Fact]) -> str:
     )
 
 
-def long_queries(scene: Scene, *, longer_than: str) -> Finding:
+def long_queries(context: Context, *, longer_than: str) -> Finding:
     """Does a query run for a long time?
 
     Sessions that are active with the same query for longer than the duration `longer_than`, longest first.
     """
-    scene.need_live("postgres")
+    context.need_live("postgres")
     limit = seconds_of(longer_than)
-    sessions = _complete(scene.sources.postgres.sessions())
+    sessions = _complete(context.sources.postgres.sessions())
     active = sessions[(sessions["state"] == "active") & (sessions["query_seconds"] > limit)]
     rows = active.sort_values("query_seconds", ascending=False)
     template = "No query runs for more than {limit:seconds}."
@@ -158,7 +158,7 @@ def _complete(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame. Raises RefusedError if our role cannot see other users' sessions: there may be more."""
     if frame.attrs.get("is_partial"):
         raise RefusedError(
-            "the role cannot see the sessions of other users", system="postgres", remedy="grant it pg_monitor"
+            "the role cannot see the sessions of other users", system="postgres", hint="grant it pg_monitor"
         )
     return frame
 
@@ -168,15 +168,15 @@ def _with_plain_names(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.rename(columns=lambda name: str(name).replace("usename", "user").replace("_", " "))
 
 
-def full_scans(scene: Scene, *, above_rows: float) -> Finding:
+def full_scans(context: Context, *, above_rows: float) -> Finding:
     """Is a large table scanned in full again and again?
 
     Rows per second that all scans of one table read, with or without an index, from two readings of its
     statistics. `above_rows` is rows per second: a large table that every query reads in full needs a better
     index.
     """
-    scene.need_live("postgres")
-    tables = _tables(scene).sort_values("scanned_per_second", ascending=False)
+    context.need_live("postgres")
+    tables = _tables(context).sort_values("scanned_per_second", ascending=False)
     scanned, scans = (float(tables[name].iloc[0]) for name in ("scanned_per_second", "scans_per_second"))
     status = breach(scanned, above=above_rows, status=Status.CRITICAL)
     template = (
@@ -208,14 +208,14 @@ def full_scans(scene: Scene, *, above_rows: float) -> Finding:
     )
 
 
-def dead_rows(scene: Scene, *, above: float, least_rows: float = 10_000) -> Finding:
+def dead_rows(context: Context, *, above: float, least_rows: float = 10_000) -> Finding:
     """Are tables full of dead rows?
 
     Dead rows over all rows, of tables with at least `least_rows` rows: vacuum is late, or a long transaction
     prevents it. `above` is a ratio 0–1.
     """
-    scene.need_live("postgres")
-    tables = _tables(scene)
+    context.need_live("postgres")
+    tables = _tables(context)
     totals = tables["rows"] + tables["dead_rows"]
     large = tables.assign(share=tables["dead_rows"] / totals.where(totals > 0))[totals >= least_rows]
     if large.empty:
@@ -240,22 +240,22 @@ def dead_rows(scene: Scene, *, above: float, least_rows: float = 10_000) -> Find
     )
 
 
-def _tables(scene: Scene) -> pd.DataFrame:
+def _tables(context: Context) -> pd.DataFrame:
     """The activity of all tables, at least one. Raises NoDataError."""
-    tables = scene.sources.postgres.table_activity()
+    tables = context.sources.postgres.table_activity()
     if tables.empty:
         raise NoDataError("the server has statistics of no table", system="postgres")
     return tables
 
 
-def database_answers(scene: Scene) -> Finding:
+def database_answers(context: Context) -> Finding:
     """Does the database answer our own query?
 
     Connects and counts the other sessions. CRITICAL if the server refuses the connection because no slot is
     left.
     """
-    scene.need_live("postgres")
-    connections = scene.sources.postgres.connections()
+    context.need_live("postgres")
+    connections = context.sources.postgres.connections()
     if connections.refused:
         return Finding(
             status=Status.CRITICAL,

@@ -5,10 +5,10 @@ from functools import partial
 import pandas as pd
 
 from runbooklib.errors import NonsenseError, NotConfiguredError, Reason
-from runbooklib.findings import Fact, Finding, Status, unknown
-from runbooklib.scene import Scene
+from runbooklib.model.findings import Fact, Finding, Status, unknown
+from runbooklib.sources.context import Context
+from runbooklib.sources.tape import side_by_side
 from runbooklib.sources.web import Page
-from runbooklib.tape import side_by_side
 
 # The states of a component that a health page may report. Any other word is UNKNOWN.
 _HEALTHY = ("healthy", "ok", "up", "configured", "disabled")
@@ -21,20 +21,20 @@ _UNREACHABLE = {
 }
 
 
-def dependencies_reachable(scene: Scene) -> Finding:
+def dependencies_reachable(context: Context) -> Finding:
     """Can the dependencies be reached: name, port, certificate?
 
     Resolves the name of each configured dependency, connects to it and, for https, does the TLS handshake.
     """
-    scene.need_live("dns")
-    dependencies = scene.service.dependencies
+    context.need_live("dns")
+    dependencies = context.service.dependencies
     if not dependencies:
         raise NotConfiguredError(
             "the service has no dependencies",
             system="dns",
-            remedy="add `dependencies` to the service in the environment's file",
+            hint="add `dependencies` to the service in the environment's file",
         )
-    reach = scene.sources.dns.reach
+    reach = context.sources.dns.reach
     reached = side_by_side([partial(reach, dependency.url) for dependency in dependencies])
     rows = pd.DataFrame(
         [
@@ -69,18 +69,18 @@ def _first_failure(failed: pd.DataFrame) -> dict[str, Fact]:
     return {fact: str(failed[column].iloc[0]) for fact, column in columns.items() if len(failed)}
 
 
-def health_page(scene: Scene) -> Finding:
+def health_page(context: Context) -> Finding:
     """What does the service's health page report?
 
     OK for HTTP status 200 and "healthy". The page itself can be wrong, so other checks must confirm it.
     """
-    scene.need_live("web")
-    page = scene.sources.web.page(scene.service.health)
+    context.need_live("web")
+    page = context.sources.web.page(context.service.health)
     if not isinstance(page.json, dict) or "status" not in page.json:
         raise NonsenseError(
             f"the health page answered {page.status} without a JSON status",
             system="web",
-            target=scene.service.url,
+            target=context.service.url,
         )
     state = str(page.json["status"])
     components = page.components.items()
@@ -95,54 +95,54 @@ def health_page(scene: Scene) -> Finding:
         facts={"code": page.status, "state": state, "unhealthy": ", ".join(unhealthy)},
         measured=float(page.status),
         source="web",
-        query=f"GET {scene.service.health}",
+        query=f"GET {context.service.health}",
     )
 
 
-def component_health(scene: Scene, *, component: str) -> Finding:
+def component_health(context: Context, *, component: str) -> Finding:
     """What state of {component} does the health page report?"""
-    scene.need_live("web")
-    page = scene.sources.web.page(scene.service.health)
+    context.need_live("web")
+    page = context.sources.web.page(context.service.health)
     if "status" not in page.components.get(component, {}):
         raise NonsenseError(
-            f"the health page reports no state of {component}", system="web", target=scene.service.url
+            f"the health page reports no state of {component}", system="web", target=context.service.url
         )
     state = str(page.components[component]["status"])
     if state not in (*_HEALTHY, *_UNHEALTHY):
         raise NonsenseError(
             f"the health page reports an unknown state of {component}: “{state[:80]}”",
             system="web",
-            target=scene.service.url,
+            target=context.service.url,
         )
     return Finding(
         status=Status.WARNING if state in _UNHEALTHY else Status.OK,
         template="The health page reports {component} as “{state}”.",
         facts={"component": component, "state": state},
         source="web",
-        query=f"GET {scene.service.health}",
+        query=f"GET {context.service.health}",
     )
 
 
-def key_functions(scene: Scene) -> Finding:
+def key_functions(context: Context) -> Finding:
     """Do the key functions of the service answer a real request?
 
     Each must answer with an HTTP status below 300 and JSON. Any other page below 400 may be a login page or
     that of another server: UNKNOWN.
     """
-    scene.need_live("web")
-    functions = scene.service.key_functions
+    context.need_live("web")
+    functions = context.service.key_functions
     if not functions:
         raise NotConfiguredError(
             "the service has no key functions",
             system="web",
-            remedy="add `key_functions` to the service in the environment's file",
+            hint="add `key_functions` to the service in the environment's file",
         )
-    pages = side_by_side([partial(scene.sources.web.page, function.path) for function in functions])
+    pages = side_by_side([partial(context.sources.web.page, function.path) for function in functions])
     names = [function.name for function in functions]
     return _judged_functions(
         names,
         pages,
-        url=scene.service.url,
+        url=context.service.url,
         query=", ".join(f"GET {function.path}" for function in functions),
     )
 

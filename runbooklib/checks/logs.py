@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from runbooklib.errors import Reason
-from runbooklib.findings import Finding, Status, unknown
-from runbooklib.logs import MAX_SHOWN_CHARACTERS, shortened
-from runbooklib.scene import Scene
-from runbooklib.sources.docker import LogLines
+from runbooklib.model.findings import Finding, Status, unknown
+from runbooklib.sources.context import Context
+from runbooklib.sources.docker.client import LogLines
+from runbooklib.sources.logs.records import MAX_SHOWN_CHARACTERS, shortened
 
 # The messages of SQLAlchemy's pool and of PostgreSQL when no connection is left.
 POOL_EXHAUSTED = (
@@ -82,7 +82,7 @@ _EXCEPTIONS = _Sentences(
 )
 
 
-def log_lines(scene: Scene, *, matching: str, about: str, least: int = 1) -> Finding:
+def log_lines(context: Context, *, matching: str, about: str, least: int = 1) -> Finding:
     """Does the log contain entries about {about}?
 
     Log entries of the current container since the lead before the symptom that match the regular expression
@@ -91,16 +91,16 @@ def log_lines(scene: Scene, *, matching: str, about: str, least: int = 1) -> Fin
     replaced container is lost: if the current one is younger than the symptom, no match proves nothing, and
     the answer is UNKNOWN.
     """
-    logs = _logs(scene)
+    logs = _logs(context)
     pattern = re.compile(matching)
     texts = zip(logs.frame["text"], logs.frame["line"], strict=True)
     entries = logs.frame.loc[[bool(pattern.search(text) or pattern.search(line)) for text, line in texts]]
     if len(entries) < least:
-        return _too_few(scene, logs, _MATCHES, count=len(entries), least=least, query=matching)
+        return _too_few(context, logs, _MATCHES, count=len(entries), least=least, query=matching)
     first = entries.iloc[0]
     return Finding(
         status=Status.WARNING,
-        template=_template(scene, logs, first["at"], _MATCHES),
+        template=_template(context, logs, first["at"], _MATCHES),
         facts={
             "about": about,
             "count": len(entries),
@@ -109,28 +109,28 @@ def log_lines(scene: Scene, *, matching: str, about: str, least: int = 1) -> Fin
         },
         measured=float(len(entries)),
         unit="count",
-        since=_since(scene, logs, first["at"]),
+        since=_since(context, logs, first["at"]),
         source=_SOURCE,
         query=matching,
         rows=_examples(entries, pattern),
     )
 
 
-def new_exceptions(scene: Scene) -> Finding:
+def new_exceptions(context: Context) -> Finding:
     """Does the log contain exceptions?
 
     Exceptions of the current container by type, most frequent first: from tracebacks, and from JSON lines
     that contain one.
     """
-    logs = _logs(scene)
+    logs = _logs(context)
     entries = logs.frame[logs.frame["exception"] != ""]
     if not len(entries):
-        return _too_few(scene, logs, _EXCEPTIONS, count=0, least=1, query="Traceback")
+        return _too_few(context, logs, _EXCEPTIONS, count=0, least=1, query="Traceback")
     rows = _by_exception(entries)
     name, first = str(rows["exception"].iloc[0]), rows["first"].iloc[0]
     return Finding(
         status=Status.WARNING,
-        template=_template(scene, logs, first, _EXCEPTIONS),
+        template=_template(context, logs, first, _EXCEPTIONS),
         facts={
             "exception": name,
             "count": int(rows["times"].iloc[0]),
@@ -139,37 +139,37 @@ def new_exceptions(scene: Scene) -> Finding:
         },
         measured=float(rows["times"].iloc[0]),
         unit="count",
-        since=_since(scene, logs, first),
+        since=_since(context, logs, first),
         source=_SOURCE,
         query="Traceback",
         rows=rows.head(5),
     )
 
 
-def _logs(scene: Scene) -> LogLines:
-    return scene.sources.docker.logs(scene.container, scene.suspect_since, scene.window.end)
+def _logs(context: Context) -> LogLines:
+    return context.sources.docker.logs(context.container, context.suspect_since, context.window.end)
 
 
-def _starts_after_onset(scene: Scene, logs: LogLines) -> bool:
-    return scene.onset is not None and logs.reads_since > scene.onset
+def _starts_after_onset(context: Context, logs: LogLines) -> bool:
+    return context.onset is not None and logs.reads_since > context.onset
 
 
-def _since(scene: Scene, logs: LogLines, first: pd.Timestamp) -> datetime | None:
+def _since(context: Context, logs: LogLines, first: pd.Timestamp) -> datetime | None:
     """When the first entry was written; None if an earlier one may be missing."""
     is_after_gap = logs.gap is not None and first > logs.gap[0]
-    return None if is_after_gap or _starts_after_onset(scene, logs) else first.to_pydatetime()
+    return None if is_after_gap or _starts_after_onset(context, logs) else first.to_pydatetime()
 
 
-def _template(scene: Scene, logs: LogLines, first: pd.Timestamp, sentences: _Sentences) -> str:
+def _template(context: Context, logs: LogLines, first: pd.Timestamp, sentences: _Sentences) -> str:
     """The sentence about entries that match, which claims no more than was read."""
-    if _since(scene, logs, first) is None:
+    if _since(context, logs, first) is None:
         return sentences.start_unknown
-    return sentences.incomplete if _unread(scene, logs) else sentences.complete
+    return sentences.incomplete if _unread(context, logs) else sentences.complete
 
 
-def _unread(scene: Scene, logs: LogLines) -> tuple[str, dict[str, Any]] | None:
+def _unread(context: Context, logs: LogLines) -> tuple[str, dict[str, Any]] | None:
     """Which part of the log was not read, as a template and its facts; None if all of it was read."""
-    if _starts_after_onset(scene, logs):
+    if _starts_after_onset(context, logs):
         return (
             "The log begins at {since:time}, when the container was created, after the symptom began.",
             {"since": logs.reads_since},
@@ -185,10 +185,10 @@ def _unread(scene: Scene, logs: LogLines) -> tuple[str, dict[str, Any]] | None:
 
 
 def _too_few(
-    scene: Scene, logs: LogLines, sentences: _Sentences, *, count: int, least: int, query: str
+    context: Context, logs: LogLines, sentences: _Sentences, *, count: int, least: int, query: str
 ) -> Finding:
     """OK if the whole log was read, else UNKNOWN."""
-    unread = _unread(scene, logs)
+    unread = _unread(context, logs)
     if unread is not None:
         template, facts = unread
         return unknown(Reason.NO_DATA, template, facts=facts, source=_SOURCE, query=query)
@@ -196,7 +196,7 @@ def _too_few(
         status=Status.OK,
         template=sentences.too_few if count else sentences.nothing,
         facts={
-            "since": max(logs.reads_since, scene.suspect_since),
+            "since": max(logs.reads_since, context.suspect_since),
             "count": count,
             "least": least,
             "quiet": logs.quiet_lines,

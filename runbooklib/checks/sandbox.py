@@ -1,10 +1,11 @@
 """The code sandbox: free workers, failed executions and execution times."""
 
-from runbooklib import measures, promql, queries
+from runbooklib import promql
+from runbooklib.checks import queries, thresholds
+from runbooklib.checks.thresholds import Threshold, Wording
 from runbooklib.errors import NonsenseError
-from runbooklib.findings import Finding, Status
-from runbooklib.measures import Limit, Words
-from runbooklib.scene import Scene
+from runbooklib.model.findings import Finding, Status
+from runbooklib.sources.context import Context
 
 AVAILABLE = "sandbox_pool_available"
 IN_USE = "sandbox_pool_in_use"
@@ -12,52 +13,52 @@ IN_USE = "sandbox_pool_in_use"
 MIN_EXECUTIONS = 3.0
 
 
-def sandbox_pool(scene: Scene, *, below: float) -> Finding:
+def sandbox_pool(context: Context, *, below: float) -> Finding:
     """Are there free sandboxes?
 
     The pool's own gauge, summed over instances; `below` is a number of sandboxes.
     """
-    query = promql.sum_of(promql.selector(AVAILABLE, scene.labels))
-    words = Words(
+    query = promql.sum_of(promql.selector(AVAILABLE, context.labels))
+    words = Wording(
         template="Free sandboxes: {now:number}; the limit is {limit:number}.",
         line="free sandboxes",
         unit="count",
     )
-    return measures.level(scene, query, Limit(below=below), words)
+    return thresholds.level(context, query, Threshold(below=below), words)
 
 
-def sandboxes_in_use(scene: Scene, *, above_share: float = 0.9) -> Finding:
+def sandboxes_in_use(context: Context, *, above_share: float = 0.9) -> Finding:
     """Are all sandboxes in use?
 
     Sandboxes in use over all sandboxes of the pool; `above_share` is a ratio 0–1.
     """
-    free, used = (promql.sum_of(promql.selector(name, scene.labels)) for name in (AVAILABLE, IN_USE))
-    words = Words(
+    free, used = (promql.sum_of(promql.selector(name, context.labels)) for name in (AVAILABLE, IN_USE))
+    words = Wording(
         template="{now:percent} of the sandboxes are in use; the limit is {limit:percent}.",
         line="in use",
         unit="ratio",
     )
-    return measures.level(scene, f"{used} / ({free} + {used} > 0)", Limit(above=above_share), words)
+    return thresholds.level(context, f"{used} / ({free} + {used} > 0)", Threshold(above=above_share), words)
 
 
-def pool_as_told(scene: Scene) -> Finding:
+def pool_as_told(context: Context) -> Finding:
     """Do the health page and the metric report the same number of free sandboxes?
 
     A gauge that the service never sets stays 0 while sandboxes are free: then the alert is wrong, not the
     pool.
     """
-    scene.need_live("web")
-    page = scene.sources.web.page(scene.service.health)
+    context.need_live("web")
+    page = context.sources.web.page(context.service.health)
     reported = page.components.get("sandbox_pool", {}).get("available_containers")
     if not isinstance(reported, int):
         raise NonsenseError(
             "the health page reports no number of free sandboxes",
             system="web",
-            target=scene.service.url,
+            target=context.service.url,
         )
-    query = promql.sum_of(promql.selector(AVAILABLE, scene.labels))
-    frame = measures.line(scene, query, "free sandboxes")
-    gauge = measures.newest(scene, frame["free sandboxes"])
+    query = promql.sum_of(promql.selector(AVAILABLE, context.labels))
+    frame = thresholds.line(context, query, "free sandboxes")
+    gauge = thresholds.newest(context, frame["free sandboxes"])
     is_wrong = reported > 0 and gauge == 0
     template = "Free sandboxes: {reported} on the health page, {gauge:number} in the metric."
     if is_wrong:
@@ -67,35 +68,35 @@ def pool_as_told(scene: Scene) -> Finding:
         template=template,
         facts={"reported": reported, "gauge": gauge},
         source="web",
-        query=f"GET {scene.service.health}",
+        query=f"GET {context.service.health}",
     )
 
 
 def sandbox_error_rate(
-    scene: Scene, *, above: float, least_executions: float = measures.LEAST_OF_A_SHARE
+    context: Context, *, above: float, least_executions: float = thresholds.MIN_OF_A_SHARE
 ) -> Finding:
     """What share of code executions fails?
 
     `above` is a ratio 0–1; UNKNOWN for fewer than `least_executions` in the rate window.
     """
-    runs = queries.executions(scene.target)
-    words = Words(
+    runs = queries.executions(context.target)
+    words = Wording(
         template="{now:percent} of code executions fail; the limit is {limit:percent}.",
         line="failed executions",
         unit="ratio",
     )
-    limit = Limit(above=above)
-    return measures.share(
-        scene, runs.failed, runs.every, limit, words, what=runs.what, least=least_executions
+    limit = Threshold(above=above)
+    return thresholds.share(
+        context, runs.failed, runs.every, limit, words, what=runs.what, least=least_executions
     )
 
 
-def failing_languages(scene: Scene, *, above: float) -> Finding:
+def failing_languages(context: Context, *, above: float) -> Finding:
     """In which languages do executions fail?
 
     The share of failed executions by language, highest first; `above` is a ratio 0–1.
     """
-    words = Words(
+    words = Wording(
         template=(
             "More than {limit:percent} of executions fail in {beyond} of {all} languages;"
             " the highest share is that of {worst}: {now:percent}."
@@ -104,26 +105,28 @@ def failing_languages(scene: Scene, *, above: float) -> Finding:
         line="",
         unit="ratio",
     )
-    query = queries.share_of(scene.target, queries.executions(scene.target), by=("language",))
-    return measures.by_label(scene, query, by="language", above=above, words=words, column="failing share")
+    query = queries.share_of(context.target, queries.executions(context.target), by=("language",))
+    return thresholds.by_label(
+        context, query, by="language", above=above, words=words, column="failing share"
+    )
 
 
-def sandbox_time(scene: Scene, *, above: float, quantile: float = 0.95) -> Finding:
+def sandbox_time(context: Context, *, above: float, quantile: float = 0.95) -> Finding:
     """How long do code executions take?
 
     The `quantile` (0–1) of the duration of executions; `above` is seconds.
     """
     name = f"P{quantile * 100:g}"
-    words = Words(
+    words = Wording(
         template="The {name} duration of code executions is {now:seconds}; the limit is {limit:seconds}.",
         line=name,
         unit="seconds",
         facts={"name": name},
     )
-    return measures.quantile(
-        scene,
-        queries.execution_durations(scene.target),
-        Limit(above=above),
+    return thresholds.quantile(
+        context,
+        queries.execution_durations(context.target),
+        Threshold(above=above),
         words,
         q=quantile,
         what="code executions",
@@ -131,12 +134,12 @@ def sandbox_time(scene: Scene, *, above: float, quantile: float = 0.95) -> Findi
     )
 
 
-def slow_languages(scene: Scene, *, above: float, quantile: float = 0.95) -> Finding:
+def slow_languages(context: Context, *, above: float, quantile: float = 0.95) -> Finding:
     """In which languages are executions slow?
 
     The `quantile` (0–1) of the duration of executions by language, slowest first; `above` is seconds.
     """
-    words = Words(
+    words = Wording(
         template=(
             "Executions are slower than {limit:seconds} in {beyond} of {all} languages;"
             " the slowest is {worst}: {now:seconds}."
@@ -145,34 +148,36 @@ def slow_languages(scene: Scene, *, above: float, quantile: float = 0.95) -> Fin
         line="",
         unit="seconds",
     )
-    histogram = queries.execution_durations(scene.target)
-    return measures.slowest(scene, histogram, by="language", q=quantile, above=above, words=words)
+    histogram = queries.execution_durations(context.target)
+    return thresholds.slowest(context, histogram, by="language", q=quantile, above=above, words=words)
 
 
-def sandbox_load(scene: Scene, *, above_times: float = 2.0) -> Finding:
+def sandbox_load(context: Context, *, above_times: float = 2.0) -> Finding:
     """Are more code executions requested than usual?
 
     Executions per second, including rejected ones, compared with the usual value before the symptom began.
     """
-    words = Words(
+    words = Wording(
         template="{now:rate} executions are requested; usual is {usual:rate}.",
         line="executions",
         unit="per second",
     )
-    query = queries.rate_of(scene.target, queries.executions(scene.target).every)
-    return measures.change(scene, query, words, above_times=above_times)
+    query = queries.rate_of(context.target, queries.executions(context.target).every)
+    return thresholds.change(context, query, words, above_times=above_times)
 
 
-def sandbox_throughput(scene: Scene, *, below_share: float = 0.5) -> Finding:
+def sandbox_throughput(context: Context, *, below_share: float = 0.5) -> Finding:
     """Do executions still succeed?
 
     Successful executions per second, compared with the usual value before the symptom began. Below the share
     `below_share` (0–1) of the usual value the sandbox counts as stuck.
     """
-    succeeded = promql.selector("sandbox_executions_total", {**scene.labels, "status": "success"})
-    words = Words(
+    succeeded = promql.selector("sandbox_executions_total", {**context.labels, "status": "success"})
+    words = Wording(
         template="{now:rate} executions succeed; usual is {usual:rate}.",
         line="successful executions",
         unit="per second",
     )
-    return measures.fall(scene, queries.rate_of(scene.target, succeeded), words, below_share=below_share)
+    return thresholds.fall(
+        context, queries.rate_of(context.target, succeeded), words, below_share=below_share
+    )

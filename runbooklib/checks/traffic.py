@@ -1,23 +1,27 @@
-"""Requests: how many there are, how many fail, and which ones."""
+"""Requests: how many there are, how many fail, and which ones.
+
+Response times.
+"""
 
 import pandas as pd
 
-from runbooklib import measures, promql, queries
+from runbooklib import promql
+from runbooklib.checks import queries, thresholds
+from runbooklib.checks.thresholds import Threshold, Wording
+from runbooklib.checks.time_series import finite
 from runbooklib.errors import NoDataError, Reason
-from runbooklib.findings import Finding, Status, unknown
-from runbooklib.measures import Limit, Words
-from runbooklib.scene import Scene
-from runbooklib.series import finite
+from runbooklib.model.findings import Finding, Status, unknown
+from runbooklib.sources.context import Context
 
 IN_PROGRESS = "http_requests_in_progress"
 
 
 def error_rate(
-    scene: Scene,
+    context: Context,
     *,
     above: float,
     critical_above: float | None = None,
-    least_requests: float = measures.LEAST_OF_A_SHARE,
+    least_requests: float = thresholds.MIN_OF_A_SHARE,
 ) -> Finding:
     """What share of user requests fails?
 
@@ -25,73 +29,73 @@ def error_rate(
     a ratio 0–1; above `critical_above` (default: `above`) the finding is CRITICAL. Fewer than
     `least_requests` in the rate window give UNKNOWN.
     """
-    users = queries.request_outcomes(scene.target)
-    words = Words(
+    users = queries.request_outcomes(context.target)
+    words = Wording(
         template="{now:percent} of requests fail; the limit is {limit:percent}.",
         line="failed requests",
         unit="ratio",
     )
     critical = above if critical_above is None else critical_above
-    limit = Limit(above=above, critical_above=critical)
-    return measures.share(
-        scene, users.failed, users.every, limit, words, what=users.what, least=least_requests
+    limit = Threshold(above=above, critical_above=critical)
+    return thresholds.share(
+        context, users.failed, users.every, limit, words, what=users.what, least=least_requests
     )
 
 
-def request_rate(scene: Scene, *, below_share: float = 0.5) -> Finding:
+def request_rate(context: Context, *, below_share: float = 0.5) -> Finding:
     """Does the service receive its usual traffic?
 
     Requests per second at the end of the window against the median of the window. Traffic counts as lost if
     the ratio of the two is below `below_share`.
     """
-    query = queries.request_rate(scene.target)
-    frame = measures.line(scene, query, "requests")
+    query = queries.request_rate(context.target)
+    frame = thresholds.line(context, query, "requests")
     usual = float(frame["requests"].median())
     if usual <= 0:
         raise NoDataError("the service had no traffic in this window", system="prometheus")
-    words = Words(
+    words = Wording(
         template="{now:rate} requests arrive; {usual:rate} is usual in this window.",
         line="requests",
         unit="per second",
         facts={"usual": usual},
     )
-    return measures.level(scene, query, Limit(below=usual * below_share), words)
+    return thresholds.level(context, query, Threshold(below=usual * below_share), words)
 
 
-def traffic_surge(scene: Scene, *, above_times: float = 2.0) -> Finding:
+def traffic_surge(context: Context, *, above_times: float = 2.0) -> Finding:
     """Do more requests arrive than usual?
 
     Requests per second against the usual rate before the onset.
     """
-    words = Words(
+    words = Wording(
         template="{now:rate} requests arrive; {usual:rate} was usual before the onset.",
         line="requests",
         unit="per second",
     )
-    query = queries.request_rate(scene.target)
-    return measures.change(scene, query, words, above_times=above_times)
+    query = queries.request_rate(context.target)
+    return thresholds.change(context, query, words, above_times=above_times)
 
 
-def requests_in_progress(scene: Scene, *, above: float) -> Finding:
+def requests_in_progress(context: Context, *, above: float) -> Finding:
     """How many requests are in progress at the same time?
 
     The gauge summed over endpoints and instances; `above` is a number of requests.
     """
-    words = Words(
+    words = Wording(
         template="{now:number} requests are in progress; the limit is {limit:number}.",
         line="in progress",
         unit="count",
     )
-    query = promql.sum_of(promql.selector(IN_PROGRESS, scene.labels))
-    return measures.level(scene, query, Limit(above=above), words)
+    query = promql.sum_of(promql.selector(IN_PROGRESS, context.labels))
+    return thresholds.level(context, query, Threshold(above=above), words)
 
 
-def busy_endpoints(scene: Scene, *, above: float) -> Finding:
+def busy_endpoints(context: Context, *, above: float) -> Finding:
     """Which endpoints have many requests in progress?
 
     By endpoint, highest first; `above` is a number of requests.
     """
-    words = Words(
+    words = Wording(
         template=(
             "{beyond} of {all} endpoints have more than {limit:number} requests in progress. "
             "The highest is {worst} with {now:number}."
@@ -100,26 +104,26 @@ def busy_endpoints(scene: Scene, *, above: float) -> Finding:
         line="",
         unit="count",
     )
-    query = promql.sum_of(promql.selector(IN_PROGRESS, scene.labels), by=("endpoint",))
-    return measures.by_label(scene, query, by="endpoint", above=above, words=words, column="in progress")
+    query = promql.sum_of(promql.selector(IN_PROGRESS, context.labels), by=("endpoint",))
+    return thresholds.by_label(context, query, by="endpoint", above=above, words=words, column="in progress")
 
 
-def steady_counters(scene: Scene) -> Finding:
+def steady_counters(context: Context) -> Finding:
     """Can the counters be trusted?
 
     If several workers share one metrics page, each scrape shows the counters of another worker. Prometheus
     then sees counter resets that never happened, and each rate is too high by an unknown factor. The sign is
     a process start time that goes back: for one process it only ever increases.
     """
-    span = f"{int(scene.window.span_seconds)}s"
-    started = promql.selector("process_start_time_seconds", scene.labels)
+    span = f"{int(context.window.span_seconds)}s"
+    started = promql.selector("process_start_time_seconds", context.labels)
     query = f"max(resets({started}[{span}]))"
-    ask = scene.sources.prometheus
-    backwards = ask.instant(query, scene.window.end)
-    resets = ask.instant(f"max(resets({queries.requests(scene.target)}[{span}]))", scene.window.end)
+    ask = context.sources.prometheus
+    backwards = ask.instant(query, context.window.end)
+    resets = ask.instant(f"max(resets({queries.requests(context.target)}[{span}]))", context.window.end)
     missing = "the service has no start time"
-    times, counter_resets = measures.number(backwards, missing), measures.number(resets, missing)
-    facts = {"times": times, "resets": counter_resets, "span": scene.window.span_seconds}
+    times, counter_resets = thresholds.number(backwards, missing), thresholds.number(resets, missing)
+    facts = {"times": times, "resets": counter_resets, "span": context.window.span_seconds}
     if times > 0:
         return unknown(
             Reason.NONSENSE,
@@ -142,30 +146,30 @@ def steady_counters(scene: Scene) -> Finding:
     )
 
 
-def failing_endpoints(scene: Scene, *, above: float, top: int = 5) -> Finding:
+def failing_endpoints(context: Context, *, above: float, top: int = 5) -> Finding:
     """Which endpoints fail?
 
     The share of 5xx at each endpoint, worst first. `above` is a ratio 0–1.
     """
-    return _failing(scene, ("method", "endpoint"), above, top)
+    return _failing(context, ("method", "endpoint"), above, top)
 
 
-def failing_instances(scene: Scene, *, above: float, top: int = 5) -> Finding:
+def failing_instances(context: Context, *, above: float, top: int = 5) -> Finding:
     """Which instances fail?
 
     The share of 5xx at each instance, worst first. `above` is a ratio 0–1.
     """
-    return _failing(scene, ("instance",), above, top)
+    return _failing(context, ("instance",), above, top)
 
 
-def _failing(scene: Scene, by: tuple[str, ...], above: float, top: int) -> Finding:
-    query = queries.failed_share(scene.target, by=by)
-    ask = scene.sources.prometheus
-    shares = ask.instant(query, scene.window.end)
+def _failing(context: Context, by: tuple[str, ...], above: float, top: int) -> Finding:
+    query = queries.failed_share(context.target, by=by)
+    ask = context.sources.prometheus
+    shares = ask.instant(query, context.window.end)
     shares = shares.loc[finite(shares["value"]).index]
     if shares.empty:
         raise NoDataError("there was no traffic", system="prometheus")
-    rates = ask.instant(queries.failure_rate(scene.target, by=by), scene.window.end)
+    rates = ask.instant(queries.failure_rate(context.target, by=by), context.window.end)
     rows = _table(shares, rates, by).head(top)
     worst = rows.iloc[0]
     beyond = int((shares["value"] > above).sum())
@@ -190,7 +194,7 @@ def _failing(scene: Scene, by: tuple[str, ...], above: float, top: int) -> Findi
         source="prometheus",
         query=query,
         rows=rows if beyond else None,
-        series=_worst_shares(scene, by[-1], top) if beyond and len(shares) > 1 else None,
+        series=_worst_shares(context, by[-1], top) if beyond and len(shares) > 1 else None,
     )
 
 
@@ -205,23 +209,23 @@ def _table(shares: pd.DataFrame, rates: pd.DataFrame, by: tuple[str, ...]) -> pd
     return ranked[[*columns, "failing share", "failures per second"]].reset_index(drop=True)
 
 
-def _worst_shares(scene: Scene, label: str, top: int) -> pd.DataFrame:
-    query = queries.failed_share(scene.target, by=(label,))
-    frame = scene.sources.prometheus.range(query, scene.window, by=label)
+def _worst_shares(context: Context, label: str, top: int) -> pd.DataFrame:
+    query = queries.failed_share(context.target, by=(label,))
+    frame = context.sources.prometheus.range(query, context.window, by=label)
     worst = frame.max().sort_values(ascending=False).index[:top]
     return pd.DataFrame(frame[worst])
 
 
-def status_codes(scene: Scene, *, top: int = 5) -> Finding:
+def status_codes(context: Context, *, top: int = 5) -> Finding:
     """With which status codes do requests fail?
 
     Failures per second by status code. OK if no request fails.
     """
-    query = queries.failure_rate(scene.target, by=("status_code",))
-    frame = scene.sources.prometheus.instant(query, scene.window.end)
+    query = queries.failure_rate(context.target, by=("status_code",))
+    frame = context.sources.prometheus.instant(query, context.window.end)
     rows = frame[frame["value"] > 0].sort_values("value", ascending=False).head(top)
     if rows.empty:
-        measures.count(scene, queries.requests(scene.target))
+        thresholds.count(context, queries.requests(context.target))
         return Finding(status=Status.OK, template="No request fails.", source="prometheus", query=query)
     return Finding(
         status=Status.WARNING,
@@ -230,4 +234,45 @@ def status_codes(scene: Scene, *, top: int = 5) -> Finding:
         source="prometheus",
         query=query,
         rows=rows.rename(columns={"status_code": "status code", "value": "failures per second"}),
+    )
+
+
+def response_time(
+    context: Context, *, above: float, critical_above: float | None = None, quantile: float = 0.95
+) -> Finding:
+    """How long do users wait?
+
+    The `quantile` (0–1) of the duration of user requests, from the histogram's buckets summed over
+    instances; `above` and `critical_above` are seconds.
+    """
+    name = f"P{quantile * 100:g}"
+    words = Wording(
+        template="{name} is {now:seconds}; the limit is {limit:seconds}.",
+        line=name,
+        unit="seconds",
+        facts={"name": name},
+    )
+    limit = Threshold(above=above, critical_above=critical_above)
+    return thresholds.quantile(
+        context, queries.durations(context.target), limit, words, q=quantile, what="requests"
+    )
+
+
+def slow_endpoints(context: Context, *, above: float, quantile: float = 0.95, top: int = 5) -> Finding:
+    """Which endpoints are slow?
+
+    The `quantile` (0–1) of the duration at each endpoint, slowest first; `above` is seconds.
+    """
+    words = Wording(
+        template=(
+            "{beyond} of {all} endpoints are slower than {limit:seconds}. "
+            "The slowest is {worst} with {now:seconds}."
+        ),
+        sound="None of {all} endpoints is slower than {limit:seconds}.",
+        line="",
+        unit="seconds",
+    )
+    histogram = queries.durations(context.target)
+    return thresholds.slowest(
+        context, histogram, by="endpoint", q=quantile, above=above, words=words, top=top
     )

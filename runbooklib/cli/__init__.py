@@ -11,15 +11,16 @@ from typing import Any
 
 import typer
 
-from runbooklib import folders
-from runbooklib.cli import actions, batch, evidence, jupyter, lint, recovery, run, upkeep, upload
+from runbooklib import files
+from runbooklib.cli import actions, authoring, batch, evidence, jupyter, lint, recovery, run, upload
+from runbooklib.cli.app import ACTION_FAILED, BAD_INPUT, RUN_FAILED, app, one_line
 from runbooklib.cli.commands import usage_error
-from runbooklib.cli.doors import ACTION_FAILED, BAD_INPUT, RUN_FAILED, app, one_line
 from runbooklib.errors import ActionError, InputError, RunbookError
 
 __all__ = [
     "actions",
     "app",
+    "authoring",
     "batch",
     "evidence",
     "jupyter",
@@ -27,7 +28,6 @@ __all__ = [
     "main",
     "recovery",
     "run",
-    "upkeep",
     "upload",
 ]
 
@@ -53,7 +53,7 @@ def main() -> None:
         _fail(str(error), _exit_code(error))
     except OSError as error:
         # An error that no code expected, for example evidence of another user: the system's own message.
-        _fail(folders.trouble(error), RUN_FAILED)
+        _fail(files.trouble(error), RUN_FAILED)
 
 
 def _fail(message: str, code: int) -> None:

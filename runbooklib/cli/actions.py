@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from runbooklib import variables
 from runbooklib.cli import completion
+from runbooklib.cli.app import ACTION_FAILED, app, one_line
 from runbooklib.cli.commands import examples
-from runbooklib.cli.doors import ACTION_FAILED, app, one_line
 from runbooklib.cli.options import (
     Bundle,
     EvidenceFolder,
@@ -22,13 +21,14 @@ from runbooklib.cli.options import (
     refuse_no_folder,
 )
 from runbooklib.cli.recovery import RECOVERY_CODES, watch
+from runbooklib.config import variables
 from runbooklib.errors import ActionError, InputError, suggestion
 
 if TYPE_CHECKING:
-    from runbooklib.actionledger import Deed
-    from runbooklib.offers import Offer
-    from runbooklib.plans import Plan
-    from runbooklib.present import Preflight
+    from runbooklib.actions.preflight import Preflight
+    from runbooklib.actions.proposals import Offer
+    from runbooklib.evidence.action_ledger import ActionRecord
+    from runbooklib.model.plan import Plan
 
 
 @app.command(
@@ -81,18 +81,19 @@ def approve_action(
     if within:
         duration("--within", within)
     refuse_missing(bundle)
-    from runbooklib import manifest, offers
+    from runbooklib.actions import proposals
+    from runbooklib.evidence import manifest
 
-    proposed = offers.read(bundle)
+    proposed = proposals.read(bundle)
     if not action:
         _list(proposed, bundle)
         return
     offer = _choose(proposed, action)
-    from runbooklib.gate import Gate, Reason
+    from runbooklib.actions.gate import Gate, Justification
 
     plan, folder = offer.plan, bundle.resolve().parent
     person = by or os.environ.get(variables.APPROVER, "") or manifest.user()
-    gate = Gate(folder, person, Reason(bundle.resolve().name, offer.cause))
+    gate = Gate(folder, person, Justification(bundle.resolve().name, offer.cause))
     seen = gate.look(plan)
     _preview(seen, offer.cause, person)
     approval = gate.approve(seen, _typed_target(seen.plan, yes))
@@ -124,11 +125,11 @@ def _choose(proposed: "list[Offer]", action: str) -> "Offer":
     matching = [offer for offer in proposed if action in (offer.plan.action, offer.plan.fingerprint)]
     if not matching:
         names = sorted({offer.plan.action for offer in proposed})
-        raise InputError(f"this run did not propose {action[:80]!r}", remedy=suggestion(action, names))
+        raise InputError(f"this run did not propose {action[:80]!r}", hint=suggestion(action, names))
     if len(matching) > 1:
         fingerprints = ", ".join(offer.plan.fingerprint for offer in matching)
         raise InputError(
-            f"{action} was proposed {len(matching)} times", remedy=f"pass a fingerprint: {fingerprints}"
+            f"{action} was proposed {len(matching)} times", hint=f"pass a fingerprint: {fingerprints}"
         )
     return matching[0]
 
@@ -163,7 +164,9 @@ def _ago(seen: "Preflight") -> str:
 
     from runbooklib.render.sentences import seconds
 
-    return seconds((seen.scene.window.opened_at - datetime.fromisoformat(seen.plan.seen_at)).total_seconds())
+    return seconds(
+        (seen.context.window.opened_at - datetime.fromisoformat(seen.plan.seen_at)).total_seconds()
+    )
 
 
 def _identity(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
@@ -185,23 +188,23 @@ def _typed_target(plan: "Plan", yes: str) -> str:
         if yes not in (plan.fingerprint, plan.digest):
             raise ActionError(
                 f"--yes {yes[:80]} is not this plan's fingerprint, {plan.fingerprint}",
-                remedy="look at the plan, and pass the fingerprint that you saw",
+                hint="look at the plan, and pass the fingerprint that you saw",
             )
         return plan.target
     if not sys.stdin.isatty():
         raise InputError(
-            "an approval is typed in a terminal", remedy="or pass --yes with the plan's fingerprint"
+            "an approval is typed in a terminal", hint="or pass --yes with the plan's fingerprint"
         )
     return str(typer.prompt(f"\nType {one_line(plan.target)} to do it", default="", show_default=False))
 
 
 def _is_meant_to_recover(plan: "Plan") -> bool:
-    from runbooklib.present import REMEDIES
+    from runbooklib.actions.registry import ACTIONS
 
-    return REMEDIES[plan.action].needs_recovery_check
+    return ACTIONS[plan.action].needs_recovery_check
 
 
-def _recovery_of(deed: "Deed") -> str:
+def _recovery_of(deed: "ActionRecord") -> str:
     """The result of the recovery check, then different results of later checks.
 
     A later result is not this action's effect.
@@ -225,10 +228,10 @@ def list_actions(
     import json
     from dataclasses import asdict
 
-    from runbooklib import actionledger
+    from runbooklib.evidence import action_ledger
 
-    lines, fault = actionledger.read(output)
-    deeds = actionledger.deeds_of(lines)
+    lines, fault = action_ledger.read(output)
+    deeds = action_ledger.deeds_of(lines)
     if as_json:
         print(json.dumps([{**asdict(deed), "at": deed.at.isoformat()} for deed in deeds], indent=2))
     elif not deeds:
@@ -236,14 +239,14 @@ def list_actions(
     else:
         for deed in deeds:
             _print_deed(deed)
-    if reason := actionledger.stopped(output):
-        print(f"All actions are stopped ({actionledger.STOP_FILE}): {one_line(reason)}")
+    if reason := action_ledger.stopped(output):
+        print(f"All actions are stopped ({action_ledger.STOP_FILE}): {one_line(reason)}")
     if fault:
         print(f"runbook: {one_line(fault)}", file=sys.stderr)
         raise typer.Exit(1)
 
 
-def _print_deed(deed: "Deed") -> None:
+def _print_deed(deed: "ActionRecord") -> None:
     print(
         f"{deed.at:%Y-%m-%d %H:%M:%S}  {deed.outcome:<8} {deed.action} on {one_line(deed.target)}"
         f" ({one_line(deed.environment)}, {one_line(deed.service)})"

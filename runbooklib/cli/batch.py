@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from runbooklib.cli import completion
+from runbooklib.cli.app import EXIT_CODES, RUN_FAILED, app
 from runbooklib.cli.commands import examples
-from runbooklib.cli.doors import EXIT_CODES, RUN_FAILED, app
 from runbooklib.cli.options import At, Environment, Lookback, Output, Pdf
 from runbooklib.cli.run import pairs, recover_quietly
 from runbooklib.cli.upload import browser, place
 from runbooklib.errors import EvidenceError, InputError
 
 if TYPE_CHECKING:
-    from runbooklib.batch import Outcome, Planned
+    from runbooklib.execution.batch import Outcome, Planned
 
 _JOBS = min(4, os.cpu_count() or 1)
 _WORST_FIRST = (RUN_FAILED, *(EXIT_CODES[name] for name in ("CRITICAL", "UNKNOWN", "OK")))
@@ -86,15 +86,16 @@ def run_batch(
 
 
 def _plan(alerts: list[str], services: str, given: dict[str, str], *, is_all: bool) -> "list[Planned]":
-    from runbooklib import batch, runbooks
+    from runbooklib.config import runbooks
+    from runbooklib.execution import batch
 
     if is_all == bool(alerts):
-        raise InputError("name the alerts, or --all, and not both", remedy="see `runbook list`")
+        raise InputError("name the alerts, or --all, and not both", hint="see `runbook list`")
     wanted = [name.strip() for name in services.split(",")] if services else []
     if not all(wanted):
-        raise InputError(f"--services {services!r} has an empty name", remedy="for example --services a,b")
+        raise InputError(f"--services {services!r} has an empty name", hint="for example --services a,b")
     if wanted and "service" in given:
-        raise InputError("--services and -p service=… contradict each other", remedy="leave one out")
+        raise InputError("--services and -p service=… contradict each other", hint="leave one out")
     return batch.plan(runbooks.alerts() if is_all else alerts, wanted, given)
 
 
@@ -102,8 +103,8 @@ def _run(planned: "list[Planned]", output: Path, jobs: int, options: list[str]) 
     """Run them, with a progress bar on standard error."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from runbooklib import batch
-    from runbooklib.render import overview, terminal
+    from runbooklib.execution import batch
+    from runbooklib.render import batch_index, terminal
 
     plain = TextColumn("{task.description}", markup=False)
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), plain)
@@ -115,14 +116,14 @@ def _run(planned: "list[Planned]", output: Path, jobs: int, options: list[str]) 
             names = ", ".join(f"{planned_run.alert} {planned_run.service}" for planned_run in running)
             progress.update(task, description=names, advance=1 if ended else 0)
             if ended:
-                console.print(overview.line(ended.row), soft_wrap=True)
+                console.print(batch_index.line(ended.row), soft_wrap=True)
 
         return batch.run_all(planned, output, jobs=jobs, options=options, on_change=on_change)
 
 
 def _print_table(outcomes: "Sequence[Outcome]", output: Path, *, as_json: bool) -> None:
-    from runbooklib import batch
-    from runbooklib.render import overview, terminal
+    from runbooklib.execution import batch
+    from runbooklib.render import batch_index, terminal
 
     if as_json:
         print(json.dumps([outcome.as_dict() for outcome in outcomes], indent=2, ensure_ascii=False))
@@ -131,13 +132,13 @@ def _print_table(outcomes: "Sequence[Outcome]", output: Path, *, as_json: bool) 
         out = terminal.console()
         if not out.is_terminal:
             out.width = 160
-        out.print(overview.table([outcome.row for outcome in outcomes]))
+        out.print(batch_index.table([outcome.row for outcome in outcomes]))
         out.print(f"Index: {index}", soft_wrap=True)
 
 
 def _upload(bundles: list[Path], url: str) -> None:
     """Copy all bundles. The first failure ends it, because the other bundles go to the same place."""
-    from runbooklib import upload
+    from runbooklib.evidence import upload
 
     for number, bundle in enumerate(bundles):
         try:
@@ -145,6 +146,6 @@ def _upload(bundles: list[Path], url: str) -> None:
         except EvidenceError as error:
             left = " ".join(map(str, bundles[number:]))
             raise EvidenceError(
-                error.message, remedy=f"finish with `runbook upload {left} {upload.shown(url)}`"
+                error.message, hint=f"finish with `runbook upload {left} {upload.shown(url)}`"
             ) from None
         print(f"Uploaded: {upload.shown(url)}/{bundle.name}", file=sys.stderr)

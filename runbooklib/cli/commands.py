@@ -49,7 +49,7 @@ class CommandGroup(TyperGroup):
         name = args[0]
         if name not in self.commands and not name.startswith("-") and not ctx.resilient_parsing:
             shown = [known for known in self.list_commands(ctx) if not self.commands[known].hidden]
-            raise InputError(f"there is no command {name[:80]!r}", remedy=suggestion(name, shown))
+            raise InputError(f"there is no command {name[:80]!r}", hint=suggestion(name, shown))
         return super().resolve_command(ctx, args)
 
 

@@ -27,26 +27,26 @@ def _matching(known: Callable[[], Iterable[str]], incomplete: str) -> list[str]:
 
 def alerts(incomplete: str) -> list[str]:
     """The alerts that have a runbook."""
-    from runbooklib import runbooks
+    from runbooklib.config import runbooks
 
     return _matching(runbooks.alerts, incomplete)
 
 
 def environments(incomplete: str) -> list[str]:
     """The environments that have a file."""
-    from runbooklib import settings
+    from runbooklib.config import site
 
-    return _matching(settings.environments, incomplete)
+    return _matching(site.environments, incomplete)
 
 
 def services(ctx: typer.Context, incomplete: str) -> list[str]:
     """The services of the environment that stands earlier in the command; of all environments without one."""
-    from runbooklib import settings
+    from runbooklib.config import site
 
     def known() -> list[str]:
         environment = ctx.params.get("environment")
-        of = [environment] if environment else settings.environments()
-        return sorted({service for name in of for service in settings.services(name)})
+        of = [environment] if environment else site.environments()
+        return sorted({service for name in of for service in site.services(name)})
 
     return _matching(known, incomplete)
 
@@ -59,7 +59,7 @@ def bundles(incomplete: str) -> list[str]:
 
 def bundle_names(folder: Path) -> list[str]:
     """The paths of the bundles in a folder, the newest first; none where there is no such folder."""
-    from runbooklib import manifest
+    from runbooklib.evidence import manifest
 
     if not folder.is_dir():
         return []

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from runbooklib import variables
 from runbooklib.cli import completion
+from runbooklib.cli.app import RUN_FAILED, TAMPERED, app, one_line
 from runbooklib.cli.commands import examples
-from runbooklib.cli.doors import RUN_FAILED, TAMPERED, app, one_line
 from runbooklib.cli.options import Output, Pdf, refuse_missing, refuse_no_folder
 from runbooklib.cli.run import Progress, exit_code, print_result
 from runbooklib.cli.upload import browser, complete, place
+from runbooklib.config import variables
 from runbooklib.errors import InputError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-    from runbooklib.replay import Replay
+    from runbooklib.execution.replay import Replay
 
 
 @app.command(
@@ -59,7 +59,8 @@ def replay_evidence(
     if notebook:
         refuse_missing(notebook, "pass a notebook, for example notebooks/HighErrorRate.ipynb")
     to, chromium = place(output), browser(is_wanted=pdf)
-    from runbooklib import replay, signature
+    from runbooklib.evidence import signature
+    from runbooklib.execution import replay
 
     signature.private_key()  # refuse a key that cannot sign before the run, not after it
 
@@ -77,7 +78,7 @@ def replay_evidence(
 
 def _compare(replayed: "Replay", out: TextIO) -> None:
     """Say whether the verdict is the recorded one, and in what it differs."""
-    from runbooklib.report import VERSION
+    from runbooklib.evidence.verdict_json import VERSION
 
     if not replayed.compares_sentences:
         version = replayed.recorded["version"]
@@ -116,14 +117,14 @@ def export_recording(
     It has no outputs and can be committed to a repository. `runbook replay FILE` replays it.
     """
     refuse_missing(bundle)
-    from runbooklib import evidence, report
+    from runbooklib.evidence import executed_notebook, verdict_json
 
-    exported = report.canonical(evidence.export(bundle))
+    exported = verdict_json.canonical(executed_notebook.export(bundle))
     try:
         with file.open("x", encoding="utf-8") as new:
             new.write(exported)
     except OSError as error:
-        raise InputError(f"{file} cannot be written: {error.strerror}", remedy="name a new file") from None
+        raise InputError(f"{file} cannot be written: {error.strerror}", hint="name a new file") from None
     print(f"{file}: {len(exported) // 1024} KiB")
 
 
@@ -157,13 +158,13 @@ def verify_evidence(
     It checks each byte of each file, and the hash chain over all bundles. Exit code 1: a file was changed,
     removed, added, not signed, or signed with another key. Each is named.
     """
-    from runbooklib import signature
+    from runbooklib.evidence import signature
 
     heads, public = [_head(text) for text in head or ()], signature.public_key(key) if key else None
     for path in bundles:
         refuse_missing(path)
         if not path.is_dir():
-            raise InputError(f"{path} is not a folder", remedy="pass a bundle or the evidence folder")
+            raise InputError(f"{path} is not a folder", hint="pass a bundle or the evidence folder")
     wrong = [line for path in bundles for line in _wrong_with(path, public)]
     wrong += _wrong_with_heads(heads, bundles)
     if not heads:  # the hash chain cannot show this, and the word "whole" must not claim it
@@ -178,20 +179,20 @@ def verify_evidence(
 def _head(text: str) -> str:
     if not re.fullmatch(r"[0-9a-f]{64}", text.lower()):
         raise InputError(
-            f"--head {text[:80]!r} is not a SHA-256", remedy="pass the 64 digits that `runbook run` printed"
+            f"--head {text[:80]!r} is not a SHA-256", hint="pass the 64 digits that `runbook run` printed"
         )
     return text.lower()
 
 
 def _is_bundle(path: Path) -> bool:
-    from runbooklib import manifest
+    from runbooklib.evidence import manifest
 
     return (path / manifest.FILE).exists() or not manifest.is_folder_of_bundles(path)
 
 
 def _wrong_with(path: Path, key: "Ed25519PublicKey | None") -> list[str]:
     """Print the state of a bundle or of a folder of bundles. Returns a line for each thing that is wrong."""
-    from runbooklib import ledger, manifest, signature
+    from runbooklib.evidence import ledger, manifest, signature
 
     is_bundle = _is_bundle(path)
     changed = manifest.verify_bundle(path) if is_bundle else manifest.verify_folder(path)
@@ -208,7 +209,7 @@ def _wrong_with_heads(heads: list[str], paths: list[Path]) -> list[str]:
 
     Returns nothing where `heads` is empty.
     """
-    from runbooklib import ledger
+    from runbooklib.evidence import ledger
 
     folders = [path.resolve().parent if _is_bundle(path) else path for path in paths] if heads else []
     known = {head for folder in folders for head in ledger.heads(folder)}
@@ -230,7 +231,7 @@ def make_keys(
     FILE is the private key (mode 0600), for the machine that runs runbooks. The public key has the suffix
     .pub.pem.
     """
-    from runbooklib import signature
+    from runbooklib.evidence import signature
 
     public = signature.make_keys(file)
     print(f"Private key: {file}  (export {variables.SIGNING_KEY}={file.absolute()} where runbooks run)")
@@ -264,9 +265,9 @@ def seal_evidence(
     does this too. Runs that are still running are not touched.
     """
     if interrupted == bool(notebook):
-        raise InputError("pass a notebook or --interrupted, not both", remedy="see `runbook seal --help`")
+        raise InputError("pass a notebook or --interrupted, not both", hint="see `runbook seal --help`")
     if interrupted and pdf:
-        raise InputError("--interrupted writes no PDF", remedy="leave out --pdf")
+        raise InputError("--interrupted writes no PDF", hint="leave out --pdf")
     if notebook:
         _seal_notebook(notebook, output, has_pdf=pdf)
     else:
@@ -274,12 +275,13 @@ def seal_evidence(
 
 
 def _seal_notebook(notebook: Path, output: str, *, has_pdf: bool) -> None:
-    from runbooklib import seal, signature
+    from runbooklib.evidence import bundle as bundle_module
+    from runbooklib.evidence import signature
 
     refuse_missing(notebook, "pass a notebook that was executed")
     signature.private_key()
     to, chromium = place(output), browser(is_wanted=has_pdf)
-    bundle = seal.seal(notebook, to.folder, chromium)
+    bundle = bundle_module.seal(notebook, to.folder, chromium)
     print(f"Evidence: {bundle / 'notebook.html'}")
     complete(bundle, to.url, has_pdf=has_pdf)
 
@@ -289,10 +291,10 @@ def seal_interrupted(output: Output = "evidence") -> None:
     """Seal the runs whose process was killed. The same as `runbook seal --interrupted`."""
     to = place(output)
     refuse_no_folder(to.folder)
-    from runbooklib import recover
+    from runbooklib.execution import interrupted_runs
 
     is_empty = True
-    for bundle in recover.recover(to.folder):
+    for bundle in interrupted_runs.recover(to.folder):
         is_empty = False
         print(f"Evidence: {bundle / 'notebook.html'}")
         complete(bundle, to.url, has_pdf=False)

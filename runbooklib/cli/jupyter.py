@@ -9,15 +9,15 @@ from urllib.parse import quote
 
 import typer
 
-from runbooklib import variables
 from runbooklib.cli import completion
+from runbooklib.cli.app import app, one_line
 from runbooklib.cli.commands import examples
-from runbooklib.cli.doors import app, one_line
 from runbooklib.cli.options import Environment, Service, refuse_unknown_environment
+from runbooklib.config import variables
 from runbooklib.errors import InputError
 
 if TYPE_CHECKING:
-    from runbooklib.extension.link import Link
+    from runbooklib.jupyter.alert_link import Link
 
 _HOST = "127.0.0.1"
 
@@ -51,10 +51,10 @@ def rule_urls(
 
     With --write, each link is written into the rule file as the annotation `runbook_url`.
     """
-    from runbooklib.extension import ruleurls
+    from runbooklib.jupyter import rule_urls as rule_urls_module
 
     refuse_unknown_environment(environment)
-    links = ruleurls.linked(rules, server, environment)
+    links = rule_urls_module.linked(rules, server, environment)
     for alert in links.without:
         print(f"runbook: {one_line(alert)} has no runbook, so it gets no link", file=sys.stderr)
     if not write:
@@ -62,7 +62,7 @@ def rule_urls(
             print(f"{one_line(rule.alert)}  {url}")
         return
     if links.is_changed:
-        ruleurls.write(rules, links)
+        rule_urls_module.write(rules, links)
     print(f"{len(links.urls)} links {'written to' if links.is_changed else 'are in'} {rules}")
 
 
@@ -104,9 +104,9 @@ def open_lab(
 
     The notebook is prepared for the alert, and not run. JupyterLab does not ask for news or updates.
     """
-    from runbooklib import settings
+    from runbooklib.config import site
 
-    home = settings.home().absolute()
+    home = site.home().absolute()
     os.environ[variables.HOME] = str(home)
     refuse_unknown_environment(environment)
     if environment:
@@ -123,20 +123,21 @@ def _page(alert: str, environment: str, service: str, starts_at: str, home: Path
     """The path that JupyterLab shows first: the prepared notebook or the start page."""
     from datetime import UTC, datetime
 
-    from runbooklib.extension import incidents, link
+    from runbooklib.jupyter import alert_link as alert_link_module
+    from runbooklib.jupyter import prepare
 
     if not alert:
         if service or starts_at:
-            raise InputError("--service and --starts-at need an alert", remedy="name it, or leave them out")
-        return f"/{link.PAGE}"
+            raise InputError("--service and --starts-at need an alert", hint="name it, or leave them out")
+        return f"/{alert_link_module.PAGE}"
     now = datetime.now(UTC)
-    alert_link: Link = link.Link(
+    alert_link: Link = alert_link_module.Link(
         alert,
         environment,
-        {link.SERVICE: service} if service else {},
-        link.moment(starts_at, now) if starts_at else None,
+        {alert_link_module.SERVICE: service} if service else {},
+        alert_link_module.moment(starts_at, now) if starts_at else None,
     )
-    incident = incidents.prepare(alert_link, home, now)
+    incident = prepare.prepare(alert_link, home, now)
     if incident.unread:
         print(f"runbook: cannot tell whether a headless run exists: {incident.unread}", file=sys.stderr)
     print(f"Notebook: {incident.path}")
@@ -150,7 +151,7 @@ def _refuse_taken(port: int) -> None:
             probe.bind((_HOST, port))
         except OSError as error:
             raise InputError(
-                f"port {port} cannot be used: {error.strerror}", remedy="choose another with --port"
+                f"port {port} cannot be used: {error.strerror}", hint="choose another with --port"
             ) from None
 
 

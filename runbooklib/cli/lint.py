@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from runbooklib.cli import completion
+from runbooklib.cli.app import app
 from runbooklib.cli.commands import examples
-from runbooklib.cli.doors import app
 from runbooklib.cli.options import refuse_missing
 from runbooklib.errors import InputError, suggestion
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from runbooklib.lint.material import Material
-    from runbooklib.lint.message import Message
+    from runbooklib.lint.rule import Message
+    from runbooklib.lint.workspace import Material
 
 HAS_ERRORS = 1
 
@@ -71,18 +71,19 @@ def lint_runbooks(
         return
     from datetime import UTC, datetime
 
-    from runbooklib import lint, settings
+    from runbooklib import lint
+    from runbooklib.config import site
 
     if alertmanager is not None and not rules:
-        raise InputError("--alertmanager needs the alerts' labels", remedy="add --rules FILE")
+        raise InputError("--alertmanager needs the alerts' labels", hint="add --rules FILE")
     for file in (*(rules or ()), *([alertmanager] if alertmanager else ())):
         refuse_missing(file, "pass a file that exists")
     now = datetime.now(UTC)
-    material = lint.gathered(settings.home(), now.date(), rule_files=rules or (), alertmanager=alertmanager)
+    material = lint.gathered(site.home(), now.date(), rule_files=rules or (), alertmanager=alertmanager)
     messages = lint.lint(material, _live(material, live, now) if live else ())
     _print_messages(messages, style)
     if alertmanager is not None:
-        from runbooklib.lint import routing
+        from runbooklib.lint.rules import routing
 
         if not routing.has_amtool():
             print("not checked: whether Alertmanager can read its configuration (no amtool)", file=sys.stderr)
@@ -93,18 +94,18 @@ def lint_runbooks(
 
 def _live(material: "Material", environment: str, now: "datetime") -> "list[Message]":
     """Messages about series. Raises EvidenceError if the environment's Prometheus does not answer."""
-    from runbooklib import settings
+    from runbooklib.config import site, site_secrets
     from runbooklib.errors import EvidenceError, SourceError
-    from runbooklib.lint import live
-    from runbooklib.redact import Redactor
-    from runbooklib.scene import Sources
-    from runbooklib.tape import Tape
+    from runbooklib.lint.rules import live as live_module
+    from runbooklib.redact.redactor import Redactor
+    from runbooklib.sources.context import Sources
+    from runbooklib.sources.tape import Tape
 
-    known = settings.services(environment)
-    target = settings.read_target(environment, known[0] if known else "")
-    tape = Tape(Redactor(settings.secrets_of(target)))
+    known = site.services(environment)
+    target = site.read_target(environment, known[0] if known else "")
+    tape = Tape(Redactor(site_secrets.secrets_of(target)))
     try:
-        return list(live.check(material, Sources(target, tape).prometheus, now))
+        return list(live_module.check(material, Sources(target, tape).prometheus, now))
     except SourceError as error:
         raise EvidenceError(f"the series were not checked: {error}") from None
 
@@ -112,12 +113,12 @@ def _live(material: "Material", environment: str, now: "datetime") -> "list[Mess
 def _print_messages(messages: "list[Message]", style: Format) -> None:
     from runbooklib import lint
     from runbooklib.lint import formats
-    from runbooklib.visibly import visible
+    from runbooklib.text import visible
 
     writers = {
         Format.TEXT: lambda: visible(formats.as_text(messages)),
         Format.JSON: lambda: formats.as_json(messages),
-        Format.SARIF: lambda: formats.as_sarif(messages, lint.rules()),
+        Format.SARIF: lambda: formats.as_sarif(messages, lint.all_rules()),
     }
     print(writers[style](), end="")
 
@@ -126,10 +127,10 @@ def _explain(name: str) -> None:
     from runbooklib import lint
     from runbooklib.lint import formats
 
-    rules = {rule.name: rule for rule in lint.rules()}
+    rules = {rule.name: rule for rule in lint.all_rules()}
     if name == "all":
         print(formats.document(tuple(rules.values())), end="")
         return
     if name not in rules:
-        raise InputError(f"there is no rule {name!r}", remedy=suggestion(name, sorted(rules)))
+        raise InputError(f"there is no rule {name!r}", hint=suggestion(name, sorted(rules)))
     print(formats.explained(rules[name]), end="")

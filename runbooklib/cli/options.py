@@ -63,21 +63,21 @@ Within = Annotated[
 
 def duration(option: str, text: str) -> float:
     """The seconds that an option's text means. Raises InputError, which names the option."""
-    from runbooklib.window import seconds_of
+    from runbooklib.model.window import seconds_of
 
     try:
         return seconds_of(text)
     except InputError as error:
-        raise InputError(f"{option}: {error.message}", remedy=error.remedy) from None
+        raise InputError(f"{option}: {error.message}", hint=error.hint) from None
 
 
 def refuse_unknown_environment(name: str) -> None:
     """Raises InputError with the nearest name; an empty name is accepted."""
-    from runbooklib import settings
+    from runbooklib.config import site
 
-    known = settings.environments()
+    known = site.environments()
     if name and name not in known:
-        raise InputError(f"there is no environment {name[:80]!r}", remedy=suggestion(name, known))
+        raise InputError(f"there is no environment {name[:80]!r}", hint=suggestion(name, known))
 
 
 def refuse_missing(path: Path, hint: str = "pass a bundle under evidence/") -> None:
@@ -86,11 +86,11 @@ def refuse_missing(path: Path, hint: str = "pass a bundle under evidence/") -> N
         return
     siblings = [str(sibling) for sibling in path.parent.iterdir()] if path.parent.is_dir() else []
     near = nearest(str(path), [*siblings, *completion.bundle_names(completion.EVIDENCE)])
-    raise InputError(f"{path} does not exist", remedy=f"did you mean {near!r}?" if near else hint)
+    raise InputError(f"{path} does not exist", hint=f"did you mean {near!r}?" if near else hint)
 
 
 def refuse_no_folder(folder: Path) -> None:
     """Raises InputError where the evidence folder is no folder, with the nearest name."""
     refuse_missing(folder, "pass the evidence folder as --output FOLDER")
     if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder", remedy="pass the evidence folder as --output FOLDER")
+        raise InputError(f"{folder} is not a folder", hint="pass the evidence folder as --output FOLDER")

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Self
 
 import typer
 
+from runbooklib.cli.app import app, one_line
 from runbooklib.cli.commands import examples
-from runbooklib.cli.doors import app, one_line
 from runbooklib.cli.options import Alert, Environment, EvidenceFolder, Held, Service, Within, duration
 
 if TYPE_CHECKING:
-    from runbooklib.recovery import Certificate, Sample
+    from runbooklib.actions.recovery import Certificate, Sample
 
 RECOVERY_CODES = {"RECOVERED": 0, "NOT RECOVERED": 1, "CANNOT TELL": 2}
 
@@ -37,7 +37,7 @@ def verify_recovery(
 
     Exit codes: 0 RECOVERED, 1 NOT RECOVERED, 2 CANNOT TELL.
     """
-    from runbooklib import runbooks
+    from runbooklib.config import runbooks
 
     duration("--held", held)
     if within:
@@ -55,17 +55,18 @@ def watch(alert: str, environment: str, service: str, folder: Path, held: str, w
 
     Returns "RECOVERED", "NOT RECOVERED" or "CANNOT TELL". `held` and `within` are durations such as 5m.
     """
-    from runbooklib import certificate, present, recovery
+    from runbooklib.actions import certificate, recovery
+    from runbooklib.sources.context import context_of
 
-    scene, tape = present.scene_of(alert, environment, service)
-    wait = recovery.Wait.of(scene, held, within)
+    context, tape = context_of(alert, environment, service)
+    wait = recovery.Wait.of(context, held, within)
 
     with _ProgressBar(wait.hold_seconds) as bar:
-        result, deed = recovery.prove(scene, tape.redactor, folder, wait, on_sample=bar)
+        result, deed = recovery.prove(context, tape.redactor, folder, wait, on_sample=bar)
     _print_result(result)  # before it is sealed: if sealing fails, the result is at least on the screen
     if deed is not None:
         print(f"After {one_line(certificate.named(deed))}")
-    bundle = certificate.seal(result, scene, deed, folder)
+    bundle = certificate.seal(result, context, deed, folder)
     print(f"Certificate: {bundle / 'notebook.html'}")
     return result.outcome.value
 

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
+from runbooklib.cli.app import EXIT_CODES, RUN_FAILED, app, one_line, redactor
 from runbooklib.cli.commands import examples
-from runbooklib.cli.doors import EXIT_CODES, RUN_FAILED, app, one_line, redactor
 from runbooklib.cli.options import Alert, At, Environment, Lookback, Output, Pdf, Service, duration
 from runbooklib.cli.upload import browser, complete, place
-from runbooklib.deadlines import Deadlines
 from runbooklib.errors import InputError
-from runbooklib.plaintext import quoted
+from runbooklib.execution.limits import Deadlines
+from runbooklib.text import quoted
 
 
 @app.command(
@@ -52,15 +52,14 @@ def run_runbook(
 
     It runs without a browser. The executed notebook is kept as evidence in the --output folder.
     """
-    from runbooklib import runbooks, signature
+    from runbooklib.config import runbooks
+    from runbooklib.evidence import signature
 
     named = {"environment": environment, "service": service, "at": at, "lookback": lookback}
     given = {name: value for name, value in named.items() if value}
     more = pairs(parameter or [])
     if twice := given.keys() & more.keys():
-        raise InputError(
-            f"--{min(twice)} and -p {min(twice)}=… contradict each other", remedy="leave one out"
-        )
+        raise InputError(f"--{min(twice)} and -p {min(twice)}=… contradict each other", hint="leave one out")
     given |= more
     runbook = runbooks.find(alert)
     values = runbooks.chosen(runbook, given)
@@ -68,7 +67,7 @@ def run_runbook(
     signature.private_key()  # refuse a key that cannot sign before the run, not after it
     to, chromium = place(output), browser(is_wanted=pdf)
     step_seconds, run_seconds = duration("--step-within", step_within), duration("--within", within)
-    from runbooklib import runner  # imports papermill and pandas: only once all input is accepted
+    from runbooklib.execution import runner  # imports papermill and pandas: only once all input is accepted
 
     deadlines = Deadlines(step_seconds=step_seconds, run_seconds=run_seconds)
     recover_quietly(to.folder)
@@ -90,11 +89,11 @@ def exit_code(run: Any) -> int:
 
 def recover_quietly(folder: Path) -> None:
     """Seal the interrupted runs in the folder. A failure is printed only: it must not fail this run."""
-    from runbooklib import recover
     from runbooklib.errors import RunbookError
+    from runbooklib.execution import interrupted_runs
 
     try:
-        for bundle in recover.recover(folder):
+        for bundle in interrupted_runs.recover(folder):
             print(f"runbook: sealed an interrupted run: {bundle}", file=sys.stderr)
     except RunbookError as error:
         print(f"runbook: {one_line(str(error))}", file=sys.stderr)
@@ -106,9 +105,9 @@ def pairs(texts: list[str]) -> dict[str, str]:
     for text in texts:
         name, separator, value = text.partition("=")
         if not separator:
-            raise InputError(f"-p {quoted(text)} is not name=value", remedy="for example -p lookback=2h")
+            raise InputError(f"-p {quoted(text)} is not name=value", hint="for example -p lookback=2h")
         if name in values:
-            raise InputError(f"-p {quoted(name)} is given twice", remedy="leave one out")
+            raise InputError(f"-p {quoted(name)} is given twice", hint="leave one out")
         values[name] = value
     refuse_secrets(values)
     return values
@@ -116,13 +115,13 @@ def pairs(texts: list[str]) -> dict[str, str]:
 
 def refuse_secrets(values: Mapping[str, object]) -> None:
     """Raises InputError for a parameter that holds a secret: parameters are written into the evidence."""
-    from runbooklib.redact import Depth
+    from runbooklib.redact.redactor import Depth
 
     for name, value in values.items():
         if {name: value} != redactor().json({name: value}, Depth.SECRETS):
             raise InputError(
                 f"the parameter {name!r} holds a password, a token or a key, and parameters are kept",
-                remedy="set an environment variable, and name it in the environment's file (password_env)",
+                hint="set an environment variable, and name it in the environment's file (password_env)",
             )
 
 
@@ -145,8 +144,8 @@ class Progress:
 
 def print_result(run: Any, *, as_json: bool, may_act: bool = True) -> None:
     """Print the verdict, where the evidence is, and which actions can be approved; or the verdict as JSON."""
-    from runbooklib import ledger
-    from runbooklib.redact import Depth
+    from runbooklib.evidence import ledger
+    from runbooklib.redact.redactor import Depth
 
     # The verdict as the kernel sent it: it is redacted here, because only the evidence was redacted so far.
     verdict, head = redactor().json(run.verdict, Depth.SECRETS), ledger.head_of(run.bundle)

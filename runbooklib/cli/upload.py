@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from runbooklib.cli import completion
+from runbooklib.cli.app import app
 from runbooklib.cli.commands import examples
-from runbooklib.cli.doors import app
 from runbooklib.cli.options import refuse_missing
 from runbooklib.errors import EvidenceError
 
 if TYPE_CHECKING:
-    from runbooklib.upload import Destination
+    from runbooklib.evidence.upload import Destination
 
 
 def place(output: str) -> "Destination":
     """Where the evidence goes. Raises InputError before anything runs."""
-    from runbooklib import upload
+    from runbooklib.evidence import upload
 
     return upload.destination(output)
 
 
 def browser(*, is_wanted: bool) -> str:
     """The path of the Chromium that prints the PDF, or empty. Raises InputError before anything runs."""
-    from runbooklib import pdf
+    from runbooklib.evidence import pdf
 
     return pdf.chromium() if is_wanted else ""
 
@@ -36,7 +36,7 @@ def complete(bundle: Path, url: str, *, has_pdf: bool) -> None:
 
     Raises EvidenceError. The local bundle is complete in any case.
     """
-    from runbooklib import manifest, pdf, upload
+    from runbooklib.evidence import manifest, pdf, upload
 
     if url:
         upload.upload(bundle, url)
@@ -45,7 +45,7 @@ def complete(bundle: Path, url: str, *, has_pdf: bool) -> None:
         reason = json.loads((bundle / manifest.FILE).read_bytes())["pdf_failure"]
         raise EvidenceError(
             f"{reason}; the rest of the evidence is whole in {bundle}",
-            remedy="print its notebook.html from a browser",
+            hint="print its notebook.html from a browser",
         )
 
 
@@ -71,7 +71,7 @@ def upload_evidence(
     Files that are already there are not replaced. Exit code 4: the copy is not complete, or another bundle
     of the same name is there.
     """
-    from runbooklib import upload
+    from runbooklib.evidence import upload
 
     for bundle in bundles:
         refuse_missing(bundle)

@@ -4,17 +4,27 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
-from runbooklib.lint import cells, conditions, live, prose, queries, routing, served, silence, sites
-from runbooklib.lint.material import RULES as READING
-from runbooklib.lint.material import Material
-from runbooklib.lint.message import Message, Rule
+from runbooklib.lint.rule import Message, Rule
+from runbooklib.lint.rules import (
+    alerts_and_runbooks,
+    cells,
+    conditions,
+    live,
+    parameters,
+    queries,
+    routing,
+    sections,
+    suppressions,
+)
+from runbooklib.lint.workspace import RULES as READING
+from runbooklib.lint.workspace import Material
 
-_CHECKS = (prose, cells, sites, served, queries, conditions, routing)
+_CHECKS = (sections, cells, parameters, alerts_and_runbooks, queries, conditions, routing)
 
 
-def rules() -> tuple[Rule, ...]:
+def all_rules() -> tuple[Rule, ...]:
     """Every rule that there is, in the order of the documentation."""
-    modules = (*_CHECKS, live, silence)
+    modules = (*_CHECKS, live, suppressions)
     return (*READING, *(rule for module in modules for rule in module.RULES))
 
 
@@ -36,4 +46,4 @@ def lint(material: Material, more: Sequence[Message] = ()) -> list[Message]:
     found = [*material.messages, *more]
     for module in _CHECKS:
         found += module.check(material)
-    return sorted(silence.sift(material, found, {rule.name: rule.needs for rule in rules()}))
+    return sorted(suppressions.sift(material, found, {rule.name: rule.needs for rule in all_rules()}))

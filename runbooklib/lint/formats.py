@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from importlib import metadata
 from typing import Any
 
-from runbooklib.lint.message import Message, Rule
+from runbooklib.lint.rule import Message, Rule
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _INTRODUCTION = """\

@@ -2,6 +2,8 @@
 
 Only inline styles, no script, no address to load from; every text that came from a system is escaped.
 Colours follow JupyterLab's theme where there is one. Each status has a word, a sign and a colour.
+
+What happened as a table, by time.
 """
 
 import base64
@@ -13,13 +15,14 @@ from datetime import datetime
 
 import pandas as pd
 
-from runbooklib import charts, readings
-from runbooklib.findings import Finding, Status, Verdict, Weighed
-from runbooklib.plans import Proposal
-from runbooklib.render import sentences
-from runbooklib.render.inert import literal
-from runbooklib.render.sentences import headline, sentence
-from runbooklib.visibly import visible
+from runbooklib.model.event import Event
+from runbooklib.model.findings import Finding, Status
+from runbooklib.model.plan import Proposal
+from runbooklib.model.verdict import RankedCause, Verdict
+from runbooklib.render import chart_text, charts, sentences
+from runbooklib.render.inert_html import literal
+from runbooklib.render.sentences import headline, sentence, time
+from runbooklib.text import visible
 
 _COLOURS = {
     Status.OK: "#1B7F4D",
@@ -34,8 +37,9 @@ _FONT = "font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:14p
 _LINE = "border:1px solid var(--jp-border-color2,#d1d9e0)"
 _MONO = "font-family:var(--jp-code-font-family,ui-monospace,monospace);font-size:12.5px"
 _SMALL = "padding:0 6px;font-size:12px"
-_MOST_ROWS = 10
-_MOST_LISTED = 200
+_MAX_ROWS = 10
+_MAX_LISTED = 200
+
 # A number with its unit, or a rest of none: what begins with a sign and is no formula.
 _QUANTITY = re.compile(
     r"\s*[+-](?:[\d.,]+(?:e[+-]?\d+)?\s?[%\w]{0,8}(?:/s)?|inf(?:inity)?|-*)\s*", re.IGNORECASE
@@ -92,13 +96,13 @@ def finding_card(
 def _chart(finding: Finding, marks: Sequence[tuple[datetime, str]]) -> str:
     marks = [*marks, *finding.marks]
     data = base64.b64encode(charts.png(finding, marks)).decode()
-    happened = readings.marked(finding, marks)
+    happened = chart_text.marked(finding, marks)
     rows = pd.DataFrame([{"marked at": sentences.time(at), "": word} for at, word in happened])
     return (
-        f'<img src="data:image/png;base64,{data}" alt="{text(readings.alt_text(finding, marks))}" '
+        f'<img src="data:image/png;base64,{data}" alt="{text(chart_text.alt_text(finding, marks))}" '
         'style="max-width:100%;margin-top:6px;border-radius:4px;background:#fff">'
         f'<details><summary style="cursor:pointer;{_FAINT};font-size:12px">numbers</summary>'
-        f"{table(readings.numbers(finding))}{table(rows, most=_MOST_LISTED) if happened else ''}</details>"
+        f"{table(chart_text.numbers(finding))}{table(rows, most=_MAX_LISTED) if happened else ''}</details>"
     )
 
 
@@ -112,8 +116,8 @@ def _how(finding: Finding, *, is_resumed: bool) -> str:
     if not finding.is_replayable:
         parts.append("the answer was too large to record: this cannot be replayed")
     line = " · ".join(parts)
-    remedy = finding.facts.get("remedy")
-    hint = f"<div>{text(remedy)}</div>" if remedy else ""
+    hint = finding.facts.get("hint")
+    hint = f"<div>{text(hint)}</div>" if hint else ""
     query = (
         f'<details style="display:inline-block;margin-left:8px"><summary style="cursor:pointer">query'
         f'</summary><code style="{_MONO};white-space:pre-wrap">{text(finding.query)}</code></details>'
@@ -123,7 +127,7 @@ def _how(finding: Finding, *, is_resumed: bool) -> str:
     return f'{hint}<div style="{_FAINT};font-size:12px">{line}{query}</div>'
 
 
-def table(frame: pd.DataFrame, *, most: int = _MOST_ROWS) -> str:
+def table(frame: pd.DataFrame, *, most: int = _MAX_ROWS) -> str:
     """A small table; columns are formatted by the unit in their names (share, seconds, bytes, per second)."""
     cell = f"padding:2px 12px 2px 0;text-align:left;vertical-align:top;{_INK}"
     head = "".join(
@@ -148,7 +152,7 @@ def table(frame: pd.DataFrame, *, most: int = _MOST_ROWS) -> str:
 def listing(title: str, frame: pd.DataFrame) -> str:
     """A titled table of what the site's settings say; an empty one says so."""
     heading = f"<b>{text(title)}</b>" if title else ""
-    inner = table(frame, most=_MOST_LISTED) if len(frame) else f' <span style="{_FAINT}">none known</span>'
+    inner = table(frame, most=_MAX_LISTED) if len(frame) else f' <span style="{_FAINT}">none known</span>'
     return f'<div style="{_FONT};{_INK}">{heading}{inner}</div>'
 
 
@@ -205,7 +209,7 @@ def _causes(verdict: Verdict) -> str:
     return f'<div style="margin-top:6px">{claimed}{tail}</div>'
 
 
-def _claimed(weighed: Weighed) -> str:
+def _claimed(weighed: RankedCause) -> str:
     lines = [
         *(("for", sign, Status.OK) for sign in weighed.speaks_for),
         *(("against", sign, Status.CRITICAL) for sign in weighed.speaks_against),
@@ -281,3 +285,16 @@ def section_card(title: str, status: Status, findings: Sequence[Finding]) -> str
     )
     head = f"<div><b>{text(title)}</b> {badge(status)}</div>"
     return f'<div style="{_FONT};{_INK}">{head}<ul style="padding-left:4px">{lines}</ul></div>'
+
+
+def chronicle(events: Sequence[Event]) -> pd.DataFrame:
+    """Columns: at (text, UTC; a dash where it is not known), what, source."""
+    rows = [
+        {
+            "at": time(event.at) if event.at else "–",
+            "what": event.what if isinstance(event.what, str) else sentence(event.what),
+            "source": event.source,
+        }
+        for event in events
+    ]
+    return pd.DataFrame(rows, columns=["at", "what", "source"])

@@ -12,7 +12,7 @@ import nh3
 from markdown_it import MarkdownIt
 
 from runbooklib.render.html import text, unformulated
-from runbooklib.visibly import visible
+from runbooklib.text import visible
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _TAGS = set(

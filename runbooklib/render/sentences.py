@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from runbooklib.errors import Reason
-from runbooklib.findings import Fact, Finding, Rank, Status, Verdict
-from runbooklib.visibly import visible
+from runbooklib.model.findings import Fact, Finding, Status
+from runbooklib.model.verdict import Rank, Verdict
+from runbooklib.text import visible
 
 # Other languages by their code: English template -> template. English is its own catalogue.
 CATALOGUES: dict[str, Mapping[str, str]] = {"en": {}}

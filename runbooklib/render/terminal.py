@@ -6,7 +6,7 @@ from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from runbooklib.visibly import visible
+from runbooklib.text import visible
 
 _STYLES = {
     "OK": "bold green",

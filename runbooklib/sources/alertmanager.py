@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from runbooklib.alerts import Alert
 from runbooklib.errors import NonsenseError, ParameterError, RefusedError
-from runbooklib.http import fetch, target_of
+from runbooklib.model.alert import Alert
 from runbooklib.promql import quoted
-from runbooklib.tape import DEADLINE_SECONDS, Tape
+from runbooklib.sources.http import fetch, target_of
+from runbooklib.sources.tape import DEADLINE_SECONDS, Tape
 
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _ALL_STATES = tuple((state, "true") for state in ("active", "silenced", "inhibited", "unprocessed"))
@@ -116,7 +116,7 @@ class Alertmanager:
             raise RefusedError(message, **about, code=str(response.status))
         if response.content_type != "application/json":
             message = f"not an Alertmanager API: {response.content_type or 'no content type'}"
-            raise NonsenseError(message, **about, remedy="check the address")
+            raise NonsenseError(message, **about, hint="check the address")
         return response.json(**about)
 
     def _nonsense(self, error: Exception) -> NonsenseError:
@@ -126,7 +126,7 @@ class Alertmanager:
 
 def _matcher(label: str, value: str) -> str:
     if not _LABEL.fullmatch(label):
-        raise ParameterError(f"{label!r} is not a label name", remedy="use letters, digits and _")
+        raise ParameterError(f"{label!r} is not a label name", hint="use letters, digits and _")
     return f"{label}={quoted(value)}"
 
 

@@ -21,7 +21,7 @@ import dns.rcode
 import dns.resolver
 
 from runbooklib.errors import DeadlineError, NonsenseError, ParameterError, SourceError, UnreachableError
-from runbooklib.tape import DEADLINE_SECONDS, Tape
+from runbooklib.sources.tape import DEADLINE_SECONDS, Tape
 
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443, "postgresql": 5432, "postgres": 5432, "redis": 6379}
 _TLS_SCHEMES = ("https", "wss")
@@ -110,7 +110,7 @@ class Dns:
                 raise dns.name.EmptyLabel
         except (dns.exception.DNSException, UnicodeError) as error:
             told = f"{host!r} is no name: {type(error).__name__}"
-            raise ParameterError(told, system="dns", remedy="check the dependency's url") from None
+            raise ParameterError(told, system="dns", hint="check the dependency's url") from None
         return self._tape.ask("dns", asked, call, target=target, deadline_seconds=self._deadline_seconds)
 
     def _resolved(self, host: str) -> dict[str, Any]:
@@ -157,10 +157,10 @@ class Dns:
         about = {"system": "dns", "target": self._target}
         if isinstance(error, dns.resolver.LifetimeTimeout):
             told = f"no answer about {host!r} within {self._deadline_seconds:g} s"
-            return DeadlineError(told, **about, remedy="see whether the resolver runs and can be reached")
+            return DeadlineError(told, **about, hint="see whether the resolver runs and can be reached")
         if isinstance(error, dns.resolver.NoResolverConfiguration):
-            remedy = "set systems.dns.nameservers"
-            return UnreachableError("no name server is configured", **about, remedy=remedy)
+            hint = "set systems.dns.nameservers"
+            return UnreachableError("no name server is configured", **about, hint=hint)
         return NonsenseError(f"answers nonsense about {host!r}: {type(error).__name__}", **about)
 
     def _resolver(self) -> dns.resolver.Resolver:
@@ -206,7 +206,7 @@ def _place_of(url: str) -> tuple[str, str, int]:
         raise ParameterError("the URL's port or host cannot be read", system="dns") from None
     if not parts.hostname or port is None:
         told = f"{parts.scheme}://{parts.hostname or ''} names no host and port"
-        raise ParameterError(told, system="dns", remedy='write it like "https://host" or "tcp://host:port"')
+        raise ParameterError(told, system="dns", hint='write it like "https://host" or "tcp://host:port"')
     return parts.scheme, parts.hostname, port
 
 
@@ -231,7 +231,7 @@ def _nameserver(text: str) -> dns.nameserver.Nameserver:
         raise ParameterError(
             f"{text!r} is not a name server",
             system="dns",
-            remedy='write it like "10.0.0.2" or "10.0.0.2:5353"',
+            hint='write it like "10.0.0.2" or "10.0.0.2:5353"',
         ) from None
 
 
@@ -246,8 +246,8 @@ def _refusal(error: dns.resolver.NoNameservers, host: str, about: dict[str, str]
     if not causes or any(isinstance(cause, OSError | EOFError) for cause in causes):
         kind = UnreachableError
     told = "; ".join(sorted({str(cause) or type(cause).__name__ for cause in causes}))[:200]
-    remedy = "see whether the resolver runs and can be reached"
-    raise kind(f"no usable answer about {host!r}: {told}", **about, remedy=remedy) from None
+    hint = "see whether the resolver runs and can be reached"
+    raise kind(f"no usable answer about {host!r}: {told}", **about, hint=hint) from None
 
 
 def _connected(addresses: Sequence[str], port: int, ends_at: float) -> socket.socket:

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from runbooklib.errors import DeadlineError, NoDataError, ParameterError, RefusedError, UnreachableError
-from runbooklib.tape import Tape
-from runbooklib.window import moment_of
+from runbooklib.model.window import moment_of
+from runbooklib.sources.tape import Tape
 
 SYSTEM = "git"
-MOST_FILES = 20
-MOST_DEPLOYMENTS = 200
-MOST_SUBJECT_CHARACTERS = 1_000
+MAX_FILES = 20
+MAX_DEPLOYMENTS = 200
+MAX_SUBJECT_CHARACTERS = 1_000
 _REVISION = re.compile(r"[0-9a-f]{4,64}")
 _PATTERN = re.compile(r"[\w*?./+-]+", re.ASCII)
 _FORMAT = "%00".join(
@@ -44,7 +44,7 @@ class Deployment:
 
     Compared with the deployment before it (`previous_revision`), or with its parent where it is the first.
     The numbers are None where this clone does not hold what is needed to count; a binary file counts no
-    lines; `changed_files` names at most MOST_FILES.
+    lines; `changed_files` names at most MAX_FILES.
     """
 
     tag: str
@@ -81,14 +81,14 @@ class Git:
         return f"Git({self._repository!r})"
 
     def deployments(self, since: datetime, until: datetime) -> tuple[Deployment, ...]:
-        """The deployments of that time, newest last, at most MOST_DEPLOYMENTS.
+        """The deployments of that time, newest last, at most MAX_DEPLOYMENTS.
 
         Raises NoDataError where no tag at all matches, RefusedError where this is no repository.
         """
         span = (since.isoformat(), until.isoformat())
         return self._ask(
             {"question": "deployments", "since": span[0], "until": span[1]},
-            lambda tags: [i for i, tag in enumerate(tags) if since <= tag.at <= until][-MOST_DEPLOYMENTS:],
+            lambda tags: [i for i, tag in enumerate(tags) if since <= tag.at <= until][-MAX_DEPLOYMENTS:],
         )
 
     def last_deployment(self, before: datetime) -> Deployment | None:
@@ -102,9 +102,7 @@ class Git:
     def deployment_of(self, revision: str) -> Deployment | None:
         """The newest deployment of that revision (4 to 64 hexadecimal digits); None where there is none."""
         if not _REVISION.fullmatch(revision):
-            raise ParameterError(
-                f"{revision!r} is no revision", system=SYSTEM, remedy="give it in hexadecimal"
-            )
+            raise ParameterError(f"{revision!r} is no revision", system=SYSTEM, hint="give it in hexadecimal")
         found = self._ask(
             {"question": "deployment_of", "revision": revision},
             lambda tags: [i for i, tag in enumerate(tags) if tag.revision.startswith(revision)][-1:],
@@ -150,7 +148,7 @@ class _Program:
         found = shutil.which("git")
         if found is None:
             raise UnreachableError(
-                "the program git is not installed", system=SYSTEM, target=repository, remedy="install git"
+                "the program git is not installed", system=SYSTEM, target=repository, hint="install git"
             )
         self._start = [found, "--no-pager", "--literal-pathspecs"]
         self._start += [part for name, value in _SAFE.items() for part in ("-c", f"{name}={value}")]
@@ -181,7 +179,7 @@ class _Program:
             told.removeprefix("fatal: ") or f"git ended with {done.returncode}",
             system=SYSTEM,
             target=self.repository,
-            remedy="set systems.git.repository to a clone of what is deployed",
+            hint="set systems.git.repository to a clone of what is deployed",
             code=str(done.returncode),
         )
 
@@ -220,7 +218,7 @@ def _tags(program: _Program, pattern: str) -> list[_Tag]:
             f"no tag matches {pattern!r}",
             system=SYSTEM,
             target=program.repository,
-            remedy="tag each deployment, or set systems.git.deployment_tags",
+            hint="tag each deployment, or set systems.git.deployment_tags",
         )
     return sorted(tags, key=lambda tag: tag.at)
 
@@ -244,7 +242,7 @@ def _deployment(program: _Program, tags: Sequence[_Tag], index: int) -> dict[str
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= MOST_SUBJECT_CHARACTERS else f"{text[: MOST_SUBJECT_CHARACTERS - 1]}…"
+    return text if len(text) <= MAX_SUBJECT_CHARACTERS else f"{text[: MAX_SUBJECT_CHARACTERS - 1]}…"
 
 
 def _parent(program: _Program, revision: str) -> str:
@@ -267,5 +265,5 @@ def _changes(program: _Program, before: str, after: str) -> dict[str, Any]:
         "files_changed": len(rows),
         "insertions": sum(int(row[0]) for row in rows if row[0] != "-"),
         "deletions": sum(int(row[1]) for row in rows if row[1] != "-"),
-        "changed_files": [row[2] for row in rows[:MOST_FILES]],
+        "changed_files": [row[2] for row in rows[:MAX_FILES]],
     }

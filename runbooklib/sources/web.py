@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from runbooklib.errors import NonsenseError, ParameterError
-from runbooklib.http import Response, fetch, target_of
-from runbooklib.tape import DEADLINE_SECONDS, Tape
+from runbooklib.sources.http import Response, fetch, target_of
+from runbooklib.sources.tape import DEADLINE_SECONDS, Tape
 
-MOST_TEXT = 64 * 1024
+MAX_TEXT = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Web:
     def page(self, path: str) -> Page:
         """The page at the path, which begins with "/" and may have a query."""
         if not path.startswith("/"):
-            raise ParameterError(f"{path!r} is not a path", remedy='begin it with "/"')
+            raise ParameterError(f"{path!r} is not a path", hint='begin it with "/"')
         answer = self._tape.ask(
             "web",
             {"method": "GET", "path": path},
@@ -76,7 +76,7 @@ class Web:
             "status": response.status,
             "seconds": response.seconds,
             "content_type": response.content_type,
-            "text": response.text[:MOST_TEXT],
+            "text": response.text[:MAX_TEXT],
             "json": _json_of(response),
             "request_id": response.headers.get("x-request-id", ""),
             "location": target_of(response.headers["location"]) if "location" in response.headers else "",

@@ -3,17 +3,15 @@
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
-from tests.browser.hostile import HOSTILE, listening
-from tests.browser.jupyter import chromium
-from tests.notebooks.running import ROOT
-from tests.notebooks.site import Told, running_site
-from tests.survival.terminal import on_terminal
+from tests.support.hostile_page import HOSTILE, HostileRun, listening
+from tests.support.running import ROOT
+from tests.support.site import Told, running_site
+from tests.support.terminal import on_terminal
 
 # A busy machine takes its time; what does not come in a minute does not come.
 expect.set_options(timeout=180_000)
@@ -23,22 +21,6 @@ expect.set_options(timeout=180_000)
 def has_browser() -> None:
     if not shutil.which("chromium"):
         pytest.skip("there is no chromium here: make servers")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
-
-
-@dataclass(frozen=True)
-class HostileRun:
-    """A run on a site that says hostile things everywhere, and what a listener heard of it."""
-
-    bundle: Path
-    beacon: str
-    heard: list[bytes]
-    screen: bytes
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser.jupyter import jupyterlab
-from tests.notebooks.running import ROOT, command
-from tests.notebooks.site import Site, running_site, with_cells
+from tests.support.jupyterlab import jupyterlab
+from tests.support.running import ROOT, command
+from tests.support.site import Site, running_site, with_cells
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 NOTEBOOK = "notebooks/HighErrorRate.ipynb"

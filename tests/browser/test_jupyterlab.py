@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.jupyter import chromium, jupyterlab
-from tests.notebooks.running import command
+from tests.support.jupyterlab import chromium, jupyterlab
+from tests.support.running import command
 
 ROOT = Path(__file__).parents[2]
 RECORDING = ROOT / "recordings" / "HighErrorRate-connections-exhausted.json"

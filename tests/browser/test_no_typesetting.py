@@ -12,11 +12,11 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.hostile import HOSTILE, TYPESET
-from tests.browser.jupyter import jupyterlab
-from tests.extension.serving import INSTALLED
-from tests.notebooks.running import ROOT, command, notebook
-from tests.notebooks.site import Site, Told, running_site, with_cells
+from tests.support.hostile_page import HOSTILE, TYPESET
+from tests.support.jupyter_server import INSTALLED
+from tests.support.jupyterlab import jupyterlab
+from tests.support.running import ROOT, command, notebook
+from tests.support.site import Site, Told, running_site, with_cells
 
 TEX = [line.format() for line in HOSTILE if "$" in line and "{beacon}" not in line and "<" not in line]
 LINE = " ".join(TEX)

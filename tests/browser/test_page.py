@@ -9,11 +9,12 @@ import pytest
 from playwright.sync_api import Browser
 from rich.console import Console
 
-from runbooklib.evidence import Bundle, verdict_of
+from runbooklib.evidence.bundle import Bundle
+from runbooklib.evidence.executed_notebook import verdict_of
 from runbooklib.render import terminal
 from runbooklib.render.page import page
-from tests.browser.hostile import HOSTILE, PNG, Opened, assert_is_inert, handmade, listening
-from tests.notebooks.running import notebook
+from tests.support.hostile_page import HOSTILE, PNG, Opened, assert_is_inert, handmade, listening
+from tests.support.running import notebook
 
 
 def policy_of(html: str) -> str:

@@ -11,17 +11,17 @@ import pytest
 from playwright.sync_api import Browser
 from rich.console import Console
 
-from runbooklib import charts
-from runbooklib.cleaning import cleaned
 from runbooklib.cli import run as cli
-from runbooklib.cli.doors import one_line
+from runbooklib.cli.app import one_line
 from runbooklib.errors import Reason
-from runbooklib.findings import Cause, Finding, Rank, Status, Verdict, Weighed, unknown
-from runbooklib.plans import Proposal
-from runbooklib.redact import Redactor
-from runbooklib.render import html, overview, terminal
+from runbooklib.evidence.sanitize import cleaned
+from runbooklib.model.findings import Finding, Status, unknown
+from runbooklib.model.plan import Proposal
+from runbooklib.model.verdict import Cause, Rank, RankedCause, Verdict
+from runbooklib.redact.redactor import Redactor
+from runbooklib.render import batch_index, charts, html, terminal
 from runbooklib.render.page import page
-from tests.browser.hostile import HOSTILE, Opened, listening
+from tests.support.hostile_page import HOSTILE, Opened, listening
 
 AT = datetime(2026, 1, 15, tzinfo=UTC)
 SERIES = pd.date_range("2026-01-15", periods=3, freq="15s", tz="UTC")
@@ -36,7 +36,7 @@ def weighed(title: str, *, sign: Finding, place: str, rank: Rank = Rank.LIKELY) 
         ("speaks_for", "speaks_against", "came_after", "missing"), ()
     )
     signs[place] = (sign,)
-    one = Weighed(cause=Cause("c", title, (sign,)), rank=rank, **signs)
+    one = RankedCause(cause=Cause("c", title, (sign,)), rank=rank, **signs)
     return Verdict(Status.CRITICAL, None, (finding(),), (one,), ())
 
 
@@ -50,7 +50,7 @@ def fragments(line: str) -> dict[str, str]:
         "sentence": html.finding_card(said),
         "source": html.finding_card(finding(source=line)),
         "query": html.finding_card(finding(query=line)),
-        "remedy": html.finding_card(finding(facts={"remedy": line})),
+        "hint": html.finding_card(finding(facts={"hint": line})),
         "table, heading": html.finding_card(finding(rows=pd.DataFrame({line: ["x"]}))),
         "table, cell": html.finding_card(finding(rows=pd.DataFrame({"x": [line]}))),
         "chart, words for it": html.finding_card(
@@ -92,11 +92,11 @@ def pages(line: str) -> dict[str, str]:
         "bundle": "b",
     }
     found = {
-        f"overview, {name}": overview.index_page([overview.Row(**{**row, name: line})], [], "e", AT)
+        f"overview, {name}": batch_index.index_page([batch_index.Row(**{**row, name: line})], [], "e", AT)
         for name in ("alert", "service", "headline", "bundle")
     }
-    found["overview, environment"] = overview.index_page([], [], line, AT)
-    found["overview, earlier"] = overview.index_page([], [line], "e", AT)
+    found["overview, environment"] = batch_index.index_page([], [], line, AT)
+    found["overview, earlier"] = batch_index.index_page([], [line], "e", AT)
     found["page, title"] = page({"cells": []}, line)
     code: dict[str, Any] = {"cell_type": "code", "source": "", "metadata": {}}
     cells = {
@@ -145,13 +145,13 @@ def printed(line: str, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
         "not_checked": [{"question": line, "says": line}],
         "next": [{"title": line, "command": line}],
     }
-    row = overview.Row(line, line, "CRITICAL", line, 1.0, line)
+    row = batch_index.Row(line, line, "CRITICAL", line, 1.0, line)
     told = {"error": one_line(line)}
     for name, shown in {
         "progress": terminal.progress_line("OK", line, line, 1.0),
         "answer": terminal.answer(verdict),
-        "overview, line": overview.line(row),
-        "overview, table": overview.table([row]),
+        "overview, line": batch_index.line(row),
+        "overview, table": batch_index.table([row]),
     }.items():
         console = Console(
             width=9000, markup=False, emoji=False, highlight=False, color_system=None, record=True

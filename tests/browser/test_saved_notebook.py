@@ -14,12 +14,11 @@ import nbformat
 import pytest
 from playwright.sync_api import Browser, Dialog, Page
 
-from runbooklib.evidence import Bundle
-from tests.browser.conftest import HostileRun
-from tests.browser.hostile import TYPESET, handmade, listening
-from tests.browser.jupyter import jupyterlab
-from tests.notebooks.running import BIN
-from tests.survival.rig import until
+from runbooklib.evidence.bundle import Bundle
+from tests.support.hostile_page import TYPESET, HostileRun, handmade, listening
+from tests.support.jupyterlab import jupyterlab
+from tests.support.rig import until
+from tests.support.running import BIN
 
 CANARY = "c4n4ry-host-file-99"
 LOCAL_FILES = ("../../secret.txt", "secret.png", "../secret.png")

@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect
 
-from runbooklib.render import startpage
-from tests.browser.hostile import HOSTILE, Opened, listening
-from tests.extension.conftest import Told, alertmanager, answering, served
-from tests.extension.serving import TOKEN, Served
-from tests.extension.test_open import began
-from tests.notebooks.running import ROOT
+from runbooklib.render import start_page_html
+from tests.jupyter.conftest import served
+from tests.support.alertmanagers import Told, alertmanager, answering
+from tests.support.hostile_page import HOSTILE, Opened, listening
+from tests.support.jupyter_server import TOKEN, Served, began
+from tests.support.running import ROOT
 
 __all__ = ["alertmanager", "answering", "served"]  # fixtures
 AT = datetime(2026, 1, 15, tzinfo=UTC)
@@ -130,22 +130,22 @@ def test_a_link_that_is_refused_says_why_on_a_page_without_errors(served: Served
 
 def boards(line: str) -> dict[str, str]:
     """The start page with a line in every place of it, and the page that refuses."""
-    board = startpage.Board(
+    board = start_page_html.Board(
         at=AT,
         environment=line,
         environments=[(line, "/x"), ("other " + line, f"/x?{line}")],
         firing=[
-            startpage.Firing(line, line, line, AT, line, "/x"),
-            startpage.Firing(line, "", "", None, "", ""),
+            start_page_html.Firing(line, line, line, AT, line, "/x"),
+            start_page_html.Firing(line, "", "", None, "", ""),
         ],
-        runbooks=[startpage.Listed(line, line, f"/x?{line}")],
+        runbooks=[start_page_html.Listed(line, line, f"/x?{line}")],
         searched=line,
-        runs=[startpage.Ran(AT, line, line, line, line, line, f"/x?{line}")],
+        runs=[start_page_html.Ran(AT, line, line, line, line, line, f"/x?{line}")],
         not_checked=[line],
         refresh=0,
         toggle=f"/x?{line}",
     )
-    return {"start": startpage.start_page(board), "refusal": startpage.refusal(line, line, "/x")}
+    return {"start": start_page_html.start_page(board), "refusal": start_page_html.refusal(line, line, "/x")}
 
 
 def test_a_hostile_line_is_text_in_every_place_of_the_pages(browser: Browser, tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from tests.browser.conftest import HostileRun
-from tests.survival.terminal import OWN, unread
+from tests.support.hostile_page import HostileRun
+from tests.support.terminal import OWN, unread
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.jupyter import jupyterlab
-from tests.notebooks.running import ROOT
+from tests.support.jupyterlab import jupyterlab
+from tests.support.running import ROOT
 
 RECORDING = ROOT / "recordings" / "HighErrorRate-connections-exhausted.json"
 PICTURE = ROOT / "docs" / "dark.png"
 # WCAG 2.1, success criterion 1.4.3: the ratio of luminances of text and ground.
-LEAST_CONTRAST = 4.5
+MIN_CONTRAST = 4.5
 _CONTRASTS = """() => {
     const parse = told => {
         const found = told.match(/[\\d.]+/g).map(Number);
@@ -97,7 +97,7 @@ def test_every_word_has_enough_contrast(page: Page) -> None:
     found = contrasts(page)
     assert len(found) > 100
     assert any("Database connections exhausted" in told for told in found)
-    faint = {told: round(ratio, 2) for told, ratio in found.items() if ratio < LEAST_CONTRAST}
+    faint = {told: round(ratio, 2) for told, ratio in found.items() if ratio < MIN_CONTRAST}
     assert not faint
     dark = page.locator("body[data-jp-theme-name='JupyterLab Dark']").count()
     if dark and os.environ.get("UPDATE_SCREENSHOTS") == "1":

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from lab import Lab, LabError, engine, postgres, processes
+from tests.support.lab import REST_SECONDS
 
-REST_SECONDS = 20.0
 RUNNING = pytest.StashKey[Lab]()
 PROGRAMS = {
     "prometheus": "prometheus",

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from lab import Lab, engine, faults
-from runbooklib import manifest
-from tests.lab.test_runbooks import environment, run, wait_until_firing
-from tests.notebooks.running import Ended, command
+from runbooklib.evidence import manifest
+from tests.support.lab import environment, run, wait_until_firing
+from tests.support.running import Ended, command
 
 HELD = ("--held", "12s")
 

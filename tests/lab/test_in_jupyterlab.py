@@ -15,11 +15,11 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from lab import Lab
-from runbooklib import manifest
-from tests.browser.conftest import browser
-from tests.browser.jupyter import jupyterlab
-from tests.lab.test_runbooks import environment, wait_until_firing
-from tests.notebooks.running import ROOT, command
+from runbooklib.evidence import manifest
+from tests.support.hostile_page import browser
+from tests.support.jupyterlab import jupyterlab
+from tests.support.lab import environment, wait_until_firing
+from tests.support.running import ROOT, command
 
 __all__ = ["browser"]
 ALERT = "HighErrorRate"

@@ -9,17 +9,15 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lab import Lab, faults, processes, web
-from tests.lab.conftest import REST_SECONDS
-from tests.notebooks.running import BIN, Ended, command, errors, notebook
+from tests.support.lab import REST_SECONDS, environment, run, wait_until_firing
+from tests.support.running import BIN, Ended, command, errors, notebook
 
-FIRING_SECONDS = 120.0
 HIGH_ERROR_RATE_CAUSES = [
     "container-crash",
     "database-connections",
@@ -72,23 +70,6 @@ ILLNESSES: dict[tuple[str, ...], dict[str, tuple[str, str]]] = {
     ("cpu-burn",): {"HighCPUUsage": ("dearer-code", "of CPU time")},
 }
 ALERTS = sorted({alert for fault in faults.FAULTS.values() for alert in fault.fires})
-
-
-def environment(lab: Lab) -> dict[str, str]:
-    return {"RUNBOOK_ENVIRONMENTS": str(lab.layout.state / "environments")}
-
-
-def run(lab: Lab, output: Path, alert: str, *more: str) -> Ended:
-    argv = ["runbook", "run", alert, "-e", "lab", "--output", str(output), "--json", *more]
-    return command(argv, environment(lab))
-
-
-def wait_until_firing(lab: Lab, alerts: Sequence[str]) -> None:
-    deadline = time.monotonic() + FIRING_SECONDS
-    while missing := [a for a in alerts if (web.alerts(lab.layout) or {}).get(a) != "firing"]:
-        assert time.monotonic() < deadline, f"did not fire: {missing}"
-        time.sleep(0.5)
-    time.sleep(3)  # Alertmanager hears of it
 
 
 def test_each_alert_is_fired_for_real_by_one_of_these_illnesses() -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from lab import monitoring, rules
+from runbooklib.lint import all_rules as lint_rules
 from runbooklib.lint import formats
-from runbooklib.lint import rules as lint_rules
-from tests.lint.sound import sound
-from tests.notebooks.running import ROOT, Ended, command
-from tests.notebooks.test_new import FILES
-from tests.sources.knownseries import serving
+from tests.support.known_series import serving
+from tests.support.lint_workspace import sound
+from tests.support.rule_files import FILES
+from tests.support.running import ROOT, Ended, command
 
 
 def lint(home: Path, *words: str) -> Ended:

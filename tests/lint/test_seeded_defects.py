@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from runbooklib import notebookfile
-from runbooklib.lint import live, rules
-from tests.lint.sound import PROSE, Home, sound
+from runbooklib.config import notebook_file
+from runbooklib.lint import all_rules
+from runbooklib.lint.rules import live
+from tests.support.lint_workspace import PROSE, Home, sound
 
 Defect = Callable[[Home], None]
 ERRORS = "notebooks/ShopErrors.ipynb"
@@ -449,7 +450,7 @@ def test_an_alert_that_was_renamed_leaves_two_findings_one_on_either_side(home: 
 
 def test_every_rule_has_its_defect_here() -> None:
     told = {rule for _, rule, _, _ in DEFECTS.values()} | PAIRS | {rule.name for rule in live.RULES}
-    assert {rule.name for rule in rules()} == told
+    assert {rule.name for rule in all_rules()} == told
 
 
 # Defects that do not touch the same text can stand beside each other.
@@ -503,4 +504,4 @@ def test_notebooks_here_name_the_lines_that_an_editor_can_jump_to(home: Home) ->
     asks("limit = 1 + 1")(home)
     (found,) = home.lint()
     assert json.loads((home.folder / SLOW).read_text().split("\n")[found.line - 1].strip()) == "limit = 1 + 1"
-    assert notebookfile.read(home.folder / SLOW)
+    assert notebook_file.read(home.folder / SLOW)

@@ -14,11 +14,11 @@ from runbooklib.errors import (
     UnreachableError,
 )
 from runbooklib.sources.alertmanager import Alertmanager
-from runbooklib.tape import Tape, pack, unpack
-from tests.sources.alertmanagers import BEGUN, alert, own_alertmanager, post
-from tests.sources.servers import page, running
-from tests.sources.standin import Behaviour, answer, black_hole, closed_port, standin
-from tests.timing import BUSY_SECONDS, seconds_taken
+from runbooklib.sources.tape import Tape, pack, unpack
+from tests.support.alertmanagers import BEGUN, alert, own_alertmanager, post
+from tests.support.servers import page, running
+from tests.support.stand_in import Behaviour, answer, black_hole, closed_port, standin
+from tests.support.timing import BUSY_SECONDS, seconds_taken
 
 STRANGE = 'quote " backslash \\ comma, {brace} = and\nline'
 

@@ -10,10 +10,10 @@ import pytest
 
 from runbooklib.errors import DeadlineError, NotRecordedError, ParameterError, UnreachableError
 from runbooklib.sources.dns import Dns, Resolution
-from runbooklib.tape import Tape, pack, unpack
-from tests.sources.servers import certificate
-from tests.sources.standin import answer, black_hole, closed_port, name_server, standin
-from tests.timing import BUSY_SECONDS, seconds_taken
+from runbooklib.sources.tape import Tape, pack, unpack
+from tests.support.servers import certificate
+from tests.support.stand_in import answer, black_hole, closed_port, name_server, standin
+from tests.support.timing import BUSY_SECONDS, seconds_taken
 
 SAYS: dict[str, str | dns.rcode.Rcode] = {
     "here.test": "127.0.0.1",

@@ -19,12 +19,12 @@ import pandas as pd
 import pytest
 
 from runbooklib import errors
-from runbooklib.containerevents import Events
-from runbooklib.sources.docker import Container, Docker, LogLines, Stats
-from runbooklib.tape import Entry, Tape
-from tests.sources.dockerd import IMAGE, Engine, span, until_true
-from tests.sources.standin import Standin, answer, head, in_turn, standin
-from tests.timing import BUSY_SECONDS, HANG_SECONDS
+from runbooklib.sources.docker.client import Container, Docker, LogLines, Stats
+from runbooklib.sources.docker.events import Events
+from runbooklib.sources.tape import Entry, Tape
+from tests.support.dockerd import IMAGE, Engine, span, until_true
+from tests.support.stand_in import Standin, answer, head, in_turn, standin
+from tests.support.timing import BUSY_SECONDS, HANG_SECONDS
 
 PLANTED = "planted-3f9c1e-secret"
 MIXED = r"""
@@ -175,7 +175,7 @@ def test_what_matters_is_found_among_many_quiet_lines(url: str, engine: Engine) 
 def test_of_a_log_that_is_too_large_the_beginning_and_the_newest_lines_are_read(
     url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runbooklib.sources.docker.MOST_LOG_BYTES_READ", 1_000_000)
+    monkeypatch.setattr("runbooklib.sources.docker.client.MAX_LOG_BYTES_READ", 1_000_000)
     name = engine.run("echo ERROR early; seq -f 'INFO: %.0f' 1 200000; sleep 0.2; echo ERROR late", wait=True)
     lines = Docker(url, Tape()).logs(name, *span())
     assert lines.frame["text"].tolist() == ["ERROR early", "ERROR late"]
@@ -188,8 +188,8 @@ def test_of_a_log_that_is_too_large_the_beginning_and_the_newest_lines_are_read(
 def test_a_log_whose_newest_lines_cannot_be_read_either_says_up_to_when_it_was_read(
     url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runbooklib.sources.docker.MOST_LOG_BYTES_READ", 1_000_000)
-    monkeypatch.setattr("runbooklib.sources.docker.MOST_TAIL_BYTES", 200_000)
+    monkeypatch.setattr("runbooklib.sources.docker.client.MAX_LOG_BYTES_READ", 1_000_000)
+    monkeypatch.setattr("runbooklib.sources.docker.client.MAX_TAIL_BYTES", 200_000)
     long = "x" * 4000
     name = engine.run(
         f"echo ERROR early; seq -f 'INFO: %.0f' 1 100000; seq -f 'INFO: %.0f {long}' 1 5000; echo ERROR late",
@@ -332,7 +332,8 @@ def test_a_missing_socket_is_unreachable(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="drops root's rights in a child process")
 def test_a_forbidden_socket_names_the_group(url: str) -> None:
     code = (
-        "import os, sys; from runbooklib.sources.docker import Docker; from runbooklib.tape import Tape\n"
+        "import os, sys; from runbooklib.sources.docker.client import Docker\n"
+        "from runbooklib.sources.tape import Tape\n"
         "from runbooklib.errors import RefusedError; os.setgid(65534); os.setuid(65534)\n"
         "try: Docker(sys.argv[1], Tape()).container('backend')\n"
         "except RefusedError as error: print(error)"

@@ -14,47 +14,25 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
-from typing import Any
 
 import docker
 import pytest
 
 from runbooklib import errors
-from runbooklib.checks.changes import running_revision
-from runbooklib.checks.containers import (
-    container_cpu,
-    container_deaths,
-    container_memory,
-    container_state,
-    out_of_memory,
-)
+from runbooklib.checks.containers import container_cpu, container_deaths, container_memory, container_state
 from runbooklib.checks.logs import log_lines, new_exceptions
 from runbooklib.errors import Reason
-from runbooklib.findings import Status
-from runbooklib.sources.docker import Docker
-from runbooklib.tape import Tape
-from tests.sources.asking import Asking, Check, is_short_and_names, told
-from tests.sources.dockerd import Engine, own_engine, span, until_true
-from tests.sources.dockerproxy import Proxy
-from tests.sources.standin import Standin, answer, head, in_turn, standin
-from tests.survival.survey import Survey
-from tests.timing import BUSY_SECONDS
+from runbooklib.model.findings import Status
+from runbooklib.sources.docker.client import Docker
+from runbooklib.sources.tape import Tape
+from tests.support.asking import is_short_and_names, told
+from tests.support.docker_proxy import Proxy
+from tests.support.dockerd import CHECKS, Engine, asking, own_engine, span, until_true
+from tests.support.stand_in import Standin, answer, head, in_turn, standin
+from tests.support.survey import Survey
+from tests.support.timing import BUSY_SECONDS
 
 ROOT = Path(__file__).parents[2]
-CHECKS: list[Check | tuple[Check, dict[str, Any]]] = [
-    container_state,
-    container_deaths,
-    out_of_memory,
-    (container_cpu, {"above": 0.9}),
-    (container_memory, {"above": 1e9}),
-    (log_lines, {"matching": "ERROR", "about": "errors"}),
-    new_exceptions,
-    running_revision,
-]
-
-
-def asking(url: str, container: str = "backend", deadline: float = 10.0) -> Asking:
-    return Asking({}, container, docker=lambda tape: Docker(url, tape, deadline_seconds=deadline))
 
 
 @pytest.mark.row("F59")
@@ -225,8 +203,8 @@ def test_a_daemon_that_answers_without_end_is_cut_off(survey: Survey) -> None:
 READING = """
 import json, resource, sys, time
 from datetime import datetime
-from runbooklib.sources.docker import Docker
-from runbooklib.tape import Tape
+from runbooklib.sources.docker.client import Docker
+from runbooklib.sources.tape import Tape
 url, name, since, until = sys.argv[1:]
 source = Docker(url, Tape())
 source.container(name)

@@ -10,21 +10,20 @@ from typing import Any
 import docker
 import pytest
 
-from runbooklib import dockerengine, errors
+from runbooklib import errors
 from runbooklib.checks.containers import container_state
 from runbooklib.checks.logs import log_lines, new_exceptions
-from runbooklib.findings import Finding, Status
-from runbooklib.scene import Scene
-from runbooklib.sources import docker as source
-from runbooklib.sources.docker import Docker
-from runbooklib.tape import Tape
-from tests.notebooks.running import command
-from tests.notebooks.test_everything_down import DOWN
-from tests.sources.asking import told
-from tests.sources.dockerd import IMAGE, Engine, span, until_true
-from tests.sources.dockerproxy import Proxy
-from tests.sources.test_docker_faults import CHECKS, asking
-from tests.survival.survey import Survey
+from runbooklib.model.findings import Finding, Status
+from runbooklib.sources.context import Context
+from runbooklib.sources.docker import client as client_module
+from runbooklib.sources.docker import engine as engine_module
+from runbooklib.sources.docker.client import Docker
+from runbooklib.sources.tape import Tape
+from tests.support.asking import told
+from tests.support.docker_proxy import Proxy
+from tests.support.dockerd import CHECKS, IMAGE, Engine, asking, span, until_true
+from tests.support.running import DOWN, command
+from tests.support.survey import Survey
 
 REFUSED_NAMES = [
     "", "9", "/x", "x/", "a%2fb", "%2f", "..", ".", "-a", "_a", "a b", "name\n", "é1", "a\x00b", "a?b", "a#b",
@@ -181,9 +180,9 @@ def test_what_a_check_tries_to_do_through_our_source_is_refused_and_unknown(
     with untouched(engine, victim), Proxy(url, tmp_path / "s") as proxy:
         for number in range(len(acts(engine.client.api, victim))):
 
-            def acting(_: Scene, *, number: int = number) -> Finding:
+            def acting(_: Context, *, number: int = number) -> Finding:
                 """Does it act?"""
-                with dockerengine.opened(proxy.url, 10) as opened:
+                with engine_module.opened(proxy.url, 10) as opened:
                     acts(opened._client, victim)[number]()
                 return Finding(status=Status.OK, template="It acted.")
 
@@ -296,7 +295,7 @@ def test_secrets_in_a_log_and_in_a_process_list_stay_out_of_the_evidence(
     where.tape.redactor.know(known)
     findings = where.ask((log_lines, {"matching": "ERROR|error", "about": "errors"}), new_exceptions)
     frame = where.sources.docker.logs(
-        name, where.incident.scene.window.start, where.incident.scene.window.end
+        name, where.incident.context.window.start, where.incident.context.window.end
     ).frame
     assert len(frame) == len(lines)
     places = {
@@ -320,4 +319,4 @@ def test_the_source_has_no_way_to_ask_for_processes_or_files(
         asking(proxy.url, name).ask(*CHECKS)
         kinds = {target.partition("?")[0].rpartition("/")[2] for _, target in proxy.asked}
     assert kinds == {"version", "json", "events", "stats", "logs"}
-    assert not hasattr(source.Docker, "top")
+    assert not hasattr(client_module.Docker, "top")

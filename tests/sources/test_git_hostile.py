@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from runbooklib import errors
-from runbooklib.checks.changes import deployments
-from runbooklib.findings import Status
+from runbooklib.checks.deployments import deployments
+from runbooklib.model.findings import Status
 from runbooklib.sources.git import Git
-from runbooklib.tape import Tape
-from tests.sources.asking import Asking, told
-from tests.sources.dockerd import until_true
-from tests.sources.test_git import NOON, Repository, all_of, repository, source
-from tests.survival.survey import Survey, folder_content
+from runbooklib.sources.tape import Tape
+from tests.support.asking import Asking, told
+from tests.support.dockerd import until_true
+from tests.support.git_repository import NOON, Repository, all_of, repository, source
+from tests.support.survey import Survey, folder_content
 
 __all__ = ["repository"]
 MESSAGE = (

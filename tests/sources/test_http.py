@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from runbooklib.errors import DeadlineError, NonsenseError, RefusedError, SourceError, UnreachableError
-from runbooklib.http import MOST_BYTES, Response, fetch, target_of
-from tests.sources.servers import certificate
-from tests.sources.standin import (
+from runbooklib.sources.http import MAX_BYTES, Response, fetch, target_of
+from tests.support.servers import certificate
+from tests.support.stand_in import (
     Behaviour,
     answer,
     black_hole,
@@ -25,10 +25,10 @@ from tests.sources.standin import (
     trickle_headers,
     truncated,
 )
-from tests.timing import BUSY_SECONDS, HANG_SECONDS, seconds_taken
+from tests.support.timing import BUSY_SECONDS, HANG_SECONDS, seconds_taken
 
 
-def ask(url: str, *, deadline_seconds: float = 5.0, most_bytes: int = MOST_BYTES) -> Response:
+def ask(url: str, *, deadline_seconds: float = 5.0, most_bytes: int = MAX_BYTES) -> Response:
     return fetch("GET", url, system="web", deadline_seconds=deadline_seconds, most_bytes=most_bytes)
 
 

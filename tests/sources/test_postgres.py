@@ -12,20 +12,12 @@ import psycopg
 import pytest
 
 from runbooklib import errors
-from runbooklib.redact import Redactor
-from runbooklib.sources.postgres import Postgres
-from runbooklib.sqltext import normalised
-from runbooklib.tape import Tape
-from tests.sources.postgresql import (
-    LITERAL,
-    PASSWORD,
-    Server,
-    Session,
-    connections,
-    free_port,
-    lock_chain,
-)
-from tests.timing import BUSY_SECONDS
+from runbooklib.redact.redactor import Redactor
+from runbooklib.sources.postgres.client import Postgres
+from runbooklib.sources.postgres.session import normalised
+from runbooklib.sources.tape import Tape
+from tests.support.postgresql import LITERAL, PASSWORD, Server, Session, connections, free_port, lock_chain
+from tests.support.timing import BUSY_SECONDS
 
 
 def entries_of(tape: Tape) -> list[dict[str, object]]:

@@ -4,7 +4,6 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -20,13 +19,22 @@ from runbooklib.checks.database import (
     long_queries,
 )
 from runbooklib.errors import Reason
-from runbooklib.findings import Finding, Status
-from runbooklib.scene import Scene
-from runbooklib.sources.postgres import Postgres
-from tests.sources.asking import Asking, Check, is_short_and_names, told
-from tests.sources.postgresql import PASSWORD, Server, Session, connections, free_port, own_server
-from tests.survival.survey import Survey
-from tests.timing import BUSY_SECONDS, seconds_taken
+from runbooklib.model.findings import Status
+from tests.support.asking import Check, is_short_and_names, told
+from tests.support.postgresql import (
+    PASSWORD,
+    STUBBORN,
+    Server,
+    Session,
+    asking,
+    connections,
+    free_port,
+    nothing_left,
+    own_server,
+    question,
+)
+from tests.support.survey import Survey
+from tests.support.timing import BUSY_SECONDS, seconds_taken
 
 CHECKS: list[Check | tuple[Check, dict[str, Any]]] = [
     (connection_usage, {"above": 0.9}),
@@ -37,30 +45,6 @@ CHECKS: list[Check | tuple[Check, dict[str, Any]]] = [
     (full_scans, {"above_rows": 1000.0}),
     (dead_rows, {"above": 0.5}),
 ]
-# It catches the cancelling of its query, and sleeps on.
-STUBBORN = """
-create or replace function stubborn() returns void language plpgsql as $$
-begin
-  loop
-    begin perform pg_sleep(600); exception when query_canceled then null; end;
-  end loop;
-end $$
-"""
-
-
-def asking(dsn: str, *, password: str = PASSWORD, deadline: float = 10.0) -> Asking:
-    return Asking({}, postgres=lambda tape: Postgres(dsn, tape, password=password, deadline_seconds=deadline))
-
-
-def question(query: str) -> Check:
-    """A check of a runbook's own, which needs an answer to this."""
-
-    def own_question(scene: Scene) -> Finding:
-        """Does it answer?"""
-        rows = scene.sources.postgres.sql(query)
-        return Finding(status=Status.OK, template="It answers; rows: {count}.", facts={"count": len(rows)})
-
-    return own_question
 
 
 def backends_of(watcher: Session) -> list[tuple[object, ...]]:
@@ -69,17 +53,6 @@ def backends_of(watcher: Session) -> list[tuple[object, ...]]:
     found = watcher.execute(query).fetchall()
     watcher.rollback()
     return found
-
-
-@contextlib.contextmanager
-def nothing_left(server: Server, within_seconds: float = 60.0) -> Iterator[None]:
-    """None of our backends is there any more when the block has ended, and none of our threads."""
-    with contextlib.closing(server.connect()) as watcher:
-        yield
-        ends = time.monotonic() + within_seconds
-        while found := [*backends_of(watcher), *watching_threads()]:
-            assert time.monotonic() < ends, found
-            time.sleep(0.1)
 
 
 def watching_threads() -> list[str]:

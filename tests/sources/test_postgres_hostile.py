@@ -11,17 +11,26 @@ import pytest
 
 from runbooklib import errors
 from runbooklib.checks.database import idle_transactions, lock_waits, long_queries
-from runbooklib.evidence import read_recording
-from runbooklib.redact import Redactor
-from runbooklib.sources.postgres import Postgres
-from runbooklib.tape import Tape
-from tests.notebooks.running import command
-from tests.notebooks.site import PASSWORD_VARIABLE, running_site
-from tests.sources.asking import Asking, told
-from tests.sources.postgresql import PASSWORD, Server, connections, lock_chain, own_server
-from tests.sources.test_postgres_faults import STUBBORN, asking, nothing_left, question
-from tests.survival.survey import Survey, folder_content
-from tests.timing import BUSY_SECONDS
+from runbooklib.evidence.executed_notebook import read_recording
+from runbooklib.redact.redactor import Redactor
+from runbooklib.sources.postgres.client import Postgres
+from runbooklib.sources.tape import Tape
+from tests.support.asking import Asking, told
+from tests.support.postgresql import (
+    PASSWORD,
+    STUBBORN,
+    Server,
+    asking,
+    connections,
+    lock_chain,
+    nothing_left,
+    own_server,
+    question,
+)
+from tests.support.running import command
+from tests.support.site import PASSWORD_VARIABLE, running_site
+from tests.support.survey import Survey, folder_content
+from tests.support.timing import BUSY_SECONDS
 
 # What is in the database and the cluster, so that any lasting write shows.
 STATE = """

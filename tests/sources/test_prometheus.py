@@ -20,13 +20,13 @@ from runbooklib.errors import (
     StaleError,
     UnreachableError,
 )
-from runbooklib.promdata import Rule
+from runbooklib.model.window import Window
 from runbooklib.promql import selector
-from runbooklib.sources.prometheus import Prometheus
-from runbooklib.tape import Tape, pack, unpack
-from runbooklib.window import Window
-from tests.sources.servers import page, program, running
-from tests.sources.standin import (
+from runbooklib.sources.prometheus.client import Prometheus
+from runbooklib.sources.prometheus.frames import Rule
+from runbooklib.sources.tape import Tape, pack, unpack
+from tests.support.servers import page, program, running
+from tests.support.stand_in import (
     Behaviour,
     Standin,
     answer,
@@ -37,7 +37,7 @@ from tests.sources.standin import (
     told_by_prometheus,
     truncated,
 )
-from tests.timing import BUSY_SECONDS, cpu_seconds_taken, seconds_taken
+from tests.support.timing import BUSY_SECONDS, cpu_seconds_taken, seconds_taken
 
 AT = datetime(2026, 1, 15, 3, 12, 0, 250_000, tzinfo=UTC)
 WINDOW = Window(

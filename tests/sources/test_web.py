@@ -3,17 +3,11 @@ from typing import Any
 
 import pytest
 
-from runbooklib.errors import (
-    DeadlineError,
-    NonsenseError,
-    NotRecordedError,
-    ParameterError,
-    UnreachableError,
-)
-from runbooklib.sources.web import MOST_TEXT, Page, Web
-from runbooklib.tape import Tape, pack, unpack
-from tests.sources.standin import answer, black_hole, closed_port, huge, standin
-from tests.timing import BUSY_SECONDS, seconds_taken
+from runbooklib.errors import DeadlineError, NonsenseError, NotRecordedError, ParameterError, UnreachableError
+from runbooklib.sources.tape import Tape, pack, unpack
+from runbooklib.sources.web import MAX_TEXT, Page, Web
+from tests.support.stand_in import answer, black_hole, closed_port, huge, standin
+from tests.support.timing import BUSY_SECONDS, seconds_taken
 
 SICK = {"status": "unhealthy", "components": {"database": {"status": "unhealthy", "message": "no"}}}
 
@@ -63,7 +57,7 @@ def test_what_is_no_path_is_refused(path: str) -> None:
 
 def test_a_long_text_is_cut_and_its_json_is_whole() -> None:
     page = page_of({"text": "x " * 50_000})
-    assert len(page.text) == MOST_TEXT
+    assert len(page.text) == MAX_TEXT
     assert len(page.json["text"]) == 100_000
 
 

@@ -1,0 +1,121 @@
+"""The health that the service reports of its components, and whether that report is correct."""
+
+from datetime import datetime
+
+import pandas as pd
+
+from runbooklib import promql
+from runbooklib.checks import thresholds
+from runbooklib.checks.time_series import began, finite, unseen_seconds
+from runbooklib.errors import NoDataError, NonsenseError
+from runbooklib.model.findings import Finding, Status
+from runbooklib.sources.context import Context
+
+HEALTH = "app_health_status"
+
+
+def component_status(context: Context, *, component: str = "") -> Finding:
+    """Which components does the service report as unhealthy?
+
+    The gauge app_health_status (1 healthy, 0 unhealthy) of all components, or of `component` alone.
+    """
+    labels = {**context.labels, "component": component} if component else context.labels
+    query = f"min by(component) ({promql.selector(HEALTH, labels)})"
+    frame = context.sources.prometheus.range(query, context.window, by="component")
+    last = finite(frame.iloc[-1])
+    if last.empty:
+        raise NoDataError("the service reports the health of no component", system="prometheus")
+    unhealthy = [str(name) for name in last.index if last[name] < 1]
+    if not unhealthy:
+        _require_all_reported(frame, last)
+    since = _unhealthy_since(context, frame[unhealthy])
+    return Finding(
+        status=Status.CRITICAL if unhealthy else Status.OK,
+        template="Components that the service reports as unhealthy: {unhealthy}."
+        if unhealthy
+        else "The service reports all {all} components as healthy.",
+        facts={"unhealthy": ", ".join(unhealthy), "all": len(last)},
+        measured=float(len(unhealthy)),
+        unit="count",
+        since=since,
+        blur_seconds=unseen_seconds(frame[unhealthy].min(axis=1), since) if unhealthy else 0.0,
+        source="prometheus",
+        query=query,
+        rows=pd.DataFrame(
+            {"component": list(last.index), "healthy": ["no" if value < 1 else "yes" for value in last]}
+        ),
+    )
+
+
+def _require_all_reported(frame: pd.DataFrame, last: "pd.Series[float]") -> None:
+    """Raises NoDataError if a component was reported earlier in the window and no longer is."""
+    missing = [str(name) for name in frame.columns if name not in last.index and frame[name].notna().any()]
+    if missing:
+        raise NoDataError(
+            f"the service no longer reports the health of {', '.join(missing)}",
+            system="prometheus",
+            hint="open its health page: each request to it sets these metrics",
+        )
+
+
+def _unhealthy_since(context: Context, unhealthy: pd.DataFrame) -> datetime | None:
+    if unhealthy.empty:
+        return None
+    return began(unhealthy.min(axis=1), below=1.0, bridging_seconds=2 * context.window.step_seconds)
+
+
+def health_page_contradicted(context: Context) -> Finding:
+    """Does the health page contradict the database itself?
+
+    The query of the health page itself can be broken. If the page reports the database as unhealthy, but the
+    database answers us and has free connections, the page is wrong.
+    """
+    context.need_live("web")
+    page = context.sources.web.page(context.service.health)
+    database = page.components.get("database", {})
+    if "status" not in database:
+        raise NonsenseError(
+            "the health page reports no state of the database", system="web", target=context.service.url
+        )
+    state = str(database["status"])
+    connections = context.sources.postgres.connections()
+    has_free_connections = not connections.refused and connections.usage < 1
+    is_wrong = state not in ("healthy", "disabled") and has_free_connections
+    template = "The health page reports the database as “{state}”; the database itself shows the same."
+    if is_wrong:
+        template = (
+            "The health page is wrong: it reports the database as “{state}” (message “{message}”), but the"
+            " database answers and has free connections."
+        )
+    return Finding(
+        status=Status.CRITICAL if is_wrong else Status.OK,
+        template=template,
+        facts={"state": state, "message": str(database.get("message", ""))},
+        source="web",
+        query=f"GET {context.service.health}",
+    )
+
+
+def gauge_ever_set(context: Context, *, metric: str, over: str = "1d") -> Finding:
+    """Was {metric} ever above zero?
+
+    A gauge that the service never sets is always 0, so an alert on a low value fires all the time. The
+    highest value within the duration `over` before the end of the window.
+    """
+    query = f"max(max_over_time({promql.selector(metric, context.labels)}[{over}]))"
+    frame = context.sources.prometheus.instant(query, context.window.end)
+    highest = thresholds.number(frame, f"{metric} has no series for this service")
+    is_unset = highest == 0
+    return Finding(
+        status=Status.CRITICAL if is_unset else Status.OK,
+        template=(
+            "{metric} was 0 all the time in the last {over}. The service never sets it, so the alert is not"
+            " meaningful."
+            if is_unset
+            else "The highest value of {metric} in the last {over} was {highest:number}."
+        ),
+        facts={"metric": metric, "over": over, "highest": highest},
+        measured=highest,
+        source="prometheus",
+        query=query,
+    )

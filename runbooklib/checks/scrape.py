@@ -1,0 +1,148 @@
+"""The service as a target of Prometheus, and as seen from the network."""
+
+from datetime import datetime, timedelta
+
+import pandas as pd
+
+from runbooklib import promql
+from runbooklib.checks import thresholds
+from runbooklib.checks.time_series import began, unseen_seconds
+from runbooklib.errors import NotConfiguredError, Reason
+from runbooklib.model.findings import Finding, Status, unknown
+from runbooklib.sources.context import Context
+
+
+def scraped(context: Context) -> Finding:
+    """Does Prometheus reach the service?
+
+    `up` of its targets. A target without a sample at the end of the window disappeared, or never existed:
+    `up == 0` cannot fire for it, so the finding says so. A target that is up now and was down during the last
+    rate window is unstable.
+    """
+    query = promql.selector("up", context.labels)
+    frame = context.sources.prometheus.range(query, context.window)
+    last = frame.iloc[-1].dropna()
+    if last.empty:
+        return _disappeared(frame, query)
+    recent = frame.loc[
+        frame.index > context.window.end - timedelta(seconds=thresholds.fresh_seconds(context))
+    ]
+    uptime, down = float(recent.min(axis=1).mean()), int((last == 0).sum())
+    gone = len(frame.columns) - len(last)
+    lowest = frame.min(axis=1)
+    since = began(lowest, below=0.5, bridging_seconds=thresholds.fresh_seconds(context))
+    error = _last_error(context) if down else ""
+    is_sound = not down and not gone and uptime == 1
+    return Finding(
+        status=Status.OK if is_sound else Status.CRITICAL if down else Status.WARNING,
+        template=_template(down, gone, uptime, error),
+        facts={"down": down, "gone": gone, "all": len(last), "uptime": uptime, "error": error},
+        measured=uptime,
+        unit="ratio",
+        since=None if is_sound else since,
+        blur_seconds=0.0 if is_sound else unseen_seconds(lowest, since),
+        source="prometheus",
+        query=query,
+        series=None if is_sound else _named(frame),
+    )
+
+
+def _template(down: int, gone: int, uptime: float, error: str) -> str:
+    if down and error:
+        return "Prometheus cannot reach {down} of {all} targets: “{error}”"
+    if down:
+        return "Prometheus cannot reach {down} of {all} targets. The error is unknown."
+    if gone:
+        return "{gone} targets disappeared within this window. Prometheus reaches the other {all}."
+    if uptime < 1:
+        return (
+            "The target is unstable: it is up now, but was up for {uptime:percent} of the last rate window."
+        )
+    return "Prometheus reaches all {all} targets."
+
+
+def _disappeared(frame: pd.DataFrame, query: str) -> Finding:
+    seen = frame.dropna(how="all") if len(frame.columns) else frame.iloc[:0]
+    last: datetime | None = seen.index[-1].to_pydatetime() if len(seen) else None
+    return Finding(
+        status=Status.CRITICAL,
+        template=(
+            "The target disappeared: its last sample is from {last:time}. "
+            "An alert on `up == 0` cannot detect this."
+            if last
+            else "Prometheus has no target with these labels in this window. An alert on `up == 0` cannot "
+            "detect this."
+        ),
+        facts={"last": last},
+        measured=0.0,
+        since=last,
+        source="prometheus",
+        query=query,
+        series=_named(frame) if len(seen) else None,
+    )
+
+
+def _named(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.rename(columns=lambda name: "up" if len(frame.columns) == 1 else str(name))
+
+
+def _last_error(context: Context) -> str:
+    """The error of the last scrape; empty if there is none. Prometheus keeps no errors of the past."""
+    if not context.window.is_live:
+        return ""
+    targets = context.sources.prometheus.targets()
+    errors = targets[(targets["health"] == "down") & (targets["job"] == context.labels.get("job", ""))]
+    return str(errors["last_error"].iloc[0]) if len(errors) else ""
+
+
+def service_reachable(context: Context) -> Finding:
+    """Does the service accept a connection from here (DNS, port, certificate)?"""
+    context.need_live("dns")
+    if not context.service.url:
+        raise NotConfiguredError(
+            "the service has no url", system="dns", hint="add it to the environment's file"
+        )
+    reach = context.sources.dns.reach(context.service.url)
+    return Finding(
+        status=Status.CRITICAL if reach.failed_at else Status.OK,
+        template=(
+            "{host}:{port} cannot be reached from here. The step {step} failed: {error}"
+            if reach.failed_at
+            else "{host}:{port} accepts connections from here."
+        ),
+        facts={"host": reach.host, "port": str(reach.port), "step": reach.failed_at, "error": reach.error},
+        source="dns",
+        query=context.service.url,
+    )
+
+
+def alive_though_unscraped(context: Context) -> Finding:
+    """Does the service accept connections although Prometheus cannot reach it?
+
+    Then the fault is between the two: a changed address, a network rule, or a target that was removed from
+    the configuration.
+    """
+    reachable, state = service_reachable(context), scraped(context)
+    if reachable.facts["step"] == "dns" or (reachable.status is not Status.OK and state.status is Status.OK):
+        return unknown(
+            Reason.PARTIAL,
+            "{host} cannot be reached from here. The step {step} failed: {error} The state of the service is "
+            "unknown.",
+            facts=reachable.facts,
+            source="dns",
+            query=context.service.url,
+        )
+    contradicts = reachable.status is Status.OK and state.status is not Status.OK
+    return Finding(
+        status=Status.WARNING if contradicts else Status.OK,
+        template=(
+            "{host} accepts connections, but Prometheus cannot reach it. Check the network between the two."
+            if contradicts
+            else "Prometheus and this check agree on whether the service can be reached."
+        ),
+        facts={"host": reachable.facts["host"]},
+        since=state.since if contradicts else None,
+        blur_seconds=state.blur_seconds if contradicts else 0.0,
+        source="dns",
+        query=context.service.url,
+    )

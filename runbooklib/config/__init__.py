@@ -1,0 +1,1 @@
+"""Read what a site wrote: its environment, parameters, rules and runbooks."""

@@ -1,0 +1,1 @@
+"""Keep what was seen: bundles, ledgers, signatures, and the executed notebook."""

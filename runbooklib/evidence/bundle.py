@@ -1,0 +1,265 @@
+"""The executed notebook as evidence: a folder that is either there whole or not at all.
+
+It is put together in a hidden folder beside, synced, then renamed; a folder that exists is never touched.
+The process that puts it together owns the hidden folder until the bundle has its name, by a lock
+(`folders.Workplace`): by that, `recover` tells a run that is under way from one that was killed.
+
+Evidence of a notebook that plain papermill or JupyterLab executed.
+"""
+
+import errno
+import json
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from runbooklib import files
+from runbooklib.config import site, variables
+from runbooklib.config.site_secrets import environment_secrets
+from runbooklib.errors import EvidenceError, InputError
+from runbooklib.evidence import journal, ledger, manifest, pdf, signature
+from runbooklib.evidence.executed_notebook import (
+    NOTEBOOK,
+    PAGE,
+    VERDICT,
+    fingerprints_of,
+    is_replay,
+    read_notebook,
+    recording_of,
+    verdict_of,
+)
+from runbooklib.evidence.sanitize import cleaned
+from runbooklib.evidence.verdict_json import canonical
+from runbooklib.files import Workplace
+from runbooklib.redact.redactor import Depth, Redactor
+from runbooklib.render.page import page
+from runbooklib.sources.tape import OPENING
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+_UTF8 = ("utf-8", "surrogatepass")
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
+
+
+class Bundle:
+    """The folder of one run's evidence, while it is being put together.
+
+    With `chromium`, the program of a browser, the page is also printed to a PDF. Raises InputError where
+    nothing could be written: before a run, not after it. A folder without room is no reason to run nothing:
+    then, and when the room ends under way, the evidence goes to the spool, and `trouble` says why.
+    """
+
+    def __init__(
+        self, output: Path, alert: str, service: str, started_at: datetime, chromium: str = ""
+    ) -> None:
+        self.name = f"{started_at:%Y%m%dT%H%M%SZ}-{_safe(alert)}-{_safe(service)}"
+        self.started_at = started_at
+        self.output = output
+        self.trouble = ""
+        self._chromium, self._is_spooled = chromium, False
+        self._former: Workplace | None = None
+        try:
+            self._place = Workplace(output, self.name)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise _not_writable(output, error) from None
+            self._place = self._spooled(error)
+
+    @classmethod
+    def left_behind(cls, place: Workplace, name: str, started_at: datetime) -> "Bundle":
+        """The bundle that a run which is dead had begun in a folder that is claimed. Raises ValueError."""
+        bundle = cls.__new__(cls)
+        bundle.name, bundle.started_at, bundle.output = files.checked(name), started_at, place.root
+        bundle.trouble, bundle._chromium, bundle._is_spooled = "", "", False
+        bundle._place, bundle._former = place, None
+        return bundle
+
+    @property
+    def folder(self) -> Path:
+        """Where it is put together."""
+        return self._place.folder
+
+    def spool(self, error: OSError) -> None:
+        """Go on in the spool. Raises EvidenceError where it is there already, or the spool fails as well.
+
+        The folder of before stays until `remove_former`: if this process is killed, it is all there is.
+        """
+        if self._is_spooled:
+            raise _lost(error)
+        former = self._place
+        self._place = self._spooled(error)
+        self._former = former
+
+    def remove_former(self) -> None:
+        """Remove the folder of before, once the spool holds all that it holds."""
+        if self._former is not None:
+            self._former.remove()
+            self._former = None
+
+    def _spooled(self, error: OSError) -> Workplace:
+        self.trouble = f"{self.output} could not be written ({error.strerror}): the evidence is in the spool"
+        try:
+            place = Workplace(spool(), self.name)
+        except OSError as second:
+            raise _lost(second) from None
+        self.output, self._is_spooled = place.root, True
+        return place
+
+    def finish(self, notebook: Mapping[str, Any], about: Mapping[str, Any], home: Path | None) -> Path:
+        """Write notebook, page, verdict and manifest, name the folder, enter it in the ledger.
+
+        What cells said is cleaned here as a whole. `about` goes into the manifest. Raises EvidenceError.
+        """
+        redactor = Redactor(environment_secrets())
+        # Of a run, each output was cleaned when it came; what several of them share is seen only now.
+        notebook = cleaned(notebook, redactor)
+        about = redactor.json({**_dated(self.started_at), **about}, Depth.SECRETS)
+        try:
+            published = self._finished(notebook, about, home)
+            self.remove_former()
+            return published
+        finally:
+            self._close()
+
+    def _finished(self, notebook: Mapping[str, Any], about: Mapping[str, Any], home: Path | None) -> Path:
+        """Finish it where it is, else in the spool."""
+        try:
+            return self._finish(notebook, about, home)
+        except OSError as error:
+            kept = _bytes(self.folder / journal.FILE)
+            self.spool(error)
+        try:
+            if kept is not None:
+                _write(self.folder / journal.FILE, kept)
+            return self._finish(notebook, about, home)
+        except OSError as error:
+            self._place.remove()  # half a copy; the folder of before holds what can be recovered
+            raise _lost(error) from None
+
+    def _finish(self, notebook: Mapping[str, Any], about: Mapping[str, Any], home: Path | None) -> Path:
+        verdict, folder = verdict_of(notebook), self.folder
+        title = f"{verdict['status']} {verdict['alert']}" if verdict else self.name
+        _write(folder / NOTEBOOK, (json.dumps(notebook, indent=1, ensure_ascii=False) + "\n").encode(*_UTF8))
+        _write(folder / PAGE, page(notebook, title).encode(*_UTF8))
+        if verdict is not None:
+            _write(folder / VERDICT, canonical(verdict).encode(*_UTF8))
+        about = {**about, **self._printed(), "bundle": self.name}
+        left_out = () if about.get("failure") else (journal.FILE,)
+        _write(
+            folder / manifest.FILE, canonical(manifest.describe(folder, about, home, left_out)).encode(*_UTF8)
+        )
+        self._sign(folder)
+        self._publish(datetime.fromisoformat(about["ended_at"]), keeps_journal=bool(about.get("failure")))
+        return self.output / self.name
+
+    def _sign(self, folder: Path) -> None:
+        """Where that fails the evidence is kept, unsigned, and `trouble` says so."""
+        (folder / signature.FILE).unlink(missing_ok=True)
+        try:
+            signature.sign(folder)
+        except EvidenceError as error:
+            self.trouble = self.trouble or error.message
+
+    def _publish(self, ended_at: datetime, *, keeps_journal: bool) -> None:
+        """Enter it in the ledger and give it its name; `seal --interrupted` completes what is cut short here.
+
+        Of a run that is whole, the notebook says all that its journal says.
+        """
+        place, folder = self._place, self.folder
+        digest = manifest.sha256(folder / manifest.FILE)
+        with ledger.held(place.beside) as book:
+            self.name = place.free_name(self.name)
+            if not keeps_journal:
+                (folder / journal.FILE).unlink(missing_ok=True)
+            ledger.enter(book, self.name, digest, ended_at)
+            place.rename(self.name)
+
+    def _printed(self) -> dict[str, str]:
+        """Print the page where that is wanted; what failed goes into the manifest, and the rest is kept."""
+        if self._chromium:
+            try:
+                pdf.print_page(self._chromium, self.folder / PAGE, self.folder / pdf.FILE)
+            except EvidenceError as error:
+                return {"pdf_failure": error.message}
+        return {}
+
+    def abandon(self) -> None:
+        """Remove what was begun: for a run that was refused before it started."""
+        self.remove_former()
+        self._place.remove()
+
+    def _close(self) -> None:
+        """Let go of the folders. What is still in one of them is for `recover` to seal."""
+        for place in (self._place, self._former):
+            if place is not None:
+                place.close()
+
+
+def _not_writable(output: Path, error: OSError) -> InputError:
+    return InputError(
+        f"the evidence cannot be written to {output}: {error.strerror}",
+        hint="choose another folder with --output",
+    )
+
+
+def _lost(error: OSError) -> EvidenceError:
+    return EvidenceError(
+        f"the evidence could not be written, and not to the spool {spool()} either: {error.strerror}",
+        hint=f"make room, or name another spool in {variables.SPOOL}",
+    )
+
+
+def _bytes(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _safe(name: str) -> str:
+    return _UNSAFE.sub("_", name).strip("._-")[:80] or "unnamed"
+
+
+def _write(path: Path, content: bytes) -> None:
+    """A new file. One that a dead run left half is replaced."""
+    path.unlink(missing_ok=True)
+    files.write_new(path, content)
+
+
+def _dated(started_at: datetime) -> dict[str, str]:
+    return {"started_at": started_at.isoformat(), "ended_at": datetime.now(UTC).isoformat()}
+
+
+def seal(notebook: Path, output: Path, chromium: str = "") -> Path:
+    """The bundle of an executed notebook, dated by its recording. Raises InputError, EvidenceError."""
+    executed = read_notebook(notebook)
+    verdict, recording = verdict_of(executed), recording_of(executed)
+    opening = next((entry for entry in recording if entry.source == OPENING), None)
+    if verdict is None or opening is None:
+        raise InputError(
+            f"{notebook.name} holds no verdict and no recording", hint="run it first, then seal it"
+        )
+    about: dict[str, Any] = {
+        "kind": "replay" if is_replay(executed) else "seal",
+        "alert": verdict["alert"],
+        "parameters": executed["metadata"].get("papermill", {}).get("parameters", {}),
+        "alert_fingerprints": fingerprints_of(recording, verdict["alert"]),
+        "failure": "",
+    }
+    bundle = Bundle(output, verdict["alert"], verdict["service"], opening.asked_at, chromium)
+    return bundle.finish(executed, about, site.home_or_here())
+
+
+def spool() -> Path:
+    """Where evidence goes that finds no room in its place: RUNBOOK_SPOOL, else a folder of this user."""
+    given = os.environ.get(variables.SPOOL)
+    lasting = Path("/var/tmp")  # noqa: S108 - it outlives a restart; the folder in it is ours alone, and checked
+    return (
+        Path(given)
+        if given
+        else (lasting if lasting.is_dir() else Path(tempfile.gettempdir()))
+        / (f"runbook-spool-{os.geteuid()}")
+    )

@@ -1,0 +1,1 @@
+"""Run a notebook headless, record the run, and finish it whatever happens."""

@@ -1,0 +1,189 @@
+"""Our papermill engine: a true witness. `papermill --engine runbook` has it too.
+
+What plain papermill calls completed although it never ran is `not_run` here; steps and runs have deadlines;
+outputs cannot grow without bound; a save is atomic and holds no secret that is known.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import monotonic
+from typing import Any, BinaryIO
+
+from papermill.engines import NBClientEngine, NotebookExecutionManager
+from traitlets.config import Config
+
+from runbooklib import files
+from runbooklib.config import variables
+from runbooklib.config.site_secrets import environment_secrets
+from runbooklib.evidence import signature
+from runbooklib.evidence.sanitize import cleaned
+from runbooklib.execution.kernel import KeptKernelManager, Watch, ipc_in
+from runbooklib.execution.limits import Deadlines
+from runbooklib.execution.notebook_client import Client
+from runbooklib.execution.run_state import StepStatus, marked
+from runbooklib.redact.redactor import Redactor
+
+NAME = "runbook"
+_MAX_LOG_BYTES = 10_000
+_NEVER_SECONDS = 10**6
+OnFinding = Callable[[dict[str, Any], float], None]
+
+
+class Manager(NotebookExecutionManager):  # type: ignore[misc] # papermill is untyped
+    """Marks every step with what became of it, and tells the witness."""
+
+    def __init__(self, *args: Any, witness: Any = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.witness = witness or _Nobody()
+        self.running = 0
+        self._began_at = self._started_at = monotonic()
+
+    def save(self, **_: Any) -> None:
+        """Write the notebook as a whole or not at all, where it is to be written."""
+        if self.output_path:
+            _save(Path(self.output_path), cleaned(self.nb, Redactor(environment_secrets())))
+        self.last_save_time = self.now()
+
+    def notebook_start(self, **kwargs: Any) -> None:
+        """Every step is known, and has not run."""
+        super().notebook_start(**kwargs)
+        for cell in self.nb.cells:
+            if cell.cell_type == "code":
+                cell.metadata.update(marked(cell.metadata, StepStatus.NOT_RUN))
+        self.witness.begins(self.nb)
+        self.save()
+
+    def cell_start(self, _: Any, cell_index: int | None = None, **__: Any) -> None:
+        """A step begins: until it is told otherwise, it was interrupted."""
+        self.running, self._began_at = cell_index or 0, monotonic()
+        self._mark(self.running, StepStatus.INTERRUPTED, "", status="running", start_time=self._time())
+
+    def step_ended(self, cell_index: int, status: StepStatus, cause: str) -> None:
+        """What became of it, and why."""
+        seconds = round(monotonic() - self._began_at, 6)
+        self._mark(cell_index, status, cause, end_time=self._time(), duration=seconds)
+        if status is StepStatus.INTERRUPTED or cause:
+            self.nb.metadata.papermill["exception"] = True
+
+    def _mark(self, cell_index: int, became: StepStatus, cause: str, **told: Any) -> None:
+        cell = self.nb.cells[cell_index]
+        cell.metadata.update(marked(cell.metadata, became, cause, **told))
+        self.witness.step(cell_index, cell.metadata, cell.execution_count)
+        self.save()
+
+    def notebook_complete(self, **_: Any) -> None:
+        """The end of the run. What did not run stays what it is."""
+        self.end_time = self.now()
+        seconds = monotonic() - self._started_at
+        self.nb.metadata.papermill.update(end_time=self.end_time.isoformat(), duration=seconds)
+        self.complete_pbar()
+        self.cleanup_pbar()
+        self.witness.metadata(self.nb.metadata)
+        self.save()
+
+    def _time(self) -> str:
+        return str(self.now().isoformat())
+
+
+class _Nobody:
+    """No witness: plain papermill, which saves the notebook itself."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_, **__: None
+
+
+class RunbookEngine(NBClientEngine):  # type: ignore[misc] # papermill is untyped
+    """`papermill --engine runbook`."""
+
+    @classmethod
+    def execute_notebook(
+        cls,
+        nb: Any,
+        kernel_name: str,
+        output_path: str | None = None,
+        *,
+        progress_bar: bool = True,
+        log_output: bool = False,
+        autosave_cell_every: int = 30,
+        witness: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Run the notebook under a manager that tells the truth."""
+        manager = Manager(
+            nb,
+            output_path=output_path,
+            progress_bar=progress_bar,
+            log_output=log_output,
+            autosave_cell_every=autosave_cell_every,
+            witness=witness,
+        )
+        manager.notebook_start()
+        try:
+            cls.execute_managed_notebook(manager, kernel_name, log_output=log_output, **kwargs)
+        finally:
+            manager.notebook_complete()
+        return manager.nb
+
+    @classmethod
+    def execute_managed_notebook(
+        cls,
+        nb_man: Any,
+        kernel_name: str,
+        *,
+        start_timeout: float = 60.0,
+        execution_timeout: float | None = None,
+        run_seconds: float | None = None,
+        watch: Watch | None = None,
+        on_finding: OnFinding | None = None,
+        kernel_environment: Mapping[str, str] | None = None,
+        **_: Any,
+    ) -> Any:
+        """Run the steps; `on_finding(finding, seconds)` is called for each finding as it comes."""
+        limits = Deadlines()
+        watch = watch or Watch(
+            Deadlines(
+                step_seconds=execution_timeout or limits.step_seconds,
+                run_seconds=run_seconds or limits.run_seconds,
+            )
+        )
+        # Sockets in a folder of our own and not TCP ports, which every user of this machine could talk to.
+        with tempfile.TemporaryDirectory(prefix="runbook-") as folder, watch:
+            client = Client(
+                nb_man,
+                kernel_name=kernel_name,
+                kernel_manager_class=KeptKernelManager,
+                timeout=None,
+                iopub_timeout=_NEVER_SECONDS,  # it is for the watch to end what takes too long
+                startup_timeout=start_timeout,
+                witness=nb_man.witness,
+                watch=watch,
+                on_finding=on_finding,
+                config=Config({"KernelManager": ipc_in(Path(folder))}),
+            )
+            # What the kernel says outside of its cells is no output: it tells why one did not start.
+            with (Path(folder) / "kernel.log").open("w+b") as log:
+                try:
+                    environment = {**_kernel_environment(), **(kernel_environment or {})}
+                    return client.execute(env=environment, stdin=watch.line, stdout=log, stderr=log)
+                except RuntimeError as error:
+                    raise RuntimeError(f"{error}{_last_line(log)}") from None
+
+
+def _kernel_environment() -> dict[str, str]:
+    """Everything but what names the signing key, and what actions may write with: a cell only looks."""
+    kept = signature.kernel_environment(os.environ)
+    return {name: value for name, value in kept.items() if not name.startswith(variables.OPERATOR_PREFIX)}
+
+
+def _last_line(log: BinaryIO) -> str:
+    log.seek(0)
+    lines = log.read()[-_MAX_LOG_BYTES:].decode("utf-8", "backslashreplace").strip().splitlines()
+    return f": {lines[-1].strip()}" if lines else ""
+
+
+def _save(path: Path, notebook: Mapping[str, Any]) -> None:
+    text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+    files.replace(path, text.encode("utf-8", "surrogatepass"))

@@ -1,0 +1,247 @@
+"""A run: the notebook is executed by papermill, watched, and kept as evidence however it ends."""
+
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from runbooklib.config import site, site_secrets, variables
+from runbooklib.config.parameters import Value
+from runbooklib.config.runbooks import Runbook
+from runbooklib.config.site_secrets import environment_secrets
+from runbooklib.errors import EvidenceError, SettingsError
+from runbooklib.evidence import manifest
+from runbooklib.evidence.bundle import Bundle
+from runbooklib.evidence.executed_notebook import fingerprints_of, recording_of, verdict_in
+from runbooklib.execution import run_state
+from runbooklib.execution.limits import Deadlines
+from runbooklib.execution.recorder import RunRecorder
+from runbooklib.execution.run_state import Step, StepStatus
+from runbooklib.redact.redactor import Redactor
+from runbooklib.text import visible
+
+OnFinding = Callable[[dict[str, Any], float], None]
+_MIN_FILES = 256
+_GRAMMARS = "rfc3987_syntax"
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What became of a run.
+
+    `verdict` is as far as it got; `failure` says why it got no further, and `signal` which signal ended it.
+    `trouble` says why its evidence is not where it should be. `has_begun` is whether any step ran.
+    """
+
+    bundle: Path
+    verdict: dict[str, Any] | None
+    failure: str
+    seconds: float
+    signal: int = 0
+    trouble: str = ""
+    has_begun: bool = True
+
+
+@dataclass(slots=True)
+class _Ending:
+    """Which signal ended the run, if one did."""
+
+    number: int = 0
+    former: dict[int, Any] = field(default_factory=dict)
+
+
+def prepare(runbook: Runbook, values: Mapping[str, Value], output: Path, chromium: str = "") -> Bundle:
+    """The folder for a run's evidence, opened before anything is asked. Raises InputError."""
+    service = str(values.get("service") or runbook.declared["service"].default)
+    return Bundle(output, runbook.alert, service, datetime.now(UTC), chromium)
+
+
+def run(
+    runbook: Runbook,
+    values: Mapping[str, Value],
+    bundle: Bundle,
+    on_finding: OnFinding | None = None,
+    deadlines: Deadlines | None = None,
+) -> Run:
+    """Run the notebook headlessly and keep it as evidence in the bundle. Raises EvidenceError."""
+    about: dict[str, Any] = {"kind": "run", "alert": runbook.alert, "parameters": dict(values)}
+    about["runbook_sha256"] = manifest.sha256(runbook.notebook)
+    defaults = {name: one.default for name, one in runbook.declared.items()}
+    place = [str(values.get(name) or defaults.get(name)) for name in ("environment", "service")]
+    kernel = {variables.EVIDENCE: str(bundle.output.absolute()), **site_secrets.tags_for_kernel(*place)}
+    return execute(
+        runbook.notebook,
+        bundle,
+        about,
+        values=values,
+        on_finding=on_finding,
+        kernel_environment=kernel,
+        deadlines=deadlines,
+    )
+
+
+def execute(
+    notebook: Path,
+    bundle: Bundle,
+    about: Mapping[str, Any],
+    *,
+    values: Mapping[str, Value] | None = None,
+    on_finding: OnFinding | None = None,
+    kernel_environment: Mapping[str, str] | None = None,
+    deadlines: Deadlines | None = None,
+) -> Run:
+    """Run a notebook by papermill and seal what came of it, also when it was cut short.
+
+    `about` goes into the manifest. Raises SettingsError for what is no notebook, and EvidenceError.
+    """
+    from runbooklib.execution.kernel import Watch  # jupyter's client: only once something runs
+
+    _enough_files(bundle)
+    started, began_at, limits = time.monotonic(), time.time(), deadlines or Deadlines()
+    witness = RunRecorder(bundle, Redactor(environment_secrets()), about)
+    watch = Watch(limits)
+    with _sealed_by_signals(watch) as ending:
+        failure = _run_papermill(
+            notebook,
+            values=values,
+            start_timeout=limits.start_seconds,
+            watch=watch,
+            witness=witness,
+            on_finding=on_finding,
+            kernel_environment=kernel_environment,
+        )
+        if witness.account is None:
+            bundle.abandon()
+            raise SettingsError(f"{notebook.name} did not start: {failure}", hint="mend the notebook")
+        about = {**about, **_clock_step(began_at, started)}
+        final, verdict, failure = seal(bundle, witness, about, failure)
+    has_begun = any(step.status is not StepStatus.NOT_RUN for step in witness.account.steps)
+    seconds = time.monotonic() - started
+    return Run(final, verdict, failure, seconds, ending.number, bundle.trouble or witness.trouble, has_begun)
+
+
+def _clock_step(began_at: float, started: float) -> dict[str, float]:
+    """By how much this machine's clock was set while the run was under way, for the manifest."""
+    step = (time.time() - began_at) - (time.monotonic() - started)
+    return {"clock_step_seconds": round(step)} if abs(step) >= 1 else {}
+
+
+def seal(
+    bundle: Bundle, witness: RunRecorder, about: Mapping[str, Any], failure: str
+) -> tuple[Path, dict[str, Any] | None, str]:
+    """Seal a run that is over: its bundle, its verdict, and why it got no further. Raises EvidenceError."""
+    account = witness.account
+    if account is None:
+        raise ValueError("nothing has begun")
+    witness.ends(failure)
+    failure, steps, notebook = witness.failure, account.steps, account.notebook
+    if failure:
+        notebook = run_state.told(notebook, steps, failure)
+    more = {
+        "alert_fingerprints": fingerprints_of(recording_of(notebook), str(about.get("alert", ""))),
+        "failure": failure,
+        "trouble": bundle.trouble or witness.trouble,
+        "journal": witness.journal,
+        "steps": [{"id": s.id, "status": s.status.value, "cause": s.cause} for s in steps],
+    }
+    final = bundle.finish(notebook, {**about, **more}, site.home_or_here())
+    # An exception's own words are printed too, and not only kept.
+    return final, verdict_in(final), visible(failure)
+
+
+def _enough_files(bundle: Bundle) -> None:
+    """Where the sockets of a kernel find no descriptor, their library ends the process without a word."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < _MIN_FILES and hard != resource.RLIM_INFINITY and hard < _MIN_FILES:
+        bundle.abandon()
+        raise EvidenceError(
+            f"too few file descriptors: this process may open {hard} files, and a run needs {_MIN_FILES}",
+            hint=f"ulimit -n {_MIN_FILES}",
+        )
+    if soft < _MIN_FILES:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (_MIN_FILES, hard))
+
+
+@contextmanager
+def _sealed_by_signals(watch: Any) -> Iterator[_Ending]:
+    """A signal ends the run and not the process: what there is gets sealed first."""
+    ending = _Ending()
+
+    def end(number: int, _: FrameType | None) -> None:
+        ending.number = ending.number or number
+        watch.stop(f"ended by {signal.Signals(number).name}")
+
+    if threading.current_thread() is threading.main_thread():
+        for number in _SIGNALS:
+            ending.former[number] = signal.signal(number, end)
+    try:
+        yield ending
+    finally:
+        for given, former in ending.former.items():
+            signal.signal(given, former)
+
+
+def _run_papermill(notebook: Path, *, values: Mapping[str, Value] | None, **engine: Any) -> str:
+    """Run the notebook; why it got no further than it got."""
+    with _without_grammars():
+        import papermill
+    from jupyter_client.kernelspec import NoSuchKernel
+    from nbclient.exceptions import DeadKernelError
+    from papermill.engines import papermill_engines
+
+    from runbooklib.execution.engine import NAME, RunbookEngine
+
+    papermill_engines.register(NAME, RunbookEngine)
+    # Papermill formats paths with the parameters; a name with braces in it is a name.
+    path = str(notebook).replace("{", "{{").replace("}", "}}")
+    try:
+        papermill.execute_notebook(
+            path,
+            None,  # the journal keeps what comes, redacted, and the bundle gets it in one piece
+            parameters=dict(values or {}),
+            engine_name=NAME,
+            progress_bar=False,
+            cwd=str(site.home_or_here()),
+            **engine,
+        )
+    except papermill.PapermillExecutionError as error:
+        return _why(engine) or f"{error.ename}: {error.evalue}"
+    except NoSuchKernel as error:
+        return f"there is no kernel named {error.name!r} here; run `jupyter kernelspec list`"
+    except (DeadKernelError, RuntimeError, OSError) as error:
+        return _why(engine) or f"the kernel did not start: {str(error).strip().splitlines()[0]}"
+    return _why(engine)
+
+
+@contextmanager
+def _without_grammars() -> Iterator[None]:
+    """Import jsonschema without its check of internationalized addresses, which no notebook needs.
+
+    That check compiles 38 grammars when it is imported: two seconds of an incident.
+    """
+    is_loaded = _GRAMMARS in sys.modules
+    if not is_loaded:
+        sys.modules[_GRAMMARS] = None  # type: ignore[assignment] # None: Python's way to say that it cannot be imported
+    try:
+        yield
+    finally:
+        if not is_loaded:
+            del sys.modules[_GRAMMARS]
+
+
+def _why(engine: Mapping[str, Any]) -> str:
+    """Why not every step ran to its end: the first one's cause, or the run's; nothing if all did."""
+    steps: list[Step] = engine["witness"].account.steps if engine["witness"].account else []
+    for step in steps:
+        if step.cause:
+            return f"{step.id}: {step.cause}"
+    return str(engine["watch"].cause)

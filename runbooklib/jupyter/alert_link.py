@@ -1,0 +1,119 @@
+"""The link that stands in an alert: `runbooks/open?alertname=…&<labels>&starts_at=…`, written and read.
+
+Whoever can send a link can choose what stands in it. So a link chooses between what is there, and says
+nothing else: which alert, which environment, which service, and the texts that the notebook itself declares
+to be "as in the alert's label". It sets no limit, else a link could turn a problem into an OK.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qsl, urlencode
+
+from runbooklib.config.parameters import Declared
+from runbooklib.config.runbooks import Runbook
+from runbooklib.errors import ParameterError
+from runbooklib.model.window import moment_of
+from runbooklib.text import hidden, quoted
+
+PAGE = "runbooks"
+OPEN = "runbooks/open"
+ALERT, ENVIRONMENT, SERVICE, STARTS_AT = "alertname", "environment", "service", "starts_at"
+_OURS = frozenset({ALERT, ENVIRONMENT, STARTS_AT})
+_FROM_LABEL = "as in the alert's label"
+_MAX_PAIRS = 100
+_MAX_CHARACTERS = 200
+_OLDEST = datetime(2000, 1, 1, tzinfo=UTC)
+# The clock of whoever raised the alert may be ahead of ours.
+_AHEAD = timedelta(hours=1)
+# A + that nobody escaped is a space in a query.
+_ZONE = re.compile(r"(?<=T.{5}) (?=\d\d:?\d\d$)|(?<=T.{8}) (?=\d\d:?\d\d$)|(?<=\.\d{3}) (?=\d\d:?\d\d$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What a link asks for. `labels` are the alert's other labels; `starts_at` (aware UTC) may be unknown."""
+
+    alert: str
+    environment: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    starts_at: datetime | None = None
+
+    @property
+    def query(self) -> str:
+        """The link's query, without the `?`."""
+        told = {ALERT: self.alert, ENVIRONMENT: self.environment}
+        told |= {name: value for name, value in self.labels.items() if name not in _OURS}
+        if self.starts_at:
+            told[STARTS_AT] = f"{self.starts_at:%Y-%m-%dT%H:%M:%SZ}"
+        return urlencode({name: value for name, value in told.items() if value})
+
+
+def read(query: str, now: datetime) -> Link:
+    """The link of this query. An empty label is none, as in Prometheus. Raises ParameterError."""
+    told = pairs(query)
+    alert = told.get(ALERT, "")
+    if not alert:
+        raise ParameterError(f"the link names no alert ({ALERT})", hint=f"add ?{ALERT}=HighErrorRate")
+    for name in (ALERT, ENVIRONMENT):
+        _refuse_unfit(name, told.get(name, ""))
+    starts_at = moment(told[STARTS_AT], now) if told.get(STARTS_AT) else None
+    labels = {name: value for name, value in told.items() if value and name not in _OURS}
+    return Link(alert, told.get(ENVIRONMENT, ""), labels, starts_at)
+
+
+def pairs(query: str) -> dict[str, str]:
+    """The names and values of a query, each once. Raises ParameterError."""
+    try:
+        listed = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=_MAX_PAIRS)
+    except ValueError:
+        raise ParameterError(
+            "the link cannot be read", hint=f"at most {_MAX_PAIRS} pairs, percent-encoded UTF-8"
+        ) from None
+    told: dict[str, str] = {}
+    for name, value in listed:
+        if name in told:
+            raise ParameterError(f"the link says {quoted(name)} twice", hint="leave one out")
+        told[name] = value
+    return told
+
+
+def moment(text: str, now: datetime) -> datetime:
+    """When the alert began, to the second, as aware UTC. Raises ParameterError."""
+    if len(text) > 40:
+        raise ParameterError(f"{quoted(text)} is not a time", hint='write it like "2026-01-15T03:12:00Z"')
+    found = moment_of(_ZONE.sub("+", text)).replace(microsecond=0)
+    if not _OLDEST <= found <= now + _AHEAD:
+        raise ParameterError(
+            f"{STARTS_AT} is {text!r}, and no alert began then", hint="give the alert's own startsAt"
+        )
+    return found
+
+
+def given(runbook: Runbook, link: Link) -> dict[str, str]:
+    """The parameters that the link sets. Raises ParameterError for a value that cannot be meant."""
+    found = {name: link.labels[name] for name in settable(runbook) if name in link.labels}
+    if link.environment:
+        found[ENVIRONMENT] = link.environment
+    for name, value in found.items():
+        _refuse_unfit(name, value)
+    return found
+
+
+def settable(runbook: Runbook) -> list[str]:
+    """The parameters of a runbook that a label of its alert may set."""
+    return [name for name, one in runbook.declared.items() if _is_label(one)]
+
+
+def _is_label(one: Declared) -> bool:
+    return one.type is str and (one.name == SERVICE or _FROM_LABEL in one.help)
+
+
+def _refuse_unfit(name: str, value: str) -> None:
+    if len(value) > _MAX_CHARACTERS:
+        raise ParameterError(
+            f"{name} has {len(value):,} characters", hint=f"at most {_MAX_CHARACTERS} are read"
+        )
+    if found := hidden(value) or ("a line break" if "\n" in value else ""):
+        raise ParameterError(f"{name} holds {found}", hint="write it in plain text")

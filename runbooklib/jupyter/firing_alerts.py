@@ -1,0 +1,56 @@
+"""Which alerts fire now, by the Alertmanager of an environment; asked anew each time, within a deadline."""
+
+import os
+from collections.abc import Mapping
+
+from runbooklib.config import runbooks, site, variables
+from runbooklib.config.site_secrets import environment_secrets
+from runbooklib.errors import NotConfiguredError
+from runbooklib.model.alert import Alert
+from runbooklib.redact.redactor import Redactor
+from runbooklib.sources.context import Sources
+from runbooklib.sources.tape import Tape
+
+# Somebody waits for the page.
+DEADLINE_SECONDS = 3.0
+
+
+def alerts(environment: str, name: str = "") -> tuple[Alert, ...]:
+    """The alerts that it holds, silenced and inhibited ones too; only those of that name, where given.
+
+    Raises SourceError where it gave no answer, and InputError where it could not be asked.
+    """
+    known = site.services(environment)
+    if not known:
+        raise NotConfiguredError(
+            f"the environment {environment!r} has no service",
+            system="alertmanager",
+            hint=f"there are: {', '.join(site.environments()) or 'none'}",
+        )
+    target = site.read_target(environment, known[0])
+    tape = Tape(Redactor(environment_secrets()))
+    return Sources(target, tape, deadline_seconds=DEADLINE_SECONDS).alertmanager.alerts(name)
+
+
+def meant(environment: str, name: str, labels: Mapping[str, str]) -> tuple[Alert, ...]:
+    """The alerts of that name that no label contradicts: one that counts all services together has none.
+
+    Raises like `alerts`.
+    """
+    return tuple(
+        alert
+        for alert in alerts(environment, name)
+        if all(alert.labels.get(label, value) == value for label, value in labels.items())
+    )
+
+
+def usual_environment() -> str:
+    """The environment where nobody names one: RUNBOOK_ENVIRONMENT, else what the runbooks say themselves."""
+    named = os.environ.get(variables.ENVIRONMENT, "")
+    if named:
+        return named
+    for alert in runbooks.alerts():
+        declared = runbooks.find(alert).declared.get("environment")
+        if declared and declared.default:
+            return str(declared.default)
+    return ""

@@ -1,0 +1,187 @@
+"""The annotation `runbook_url` of each alert in a rule file: the link that opens its notebook.
+
+Prometheus fills `{{ $labels.service | urlquery }}` in when the alert fires. It knows no word for when that
+was, so the link has no `starts_at`: Alertmanager is asked. A file is changed by putting text into it, so
+that comments and layout stay, and only if nothing but the links is different afterwards.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import quote, quote_plus, urlsplit
+
+import yaml
+
+from runbooklib import files
+from runbooklib.config import runbooks
+from runbooklib.config.rule_file import AlertRule, placed_rules, read_text
+from runbooklib.errors import InputError, SettingsError
+from runbooklib.jupyter.alert_link import ALERT, ENVIRONMENT, OPEN, settable
+
+ANNOTATION = "runbook_url"
+_BYTE_ORDER = b"\xef\xbb\xbf"
+_TEMPLATE = re.compile(r"\{\{")
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Text to put in the place of what stands from `start` to `end`."""
+
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """A rule file with its links: what each alert's is, which alerts have no runbook, and the new text."""
+
+    urls: tuple[tuple[AlertRule, str], ...]
+    without: tuple[str, ...]
+    text: str
+    is_changed: bool
+
+
+def checked_server(address: str) -> str:
+    """The address of the Jupyter server, without a slash at its end. Raises InputError."""
+    parts = urlsplit(address)
+    is_plain = address.isascii() and address.isprintable() and not set(' "\\{}') & set(address)
+    if parts.scheme not in ("http", "https") or not parts.netloc or not is_plain:
+        raise InputError(f"{address[:80]!r} is no address", hint="like https://jupyter.example/user/oncall")
+    if parts.query or parts.fragment or "@" in parts.netloc:
+        raise InputError(
+            "the server's address holds more than a place", hint="leave out users, tokens, ? and #"
+        )
+    return address.rstrip("/")
+
+
+def linked(path: Path, server: str, environment: str = "") -> Linked:
+    """The rule file's links, and its text with them. Raises InputError."""
+    base, text = checked_server(server), read_text(path)
+    known = set(runbooks.alerts())
+    placed = placed_rules(text, path)
+    urls = {id(node): url_of(rule, base, environment) for rule, node in placed if rule.alert in known}
+    edits = {}
+    for rule, node in placed:
+        if id(node) in urls:
+            edit = _edit(rule, node, urls[id(node)], text)
+            if edit and edit.start in edits:
+                raise _shared(rule)
+            if edit:
+                edits[edit.start] = edit
+    new = _edited(text, edits)
+    wanted = [_with_url(rule, urls.get(id(node))) for rule, node in placed]
+    _refuse_other_changes(new, wanted, path)
+    return Linked(
+        urls=tuple((rule, urls[id(node)]) for rule, node in placed if id(node) in urls),
+        without=tuple(dict.fromkeys(rule.alert for rule, _ in placed if rule.alert not in known)),
+        text=new,
+        is_changed=new != text,
+    )
+
+
+def url_of(rule: AlertRule, server: str, environment: str = "") -> str:
+    """The link of a rule, as a template of Prometheus': labels that the rule itself sets stand in it."""
+    told = [f"{ALERT}={quote_plus(rule.alert)}"]
+    told += [f"{ENVIRONMENT}={quote_plus(environment)}"] if environment else []
+    for name in settable(runbooks.find(rule.alert)):
+        own = rule.labels.get(name, "")
+        value = quote_plus(own) if own and not _TEMPLATE.search(own) else _labelled(name)
+        told.append(f"{quote(name)}={value}")
+    return f"{server}/{OPEN}?{'&'.join(told)}"
+
+
+def _labelled(name: str) -> str:
+    return "{{ $labels." + name + " | urlquery }}"
+
+
+def write(path: Path, found: Linked) -> None:
+    """Write the new text in the file's place, whole or not at all. Raises InputError."""
+    try:
+        former = path.read_bytes()
+        mark = _BYTE_ORDER if former.startswith(_BYTE_ORDER) else b""
+        files.replace(path.resolve(), mark + found.text.encode("utf-8"), path.stat().st_mode & 0o777)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}", hint="see its folder") from None
+
+
+def _with_url(rule: AlertRule, url: str | None) -> AlertRule:
+    return replace(rule, annotations={**rule.annotations, ANNOTATION: url}) if url else rule
+
+
+def _refuse_other_changes(text: str, wanted: list[AlertRule], path: Path) -> None:
+    """Read what would be written: it must say the same as before, and the links."""
+    try:
+        found = [rule for rule, _ in placed_rules(text, path)]
+    except SettingsError:
+        found = []
+    for rule, want in zip(found, wanted, strict=False):
+        if replace(rule, line=0) != replace(want, line=0):
+            raise _shared(want)
+    if len(found) != len(wanted):
+        raise InputError(f"{path}: the links cannot be put into it", hint="write the annotations by hand")
+
+
+def _shared(rule: AlertRule) -> InputError:
+    return InputError(
+        f"{rule.file}:{rule.line}: the link of {rule.alert} cannot be put there without changing more",
+        hint="write its annotations out, one on a line, and without an alias",
+    )
+
+
+def _edited(text: str, edits: Mapping[int, Edit]) -> str:
+    for edit in sorted(edits.values(), key=lambda one: one.start, reverse=True):
+        text = text[: edit.start] + edit.text + text[edit.end :]
+    return text
+
+
+def _edit(rule: AlertRule, node: yaml.MappingNode, url: str, text: str) -> Edit | None:
+    """How the text is changed for one rule; None where it says so already."""
+    if rule.annotations.get(ANNOTATION) == url:
+        return None
+    fields = dict(_fields(node))
+    annotations, line = fields.get("annotations"), f"{ANNOTATION}: {json.dumps(url)}"
+    if annotations is None:
+        return _new_annotations(node, fields["alert"], line, text)
+    if isinstance(annotations, yaml.MappingNode):
+        own = dict(_fields(annotations)).get(ANNOTATION)
+        return _replaced(own, url, text) if own else _added(annotations, line, text)
+    start, end = annotations.start_mark.index, annotations.end_mark.index
+    return Edit(start, end, f"{'' if end > start else ' '}{{{line}}}")  # `annotations:` of nothing
+
+
+def _replaced(own: yaml.Node, url: str, text: str) -> Edit:
+    start, end = own.start_mark.index, own.end_mark.index
+    is_block = text[start : start + 1] in ("|", ">")
+    gap = " " if text[start - 1 : start] == ":" else ""
+    return Edit(start, end, f"{gap}{json.dumps(url)}{_break(text) if is_block else ''}")
+
+
+def _added(annotations: yaml.MappingNode, line: str, text: str) -> Edit:
+    """In front of the first annotation: what follows the last may be a comment on something else."""
+    start = annotations.start_mark.index
+    if annotations.flow_style:
+        return Edit(start + 1, start + 1, line + (", " if annotations.value else ""))
+    return Edit(start, start, f"{line}{_break(text)}{' ' * annotations.start_mark.column}")
+
+
+def _new_annotations(node: yaml.MappingNode, alert: yaml.Node, line: str, text: str) -> Edit:
+    """Annotations below the line of the alert's name."""
+    end = alert.end_mark.index
+    if node.flow_style:
+        return Edit(end, end, f", annotations: {{{line}}}")
+    rest = text.find("\n", end)
+    place, indent, new = rest + 1 if rest >= 0 else len(text), " " * node.start_mark.column, _break(text)
+    before = "" if rest >= 0 else new
+    return Edit(place, place, f"{before}{indent}annotations:{new}{indent}  {line}{new}")
+
+
+def _fields(node: yaml.MappingNode) -> Iterator[tuple[str, yaml.Node]]:
+    for key, value in node.value:
+        yield str(key.value), value
+
+
+def _break(text: str) -> str:
+    return "\r\n" if "\r\n" in text else "\n"

@@ -1,0 +1,137 @@
+"""What the start page shows, gathered: each part on its own, so that what fails takes nothing with it."""
+
+from datetime import datetime
+from urllib.parse import quote, urlencode
+
+from runbooklib import files
+from runbooklib.config import runbooks, site
+from runbooklib.errors import RunbookError, suggestion
+from runbooklib.evidence import runs
+from runbooklib.evidence import runs as extension_runs
+from runbooklib.jupyter import alert_link, firing_alerts
+from runbooklib.jupyter.alert_link import Link
+from runbooklib.model.alert import Alert
+from runbooklib.render.start_page_html import Board, Firing, Listed, Ran
+
+REFRESH_SECONDS = 30
+_MAX_RUNS = 20
+_MAX_FIRING = 200
+_FIRST_LABELS = ("severity", "component", "service")
+_SAYS = ("summary", "description", "message")
+
+
+def gathered(base_url: str, told: dict[str, str], now: datetime) -> Board:
+    """The board. `told` is the query of the page: environment, q, refresh. `base_url` ends with `/`."""
+    wrong: list[str] = []
+    known = _environments(wrong)
+    environment = _environment(told.get(alert_link.ENVIRONMENT, ""), known, wrong)
+    searched, is_still = told.get("q", "").strip()[:200], told.get("refresh") == "off"
+    listed = _listed(base_url, environment, wrong)
+    return Board(
+        at=now,
+        environment=environment,
+        environments=[(name, _page(base_url, name)) for name in known],
+        firing=_firing(base_url, environment, {one.alert for one in listed}, wrong),
+        runbooks=[one for one in listed if searched.lower() in f"{one.alert} {one.title}".lower()],
+        searched=searched,
+        runs=_runs(base_url, wrong),
+        not_checked=wrong,
+        # Nothing is asked anew under the hands of somebody who searches.
+        refresh=0 if is_still or searched else REFRESH_SECONDS,
+        toggle=_page(base_url, environment, "" if is_still or searched else "off"),
+    )
+
+
+def _page(base_url: str, environment: str, refresh: str = "") -> str:
+    query = {alert_link.ENVIRONMENT: environment, "refresh": refresh}
+    return f"{base_url}{alert_link.PAGE}?{urlencode({name: value for name, value in query.items() if value})}"
+
+
+def _environments(wrong: list[str]) -> list[str]:
+    try:
+        return site.environments()
+    except RunbookError as error:
+        wrong.append(str(error))
+        return []
+
+
+def _environment(asked: str, known: list[str], wrong: list[str]) -> str:
+    """The environment that is asked for, if there is one of that name; else the usual one."""
+    try:
+        usual = asked or firing_alerts.usual_environment()
+    except RunbookError as error:
+        wrong.append(str(error))
+        return ""
+    if usual not in known:
+        wrong.append(f"There is no environment {usual[:80]!r} ({suggestion(usual[:80], known)})")
+        return ""
+    return usual
+
+
+def _firing(base_url: str, environment: str, served: set[str], wrong: list[str]) -> list[Firing] | None:
+    if not environment:
+        return None
+    try:
+        found = firing_alerts.alerts(environment)
+    except RunbookError as error:
+        wrong.append(f"Which alerts fire: {error}")
+        return None
+    if len(found) > _MAX_FIRING:
+        wrong.append(f"{len(found) - _MAX_FIRING:,} more alerts fire than are shown")
+    return [_alert(base_url, environment, one, is_served=one.name in served) for one in found[:_MAX_FIRING]]
+
+
+def _alert(base_url: str, environment: str, alert: Alert, *, is_served: bool) -> Firing:
+    asked = Link(alert.name, environment, alert.labels, alert.starts_at)
+    names = sorted(
+        (name for name in alert.labels if name != alert_link.ALERT),
+        key=lambda name: (name not in _FIRST_LABELS, name),
+    )
+    quiet = [f"silenced by {one}" for one in alert.silenced_by]
+    quiet += ["inhibited by another alert"] if alert.inhibited_by else []
+    return Firing(
+        alert=alert.name,
+        says=next((alert.annotations[name] for name in _SAYS if alert.annotations.get(name)), ""),
+        labels=" ".join(f"{name}={alert.labels[name]}" for name in names),
+        since=alert.starts_at,
+        quiet=", ".join(quiet),
+        link=f"{base_url}{alert_link.OPEN}?{asked.query}" if is_served else "",
+    )
+
+
+def _listed(base_url: str, environment: str, wrong: list[str]) -> list[Listed]:
+    found = []
+    try:
+        names = runbooks.alerts()
+    except RunbookError as error:
+        wrong.append(str(error))
+        return []
+    for name in names:
+        try:
+            title = runbooks.find(name).title
+        except RunbookError as error:
+            title = f"cannot be read: {error}"
+        found.append(Listed(name, title, f"{base_url}{alert_link.OPEN}?{Link(name, environment).query}"))
+    return found
+
+
+def _runs(base_url: str, wrong: list[str]) -> list[Ran]:
+    try:
+        found, unread = extension_runs.recent(runs.evidence_place(), _MAX_RUNS)
+    except (RunbookError, OSError) as error:
+        told = files.trouble(error) if isinstance(error, OSError) else error
+        wrong.append(f"The evidence cannot be read: {told}")
+        return []
+    wrong += [f"Evidence: {one}" for one in unread]
+    return [
+        Ran(
+            at=run.at,
+            alert=run.alert,
+            service=run.service,
+            environment=run.environment,
+            status=run.status,
+            headline=run.headline if run.kind != "replay" else f"(replay) {run.headline}",
+            link=f"{base_url}{alert_link.PAGE}/evidence/{quote(run.bundle)}",
+        )
+        for run in found
+    ]

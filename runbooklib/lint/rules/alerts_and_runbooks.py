@@ -1,0 +1,145 @@
+"""Alerts and runbooks: each has the other, they know each other, and they speak of the same threshold."""
+
+import math
+import re
+from collections.abc import Iterator
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from runbooklib import promql
+from runbooklib.config.parameters import Declared
+from runbooklib.errors import ParameterError
+from runbooklib.jupyter import alert_link
+from runbooklib.lint.rule import Message, Needs, Rule, Severity
+from runbooklib.lint.rules import queries
+from runbooklib.lint.workspace import Material, Notebook, PlacedRule
+
+NO_RUNBOOK = Rule(
+    "alert-without-runbook",
+    Severity.ERROR,
+    "Every alert has a runbook.",
+    "Whoever is paged for it finds nothing.",
+    bad="- alert: DiskFull        # and no notebooks/DiskFull.ipynb",
+    good="runbook new DiskFull --rules rules.yml",
+    needs=Needs.RULES,
+)
+NO_ALERT = Rule(
+    "runbook-without-alert",
+    Severity.ERROR,
+    "Every runbook has an alert.",
+    "An alert that was renamed leaves its runbook where nobody finds it.",
+    bad="notebooks/DiskFul.ipynb  # and the rule says DiskFull",
+    good="notebooks/DiskFull.ipynb",
+    needs=Needs.RULES,
+)
+NO_URL = Rule(
+    "runbook-url-missing",
+    Severity.ERROR,
+    "Every alert's rule links its runbook.",
+    "At 3am nobody searches: the link in the page is the runbook.",
+    bad='annotations: {summary: "The disk is full"}',
+    good='annotations: {summary: "The disk is full", runbook_url: "https://runbooks.example/DiskFull"}',
+    needs=Needs.RULES,
+)
+WRONG_URL = Rule(
+    "runbook-url-wrong",
+    Severity.ERROR,
+    "The link names the alert that it stands at: at its end, or as `runbook urls` writes it.",
+    "A link to a page that is not served, or to another alert's, leads whoever is paged astray.",
+    bad="runbook_url: https://runbooks.example/DiscFull",
+    good="runbook_url: https://runbooks.example/DiskFull",
+    needs=Needs.RULES,
+)
+THRESHOLD = Rule(
+    "threshold-differs",
+    Severity.ERROR,
+    "A limit that is `as in the alert rule` is as in the alert rule.",
+    """A runbook that judges by another limit than its alert says OK while the alert fires. A parameter whose
+comment says `as in the alert rule` is compared, for each alert that the notebook serves: a number with
+the rule's threshold, the text `expression` with the whole condition.""",
+    bad="error_rate_limit: float = 0.1  # share of requests, as in the alert rule   (the rule: > 0.05)",
+    good="error_rate_limit: float = 0.05  # share of requests, as in the alert rule",
+    needs=Needs.RULES,
+)
+RULES = (NO_RUNBOOK, NO_ALERT, NO_URL, WRONG_URL, THRESHOLD)
+_AS_IN_RULE = re.compile(r"\bas in the alert rule\b")
+
+
+def check(material: Material) -> Iterator[Message]:
+    """What the rules and the runbooks do not say alike."""
+    if material.rules is None:
+        return
+    served = material.served
+    for placed in material.rules:
+        if placed.rule.alert in served:
+            yield from _link(placed)
+        else:
+            yield NO_RUNBOOK.at(
+                placed.file, placed.line(), f"{placed.rule.alert} has no runbook: `runbook new`"
+            )
+    known = {placed.rule.alert for placed in material.rules}
+    for alert, notebook in served.items():
+        if alert not in known:
+            yield NO_ALERT.at(notebook.file, 1, f"no rule has an alert {alert}")
+        else:
+            yield from _limits(material, notebook, alert)
+
+
+def _link(placed: PlacedRule) -> Iterator[Message]:
+    url = placed.rule.annotations.get("runbook_url", "")
+    if not url:
+        text = f"{placed.rule.alert} has no annotation `runbook_url`"
+        yield NO_URL.at(placed.file, placed.line(), text)
+        return
+    named = _alert_of(url)
+    if named != placed.rule.alert:
+        text = f"{placed.rule.alert} links to {named or 'nothing'!r}: the link should name it"
+        yield WRONG_URL.at(placed.file, placed.line("annotations", "runbook_url"), text)
+
+
+def _alert_of(url: str) -> str:
+    """The alert that a link names: as `runbook urls` writes it, else by the end of its path."""
+    parts = urlsplit(url)
+    path = unquote(parts.path).rstrip("/")
+    if path.endswith(f"/{alert_link.OPEN}"):
+        return dict(parse_qsl(parts.query)).get(alert_link.ALERT, "")
+    return path.rpartition("/")[2]
+
+
+def _limits(material: Material, notebook: Notebook, alert: str) -> Iterator[Message]:
+    for name, declared in notebook.declared.items():
+        if not _AS_IN_RULE.search(declared.help):
+            continue
+        stored = material.stored(alert)
+        is_stored = stored is not None and name in stored.values
+        value = stored.values[name] if stored is not None and is_stored else declared.default
+        rules = list(material.rules_of(alert))
+        if any(_agrees(placed, declared, value) for placed in rules):
+            continue
+        where = (stored.file, stored.line(name)) if stored is not None and is_stored else None
+        file, line = where or (notebook.file, notebook.line_of_parameter(name))
+        yield THRESHOLD.at(
+            file, line, f"{name} is {value!r} for {alert}, and its rule says {_said(rules[0])}"
+        )
+
+
+def _agrees(placed: PlacedRule, declared: Declared, value: object) -> bool:
+    if declared.type is str:
+        is_condition = declared.name == "expression"
+        return not is_condition or queries.pretty(str(value)) == queries.pretty(placed.rule.expression)
+    threshold = _threshold(placed)
+    if threshold is None or not isinstance(value, int | float):
+        return True  # nothing to compare with, or a wrong type, which is a message of its own
+    return math.isclose(value, threshold)
+
+
+def _threshold(placed: PlacedRule) -> float | None:
+    try:
+        condition = promql.condition_of(placed.rule.expression)
+    except ParameterError:
+        return None  # a message of its own
+    return condition.threshold if condition else None
+
+
+def _said(placed: PlacedRule) -> str:
+    threshold = _threshold(placed)
+    return f"{threshold:g}" if threshold is not None else placed.rule.expression[:80]

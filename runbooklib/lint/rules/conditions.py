@@ -1,0 +1,256 @@
+"""Alert rules that ask, and whose answer is not what it seems."""
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import promql_parser
+
+from runbooklib.lint import inferred_labels
+from runbooklib.lint.metric_catalog import Catalogue
+from runbooklib.lint.rule import Message, Needs, Rule, Severity
+from runbooklib.lint.rules import queries
+from runbooklib.lint.workspace import Material, PlacedRule
+from runbooklib.promql import COMPARISONS, number
+
+BUCKETS = Rule(
+    "unsummed-buckets",
+    Severity.ERROR,
+    "A quantile is taken over buckets that are summed by `le`.",
+    """Without the sum there is a quantile for each series, which nobody meant: one quiet endpoint is enough
+for an alert. With a sum that loses `le` there is none at all, and the alert never fires. A histogram
+whose labels are all given, or that the catalogue does not know, is only judged where `le` is lost.""",
+    bad="expr: histogram_quantile(0.95, rate(http_request_duration_seconds_bucket[5m])) > 0.5",
+    good="expr: histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket[5m]))) > 0.5",
+    needs=Needs.RULES,
+)
+RATIO = Rule(
+    "ratio-without-floor",
+    Severity.WARNING,
+    "A share of a rate is only judged where there is traffic.",
+    """One failed request of two at night is 50 %, and pages somebody. Say from how much traffic on the
+share means something.""",
+    bad="expr: sum(rate(errors_total[5m])) / sum(rate(requests_total[5m])) > 0.05",
+    good="""expr: |
+  sum(rate(errors_total[5m])) / sum(rate(requests_total[5m])) > 0.05
+    and sum(rate(requests_total[5m])) > 1""",
+    needs=Needs.RULES,
+)
+THRESHOLD = Rule(
+    "threshold-between-buckets",
+    Severity.WARNING,
+    "A quantile is compared with a bound of its histogram.",
+    """Between two bounds a quantile is interpolated: with buckets at 1 s and 2.5 s, `> 2.0` fires or not by
+guess. Beyond the last finite bound it never fires, since no quantile is ever higher. The bounds stand in
+parameters/metrics.yaml.""",
+    bad="expr: histogram_quantile(0.95, …) > 2.0  # buckets: … 1, 2.5, 5",
+    good="expr: histogram_quantile(0.95, …) > 2.5",
+    needs=Needs.RULES,
+)
+ABSENT = Rule(
+    "up-without-absent",
+    Severity.WARNING,
+    "Who asks for `up == 0` asks for `absent(up)` too.",
+    """A target that is taken out of the configuration, or that service discovery no longer finds, has no `up`
+that could be 0: nothing fires. The `absent` may stand in the same rule or in another one.""",
+    bad='expr: up{job="shop"} == 0',
+    good='expr: up{job="shop"} == 0 or absent(up{job="shop"})',
+    needs=Needs.RULES,
+)
+RATE = Rule(
+    "rate-misdescribed",
+    Severity.WARNING,
+    "A rate is told per second.",
+    """rate() is per second, whatever its window. A text that gives its value as that of the last hour is
+wrong by a factor of 3600, and so is whoever acts on it.""",
+    bad="""expr: sum(rate(tokens_total[1h])) > 10000
+description: "{{ $value }} tokens in the last hour.\"""",
+    good="""expr: sum(increase(tokens_total[1h])) > 10000
+description: "{{ $value }} tokens in the last hour.\"""",
+    needs=Needs.RULES,
+)
+RULES = (BUCKETS, RATIO, THRESHOLD, ABSENT, RATE)
+_SPAN = r"(?:(?:last|past|per|each|every|an?|/)\s*(?:\d+\s*)?(?:hours?|minutes?|days?|h|min)\b|hourly)"
+_VALUE_IN_SPAN = re.compile(
+    rf"\$value[^.]*?\b{_SPAN}|\$value[^.]*?/\s*(?:hour|minute|h|min)\b", re.IGNORECASE
+)
+
+
+def check(material: Material) -> Iterator[Message]:
+    """What is wrong with the conditions of the given rules."""
+    trees = [(placed, queries.parsed(placed.rule.expression)) for placed in material.rules or ()]
+    every = [tree for _, tree in trees if tree is not None]
+    for placed, tree in trees:
+        if tree is None:
+            continue
+        for rule, text in (
+            *_quantiles(tree, material.catalogue),
+            *_ratios(tree),
+            *_thresholds(tree, material.catalogue),
+            *_ups(tree, every),
+        ):
+            yield rule.at(placed.file, placed.line("expr"), f"{placed.rule.alert}: {text}")
+        yield from _descriptions(placed, tree)
+
+
+def _quantiles(tree: Any, catalogue: Catalogue | None) -> Iterator[tuple[Rule, str]]:
+    for node in inferred_labels.walk(tree):
+        if inferred_labels.is_call(node, "histogram_quantile"):
+            yield from _buckets(inferred_labels.bare(node.args[1]), catalogue)
+
+
+def _buckets(series: Any, catalogue: Catalogue | None) -> Iterator[tuple[Rule, str]]:
+    names = [
+        inferred_labels.name_of(one)
+        for one in inferred_labels.walk(series)
+        if isinstance(one, promql_parser.VectorSelector)
+    ]
+    if not any(name.endswith("_bucket") for name in names):
+        return  # a native histogram, or a recorded one
+    if not isinstance(series, promql_parser.AggregateExpr):
+        split = _split_by(series, catalogue)
+        if split:
+            yield BUCKETS, f"a quantile for each {', '.join(split)}: sum the buckets by (le) first"
+        return
+    grouping = tuple(series.modifier.labels) if series.modifier else ()
+    is_without = series.modifier and series.modifier.type == promql_parser.AggModifierType.Without
+    if ("le" in grouping) == bool(is_without):
+        yield BUCKETS, "the sum loses `le`, and without it there is no quantile: add le to its `by`"
+
+
+def _split_by(series: Any, catalogue: Catalogue | None) -> list[str]:
+    """The labels that make several series of it; none where the catalogue cannot say."""
+    if catalogue is None:
+        return []
+    labels = inferred_labels.labels_of(series, catalogue)
+    own = labels.certain.keys() - {"le", *catalogue.target_labels}
+    given = {
+        matcher.name
+        for node in inferred_labels.walk(series)
+        if isinstance(node, promql_parser.VectorSelector)
+        for matcher in node.matchers.matchers
+        if matcher.op == promql_parser.MatchOp.Equal
+    }
+    return [] if labels.is_open else sorted(own - given)
+
+
+def _ratios(tree: Any) -> Iterator[tuple[Rule, str]]:
+    conditions = list(_alternatives(tree))
+    for parts in conditions:
+        shares = [part for part in parts if _is_share(part)]
+        if shares and not any(_is_floor(part) for part in parts):
+            yield RATIO, "a share of no traffic in particular: add `and <the rate of all> > <enough>`"
+            return
+
+
+def _alternatives(node: Any) -> Iterator[list[Any]]:
+    """The expression as alternatives (`or`) of conditions that must hold together (`and`)."""
+    node = inferred_labels.bare(node)
+    operator = str(node.op) if isinstance(node, promql_parser.BinaryExpr) else ""
+    if operator == "or":
+        yield from _alternatives(node.lhs)
+        yield from _alternatives(node.rhs)
+    elif operator == "and":
+        for left in _alternatives(node.lhs):
+            for right in _alternatives(node.rhs):
+                yield [*left, *right]
+    else:
+        yield [node]
+
+
+def _is_comparison(node: Any) -> bool:
+    return isinstance(node, promql_parser.BinaryExpr) and str(node.op) in COMPARISONS
+
+
+def _is_share(node: Any) -> bool:
+    return _is_comparison(node) and any(
+        isinstance(one, promql_parser.BinaryExpr)
+        and str(one.op) == "/"
+        and _counts(one.lhs)
+        and _counts(one.rhs)
+        for one in inferred_labels.walk(node)
+    )
+
+
+def _counts(node: Any) -> bool:
+    """Whether a side of a division counts events: the time that they took, per event, is no share."""
+    return inferred_labels.has_rate(node) and not any(
+        inferred_labels.name_of(one).endswith("_sum")
+        for one in inferred_labels.walk(node)
+        if isinstance(one, promql_parser.VectorSelector)
+    )
+
+
+def _is_floor(node: Any) -> bool:
+    is_more = _is_comparison(node) and str(node.op) in {">", ">="}
+    return is_more and inferred_labels.has_rate(node) and not _is_share(node)
+
+
+def _thresholds(tree: Any, catalogue: Catalogue | None) -> Iterator[tuple[Rule, str]]:
+    for node in inferred_labels.walk(tree) if catalogue else ():
+        if not _is_comparison(node) or not inferred_labels.is_call(
+            inferred_labels.bare(node.lhs), "histogram_quantile"
+        ):
+            continue
+        limit, bounds = number(node.rhs), _bounds(node.lhs, catalogue)
+        if limit is None or not bounds or any(math.isclose(limit, bound) for bound in bounds):
+            continue
+        yield THRESHOLD, _between(limit, bounds)
+
+
+def _bounds(quantile: Any, catalogue: Catalogue | None) -> tuple[float, ...]:
+    names = [
+        inferred_labels.name_of(one)
+        for one in inferred_labels.walk(quantile)
+        if isinstance(one, promql_parser.VectorSelector)
+    ]
+    metric = catalogue.find(names[0]) if catalogue and names else None
+    return metric.buckets if metric else ()
+
+
+def _between(limit: float, bounds: tuple[float, ...]) -> str:
+    if limit > bounds[-1]:
+        return f"{limit:g} is beyond the last bucket, {bounds[-1]:g}: no quantile is ever higher"
+    above = next(bound for bound in bounds if bound > limit)
+    below = max((bound for bound in bounds if bound < limit), default=0.0)
+    return f"{limit:g} lies between the buckets {below:g} and {above:g}, where a quantile is a guess"
+
+
+def _ups(tree: Any, every: list[Any]) -> Iterator[tuple[Rule, str]]:
+    for node in inferred_labels.walk(tree):
+        if not _is_comparison(node) or str(node.op) != "==" or number(node.rhs) != 0:
+            continue
+        asked = inferred_labels.bare(node.lhs)
+        if isinstance(asked, promql_parser.VectorSelector) and inferred_labels.name_of(asked) == "up":
+            wanted = _matchers(asked)
+            if not any(wanted >= one or one >= wanted for other in every for one in _absences(other)):
+                told = ",".join(f'{name}{op}"{value}"' for name, op, value in sorted(wanted))
+                hint = f"add `or absent(up{f'{{{told}}}' if told else ''})`"
+                yield ABSENT, f"a target that is gone has no `up` that could be 0: {hint}"
+
+
+def _absences(tree: Any) -> Iterator[frozenset[tuple[str, str, str]]]:
+    for node in inferred_labels.walk(tree):
+        if inferred_labels.is_call(node, "absent", "absent_over_time"):
+            for one in inferred_labels.walk(node):
+                if isinstance(one, promql_parser.VectorSelector) and inferred_labels.name_of(one) == "up":
+                    yield _matchers(one)
+
+
+def _matchers(selector: Any) -> frozenset[tuple[str, str, str]]:
+    signs = {"Equal": "=", "NotEqual": "!=", "Re": "=~", "NotRe": "!~"}
+    found = ((m.name, signs[str(m.op).rpartition(".")[2]], m.value) for m in selector.matchers.matchers)
+    return frozenset(one for one in found if one[0] != "__name__")
+
+
+def _descriptions(placed: PlacedRule, tree: Any) -> Iterator[Message]:
+    told = inferred_labels.bare(tree)
+    while _is_comparison(told) or isinstance(told, promql_parser.AggregateExpr | promql_parser.ParenExpr):
+        told = told.expr if hasattr(told, "expr") else told.lhs
+    if not inferred_labels.is_call(told, "rate", "irate"):
+        return
+    for name in ("summary", "description", "message"):
+        if _VALUE_IN_SPAN.search(placed.rule.annotations.get(name, "")):
+            text = f"{placed.rule.alert}: the value is per second, and the {name} gives it for another time"
+            yield RATE.at(placed.file, placed.line("annotations", name), text)

@@ -1,0 +1,230 @@
+"""Alertmanager's routes and inhibitions against the alerts' labels: what can never happen."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runbooklib.errors import EvidenceError
+from runbooklib.lint import inferred_labels
+from runbooklib.lint.inferred_labels import Labels
+from runbooklib.lint.line_numbers import Path
+from runbooklib.lint.rule import Message, Needs, Rule, Severity
+from runbooklib.lint.rules import queries
+from runbooklib.lint.workspace import Material, PlacedRule, YamlFile
+
+INVALID = Rule(
+    "routing-invalid",
+    Severity.ERROR,
+    "Alertmanager can read its configuration.",
+    "Judged by `amtool check-config`, where amtool is installed.",
+    bad="receivers: [{name: a, nonsense_configs: []}]",
+    good="receivers: [{name: a}]",
+    needs=Needs.ROUTING,
+)
+ROUTE = Rule(
+    "route-never-matches",
+    Severity.ERROR,
+    "Each route is taken by some alert.",
+    """A route whose matchers no alert's labels satisfy, or that stands behind one which takes them all and
+does not `continue`, sends nobody anything. The labels of an alert are those of its rule, and those that
+its expression keeps.""",
+    bad='matchers: [severity="fatal"]   # and no rule has severity: fatal',
+    good='matchers: [severity="critical"]',
+    needs=Needs.ROUTING,
+)
+INHIBITION = Rule(
+    "inhibition-never-meets",
+    Severity.ERROR,
+    "An inhibition has a source and a target that agree in its `equal` labels.",
+    """An aggregation loses `instance` and `job`: an alert on `sum(…)` has none, so it never equals one that
+has. (Two alerts that both lack a label do agree in it.)""",
+    bad='source_matchers: [alertname="HostDown"]\ntarget_matchers: [alertname="Errors"]\nequal: [instance]',
+    good="equal: [cluster]",
+    needs=Needs.ROUTING,
+)
+UNUSED = Rule(
+    "receiver-unused",
+    Severity.WARNING,
+    "Each receiver is named by a route.",
+    "Somebody believes that they are told.",
+    bad="receivers: [{name: on-call}, {name: old-team}]",
+    good="receivers: [{name: on-call}]",
+    needs=Needs.ROUTING,
+)
+RULES = (INVALID, ROUTE, INHIBITION, UNUSED)
+_MATCHER = re.compile(r'\s*"?([a-zA-Z_][\w.]*)"?\s*(=~|!~|!=|=)\s*(?:"((?:[^"\\]|\\.)*)"|([^"]*?))\s*$')
+_SECONDS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Matcher:
+    label: str
+    operator: str
+    value: str
+
+    def matches(self, value: str) -> bool:
+        if self.operator in ("=", "!="):
+            return (value == self.value) is (self.operator == "=")
+        return bool(re.fullmatch(self.value, value)) is (self.operator == "=~")
+
+    def may(self, labels: Labels) -> bool:
+        """Whether an alert with these labels may match."""
+        values = labels.certain.get(self.label)
+        if self.label in labels.certain:
+            return values is None or any(self.matches(value) for value in values)
+        return labels.may_have(self.label) or self.matches("")
+
+    def must(self, labels: Labels) -> bool:
+        """Whether an alert with these labels certainly matches."""
+        values = labels.certain.get(self.label)
+        if self.label in labels.certain:
+            return values is not None and all(self.matches(value) for value in values)
+        return not labels.may_have(self.label) and self.matches("")
+
+
+def check(material: Material) -> Iterator[Message]:
+    """What of Alertmanager's configuration can never happen."""
+    if material.routing is None or material.rules is None:
+        return
+    routing = material.routing
+    invalid = list(_invalid(routing))
+    if invalid:
+        yield from invalid
+        return
+    alerts = [_labels(placed, material) for placed in material.rules]
+    route = routing.values.get("route")
+    if isinstance(route, Mapping):
+        yield from _routes(routing, route, ("route",), alerts)
+    for number, rule in enumerate(_list(routing.values.get("inhibit_rules"))):
+        yield from _inhibition(routing, rule, ("inhibit_rules", number), alerts)
+    yield from _receivers(routing)
+
+
+def has_amtool() -> bool:
+    """Whether the configuration itself can be judged here."""
+    return shutil.which("amtool") is not None
+
+
+def _invalid(routing: YamlFile) -> Iterator[Message]:
+    if not has_amtool():
+        return
+    try:
+        ended = subprocess.run(
+            ["amtool", "check-config", "--", str(routing.path)],
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise EvidenceError(
+            f"amtool did not say within {_SECONDS} s whether {routing.file} can be read",
+            hint="run `amtool check-config` on it",
+        ) from None
+    if ended.returncode:
+        told = (ended.stderr + ended.stdout).strip().splitlines()
+        failed = next((line for line in told if "FAILED" in line), told[-1] if told else "no reason given")
+        line = re.search(r"line (\d+)", failed)
+        yield INVALID.at(routing.file, int(line[1]) if line else 1, failed.partition("FAILED: ")[2] or failed)
+
+
+def _labels(placed: PlacedRule, material: Material) -> Labels:
+    """The labels of the rule's alerts; of static ones with a template the value is not known."""
+    tree = queries.parsed(placed.rule.expression)
+    kept = inferred_labels.NONE if tree is None else inferred_labels.labels_of(tree, material.catalogue)
+    static = {
+        name: None if "{{" in value else frozenset({value}) for name, value in placed.rule.labels.items()
+    }
+    return kept.add({**static, "alertname": frozenset({placed.rule.alert})})
+
+
+def _list(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else ()
+
+
+def _matchers(told: Mapping[str, Any], *, prefix: str = "") -> list[_Matcher]:
+    """The matchers of a route, or of an inhibition's source or target, in the old and the new spelling."""
+    found = []
+    for written in _list(told.get(f"{prefix}matchers")):
+        for part in re.split(r",(?=(?:[^\"]*\"[^\"]*\")*[^\"]*$)", str(written).strip("{} ")):
+            match = _MATCHER.match(part)
+            if match:
+                found.append(_Matcher(match[1], match[2], match[3] if match[3] is not None else match[4]))
+    for name, operator in ((f"{prefix}match", "="), (f"{prefix}match_re", "=~")):
+        given = told.get(name)
+        if isinstance(given, Mapping):
+            found += [_Matcher(str(label), operator, str(value)) for label, value in given.items()]
+    return found
+
+
+def _may(matchers: list[_Matcher], labels: Labels) -> bool:
+    return all(matcher.may(labels) for matcher in matchers)
+
+
+def _routes(
+    routing: YamlFile, route: Mapping[str, Any], path: Path, alerts: list[Labels]
+) -> Iterator[Message]:
+    """The routes below one, given the alerts that come to it."""
+    left = alerts
+    for number, below in enumerate(_list(route.get("routes"))):
+        if not isinstance(below, Mapping):
+            continue
+        place, matchers = (*path, "routes", number), _matchers(below)
+        taken = [labels for labels in left if _may(matchers, labels)]
+        if not taken:
+            told = " and ".join(f'{m.label}{m.operator}"{m.value}"' for m in matchers)
+            shadowed = any(_may(matchers, labels) for labels in alerts)
+            why = "a route before it takes them all" if shadowed else "no alert has such labels"
+            yield ROUTE.at(routing.file, routing.line(*place), f"{told}: {why}")
+        else:
+            yield from _routes(routing, below, place, taken)
+        if below.get("continue") is not True:
+            left = [labels for labels in left if not all(m.must(labels) for m in matchers)]
+
+
+def _inhibition(routing: YamlFile, rule: Any, path: Path, alerts: list[Labels]) -> Iterator[Message]:
+    if not isinstance(rule, Mapping):
+        return
+    sources, targets = _matchers(rule, prefix="source_"), _matchers(rule, prefix="target_")
+    equal = [str(label) for label in _list(rule.get("equal"))]
+    muting = [labels for labels in alerts if _may(sources, labels)]
+    muted = [labels for labels in alerts if _may(targets, labels)]
+    if not muting or not muted:
+        side = "source" if not muting else "target"
+        yield INHIBITION.at(routing.file, routing.line(*path), f"no alert matches its {side}")
+        return
+    if not any(_agree(one, other, equal) for one in muting for other in muted if one is not other):
+        never = [label for label in equal if not any(_agree(a, b, [label]) for a in muting for b in muted)]
+        text = f"no source and target ever agree in {', '.join(never or equal)}"
+        yield INHIBITION.at(routing.file, routing.line(*path), text)
+
+
+def _agree(one: Labels, other: Labels, equal: list[str]) -> bool:
+    return all(_may_be_equal(one, other, label) for label in equal)
+
+
+def _may_be_equal(one: Labels, other: Labels, label: str) -> bool:
+    if one.may_lack(label) and other.may_lack(label):
+        return True
+    if not (one.may_have(label) and other.may_have(label)):
+        return False
+    first, second = one.certain.get(label), other.certain.get(label)
+    return first is None or second is None or bool(first & second)
+
+
+def _receivers(routing: YamlFile) -> Iterator[Message]:
+    used = set(_named(routing.values.get("route")))
+    for number, receiver in enumerate(_list(routing.values.get("receivers"))):
+        name = str(receiver.get("name", "")) if isinstance(receiver, Mapping) else ""
+        if name and name not in used:
+            yield UNUSED.at(routing.file, routing.line("receivers", number), f"no route names {name}")
+
+
+def _named(route: Any) -> Iterator[str]:
+    if isinstance(route, Mapping):
+        yield str(route.get("receiver", ""))
+        for below in _list(route.get("routes")):
+            yield from _named(below)

@@ -1,0 +1,146 @@
+"""What a notebook tells its reader: the template's sections, filled, in order, without placeholders."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from runbooklib.lint.rule import Message, Rule, Severity
+from runbooklib.lint.workspace import Cell, Material, Notebook
+
+SECTIONS = (
+    "Basics",
+    "The alert",
+    "Initial diagnosis",
+    "Causes",
+    "Escalation",
+    "Recovery",
+    "After the incident",
+    "Resources",
+    "Past incidents",
+    "Upkeep",
+)
+MISSING = Rule(
+    "section-missing",
+    Severity.ERROR,
+    "A runbook has all sections of the template.",
+    "Whoever knows one runbook knows where to look in every other: " + ", ".join(SECTIONS) + ".",
+    bad="a notebook without `## Escalation`",
+    good="## Escalation",
+)
+ORDER = Rule(
+    "section-out-of-order",
+    Severity.ERROR,
+    "The sections stand in the order of the template.",
+    "First whether it is real, then why, then what to do: the order is that of an incident.",
+    bad="## Causes … ## Initial diagnosis",
+    good="## Initial diagnosis … ## Causes",
+)
+EMPTY = Rule(
+    "section-empty",
+    Severity.ERROR,
+    "Each section says or asks something.",
+    "A heading alone promises an answer that is not there.",
+    bad="## Escalation\n## Recovery",
+    good="## Escalation\nincident.escalation()",
+)
+ALERT = Rule(
+    "alert-unexplained",
+    Severity.ERROR,
+    "The section on the alert says what triggers it and why it matters.",
+    "Somebody who was woken by a name that they never heard decides by these two sentences.",
+    bad="## The alert\n\nThe disk is full.",
+    good="## The alert\n\n**What triggers it.** …\n\n**Why it matters.** …",
+)
+PLACEHOLDER = Rule(
+    "placeholder",
+    Severity.ERROR,
+    "Nothing is left to be filled in.",
+    "A TODO is read for the first time at 3am, by somebody who cannot do it.",
+    bad="**Why it matters.** TODO",
+    good="**Why it matters.** Users cannot log in.",
+)
+RULES = (MISSING, ORDER, EMPTY, ALERT, PLACEHOLDER)
+_HEADING = re.compile(r"^## +(.+?) *$")
+_ANY_HEADING = re.compile(r"^#{1,6} ")
+_QUOTED = re.compile(r"`[^`]*`|<!--.*?-->")
+_LEFT = re.compile(
+    r"\b(?:TODO|FIXME|XXX|TBD)\b|\[告警名称\]"
+    r"|(?i:\[alert name\]|<(?:your|insert|fill|describe)\b[^>]*>|\bname@|\bxxx-xxxx\b|\blorem ipsum\b)"
+)
+_FENCE = re.compile(r"^(?:```|~~~)")
+
+
+@dataclass(frozen=True)
+class _Section:
+    title: str
+    line: int
+    text: str
+    has_code: bool
+
+
+def check(material: Material) -> Iterator[Message]:
+    """What a reader would miss, or stumble over."""
+    for notebook in material.notebooks:
+        sections = list(_sections(notebook))
+        yield from _shape(notebook, sections)
+        for cell in notebook.cells:
+            if cell.kind == "markdown":
+                yield from _placeholders(notebook, cell)
+
+
+def _sections(notebook: Notebook) -> Iterator[_Section]:
+    """The second-level headings, each with what stands until the next one."""
+    title, at, lines, has_code = "", 1, list[str](), False
+    for cell in notebook.cells:
+        if cell.kind != "markdown":
+            has_code = has_code or bool(cell.source.strip())
+            continue
+        for number, line in enumerate(cell.source.split("\n"), 1):
+            heading = _HEADING.match(line)
+            if heading is None:
+                lines.append(line)
+                continue
+            if title:
+                yield _Section(title, at, "\n".join(lines), has_code)
+            title, at, lines, has_code = heading[1], notebook.line(cell, number), [], False
+    if title:
+        yield _Section(title, at, "\n".join(lines), has_code)
+
+
+def _shape(notebook: Notebook, sections: list[_Section]) -> Iterator[Message]:
+    titles = [section.title for section in sections]
+    for title in SECTIONS:
+        if title not in titles:
+            yield MISSING.at(notebook.file, 1, f"there is no section `## {title}`")
+    known = [section for section in sections if section.title in SECTIONS]
+    places = [SECTIONS.index(section.title) for section in known]
+    late = next((n for n in range(1, len(places)) if places[n] < max(places[:n])), None)
+    if late is not None:
+        before = known[places.index(max(places[:late]))].title
+        yield ORDER.at(
+            notebook.file, known[late].line, f"`## {known[late].title}` stands after `## {before}`"
+        )
+    for section in known:
+        told = [line for line in section.text.splitlines() if line.strip() and not _ANY_HEADING.match(line)]
+        if not told and not section.has_code:
+            yield EMPTY.at(notebook.file, section.line, f"`## {section.title}` is empty")
+        elif section.title == "The alert":
+            yield from _explained(notebook, section)
+
+
+def _explained(notebook: Notebook, section: _Section) -> Iterator[Message]:
+    needed = ("What triggers it", "Why it matters")
+    missing = [words for words in needed if words.lower() not in section.text.lower()]
+    if missing:
+        text = f"`## The alert` does not say: {', '.join(missing)}"
+        yield ALERT.at(notebook.file, section.line, text)
+
+
+def _placeholders(notebook: Notebook, cell: Cell) -> Iterator[Message]:
+    is_fenced = False
+    for number, line in enumerate(cell.source.split("\n"), 1):
+        is_fenced ^= bool(_FENCE.match(line))
+        found = None if is_fenced else _LEFT.search(_QUOTED.sub("", line))
+        if found:
+            text = f"{found[0]!r} is left to be filled in (cell {cell.id})"
+            yield PLACEHOLDER.at(notebook.file, notebook.line(cell, number), text)

@@ -1,0 +1,243 @@
+"""Everything that lint reads, read once: notebooks, parameters, rules, routing, and the metric catalogue."""
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from runbooklib.config import notebook_file, rule_file, runbooks
+from runbooklib.config import parameters as parameters_module
+from runbooklib.config.environment import Environment
+from runbooklib.config.parameters import Declared
+from runbooklib.config.rule_file import AlertRule
+from runbooklib.config.site import validated
+from runbooklib.config.yaml_file import read_mapping
+from runbooklib.errors import ParameterError, SettingsError
+from runbooklib.lint import line_numbers
+from runbooklib.lint.metric_catalog import Catalogue
+from runbooklib.lint.rule import Message, Needs, Rule, Severity
+
+UNREADABLE = Rule(
+    "unreadable",
+    Severity.ERROR,
+    "Every file of the runbooks' folder can be read.",
+    "A file that cannot be read is not linted and cannot be run; nothing else is said about it.",
+    bad="owner: team: SRE",
+    good="ownership: {team: SRE}",
+)
+RULES = (UNREADABLE,)
+METRICS = "metrics.yaml"
+_PARAMETERS = Path("parameters")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell; `number` is its place in the notebook, from 0."""
+
+    number: int
+    id: str
+    kind: str
+    source: str
+    tags: tuple[str, ...]
+    is_clean: bool
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """A notebook, the alerts that it serves, and on which lines of its file it says what."""
+
+    path: Path
+    file: str
+    alerts: tuple[str, ...]
+    text: str
+    raw: Mapping[str, Any] = field(repr=False)
+    cells: tuple[Cell, ...] = field(repr=False)
+
+    @cached_property
+    def lines(self) -> line_numbers.Lines:
+        """The line of each value of the file."""
+        return line_numbers.in_json(self.text)
+
+    def line(self, cell: Cell, number: int = 1) -> int:
+        """The file's line of the source's line of that number, counted from 1."""
+        return line_numbers.nearest(self.lines, ("cells", cell.number, "source", number - 1))
+
+    @property
+    def code(self) -> tuple[Cell, ...]:
+        """The code cells."""
+        return tuple(cell for cell in self.cells if cell.kind == "code")
+
+    @property
+    def parameter_cells(self) -> tuple[Cell, ...]:
+        """The cells tagged `parameters`; there should be one."""
+        return tuple(cell for cell in self.code if "parameters" in cell.tags)
+
+    @cached_property
+    def declared(self) -> Mapping[str, Declared]:
+        """What the parameters cell declares; nothing where it cannot be read (a finding of its own)."""
+        try:
+            return parameters_module.declared(self.parameter_cells[0].source) if self.parameter_cells else {}
+        except ParameterError:
+            return {}
+
+    def line_of_parameter(self, name: str) -> int:
+        """Where the parameters cell declares that name."""
+        cell = self.parameter_cells[0]
+        for statement in ast.parse(cell.source).body:
+            if isinstance(statement, ast.AnnAssign) and ast.unparse(statement.target) == name:
+                return self.line(cell, statement.lineno)
+        return self.line(cell)
+
+
+@dataclass(frozen=True)
+class YamlFile:
+    """A YAML file: its values as they are written, and their lines."""
+
+    path: Path
+    file: str
+    text: str = field(repr=False)
+    values: Mapping[str, Any] = field(repr=False)
+
+    @cached_property
+    def lines(self) -> line_numbers.Lines:
+        """The line of each key and item."""
+        return line_numbers.in_yaml(self.text)
+
+    def line(self, *path: str | int) -> int:
+        """The line of the key at that path, or of the nearest above it."""
+        return line_numbers.nearest(self.lines, path)
+
+
+@dataclass(frozen=True)
+class Site:
+    """An environment's file, and what it says."""
+
+    source: YamlFile
+    environment: Environment
+
+
+@dataclass(frozen=True)
+class PlacedRule:
+    """An alert's rule, with the lines of its parts in the file as it is shown."""
+
+    rule: AlertRule
+    file: str
+    lines: line_numbers.Lines = field(repr=False)
+    path: line_numbers.Path = ()
+
+    def line(self, *below: str) -> int:
+        """The line of a part of the rule, like "expr" or "annotations", "summary"."""
+        if not self.lines:
+            return self.rule.line  # of a file of several documents only the alerts' own lines are known
+        return line_numbers.nearest(self.lines, (*self.path, *(below or ("alert",))))
+
+
+@dataclass
+class Material:
+    """All that is linted. `rules` and `routing` are None where none were given, and then not judged."""
+
+    home: Path
+    today: date
+    notebooks: list[Notebook] = field(default_factory=list)
+    parameters: list[YamlFile] = field(default_factory=list)
+    sites: list[Site] = field(default_factory=list)
+    catalogue: Catalogue | None = None
+    rules: list[PlacedRule] | None = None
+    routing: YamlFile | None = None
+    texts: dict[str, str] = field(default_factory=dict)
+    messages: list[Message] = field(default_factory=list)
+
+    @property
+    def served(self) -> dict[str, Notebook]:
+        """The notebook of each alert that has one."""
+        return {alert: notebook for notebook in self.notebooks for alert in notebook.alerts}
+
+    def stored(self, alert: str) -> YamlFile | None:
+        """parameters/<Alert>.yaml, where there is one."""
+        return next((one for one in self.parameters if one.path.stem == alert), None)
+
+    def rules_of(self, alert: str) -> Iterator[PlacedRule]:
+        """The rules of that name: an alert may have one for each severity."""
+        return (placed for placed in self.rules or () if placed.rule.alert == alert)
+
+    def is_judged(self, needs: Needs) -> bool:
+        """Whether all is here that rules of this kind need. What a live server says is asked apart."""
+        given = {Needs.RULES: self.rules, Needs.ROUTING: self.routing, Needs.LIVE: None}
+        return needs is Needs.HOME or given[needs] is not None
+
+    def shown(self, path: Path) -> str:
+        """The path as messages show it: from the home, else from this folder."""
+        for root in (self.home.resolve(), Path.cwd()):
+            if path.resolve().is_relative_to(root):
+                return path.resolve().relative_to(root).as_posix()
+        return path.as_posix()
+
+    def read(self) -> None:
+        """Read what lies in the home; what cannot be read becomes a message."""
+        for path in sorted((self.home / "notebooks").glob("*.ipynb")):
+            self._keep(path, self._notebook)
+        for path in sorted((self.home / _PARAMETERS).glob("*.yaml")):
+            self._keep(path, self._catalogue if path.name == METRICS else self._parameters)
+        for path in sorted((self.home / _PARAMETERS / "environments").glob("*.yaml")):
+            self._keep(path, self._site)
+
+    def read_rules(self, paths: Sequence[Path]) -> None:
+        """Read rule files. Raises SettingsError: they are the caller's, and not the home's."""
+        self.rules = []
+        for path in paths:
+            rules = rule_file.read_rules(path)
+            shown, lines = self.shown(path), line_numbers.in_yaml(self._text(path))
+            by_line = {line: place[:-1] for place, line in lines.items() if place[-1] == "alert"}
+            for rule in rules:
+                below = by_line.get(rule.line)
+                self.rules.append(PlacedRule(rule, shown, lines if below else {}, below or ()))
+
+    def read_routing(self, path: Path) -> None:
+        """Read Alertmanager's configuration. Raises SettingsError."""
+        self.routing = self._yaml(path)
+
+    def _keep(self, path: Path, read: Any) -> None:
+        try:
+            read(path)
+        except SettingsError as error:
+            self.messages.append(UNREADABLE.at(self.shown(path), 1, str(error)))
+
+    def _notebook(self, path: Path) -> None:
+        raw = notebook_file.read(path)
+        text = self._text(path)
+        cells = tuple(_cell(number, one) for number, one in enumerate(raw["cells"]))
+        served = runbooks.served(path)
+        self.notebooks.append(Notebook(path, self.shown(path), served, text, raw, cells))
+
+    def _parameters(self, path: Path) -> None:
+        self.parameters.append(self._yaml(path))
+
+    def _catalogue(self, path: Path) -> None:
+        self.catalogue = validated(Catalogue, self._yaml(path).values, self.shown(path))
+
+    def _site(self, path: Path) -> None:
+        source = self._yaml(path)
+        self.sites.append(Site(source, validated(Environment, source.values, source.file)))
+
+    def _yaml(self, path: Path) -> YamlFile:
+        shown = self.shown(path)
+        values = read_mapping(path, shown)
+        return YamlFile(path, shown, self._text(path), values)
+
+    def _text(self, path: Path) -> str:
+        text = self.texts[self.shown(path)] = path.read_text(encoding="utf-8")
+        return text
+
+
+def _cell(number: int, raw: Mapping[str, Any]) -> Cell:
+    return Cell(
+        number=number,
+        id=str(raw.get("id", "")),
+        kind=str(raw["cell_type"]),
+        source=notebook_file.source(raw),
+        tags=tuple(raw.get("metadata", {}).get("tags", ())),
+        is_clean=not raw.get("outputs") and raw.get("execution_count") is None,
+    )

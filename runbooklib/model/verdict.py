@@ -1,0 +1,173 @@
+"""Findings, the verdict, and the ranking of causes. Pure values and pure functions.
+
+The ranking can be repeated by hand. A CRITICAL finding of a cause counts 2 points for the cause, WARNING 1.
+A finding that is OK, or that began after the symptom, counts 1 point against it. UNKNOWN counts nothing
+and is listed as missing. Then:
+
+    confirmed    at least 3 points for, from at least two systems, and at least twice the points against
+    likely       more points for than against
+    possible     points for, but not more than against
+    unlikely     no points for, and more points against than findings missing
+    cannot tell  no points for, and too many findings missing
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from runbooklib.model.findings import Finding, Status
+from runbooklib.model.plan import Proposal
+
+if TYPE_CHECKING:
+    pass
+
+
+class Rank(StrEnum):
+    """How strongly the findings support a cause, in the order in which causes are shown."""
+
+    CONFIRMED = "confirmed"
+    LIKELY = "likely"
+    POSSIBLE = "possible"
+    CANNOT_TELL = "cannot tell"
+    UNLIKELY = "unlikely"
+
+
+_RANK_ORDER = {rank: place for place, rank in enumerate(Rank)}
+CLAIMED = frozenset({Rank.CONFIRMED, Rank.LIKELY, Rank.POSSIBLE})
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One possible cause, its findings (`signs`) and the proposals for it."""
+
+    id: str
+    title: str
+    signs: tuple[Finding, ...] = ()
+    proposals: tuple[Proposal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RankedCause:
+    """A cause, its rank, and the findings that the rank follows from."""
+
+    cause: Cause
+    rank: Rank
+    speaks_for: tuple[Finding, ...]
+    speaks_against: tuple[Finding, ...]
+    came_after: tuple[Finding, ...]
+    missing: tuple[Finding, ...]
+
+    @property
+    def points_for(self) -> int:
+        """2 for each CRITICAL finding, 1 for each WARNING."""
+        return sum(2 if sign.status is Status.CRITICAL else 1 for sign in self.speaks_for)
+
+    @property
+    def points_against(self) -> int:
+        """1 for each finding that is OK or that began after the symptom."""
+        return len(self.speaks_against) + len(self.came_after)
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether any finding supports the cause."""
+        return self.rank in CLAIMED
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The verdict over all findings so far. `onset` is aware UTC, None if it is unknown."""
+
+    status: Status
+    onset: datetime | None
+    symptoms: tuple[Finding, ...]
+    causes: tuple[RankedCause, ...]
+    not_checked: tuple[Finding, ...]
+
+    @property
+    def claimed(self) -> tuple[RankedCause, ...]:
+        """The causes that a finding supports, strongest first."""
+        return tuple(weighed for weighed in self.causes if weighed.is_claimed)
+
+    @property
+    def proposals(self) -> tuple[Proposal, ...]:
+        """The proposals of the strongest cause."""
+        return self.claimed[0].cause.proposals if self.claimed else ()
+
+
+def onset_of(symptoms: Iterable[Finding]) -> datetime | None:
+    """The known start of the first symptom in the notebook that is beyond its limit.
+
+    The first in order, not the earliest in time: a runbook begins with the alert's own symptom, and an
+    endpoint that has always been slow did not start the incident.
+    """
+    return next((f.since for f in symptoms if f.status >= Status.WARNING and f.since is not None), None)
+
+
+def weigh(cause: Cause, onset: datetime | None, tolerance_seconds: float = 0.0) -> RankedCause:
+    """Rank one cause by the table in this module's docstring.
+
+    A finding that began after the onset is a consequence and not a cause. "After" allows for
+    `tolerance_seconds` (the resolution of the clocks) and the finding's own `blur_seconds`.
+    """
+    alarms = [sign for sign in cause.signs if sign.status >= Status.WARNING]
+    latest = onset + timedelta(seconds=tolerance_seconds) if onset else None
+    after = tuple(s for s in alarms if latest and s.since and s.since - _blur(s) > latest)
+    weighed = RankedCause(
+        cause=cause,
+        rank=Rank.CANNOT_TELL,
+        speaks_for=tuple(sign for sign in alarms if sign not in after),
+        speaks_against=tuple(sign for sign in cause.signs if sign.status is Status.OK),
+        came_after=after,
+        missing=tuple(sign for sign in cause.signs if sign.status is Status.UNKNOWN),
+    )
+    return RankedCause(**{**_fields(weighed), "rank": _rank(weighed)})
+
+
+def _blur(sign: Finding) -> timedelta:
+    return timedelta(seconds=sign.blur_seconds)
+
+
+def _fields(weighed: RankedCause) -> dict[str, Any]:
+    return {name: getattr(weighed, name) for name in RankedCause.__dataclass_fields__}
+
+
+def _rank(weighed: RankedCause) -> Rank:
+    points, against = weighed.points_for, weighed.points_against
+    systems = {sign.source for sign in weighed.speaks_for}
+    if not points:
+        return Rank.UNLIKELY if against > len(weighed.missing) else Rank.CANNOT_TELL
+    if points >= 3 and len(systems) >= 2 and points >= 2 * against:
+        return Rank.CONFIRMED
+    return Rank.LIKELY if points > against else Rank.POSSIBLE
+
+
+def judge(
+    symptoms: Sequence[Finding],
+    causes: Sequence[Cause],
+    *,
+    onset: datetime | None = None,
+    tolerance_seconds: float = 0.0,
+) -> Verdict:
+    """The verdict: the worst status of all findings, and the causes by rank, points and order.
+
+    `onset` is the start time of the alert (aware UTC); without it, the symptoms give the onset. Without any
+    finding the verdict is UNKNOWN.
+    """
+    began = onset or onset_of(symptoms)
+    weighed = [weigh(cause, began, tolerance_seconds) for cause in causes]
+    everything = [*symptoms, *(sign for cause in causes for sign in cause.signs)]
+    return Verdict(
+        status=max((finding.status for finding in everything), default=Status.UNKNOWN),
+        onset=began,
+        symptoms=tuple(symptoms),
+        causes=tuple(sorted(weighed, key=_place)),
+        not_checked=tuple(finding for finding in everything if finding.status is Status.UNKNOWN),
+    )
+
+
+def _place(weighed: RankedCause) -> tuple[int, int]:
+    return _RANK_ORDER[weighed.rank], weighed.points_against - weighed.points_for

@@ -1,0 +1,1 @@
+"""Read log text: records and exceptions."""

@@ -1,0 +1,125 @@
+r"""Text shown as what it is: what nobody sees, or would take for something else, is written out.
+
+A line break and a tab stay. Other control characters, marks of direction, characters without a width and
+letters that look like others become their code point: `\u{1b}` for ESC, `\u{202e}` for a mark of direction.
+
+Text that comes from outside: which characters it may not hold, and how a long one is quoted.
+"""
+
+import re
+import unicodedata
+
+_INVISIBLE = frozenset("Cc Cf Cs Co Cn Zl Zp".split())
+
+# Of other categories, and yet nothing is seen of them: joiners, fillers, selectors of variants.
+_BLANK = frozenset(
+    [*"\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u2800\u3164\uffa0", *map(chr, range(0xFE00, 0xFE0F))]
+)
+_SUPPLEMENT = range(0xE0100, 0xE01F0)
+
+# Letters that most typefaces draw like a Latin one, by script. µ, Ω or д are none: nobody misreads them.
+_LOOKALIKES = {
+    "CYRILLIC": frozenset(
+        "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u04bb\u0501\u051b\u051d"
+        "\u0475\u043a\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0423\u0425"
+        "\u0406\u0408\u0405\u04ae\u050c"
+    ),
+    "GREEK": frozenset(
+        "\u03bf\u03bd\u03c1\u03b9\u03ba\u03c5\u03b3\u03b1\u0391\u0392\u0395\u0396\u0397\u0399"
+        "\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7\u03f2\u03f3"
+    ),
+    "ARMENIAN": frozenset("\u0585\u0578\u057d\u0570\u0581\u0566\u0575"),
+    "LATIN": frozenset("\u0251\u0261\u0269\u217c\u2113"),
+}
+_SIMILAR = frozenset().union(*_LOOKALIKES.values())
+_WORD = re.compile(r"[^\W_]+")
+_LATIN = re.compile(r"[A-Za-z]")
+
+
+def visible(text: str) -> str:
+    """The text with everything invisible shown: control characters, bidi marks, zero-width characters.
+
+    A letter that passes for a Latin one is shown too: in a word with Latin letters, or where the text has no
+    letter by which its script could be recognised.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    # By its different characters, which are few: evidence holds texts of a hundred thousand.
+    return _unmasked(text.translate({ord(c): _escaped(c) for c in set(text) if not _is_seen(c)}))
+
+
+def _is_seen(char: str) -> bool:
+    if char in "\n\t":
+        return True
+    if unicodedata.category(char) in _INVISIBLE or char in _BLANK:
+        return False
+    return ord(char) not in _SUPPLEMENT
+
+
+def _escaped(char: str) -> str:
+    return f"\\u{{{ord(char):x}}}"
+
+
+def _unmasked(text: str) -> str:
+    """The text with letters that pass for Latin ones written out."""
+    if not any(c.isalnum() and not c.isascii() for c in set(text)):
+        return text
+    plain = {script for script in _LOOKALIKES if _has_own_letter(text, script)}
+    return _WORD.sub(lambda found: _word(found[0], plain), text)
+
+
+def _has_own_letter(text: str, script: str) -> bool:
+    """Whether the text has a letter of the script that passes for no Latin one."""
+    own = _LOOKALIKES[script]
+    return script != "LATIN" and any(
+        c not in own and unicodedata.name(c, "").startswith(script) for c in set(text) if not c.isascii()
+    )
+
+
+def _word(word: str, plain: set[str]) -> str:
+    if word.isascii():
+        return word
+    is_mixed = _LATIN.search(word) is not None
+    return "".join(_escaped(c) if _is_mask(c, plain, is_mixed=is_mixed) else c for c in word)
+
+
+def _is_mask(char: str, plain: set[str], *, is_mixed: bool) -> bool:
+    if char.isascii():
+        return False
+    if char in _SIMILAR:
+        script = next(name for name, letters in _LOOKALIKES.items() if char in letters)
+        return is_mixed or script not in plain
+    # Letters of mathematics (bold, script) and of double width.
+    drawn = unicodedata.normalize("NFKC", char)
+    return len(drawn) == 1 and drawn.isascii() and char.isalpha() and char not in "\xaa\xba"
+
+
+_ALLOWED = frozenset("\n\t\u3000")  # the last is the space of Chinese and Japanese
+
+# Letters and marks by their category, and yet nothing is drawn for them.
+_NOT_DRAWN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | frozenset(
+    chr(code) for first, last in ((0x180B, 0x180F), (0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
+    for code in range(first, last + 1)
+)  # fmt: skip
+_LONGEST_QUOTE = 60
+
+
+def hidden(text: str) -> str:
+    """The first character that a reader would not see as what it is: its code and name; empty without one.
+
+    Control characters, halves of characters, marks of direction, zero-width characters, other kinds of space.
+    """
+    if text.isascii() and text.isprintable():
+        return ""
+    for c in text:
+        if c not in _ALLOWED and (not c.isprintable() or c in _NOT_DRAWN):
+            return f"U+{ord(c):04X} {unicodedata.name(c, '')}".strip()
+    return ""
+
+
+def quoted(value: object) -> str:
+    """The value as Python writes it, cut where it is long: for a message of one line."""
+    if isinstance(value, str) and len(value) > _LONGEST_QUOTE:
+        return f"{value[:_LONGEST_QUOTE]!r}… ({len(value):,} characters)"
+    text = repr(value)
+    return text if len(text) <= 2 * _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…"

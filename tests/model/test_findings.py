@@ -1,0 +1,244 @@
+import json
+import math
+from dataclasses import FrozenInstanceError, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from runbooklib.errors import Reason
+from runbooklib.model.findings import Finding, Status, breach, unknown
+from runbooklib.model.plan import Proposal
+from runbooklib.model.verdict import Cause, Rank, judge, onset_of, weigh
+
+ONSET = datetime(2026, 1, 15, 3, 0, tzinfo=UTC)
+SYMPTOM = Finding(status=Status.CRITICAL, template="errors", since=ONSET, source="prometheus")
+
+
+def sign(word: str, source: str = "prometheus", *, minutes: float | None = None) -> Finding:
+    """A finding of one letter: C(ritical), W(arning), O(k), U(nknown); `minutes` after the onset."""
+    since = None if minutes is None else ONSET + timedelta(minutes=minutes)
+    if word == "U":
+        return unknown(Reason.NO_DATA, "?", source=source)
+    status = {"C": Status.CRITICAL, "W": Status.WARNING, "O": Status.OK}[word]
+    return Finding(status=status, template=word, source=source, since=since)
+
+
+def signs(words: str) -> tuple[Finding, ...]:
+    """ "C/prometheus W/docker" as findings."""
+    return tuple(sign(*word.split("/")) for word in words.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "rank"),
+    [
+        # confirmed: 3 points from two systems, at least twice the points against
+        ("C/a W/b", Rank.CONFIRMED),
+        ("C/a W/b O/a", Rank.CONFIRMED),
+        ("C/a C/b O/a O/b", Rank.CONFIRMED),
+        ("W/a W/a W/b U/c U/d", Rank.CONFIRMED),
+        # likely: more for it than against
+        ("C/a W/a", Rank.LIKELY),
+        ("C/a C/a C/a", Rank.LIKELY),
+        ("C/a", Rank.LIKELY),
+        ("W/a", Rank.LIKELY),
+        ("W/a W/b", Rank.LIKELY),
+        ("C/a W/b O/a O/b", Rank.LIKELY),
+        ("C/a O/b U/c", Rank.LIKELY),
+        # possible: points for it, but no more than against
+        ("W/a O/b", Rank.POSSIBLE),
+        ("C/a O/a O/b", Rank.POSSIBLE),
+        ("W/a O/a O/b O/c", Rank.POSSIBLE),
+        # unlikely: nothing for it, more against than missing
+        ("O/a", Rank.UNLIKELY),
+        ("O/a O/b U/c", Rank.UNLIKELY),
+        # cannot tell: nothing for it, too much missing
+        ("", Rank.CANNOT_TELL),
+        ("U/a", Rank.CANNOT_TELL),
+        ("O/a U/b", Rank.CANNOT_TELL),
+        ("O/a O/b U/c U/d", Rank.CANNOT_TELL),
+    ],
+)
+def test_a_cause_is_ranked_by_the_table_of_the_docstring(words: str, rank: Rank) -> None:
+    assert weigh(Cause("c", "C", signs(words)), ONSET).rank is rank
+
+
+def test_a_sign_that_began_after_the_symptom_speaks_against_the_cause() -> None:
+    late, early = sign("C", "docker", minutes=10), sign("W", minutes=-10)
+    weighed = weigh(Cause("c", "C", (late, early)), ONSET)
+    assert (weighed.came_after, weighed.speaks_for) == ((late,), (early,))
+    assert (weighed.points_for, weighed.points_against, weighed.rank) == (1, 1, Rank.POSSIBLE)
+
+
+def test_a_sign_whose_start_is_known_late_is_not_taken_for_a_consequence() -> None:
+    """A rate over five minutes sees a beginning up to five minutes late."""
+    late = replace(sign("W", minutes=4), blur_seconds=300.0)
+    assert weigh(Cause("c", "C", (late,)), ONSET).speaks_for == (late,)
+    later = replace(sign("W", minutes=6), blur_seconds=300.0)
+    assert weigh(Cause("c", "C", (later,)), ONSET).came_after == (later,)
+
+
+@pytest.mark.parametrize(("minutes", "is_late"), [(-5.0, False), (0.0, False), (0.5, False), (0.51, True)])
+def test_a_start_within_the_tolerance_of_the_clocks_is_not_late(minutes: float, *, is_late: bool) -> None:
+    weighed = weigh(Cause("c", "C", (sign("C", minutes=minutes),)), ONSET, tolerance_seconds=30)
+    assert bool(weighed.came_after) is is_late
+
+
+def test_a_sign_without_known_start_or_a_symptom_without_onset_is_never_late() -> None:
+    assert not weigh(Cause("c", "C", (sign("C"),)), ONSET).came_after
+    assert not weigh(Cause("c", "C", (sign("C", minutes=60),)), None).came_after
+
+
+def test_a_sound_or_unknown_sign_is_never_late() -> None:
+    weighed = weigh(Cause("c", "C", (sign("O", minutes=60), sign("U"))), ONSET)
+    assert (weighed.came_after, weighed.points_against, len(weighed.missing)) == ((), 1, 1)
+
+
+def test_the_onset_is_that_of_the_first_breached_symptom_and_not_the_earliest() -> None:
+    older = sign("W", minutes=-60)
+    assert onset_of([sign("O", minutes=-99), sign("C"), SYMPTOM, older]) == ONSET
+    assert onset_of([sign("U"), sign("O")]) is None
+
+
+def test_the_onset_that_the_alert_tells_wins_over_that_of_the_symptoms() -> None:
+    told = ONSET - timedelta(hours=1)
+    assert judge([SYMPTOM], [], onset=told).onset == told
+    assert judge([SYMPTOM], []).onset == ONSET
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        ("O O O", Status.OK),
+        ("O U", Status.UNKNOWN),
+        ("O U W", Status.WARNING),
+        ("U C W O", Status.CRITICAL),
+        ("U", Status.UNKNOWN),
+        ("", Status.UNKNOWN),
+    ],
+)
+def test_the_verdict_is_the_worst_finding_and_an_empty_ledger_is_unknown(words: str, status: Status) -> None:
+    assert judge(signs(words), []).status is status
+    assert judge([], [Cause("c", "C", signs(words))]).status is status
+
+
+@pytest.mark.parametrize("place", ["symptom", "sign"])
+def test_one_unknown_among_sound_findings_is_never_ok_and_is_named(place: str) -> None:
+    missing, sound = sign("U"), sign("O")
+    verdict = (
+        judge([sound, missing], [])
+        if place == "symptom"
+        else judge([sound], [Cause("c", "C", (sound, missing))])
+    )
+    assert verdict.status is Status.UNKNOWN
+    assert verdict.not_checked == (missing,)
+
+
+def test_causes_stand_by_rank_then_points_then_in_the_order_of_the_notebook() -> None:
+    words = {
+        "unlikely": "O/a",
+        "cannot-tell": "U/a",
+        "possible": "W/a O/a",
+        "likely-1": "W/a",
+        "likely-2": "C/a",
+        "likely-1-again": "W/b",
+        "confirmed": "C/a C/b",
+    }
+    causes = [Cause(name, name, signs(text)) for name, text in words.items()]
+    verdict = judge([SYMPTOM], causes)
+    assert [weighed.cause.id for weighed in verdict.causes] == [
+        "confirmed",
+        "likely-2",
+        "likely-1",
+        "likely-1-again",
+        "possible",
+        "cannot-tell",
+        "unlikely",
+    ]
+    assert [weighed.cause.id for weighed in verdict.claimed][-1] == "possible"
+
+
+def test_only_the_strongest_claimed_cause_proposes() -> None:
+    restart, wait = Proposal("restart", "docker restart x", "…"), Proposal("wait", "", "…")
+    weak = Cause("weak", "", signs("W/a"), (wait,))
+    strong = Cause("strong", "", signs("C/a C/b"), (restart,))
+    assert judge([], [weak, strong]).proposals == (restart,)
+    assert judge([], [Cause("none", "", signs("O/a"), (wait,))]).proposals == ()
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"), [(Status.UNKNOWN, None), (Status.OK, Reason.STALE), (Status.CRITICAL, Reason.STALE)]
+)
+def test_a_finding_is_unknown_if_and_only_if_it_says_why(status: Status, reason: Reason | None) -> None:
+    with pytest.raises(ValueError, match="if and only if"):
+        Finding(status=status, template="", reason=reason)
+
+
+@pytest.mark.parametrize(
+    ("measured", "limits", "status"),
+    [
+        (0.06, {"above": 0.05}, Status.CRITICAL),
+        (0.05, {"above": 0.05}, Status.OK),
+        (0.94, {"below": 0.95}, Status.CRITICAL),
+        (0.95, {"below": 0.95}, Status.OK),
+        (float("inf"), {"above": 1}, Status.CRITICAL),
+        (5, {}, Status.OK),
+    ],
+)
+def test_a_breach_is_beyond_the_limit_and_not_on_it(
+    measured: float, limits: dict[str, float], status: Status
+) -> None:
+    assert breach(measured, status=Status.CRITICAL, **limits) is status
+
+
+def test_nan_is_never_judged() -> None:
+    with pytest.raises(ValueError, match="UNKNOWN"):
+        breach(float("nan"), above=1, status=Status.CRITICAL)
+
+
+def test_a_finding_as_dict_is_json_and_cannot_be_changed() -> None:
+    finding = Finding(status=Status.WARNING, template="{at}", facts={"at": ONSET, "n": 1}, since=ONSET)
+    told = json.loads(json.dumps(finding.as_dict()))
+    assert (told["status"], told["facts"]) == ("WARNING", {"at": ONSET.isoformat(), "n": 1})
+    with pytest.raises(FrozenInstanceError):
+        finding.status = Status.OK  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("about", [{"measured": math.nan}, {"facts": {"was": math.nan}}])
+def test_what_rests_on_nan_is_not_ok(about: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="NaN"):
+        Finding(status=Status.OK, template="Sound.", **about)
+
+
+def test_a_finding_of_a_saved_notebook_is_the_finding_again() -> None:
+    moment = datetime(2026, 1, 15, 3, 12, 7, 250, tzinfo=UTC)
+    whole = Finding(
+        status=Status.WARNING,
+        template="{at:time} {share:percent} {word}",
+        facts={"at": moment, "share": 0.5, "word": "2026-01-15", "none": None, "count": 3},
+        check="error_rate",
+        question="Why?",
+        measured=0.5,
+        limit=0.1,
+        unit="ratio",
+        since=moment,
+        blur_seconds=300.0,
+        source="prometheus",
+        query="up",
+        asked_at=moment,
+        is_replayable=False,
+    )
+    missing = unknown(Reason.NO_DATA, "nothing")
+    for finding in (whole, missing):
+        assert Finding.from_dict(json.loads(json.dumps(finding.as_dict()))) == finding
+
+
+@pytest.mark.parametrize(
+    "change", [{"status": "FINE"}, {"reason": "mood"}, {"since": "soon"}, {"facts": None}]
+)
+def test_what_is_no_finding_is_not_taken_for_one(change: dict[str, object]) -> None:
+    told = Finding(status=Status.OK, template="x").as_dict()
+    with pytest.raises((KeyError, ValueError, TypeError, AttributeError)):
+        Finding.from_dict({**told, **change})
+    with pytest.raises(KeyError):
+        Finding.from_dict({name: value for name, value in told.items() if name != "facts"})

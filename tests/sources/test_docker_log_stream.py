@@ -1,0 +1,132 @@
+"""What matters of a log is picked out of a stream, in bounded memory."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from runbooklib.sources.docker.log_stream import Excerpt, demultiplexed, lines_of, moment_of_line
+from runbooklib.sources.logs.records import parse
+
+AT = datetime(2026, 1, 15, 3, 12, tzinfo=UTC)
+
+
+def frame(text: str, number: int = 1) -> bytes:
+    payload = text.encode()
+    return bytes([number, 0, 0, 0]) + len(payload).to_bytes(4, "big") + payload
+
+
+def test_frames_are_taken_apart_wherever_they_are_cut() -> None:
+    whole = frame("one\n") + frame("zwei ü\n", 2) + frame("")
+    for size in range(1, len(whole)):
+        chunks = [whole[i : i + size] for i in range(0, len(whole), size)]
+        found = list(demultiplexed(chunks, is_tty=False))
+        assert found == [("stdout", b"one\n"), ("stderr", "zwei ü\n".encode()), ("stdout", b"")]
+
+
+def test_a_terminal_s_text_is_taken_apart_by_lines() -> None:
+    assert [p for _, p in demultiplexed([b"a\nb", b"c\nd"], is_tty=True)] == [b"a\n", b"bc\n", b"d"]
+
+
+def test_a_frame_of_absurd_size_is_nonsense_and_not_waited_for() -> None:
+    with pytest.raises(ValueError, match="4294967295 bytes"):
+        list(demultiplexed([bytes([1, 0, 0, 0, 255, 255, 255, 255])], is_tty=False))
+
+
+def excerpt(*lines: str, stream: str = "stdout") -> Excerpt:
+    """An excerpt of lines, a millisecond apart."""
+    made = Excerpt(AT, AT + timedelta(hours=1))
+    for number, line in enumerate(lines):
+        at = (AT + timedelta(milliseconds=number)).isoformat(timespec="microseconds")
+        made.add(stream, f"{at.replace('+00:00', 'Z')} {line}\n".encode())
+    made.finish()
+    return made
+
+
+def texts(made: Excerpt) -> list[str]:
+    return [line.text for line in lines_of(made.text)]
+
+
+def test_quiet_lines_are_counted_and_not_kept() -> None:
+    made = excerpt("INFO:  a", "ERROR: b", '{"event": "c", "level": "info"}', "", "d")
+    assert texts(made) == ["ERROR: b", "d"]
+    assert (made.quiet_lines, made.gap) == (2, None)
+    assert made.latest_at == AT + timedelta(milliseconds=4)
+
+
+def test_the_first_and_the_last_entries_are_kept_and_the_gap_between_them_told() -> None:
+    made = excerpt(*(f"line {i}" for i in range(2_001)))
+    assert texts(made) == [f"line {i}" for i in range(2_001) if i != 500]
+    assert made.gap == (AT + timedelta(milliseconds=499), AT + timedelta(milliseconds=501))
+    assert excerpt(*(f"line {i}" for i in range(2_000))).gap is None
+
+
+TRACE = [
+    "Traceback (most recent call last):",
+    '  File "/INFO/a.py", line 1, in f',
+    "    g()",
+    "ValueError: no",
+]
+
+
+def test_a_traceback_stays_whole_and_is_one_entry() -> None:
+    made = excerpt(*TRACE * 2_100)
+    assert texts(made) == TRACE * 2_000
+    assert made.gap is not None
+
+
+def test_a_quiet_line_of_the_other_stream_does_not_tear_a_traceback() -> None:
+    made = Excerpt(AT, AT)
+    for number, line in enumerate(TRACE):
+        made.add("stderr", f"2026-01-15T03:12:00Z {line}\n".encode())
+        made.add("stdout", f"2026-01-15T03:12:00Z INFO: {number}\n".encode())
+    assert texts(made) == TRACE
+    assert made.quiet_lines == 4
+    assert [record.kind for record in parse(lines_of(made.text))] == ["traceback"]
+
+
+def test_a_traceback_without_its_top_is_kept() -> None:
+    assert texts(excerpt(*TRACE[1:])) == TRACE[1:]
+
+
+def test_an_excerpt_is_bounded_in_bytes_by_large_lines_and_by_a_traceback_without_end() -> None:
+    large = excerpt(*(f"{i} {'é' * 9_000}" for i in range(300)))
+    assert len(json.dumps(large.text)) < 1_200_000
+    assert large.gap is not None
+    endless = excerpt(*TRACE, *("  goes on" + "x" * 1_000 for _ in range(5_000)))
+    assert len(json.dumps(endless.text)) < 1_200_000
+    assert texts(endless)[:4] == TRACE
+
+
+def test_what_lies_outside_of_the_window_is_left_out() -> None:
+    made = Excerpt(AT, AT + timedelta(seconds=1))
+    for at in ("03:11:59.9", "03:12:00", "03:12:01", "03:12:01.1"):
+        made.add("stdout", f"2026-01-15T{at}Z {at}\n".encode())
+    assert texts(made) == ["03:12:00", "03:12:01"]
+
+
+def test_bytes_that_are_no_text_are_shown() -> None:
+    made = Excerpt(AT, AT + timedelta(hours=1))
+    made.add("stderr", b"2026-01-15T03:12:09.000000001Z last \xff\n")
+    assert [(line.stream, line.text) for line in lines_of(made.text)] == [("stderr", "last \\xff")]
+
+
+def test_parts_of_a_long_line_become_one() -> None:
+    made = Excerpt(AT, AT + timedelta(hours=1))
+    made.add("stdout", b"2026-01-15T03:12:00Z one ")
+    made.add("stderr", b"2026-01-15T03:12:00Z other\n")
+    made.add("stdout", b"2026-01-15T03:12:00Z two\n")
+    made.add("stdout", b"2026-01-15T03:12:01Z rest")
+    made.finish()
+    assert texts(made) == ["other", "one two", "rest"]
+
+
+def test_a_line_torn_from_its_time_keeps_the_one_before() -> None:
+    found = list(lines_of("2026-01-15T03:12:00.5Z stderr a\ntorn\n2026-01-15T03:12:01Z stdout "))
+    assert [(line.at, line.stream, line.text) for line in found] == [
+        (AT + timedelta(seconds=0.5), "stderr", "a"),
+        (AT + timedelta(seconds=0.5), "stderr", "torn"),
+        (AT + timedelta(seconds=1), "stdout", ""),
+    ]
+    assert list(lines_of("")) == []
+    assert moment_of_line("2026-01-15T03:12:00.123456789Z x").microsecond == 123456
