@@ -48,10 +48,11 @@ check: install ## format, lint and types, of the code and of the runbooks; all o
 	check .venv/bin/runbook lint --rules lab/rules.yml; \
 	exit $$code
 
-docs: install ## write the generated pages again: commands.md, lint.md, environment-variables.md
+docs: install ## write the generated pages again: checks.md, commands.md, lint.md, environment-variables.md
 	$(python) -c "from runbooklib.cli import app, commands; print(commands.document(app), end='')" > docs/commands.md
+	$(python) -c "from runbooklib.notebook.names import document; print(document(), end='')" > docs/checks.md
 	.venv/bin/runbook lint --explain all > docs/lint.md
-	$(python) -c "from runbooklib.variables import document; print(document(), end='')" \
+	$(python) -c "from runbooklib.config.variables import document; print(document(), end='')" \
 	    > docs/environment-variables.md
 
 test: install servers ## everything: check, then all tests on real servers; all of it, also after a part has failed

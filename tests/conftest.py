@@ -15,7 +15,7 @@ from xdist.scheduler import LoadFileScheduling
 from tests.support.rows import ROWS
 from tests.support.survey import Survey
 
-pytest_plugins = ["tests.leftovers"]
+pytest_plugins = ["tests.support.leftovers"]
 
 # The programs that a server goes by, and what is skipped without it.
 SERVERS = {
@@ -29,11 +29,11 @@ SERVERS = {
     ),
     "postgresql": (
         ["postgres", "/usr/lib/postgresql/*/bin/postgres"],
-        "tests/lab, tests/notebook/test_notes.py, tests/sources/test_postgres.py",
+        "tests/lab, tests/notebook/test_notes.py, tests/actions/test_database.py, tests/sources/test_postgres.py",
     ),
     "dockerd": (
         ["dockerd"],
-        "tests/lab, tests/sources/test_docker.py, tests/checks/test_logs.py",
+        "tests/lab, tests/sources/test_docker.py, tests/checks/test_logs.py, tests/actions/test_containers.py",
     ),
     "chromium": (["chromium", "chromium-browser"], "tests/browser"),
 }
@@ -137,7 +137,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Togethe
 
 def _waiting(item: pytest.Item) -> int:
     """What waits most comes first, so that the rest of the work fills its waiting."""
-    order = ("lab", "survival", "notebooks", "browser", "extension", "sources", "lint")
+    order = (
+        "lab",
+        "faults",
+        "execution",
+        "evidence",
+        "notebook",
+        "browser",
+        "jupyter",
+        "sources",
+        "checks",
+        "actions",
+    )
     folder = item.path.relative_to(_ROOT / "tests").parts[0]
     return order.index(folder) if folder in order else len(order)
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.supervisor import Process, process
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 # The server has a session of its own; its child has no environment.
 TESTS = """
 import subprocess, time
@@ -47,7 +47,16 @@ class Inner:
         (self.folder / "test_inner.py").write_text(tests)
 
     def start(self, *options: str) -> subprocess.Popen[str]:
-        argv = [sys.executable, "-m", "pytest", "-c", os.devnull, "--rootdir=.", "-p", "tests.leftovers"]
+        argv = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-c",
+            os.devnull,
+            "--rootdir=.",
+            "-p",
+            "tests.support.leftovers",
+        ]
         with (self.folder / "out").open("w") as out:
             self.processes.append(
                 subprocess.Popen(

@@ -37,6 +37,10 @@ class ApprovedAction:
     evidence: str
 
 
+# Every action that a notebook may propose, by name; filled by `@action` and `@text_only`.
+PROPOSALS: dict[str, Callable[..., Proposal]] = {}
+
+
 class Action:
     """An action that can be approved.
 
@@ -66,6 +70,7 @@ class Action:
         self.perform, self.destroys = perform, destroys
         self.needs_recovery_check, self.is_of_service = needs_recovery_check, is_of_service
         update_wrapper(self, describe)
+        PROPOSALS[self.__name__] = self
 
     def __call__(self, context: Context, **parameters: Any) -> Proposal:
         """Return the proposal, with a plan if the site allows actions and the target could be read."""
@@ -128,6 +133,12 @@ def action(
         needs_recovery_check=needs_recovery_check,
         is_of_service=is_of_service,
     )
+
+
+def text_only(function: Callable[..., Proposal]) -> Callable[..., Proposal]:
+    """Mark a function whose proposal is text for a person: it cannot be approved."""
+    PROPOSALS[function.__name__] = function
+    return function
 
 
 def require_actions(context: Context) -> Actions:

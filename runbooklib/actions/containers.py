@@ -10,7 +10,14 @@ from typing import Any
 import docker
 
 from runbooklib.actions import _docker
-from runbooklib.actions.action import ApprovedAction, TargetState, action, require_actions, require_writable
+from runbooklib.actions.action import (
+    ApprovedAction,
+    TargetState,
+    action,
+    require_actions,
+    require_writable,
+    text_only,
+)
 from runbooklib.errors import ActionError, ParameterError, suggestion
 from runbooklib.model.plan import Proposal
 from runbooklib.sources.context import Context
@@ -28,6 +35,7 @@ _STOP_SECONDS = 10
 _CRASHING = "not up for long"
 
 
+@text_only
 def read_log(context: Context) -> Proposal:
     """Read the log of the window; changes nothing."""
     since = context.suspect_since.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -198,6 +206,7 @@ def raise_memory_limit(context: Context, *, factor: float = 2.0, container: str 
     )
 
 
+@text_only
 def list_sandboxes(context: Context) -> Proposal:  # noqa: ARG001 - every action gets the context
     """List the sandboxes, oldest last; changes nothing."""
     columns = "{{.ID}} {{.RunningFor}} {{.Status}}"

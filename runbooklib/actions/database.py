@@ -7,7 +7,14 @@ from typing import Any
 import pandas as pd
 
 from runbooklib.actions import _postgres
-from runbooklib.actions.action import ApprovedAction, TargetState, action, require_actions, require_writable
+from runbooklib.actions.action import (
+    ApprovedAction,
+    TargetState,
+    action,
+    require_actions,
+    require_writable,
+    text_only,
+)
 from runbooklib.errors import ActionError, NoDataError, ParameterError, SourceError
 from runbooklib.model.plan import Proposal
 from runbooklib.model.window import moment_of, seconds_of
@@ -180,6 +187,7 @@ def cancel_query(context: Context, *, pid: int, backend_start: str = "") -> Prop
     )
 
 
+@text_only
 def fit_pool_size(context: Context) -> Proposal:
     """Fit the service's connection pool to the limits of the database; text only, with current numbers."""
     usage = context.sources.postgres.connections()

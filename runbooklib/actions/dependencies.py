@@ -4,7 +4,7 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from runbooklib.actions import _env_file
-from runbooklib.actions.action import action
+from runbooklib.actions.action import action, text_only
 from runbooklib.checks import queries, thresholds
 from runbooklib.errors import NoDataError, NotConfiguredError
 from runbooklib.model.plan import Proposal
@@ -13,6 +13,7 @@ from runbooklib.sources.context import Context
 _NOT_MEASURED = "no AI request was measured"
 
 
+@text_only
 def look_at_dependency(context: Context) -> Proposal:
     """Request the dependency from this machine; changes nothing."""
     if not context.service.dependencies:
@@ -25,6 +26,7 @@ def look_at_dependency(context: Context) -> Proposal:
     )
 
 
+@text_only
 def set_timeout(context: Context, *, quantile: float = 0.5, times: float = 3.0) -> Proposal:
     """Set a timeout for the AI provider; text only, with measured numbers. `quantile` is a ratio 0–1."""
     window, end, prometheus = context.timing.rate_window, context.window.end, context.sources.prometheus
@@ -45,6 +47,7 @@ def set_timeout(context: Context, *, quantile: float = 0.5, times: float = 3.0) 
     )
 
 
+@text_only
 def break_circuit(context: Context, *, wait: str = "30s") -> Proposal:
     """Stop the requests to the AI provider for a time when it fails; text only, with measured numbers."""
     window, end, prometheus = context.timing.rate_window, context.window.end, context.sources.prometheus

@@ -1,12 +1,19 @@
-"""Read a plan's target again, over a new tape, before it is approved and before it is performed."""
+"""The actions that a notebook may propose, and those of them that can be approved, by name."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+# Imported for their actions, which register themselves.
 from runbooklib.actions import containers, database, dependencies, deployments, silences
-from runbooklib.actions.action import Action
+from runbooklib.actions.action import PROPOSALS, Action
+from runbooklib.model.plan import Proposal
 
-_MODULES = (containers, database, dependencies, deployments, silences)
-# What can be approved, by the name that it has in a notebook.
+MODULES = (containers, database, dependencies, deployments, silences)
+# What can be approved.
 ACTIONS: Mapping[str, Action] = {
-    name: value for module in _MODULES for name, value in vars(module).items() if isinstance(value, Action)
+    name: proposal for name, proposal in PROPOSALS.items() if isinstance(proposal, Action)
 }
+
+
+def all_proposals() -> Mapping[str, Callable[..., Proposal]]:
+    """Every action that a notebook may propose, also those that are only text for a person."""
+    return dict(sorted(PROPOSALS.items()))

@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from runbooklib.actions.action import ApprovedAction, TargetState, action, require_actions, require_writable
+from runbooklib.actions.action import (
+    ApprovedAction,
+    TargetState,
+    action,
+    require_actions,
+    require_writable,
+    text_only,
+)
 from runbooklib.config.environment import OperatorHttp
 from runbooklib.config.site import configured
 from runbooklib.config.site_secrets import secret
@@ -25,6 +32,7 @@ _SERVICE_LABELS = ("job", "service", "component", "instance")
 _SITE_LABELS = ("cluster", "environment", "env", "namespace", "region", "datacenter", "site", "tenant")
 
 
+@text_only
 def look_at_targets(context: Context) -> Proposal:
     """List the scrape targets of Prometheus; changes nothing."""
     url = configured(context.target.systems.prometheus, "prometheus").url

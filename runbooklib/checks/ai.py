@@ -2,6 +2,7 @@
 
 from runbooklib import promql
 from runbooklib.checks import queries, thresholds
+from runbooklib.checks.registry import check
 from runbooklib.checks.thresholds import Threshold, Wording
 from runbooklib.model.findings import Finding
 from runbooklib.sources.context import Context
@@ -11,6 +12,7 @@ MIN_REQUESTS = 5.0
 _SECONDS_PER_HOUR = 3600
 
 
+@check
 def ai_error_rate(context: Context, *, above: float, least_requests: float = MIN_REQUESTS) -> Finding:
     """What share of the requests to the AI provider fails?
 
@@ -46,6 +48,7 @@ def _error_types(context: Context) -> str:
     return ", ".join(increasing["error_type"].astype(str))
 
 
+@check
 def ai_response_time(context: Context, *, above: float, quantile: float = 0.95) -> Finding:
     """How long does the AI provider take to answer?
 
@@ -68,6 +71,7 @@ def ai_response_time(context: Context, *, above: float, quantile: float = 0.95) 
     )
 
 
+@check
 def ai_load(context: Context, *, above_times: float = 2.0) -> Finding:
     """Are more AI requests sent than usual?
 
@@ -82,6 +86,7 @@ def ai_load(context: Context, *, above_times: float = 2.0) -> Finding:
     return thresholds.change(context, query, words, above_times=above_times)
 
 
+@check
 def ai_tokens(context: Context, *, above: float) -> Finding:
     """How many tokens are used?
 
@@ -100,6 +105,7 @@ def ai_tokens(context: Context, *, above: float) -> Finding:
     return thresholds.level(context, query, Threshold(above=above), words)
 
 
+@check
 def tokens_by_model(context: Context, *, above: float) -> Finding:
     """Which model uses most tokens?
 
@@ -116,6 +122,7 @@ def tokens_by_model(context: Context, *, above: float) -> Finding:
     return thresholds.by_label(context, query, by="model", above=above, words=words, column=column)
 
 
+@check
 def tokens_per_request(context: Context, *, above_times: float = 2.0) -> Finding:
     """Does one request use more tokens than usual?
 

@@ -10,6 +10,7 @@ from functools import partial
 import pandas as pd
 
 from runbooklib import promql
+from runbooklib.checks.registry import check
 from runbooklib.checks.time_series import began, finite
 from runbooklib.errors import NoDataError
 from runbooklib.model.alert import Alert
@@ -21,6 +22,7 @@ from runbooklib.sources.tape import side_by_side
 _SEVERITIES = {"critical": Status.CRITICAL}
 
 
+@check
 def alert_rule(context: Context) -> Finding:
     """Is the alert's own rule true?
 
@@ -70,6 +72,7 @@ def _need_series(context: Context, query: str) -> None:
             )
 
 
+@check
 def firing_alert(context: Context) -> Finding:
     """Is the alert firing in Alertmanager, and is a notification sent?
 
@@ -106,6 +109,7 @@ def _notification(alert: Alert) -> str:
     return "{alert} has been firing since {since:time}. Notifications are sent."
 
 
+@check
 def related_alerts(context: Context) -> Finding:
     """Which other alerts are firing?"""
     context.need_live("alertmanager")
@@ -154,6 +158,7 @@ _COMPARED = {
 _NOT_COMPARED = "No series has a value that can be compared."
 
 
+@check
 def alert_expression(context: Context, *, expression: str, severity: str = "warning") -> Finding:
     """Is the alert's own condition true?
 

@@ -6,6 +6,7 @@ import pandas as pd
 
 from runbooklib import promql
 from runbooklib.checks import thresholds
+from runbooklib.checks.registry import check
 from runbooklib.checks.time_series import began, finite, unseen_seconds
 from runbooklib.errors import NoDataError, Reason, StaleError
 from runbooklib.model.findings import Fact, Finding, Status, breach, unknown
@@ -16,6 +17,7 @@ from runbooklib.sources.docker.events import Events
 _MEMORY = "resident memory"
 
 
+@check
 def container_state(context: Context) -> Finding:
     """Is the container running?
 
@@ -62,6 +64,7 @@ def _state(container: Container, *, is_restarted: bool) -> tuple[Status, str]:
     return Status.OK, "{name} has been running since {started:time}."
 
 
+@check
 def container_deaths(context: Context) -> Finding:
     """Did the container exit unexpectedly?
 
@@ -92,6 +95,7 @@ def container_deaths(context: Context) -> Finding:
     )
 
 
+@check
 def out_of_memory(context: Context) -> Finding:
     """Did the kernel kill a process of the container because memory ran out?
 
@@ -175,6 +179,7 @@ def _no_event(context: Context, events: Events, template: str, *, query: str) ->
     )
 
 
+@check
 def process_restarts(context: Context, *, above: int = 0) -> Finding:
     """Did the process restart?
 
@@ -201,6 +206,7 @@ def process_restarts(context: Context, *, above: int = 0) -> Finding:
     )
 
 
+@check
 def memory_usage(context: Context, *, above: float) -> Finding:
     """How close did memory come to the container's limit?
 
@@ -270,6 +276,7 @@ def _require_samples_until_onset(context: Context, samples: "pd.Series[float]") 
         )
 
 
+@check
 def container_cpu(context: Context, *, above: float) -> Finding:
     """How much CPU do all processes of the container use now?
 
@@ -290,6 +297,7 @@ def container_cpu(context: Context, *, above: float) -> Finding:
     )
 
 
+@check
 def container_memory(context: Context, *, above: float) -> Finding:
     """How much memory do all processes of the container use now?
 

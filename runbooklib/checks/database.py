@@ -2,12 +2,14 @@
 
 import pandas as pd
 
+from runbooklib.checks.registry import check
 from runbooklib.errors import NoDataError, RefusedError
 from runbooklib.model.findings import Fact, Finding, Status, breach
 from runbooklib.model.window import seconds_of
 from runbooklib.sources.context import Context
 
 
+@check
 def connection_usage(context: Context, *, above: float) -> Finding:
     """Are there database connections left?
 
@@ -44,6 +46,7 @@ def connection_usage(context: Context, *, above: float) -> Finding:
     )
 
 
+@check
 def idle_transactions(context: Context, *, older_than: str) -> Finding:
     """Does a transaction stay open without doing anything?
 
@@ -71,6 +74,7 @@ def idle_transactions(context: Context, *, older_than: str) -> Finding:
     return _listed(old[shown], template, facts, query="pg_stat_activity where state = 'idle in transaction'")
 
 
+@check
 def lock_waits(context: Context, *, longer_than: str) -> Finding:
     """Does a session wait for a lock that another session holds?
 
@@ -116,6 +120,7 @@ def _waits_template(facts: dict[str, Fact]) -> str:
     )
 
 
+@check
 def long_queries(context: Context, *, longer_than: str) -> Finding:
     """Does a query run for a long time?
 
@@ -168,6 +173,7 @@ def _with_plain_names(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.rename(columns=lambda name: str(name).replace("usename", "user").replace("_", " "))
 
 
+@check
 def full_scans(context: Context, *, above_rows: float) -> Finding:
     """Is a large table scanned in full again and again?
 
@@ -208,6 +214,7 @@ def full_scans(context: Context, *, above_rows: float) -> Finding:
     )
 
 
+@check
 def dead_rows(context: Context, *, above: float, least_rows: float = 10_000) -> Finding:
     """Are tables full of dead rows?
 
@@ -248,6 +255,7 @@ def _tables(context: Context) -> pd.DataFrame:
     return tables
 
 
+@check
 def database_answers(context: Context) -> Finding:
     """Does the database answer our own query?
 

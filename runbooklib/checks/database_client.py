@@ -2,6 +2,7 @@
 
 from runbooklib import promql
 from runbooklib.checks import queries, thresholds
+from runbooklib.checks.registry import check
 from runbooklib.checks.thresholds import Threshold, Wording
 from runbooklib.checks.time_series import began, unseen_seconds
 from runbooklib.model.findings import Finding, Status, breach
@@ -9,6 +10,7 @@ from runbooklib.model.window import seconds_of
 from runbooklib.sources.context import Context
 
 
+@check
 def database_errors(context: Context, *, above: float = 0.0) -> Finding:
     """Do the service's database queries fail?
 
@@ -62,6 +64,7 @@ def _require_query_metrics(context: Context) -> None:
     thresholds.number(answer, "db_query_duration_seconds_count has no series for this service")
 
 
+@check
 def query_time(context: Context, *, above: float, quantile: float = 0.95) -> Finding:
     """How long do database queries take?
 
@@ -79,6 +82,7 @@ def query_time(context: Context, *, above: float, quantile: float = 0.95) -> Fin
     return thresholds.quantile(context, histogram, Threshold(above=above), words, q=quantile, what="queries")
 
 
+@check
 def slow_operations(context: Context, *, above: float, quantile: float = 0.95) -> Finding:
     """Which database operations are slow?
 
@@ -98,6 +102,7 @@ def slow_operations(context: Context, *, above: float, quantile: float = 0.95) -
     return thresholds.slowest(context, histogram, by="operation", q=quantile, above=above, words=words)
 
 
+@check
 def connections_in_use(context: Context, *, above: float) -> Finding:
     """How many database connections does the service hold?
 
@@ -112,6 +117,7 @@ def connections_in_use(context: Context, *, above: float) -> Finding:
     return thresholds.level(context, query, Threshold(above=above), words)
 
 
+@check
 def query_load(context: Context, *, above_times: float = 2.0) -> Finding:
     """Does the service send more database queries than usual?
 

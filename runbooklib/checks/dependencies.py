@@ -4,6 +4,7 @@ from functools import partial
 
 import pandas as pd
 
+from runbooklib.checks.registry import check
 from runbooklib.errors import NonsenseError, NotConfiguredError, Reason
 from runbooklib.model.findings import Fact, Finding, Status, unknown
 from runbooklib.sources.context import Context
@@ -21,6 +22,7 @@ _UNREACHABLE = {
 }
 
 
+@check
 def dependencies_reachable(context: Context) -> Finding:
     """Can the dependencies be reached: name, port, certificate?
 
@@ -69,6 +71,7 @@ def _first_failure(failed: pd.DataFrame) -> dict[str, Fact]:
     return {fact: str(failed[column].iloc[0]) for fact, column in columns.items() if len(failed)}
 
 
+@check
 def health_page(context: Context) -> Finding:
     """What does the service's health page report?
 
@@ -99,6 +102,7 @@ def health_page(context: Context) -> Finding:
     )
 
 
+@check
 def component_health(context: Context, *, component: str) -> Finding:
     """What state of {component} does the health page report?"""
     context.need_live("web")
@@ -123,6 +127,7 @@ def component_health(context: Context, *, component: str) -> Finding:
     )
 
 
+@check
 def key_functions(context: Context) -> Finding:
     """Do the key functions of the service answer a real request?
 

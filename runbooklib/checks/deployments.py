@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import pandas as pd
 
 from runbooklib.checks import queries
+from runbooklib.checks.registry import check
 from runbooklib.checks.time_series import finite
 from runbooklib.errors import NoDataError
 from runbooklib.model.findings import Finding, Status
@@ -14,6 +15,7 @@ from runbooklib.sources.docker.client import Container
 from runbooklib.sources.git import Deployment
 
 
+@check
 def deployments(context: Context) -> Finding:
     """Was something deployed shortly before the symptom began?
 
@@ -85,6 +87,7 @@ def _changed_lines(deployment: Deployment) -> str:
     return "" if deployment.insertions is None else f"+{deployment.insertions} -{deployment.deletions}"
 
 
+@check
 def running_revision(context: Context) -> Finding:
     """Was the running revision deployed shortly before the symptom began?
 
@@ -127,6 +130,7 @@ def _deployment_of(context: Context, container: Container) -> Deployment:
     return deployment
 
 
+@check
 def errors_since_deployment(context: Context, *, above: float) -> Finding:
     """Did requests begin to fail with a deployment?
 
@@ -143,6 +147,7 @@ def errors_since_deployment(context: Context, *, above: float) -> Finding:
     )
 
 
+@check
 def slower_since_deployment(context: Context, *, above: float, quantile: float = 0.95) -> Finding:
     """Did requests become slow with a deployment?
 

@@ -6,6 +6,7 @@ import pandas as pd
 
 from runbooklib import promql
 from runbooklib.checks import thresholds
+from runbooklib.checks.registry import check
 from runbooklib.checks.time_series import began, finite, unseen_seconds
 from runbooklib.errors import NoDataError, NonsenseError
 from runbooklib.model.findings import Finding, Status
@@ -14,6 +15,7 @@ from runbooklib.sources.context import Context
 HEALTH = "app_health_status"
 
 
+@check
 def component_status(context: Context, *, component: str = "") -> Finding:
     """Which components does the service report as unhealthy?
 
@@ -64,6 +66,7 @@ def _unhealthy_since(context: Context, unhealthy: pd.DataFrame) -> datetime | No
     return began(unhealthy.min(axis=1), below=1.0, bridging_seconds=2 * context.window.step_seconds)
 
 
+@check
 def health_page_contradicted(context: Context) -> Finding:
     """Does the health page contradict the database itself?
 
@@ -96,6 +99,7 @@ def health_page_contradicted(context: Context) -> Finding:
     )
 
 
+@check
 def gauge_ever_set(context: Context, *, metric: str, over: str = "1d") -> Finding:
     """Was {metric} ever above zero?
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from runbooklib.checks.registry import check, log_pattern
 from runbooklib.errors import Reason
 from runbooklib.model.findings import Finding, Status, unknown
 from runbooklib.sources.context import Context
@@ -14,36 +15,45 @@ from runbooklib.sources.docker.client import LogLines
 from runbooklib.sources.logs.records import MAX_SHOWN_CHARACTERS, shortened
 
 # The messages of SQLAlchemy's pool and of PostgreSQL when no connection is left.
-POOL_EXHAUSTED = (
+POOL_EXHAUSTED = log_pattern(
+    "POOL_EXHAUSTED",
     r"QueuePool limit of size|connection pool exhausted|too many clients already"
-    r"|too many connections for role|remaining connection slots"
+    r"|too many connections for role|remaining connection slots",
 )
 # The messages of HTTP clients and resolvers when the other side does not answer.
-DEPENDENCY_FAILED = (
+DEPENDENCY_FAILED = log_pattern(
+    "DEPENDENCY_FAILED",
     r"(?i)(?:provider|upstream|api\.deepseek)[^\n]{0,200}"
     r"(?:timed? ?out|refused|unreachable|resol|unavailable|reset)"
-    r"|ConnectTimeout|ConnectError|NXDOMAIN|SERVFAIL"
+    r"|ConnectTimeout|ConnectError|NXDOMAIN|SERVFAIL",
 )
 # The process cannot start: invalid settings, a port in use, a missing module.
-STARTUP_FAILED = (
+STARTUP_FAILED = log_pattern(
+    "STARTUP_FAILED",
     r"invalid value for setting|ValidationError|ModuleNotFoundError|ImportError|[Aa]ddress already in use"
-    r"|Application startup failed|KeyError: '[A-Z_]+'"
+    r"|Application startup failed|KeyError: '[A-Z_]+'",
 )
 # The database cannot be reached at all.
-DATABASE_UNREACHABLE = (
+DATABASE_UNREACHABLE = log_pattern(
+    "DATABASE_UNREACHABLE",
     r"connection to server at [^\n]{0,200} failed|could not connect to server|server closed the connection"
-    r"|terminating connection due to|the database system is (?:starting up|shutting down|in recovery)"
+    r"|terminating connection due to|the database system is (?:starting up|shutting down|in recovery)",
 )
 # The sandbox: an execution killed for lack of memory, no free worker, an execution over its time limit.
-SANDBOX_KILLED = r"ended with code (?:-9|137)\b|OOMKilled|MemoryError|Cannot allocate memory"
-SANDBOX_FULL = r"no sandbox worker free|sandbox pool (?:is )?(?:exhausted|empty)"
-SANDBOX_TIMEOUT = r"execution took more than|execution timed out"
-# The AI provider refuses the request (key, balance, rate), or does not answer in time.
-PROVIDER_REFUSES = (
-    r"(?i)(?:provider|deepseek|status)[^\n]{0,100}\b(?:401|402|403|429)\b|rate limit|insufficient balance"
+SANDBOX_KILLED = log_pattern(
+    "SANDBOX_KILLED", r"ended with code (?:-9|137)\b|OOMKilled|MemoryError|Cannot allocate memory"
 )
-PROVIDER_TIMEOUT = r"(?i)provider[^\n]{0,200}(?:no answer within|timed? ?out)|ReadTimeout"
-TOO_MANY_FILES = r"Too many open files|EMFILE"
+SANDBOX_FULL = log_pattern("SANDBOX_FULL", r"no sandbox worker free|sandbox pool (?:is )?(?:exhausted|empty)")
+SANDBOX_TIMEOUT = log_pattern("SANDBOX_TIMEOUT", r"execution took more than|execution timed out")
+# The AI provider refuses the request (key, balance, rate), or does not answer in time.
+PROVIDER_REFUSES = log_pattern(
+    "PROVIDER_REFUSES",
+    r"(?i)(?:provider|deepseek|status)[^\n]{0,100}\b(?:401|402|403|429)\b|rate limit|insufficient balance",
+)
+PROVIDER_TIMEOUT = log_pattern(
+    "PROVIDER_TIMEOUT", r"(?i)provider[^\n]{0,200}(?:no answer within|timed? ?out)|ReadTimeout"
+)
+TOO_MANY_FILES = log_pattern("TOO_MANY_FILES", r"Too many open files|EMFILE")
 _SOURCE = "docker logs"
 _CHARACTERS_BEFORE_MATCH = 60
 
@@ -82,6 +92,7 @@ _EXCEPTIONS = _Sentences(
 )
 
 
+@check
 def log_lines(context: Context, *, matching: str, about: str, least: int = 1) -> Finding:
     """Does the log contain entries about {about}?
 
@@ -116,6 +127,7 @@ def log_lines(context: Context, *, matching: str, about: str, least: int = 1) ->
     )
 
 
+@check
 def new_exceptions(context: Context) -> Finding:
     """Does the log contain exceptions?
 

@@ -15,6 +15,7 @@ from runbooklib import promql
 from runbooklib.checks import queries, thresholds
 from runbooklib.checks.ask import Check
 from runbooklib.checks.queries import Outcomes
+from runbooklib.checks.registry import check
 from runbooklib.errors import NoDataError, Reason
 from runbooklib.model.findings import Finding, Status, breach, unknown
 from runbooklib.model.window import seconds_of
@@ -28,6 +29,7 @@ _NOT_COUNTED = "Nothing is counted at present, so failures that are not counted 
 _SHORT = "Prometheus has data for the last {known:seconds} only. The rest is assumed to be the same."
 
 
+@check
 def error_budget(
     context: Context,
     *,
@@ -136,6 +138,7 @@ def _value(context: Context, query: str) -> float | None:
     return thresholds.number(frame, "") if len(frame) else None
 
 
+@check
 def lasting(context: Context, *, longer_than_seconds: float) -> Finding:
     """How long has the incident lasted?"""
     if context.onset is None:
@@ -153,6 +156,7 @@ def lasting(context: Context, *, longer_than_seconds: float) -> Finding:
     )
 
 
+@check
 def affected_users(context: Context, *, above: float) -> Finding:
     """What share of the users is affected?
 

@@ -2,6 +2,7 @@
 
 from runbooklib import promql
 from runbooklib.checks import queries, thresholds
+from runbooklib.checks.registry import check
 from runbooklib.checks.thresholds import Threshold, Wording
 from runbooklib.model.findings import Finding
 from runbooklib.sources.context import Context
@@ -12,6 +13,7 @@ _OPEN_FILES = "process_open_fds"
 _MAX_FILES = "process_max_fds"
 
 
+@check
 def cpu_usage(context: Context, *, above: float) -> Finding:
     """How much CPU does the busiest instance use?
 
@@ -26,6 +28,7 @@ def cpu_usage(context: Context, *, above: float) -> Finding:
     return thresholds.level(context, f"max({used})", Threshold(above=above), words)
 
 
+@check
 def cpu_per_request(context: Context, *, above_times: float = 2.0) -> Finding:
     """Does one request use more CPU time than usual?
 
@@ -42,6 +45,7 @@ def cpu_per_request(context: Context, *, above_times: float = 2.0) -> Finding:
     return thresholds.change(context, query, words, above_times=above_times)
 
 
+@check
 def resident_memory(context: Context, *, above: float) -> Finding:
     """How much memory does the process use?
 
@@ -56,6 +60,7 @@ def resident_memory(context: Context, *, above: float) -> Finding:
     return thresholds.level(context, query, Threshold(above=above), words)
 
 
+@check
 def memory_growth(context: Context, *, above_times: float = 1.5) -> Finding:
     """Does the process use more memory than usual?
 
@@ -70,6 +75,7 @@ def memory_growth(context: Context, *, above_times: float = 1.5) -> Finding:
     return thresholds.change(context, query, words, above_times=above_times)
 
 
+@check
 def memory_per_request(context: Context, *, above_times: float = 2.0) -> Finding:
     """Does memory grow although traffic does not?
 
@@ -86,6 +92,7 @@ def memory_per_request(context: Context, *, above_times: float = 2.0) -> Finding
     return thresholds.change(context, query, words, above_times=above_times)
 
 
+@check
 def descriptor_usage(context: Context, *, above: float) -> Finding:
     """What share of its file descriptors does the process use?
 
@@ -101,6 +108,7 @@ def descriptor_usage(context: Context, *, above: float) -> Finding:
     return thresholds.level(context, f"max({opened} / {limit})", Threshold(above=above), words)
 
 
+@check
 def descriptor_growth(context: Context, *, above_times: float = 2.0) -> Finding:
     """Are more file descriptors open than usual?
 
@@ -115,6 +123,7 @@ def descriptor_growth(context: Context, *, above_times: float = 2.0) -> Finding:
     return thresholds.change(context, query, words, above_times=above_times)
 
 
+@check
 def descriptors_besides_requests(context: Context, *, above: float) -> Finding:
     """How many open file descriptors belong neither to requests nor to database connections?
 
@@ -136,6 +145,7 @@ def descriptors_besides_requests(context: Context, *, above: float) -> Finding:
     return thresholds.level(context, query, Threshold(above=above), words)
 
 
+@check
 def descriptor_limit(context: Context, *, below: float) -> Finding:
     """Is the limit of open files low?
 

@@ -2,6 +2,7 @@
 
 from runbooklib import promql
 from runbooklib.checks import queries, thresholds
+from runbooklib.checks.registry import check
 from runbooklib.checks.thresholds import Threshold, Wording
 from runbooklib.errors import NonsenseError
 from runbooklib.model.findings import Finding, Status
@@ -13,6 +14,7 @@ IN_USE = "sandbox_pool_in_use"
 MIN_EXECUTIONS = 3.0
 
 
+@check
 def sandbox_pool(context: Context, *, below: float) -> Finding:
     """Are there free sandboxes?
 
@@ -27,6 +29,7 @@ def sandbox_pool(context: Context, *, below: float) -> Finding:
     return thresholds.level(context, query, Threshold(below=below), words)
 
 
+@check
 def sandboxes_in_use(context: Context, *, above_share: float = 0.9) -> Finding:
     """Are all sandboxes in use?
 
@@ -41,7 +44,8 @@ def sandboxes_in_use(context: Context, *, above_share: float = 0.9) -> Finding:
     return thresholds.level(context, f"{used} / ({free} + {used} > 0)", Threshold(above=above_share), words)
 
 
-def pool_as_told(context: Context) -> Finding:
+@check(formerly=("pool_as_told",))
+def pool_matches_health_page(context: Context) -> Finding:
     """Do the health page and the metric report the same number of free sandboxes?
 
     A gauge that the service never sets stays 0 while sandboxes are free: then the alert is wrong, not the
@@ -72,6 +76,7 @@ def pool_as_told(context: Context) -> Finding:
     )
 
 
+@check
 def sandbox_error_rate(
     context: Context, *, above: float, least_executions: float = thresholds.MIN_OF_A_SHARE
 ) -> Finding:
@@ -91,6 +96,7 @@ def sandbox_error_rate(
     )
 
 
+@check
 def failing_languages(context: Context, *, above: float) -> Finding:
     """In which languages do executions fail?
 
@@ -111,6 +117,7 @@ def failing_languages(context: Context, *, above: float) -> Finding:
     )
 
 
+@check
 def sandbox_time(context: Context, *, above: float, quantile: float = 0.95) -> Finding:
     """How long do code executions take?
 
@@ -134,6 +141,7 @@ def sandbox_time(context: Context, *, above: float, quantile: float = 0.95) -> F
     )
 
 
+@check
 def slow_languages(context: Context, *, above: float, quantile: float = 0.95) -> Finding:
     """In which languages are executions slow?
 
@@ -152,6 +160,7 @@ def slow_languages(context: Context, *, above: float, quantile: float = 0.95) ->
     return thresholds.slowest(context, histogram, by="language", q=quantile, above=above, words=words)
 
 
+@check
 def sandbox_load(context: Context, *, above_times: float = 2.0) -> Finding:
     """Are more code executions requested than usual?
 
@@ -166,6 +175,7 @@ def sandbox_load(context: Context, *, above_times: float = 2.0) -> Finding:
     return thresholds.change(context, query, words, above_times=above_times)
 
 
+@check
 def sandbox_throughput(context: Context, *, below_share: float = 0.5) -> Finding:
     """Do executions still succeed?
 

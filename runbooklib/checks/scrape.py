@@ -6,12 +6,14 @@ import pandas as pd
 
 from runbooklib import promql
 from runbooklib.checks import thresholds
+from runbooklib.checks.registry import check
 from runbooklib.checks.time_series import began, unseen_seconds
 from runbooklib.errors import NotConfiguredError, Reason
 from runbooklib.model.findings import Finding, Status, unknown
 from runbooklib.sources.context import Context
 
 
+@check
 def scraped(context: Context) -> Finding:
     """Does Prometheus reach the service?
 
@@ -95,6 +97,7 @@ def _last_error(context: Context) -> str:
     return str(errors["last_error"].iloc[0]) if len(errors) else ""
 
 
+@check
 def service_reachable(context: Context) -> Finding:
     """Does the service accept a connection from here (DNS, port, certificate)?"""
     context.need_live("dns")
@@ -116,6 +119,7 @@ def service_reachable(context: Context) -> Finding:
     )
 
 
+@check
 def alive_though_unscraped(context: Context) -> Finding:
     """Does the service accept connections although Prometheus cannot reach it?
 

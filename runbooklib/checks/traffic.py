@@ -7,6 +7,7 @@ import pandas as pd
 
 from runbooklib import promql
 from runbooklib.checks import queries, thresholds
+from runbooklib.checks.registry import check
 from runbooklib.checks.thresholds import Threshold, Wording
 from runbooklib.checks.time_series import finite
 from runbooklib.errors import NoDataError, Reason
@@ -16,6 +17,7 @@ from runbooklib.sources.context import Context
 IN_PROGRESS = "http_requests_in_progress"
 
 
+@check
 def error_rate(
     context: Context,
     *,
@@ -42,6 +44,7 @@ def error_rate(
     )
 
 
+@check
 def request_rate(context: Context, *, below_share: float = 0.5) -> Finding:
     """Does the service receive its usual traffic?
 
@@ -62,6 +65,7 @@ def request_rate(context: Context, *, below_share: float = 0.5) -> Finding:
     return thresholds.level(context, query, Threshold(below=usual * below_share), words)
 
 
+@check
 def traffic_surge(context: Context, *, above_times: float = 2.0) -> Finding:
     """Do more requests arrive than usual?
 
@@ -76,6 +80,7 @@ def traffic_surge(context: Context, *, above_times: float = 2.0) -> Finding:
     return thresholds.change(context, query, words, above_times=above_times)
 
 
+@check
 def requests_in_progress(context: Context, *, above: float) -> Finding:
     """How many requests are in progress at the same time?
 
@@ -90,6 +95,7 @@ def requests_in_progress(context: Context, *, above: float) -> Finding:
     return thresholds.level(context, query, Threshold(above=above), words)
 
 
+@check
 def busy_endpoints(context: Context, *, above: float) -> Finding:
     """Which endpoints have many requests in progress?
 
@@ -108,6 +114,7 @@ def busy_endpoints(context: Context, *, above: float) -> Finding:
     return thresholds.by_label(context, query, by="endpoint", above=above, words=words, column="in progress")
 
 
+@check
 def steady_counters(context: Context) -> Finding:
     """Can the counters be trusted?
 
@@ -146,6 +153,7 @@ def steady_counters(context: Context) -> Finding:
     )
 
 
+@check
 def failing_endpoints(context: Context, *, above: float, top: int = 5) -> Finding:
     """Which endpoints fail?
 
@@ -154,6 +162,7 @@ def failing_endpoints(context: Context, *, above: float, top: int = 5) -> Findin
     return _failing(context, ("method", "endpoint"), above, top)
 
 
+@check
 def failing_instances(context: Context, *, above: float, top: int = 5) -> Finding:
     """Which instances fail?
 
@@ -216,6 +225,7 @@ def _worst_shares(context: Context, label: str, top: int) -> pd.DataFrame:
     return pd.DataFrame(frame[worst])
 
 
+@check
 def status_codes(context: Context, *, top: int = 5) -> Finding:
     """With which status codes do requests fail?
 
@@ -237,6 +247,7 @@ def status_codes(context: Context, *, top: int = 5) -> Finding:
     )
 
 
+@check
 def response_time(
     context: Context, *, above: float, critical_above: float | None = None, quantile: float = 0.95
 ) -> Finding:
@@ -258,6 +269,7 @@ def response_time(
     )
 
 
+@check
 def slow_endpoints(context: Context, *, above: float, quantile: float = 0.95, top: int = 5) -> Finding:
     """Which endpoints are slow?
 

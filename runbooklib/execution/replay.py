@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from runbooklib.checks.registry import aliases
 from runbooklib.config import parameters as parameters_module
 from runbooklib.config import runbooks, variables
 from runbooklib.errors import InputError
@@ -192,7 +193,8 @@ def _findings(
     """(what, value) of each finding; a check that was asked several times is numbered."""
     count: Counter[str] = Counter()
     for finding in findings:
-        name, value = finding["check"], finding["status"]
+        # A check may have been renamed since the recording.
+        name, value = aliases().get(finding["check"], finding["check"]), finding["status"]
         if sentences:
             name, value = f"{name}: {finding['question']}", f"{value} {finding['says']}"
         count[name] += 1

@@ -1,39 +1,51 @@
-"""The names that notebooks rely on: a change here is a change for everybody's notebooks."""
+"""The names that notebooks rely on: a change here is a change for every notebook."""
 
 import inspect
 import re
+from pathlib import Path
+
+import pytest
 
 from runbooklib import notebook
+from runbooklib.checks.registry import aliases, check
 from runbooklib.model import findings
+from runbooklib.model.findings import Finding, Status
 from runbooklib.notebook import incident, session
+from runbooklib.notebook.names import document
+from runbooklib.sources.context import Context
 
-NAMES = """
-DATABASE_UNREACHABLE DEPENDENCY_FAILED POOL_EXHAUSTED PROVIDER_REFUSES PROVIDER_TIMEOUT SANDBOX_FULL
-SANDBOX_KILLED SANDBOX_TIMEOUT STARTUP_FAILED TOO_MANY_FILES ai_error_rate ai_load ai_response_time
-ai_tokens alert_expression alert_rule alive_though_unscraped break_circuit busy_endpoints
-cancel_query component_health component_status connection_usage connections_in_use container_cpu
-container_deaths container_memory container_state cpu_per_request cpu_usage database_answers
-database_errors dead_rows dependencies_reachable deployments descriptor_growth descriptor_limit
-descriptor_usage descriptors_besides_requests end_session error_rate errors_since_deployment
-failing_endpoints failing_instances failing_languages firing_alert fit_pool_size full_scans
-gauge_ever_set health_page health_page_contradicted idle_transactions incident key_functions
-list_sandboxes lock_waits log_lines long_queries look_at_dependency look_at_targets memory_growth
-memory_per_request memory_usage new_exceptions open_incident out_of_memory pool_as_told
-process_restarts query_load query_time raise_memory_limit read_log related_alerts request_rate
-requests_in_progress resident_memory response_time restart_container revert_commit roll_back
-running_revision sandbox_error_rate sandbox_load sandbox_pool sandbox_throughput sandbox_time
-sandboxes_in_use scraped service_reachable set_timeout silence_alert slow_endpoints slow_languages
-slow_operations slower_since_deployment status_codes steady_counters terminate_idle_transactions
-tokens_by_model tokens_per_request traffic_surge use_backup_provider use_fallback_mode
-"""
 METHODS = (
     "ask_again basics cause check contacts context controls escalation findings history links logs marks "
     "note objectives prometheus query recovery sources sql timeline upkeep verdict"
 )
 
 
-def test_a_notebook_gets_exactly_these_names() -> None:
-    assert sorted(notebook.__all__) == sorted(NAMES.split())
+PAGE = Path(__file__).parents[2] / "docs" / "checks.md"
+
+
+def test_the_page_of_names_is_what_the_code_says() -> None:
+    # A name that was removed or renamed without `formerly` breaks notebooks in sealed evidence.
+    assert PAGE.read_text("utf-8") == document(), "the names have changed: see the difference, then make docs"
+
+
+def test_a_notebook_gets_every_registered_name_and_no_other() -> None:
+    on_page = set(re.findall(r"^(?:### |- )`(\w+)", PAGE.read_text("utf-8"), re.MULTILINE))
+    assert {*notebook.__all__} - aliases().keys() == {*on_page, "incident", "open_incident"}
+
+
+def test_an_earlier_name_of_a_check_stays_usable() -> None:
+    assert aliases()["pool_as_told"] == "pool_matches_health_page"
+    assert notebook.pool_as_told is notebook.pool_matches_health_page
+
+
+def test_two_checks_cannot_have_one_name() -> None:
+    with pytest.raises(ValueError, match=r"the name error_rate is taken by runbooklib\.checks\.traffic"):
+        check(error_rate)
+
+
+def error_rate(context: Context) -> Finding:
+    """Is this another check of that name?"""
+    return Finding(status=Status.OK, template=f"{context.alert}")
 
 
 def test_an_incident_has_exactly_these_methods() -> None:
@@ -47,7 +59,7 @@ def test_open_incident_takes_these_parameters() -> None:
     assert [p.kind for p in parameters.values()][1:] == [inspect.Parameter.KEYWORD_ONLY] * 6
 
 
-def test_every_check_takes_a_scene_and_named_limits_and_asks_a_question() -> None:
+def test_every_check_takes_a_context_and_named_limits_and_asks_a_question() -> None:
     for name in notebook.__all__:
         function = getattr(notebook, name)
         if (
