@@ -6,6 +6,7 @@ from functools import partial
 import pandas as pd
 
 from runbooklib.checks.registry import check
+from runbooklib.config.environment import Dependency
 from runbooklib.errors import NonsenseError, NotConfiguredError, Reason
 from runbooklib.model.findings import Fact, Finding, Status, unknown
 from runbooklib.sources.context import Context
@@ -53,7 +54,7 @@ def dependencies_reachable(context: Context) -> Finding:
     )
 
 
-def _reach_rows(scene: Scene, dependencies: Sequence[Dependency]) -> pd.DataFrame:
+def _reach_rows(scene: Context, dependencies: Sequence[Dependency]) -> pd.DataFrame:
     reach = scene.sources.dns.reach
     reached = side_by_side([partial(reach, dependency.url) for dependency in dependencies])
     return pd.DataFrame(

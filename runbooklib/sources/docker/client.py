@@ -15,13 +15,12 @@ import pandas as pd
 
 from runbooklib.errors import NoDataError, ParameterError, RefusedError, UnreachableError
 from runbooklib.model.window import moment_of
-from runbooklib.sources.docker.engine import SYSTEM, Engine, moment_or_none, opened
+from runbooklib.sources.docker.engine import SYSTEM, Engine, PartialResponse, moment_or_none, opened
 from runbooklib.sources.docker.events import Events, read_events, with_times
 from runbooklib.sources.docker.log_stream import (
     FIRST_ENTRIES,
     LAST_ENTRIES,
     Excerpt,
-    PartialResponse,
     demultiplexed,
     lines_of,
 )
