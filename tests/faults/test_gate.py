@@ -153,10 +153,10 @@ def test_evidence_that_was_changed_is_no_reason_to_act(host: Engine, container: 
 def test_what_a_cell_forged_as_a_proposal_is_told_in_a_sentence(site: Acting, told: str) -> None:
     forge = (
         "from IPython.display import update_display\n"
-        "from runbooklib import report\n"
-        "verdict = report.verdict_as_dict(incident.verdict, incident.context)\n"
+        "from runbooklib.evidence import verdict_json\n"
+        "verdict = verdict_json.verdict_as_dict(incident.verdict, incident.context)\n"
         f"verdict['actions'] = {told}\n"
-        "update_display({report.VERDICT_MIME: verdict, 'text/plain': 'forged'},"
+        "update_display({verdict_json.VERDICT_MIME: verdict, 'text/plain': 'forged'},"
         " display_id='runbook-verdict', raw=True)"
     )
     small.write(site.home, "Small", PROPOSE, forge)
@@ -171,10 +171,10 @@ def test_what_a_cell_forged_moves_no_terminal(site: Acting) -> None:
     forge = (
         "import json\n"
         "from IPython.display import update_display\n"
-        "from runbooklib import report\n"
-        "verdict = report.verdict_as_dict(incident.verdict, incident.context)\n"
+        "from runbooklib.evidence import verdict_json\n"
+        "verdict = verdict_json.verdict_as_dict(incident.verdict, incident.context)\n"
         f"verdict['actions'] = [json.loads({json.dumps(json.dumps(told))})]\n"
-        "update_display({report.VERDICT_MIME: verdict, 'text/plain': 'forged'},"
+        "update_display({verdict_json.VERDICT_MIME: verdict, 'text/plain': 'forged'},"
         " display_id='runbook-verdict', raw=True)"
     )
     small.write(site.home, "Small", PROPOSE, forge)

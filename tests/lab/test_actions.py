@@ -51,7 +51,7 @@ def test_exhausted_connections_are_given_back_by_ending_idle_transactions(
     wait_until_firing(healed, ["HighErrorRate", "ComponentUnhealthy"])
     assert run(healed, tmp_path, "HighErrorRate", "-p", "idle_transaction_limit=2s").code == 1
     ended = approve(healed, tmp_path, "terminate_idle_transactions")
-    assert "Done: ended 64 sessions" in ended.out
+    assert "Done: ended 64 of 64 sessions" in ended.out
     assert_recovered(ended, tmp_path)
 
 
