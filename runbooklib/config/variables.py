@@ -134,7 +134,7 @@ NAMES = frozenset(variable.name for variable in ALL)
 
 _INTRODUCTION = """# Environment variables
 
-<!-- Written by `make docs` from runbooklib/variables.py; do not edit. -->
+<!-- Written by `make docs` from runbooklib/config/variables.py; do not edit. -->
 
 The files of environments name further variables, which hold the secrets of the systems (`token_env`,
 `password_env`). The values of all variables that are named like a secret (`DB_PWD`, `STRIPE_KEY`), and
