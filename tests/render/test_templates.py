@@ -212,8 +212,8 @@ def _phrases(module: Module, fact: ast.expr) -> Iterator[tuple[int, str]]:
 
 def faults(source: str) -> list[str]:
     module = Module(source)
-    found = [*glued(module), *unnamed_facts(module), *phrases(module)]
-    return [f"line {line}: {why}" for line, why in sorted(set(found))]
+    reasons = [*glued(module), *unnamed_facts(module), *phrases(module)]
+    return [f"line {line}: {why}" for line, why in sorted(set(reasons))]
 
 
 @cache
@@ -254,7 +254,7 @@ def test_the_walk_sees_the_templates_of_the_checks() -> None:
         'Finding(template=" ".join(parts), facts={})',
         'Finding(template="{} fails".format(a), facts={})',
         'Finding(template=_A if x else f"{b}", facts={})',
-        'Finding(template=_told(), facts={})\ndef _told():\n    return "It" + "fails"',
+        'Finding(template=_text(), facts={})\ndef _text():\n    return "It" + "fails"',
         'Finding(template="It fails.", further_templates=(f"{a}",), facts={})',
         'def f():\n    text = f"{a}"\n    return unknown(reason, text)',
         'def f(text):\n    return Finding(template=text)\nf(f"{a}")',
