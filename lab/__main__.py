@@ -21,68 +21,72 @@ def parse() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--state", type=Path, default=DEFAULT_STATE, help="its directory (%(default)s)")
-    common.add_argument("--base-port", type=int, default=DEFAULT_BASE_PORT, help="its ports (%(default)s)")
+    common.add_argument("--state", type=Path, default=DEFAULT_STATE, help="the lab's directory (%(default)s)")
+    common.add_argument(
+        "--base-port", type=int, default=DEFAULT_BASE_PORT, help="the lab's first port (%(default)s)"
+    )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     verbs.add_parser("up", parents=[common], help="start everything and wait until it is green")
     breaker = verbs.add_parser("break", parents=[common], help="begin a fault")
     breaker.add_argument("fault", metavar="FAULT")
     verbs.add_parser("heal", parents=[common], help="end all faults and wait until it is green")
-    verbs.add_parser("status", parents=[common], help="say what runs and what is broken")
+    verbs.add_parser("status", parents=[common], help="show what runs and what is broken")
     down = verbs.add_parser("down", parents=[common], help="stop everything")
     down.add_argument("--wipe", action="store_true", help="remove the state too")
-    past = verbs.add_parser("backfill", parents=[common], help="give Prometheus past hours")
+    past = verbs.add_parser("backfill", parents=[common], help="add past hours to Prometheus")
     past.add_argument("hours", metavar="HOURS", type=float)
     earlier = verbs.add_parser("deploy", parents=[common], help="deploy an earlier revision again")
     earlier.add_argument("revision", metavar="REVISION")
-    verbs.add_parser("redeploy", parents=[common], help="make the backend's container anew")
+    verbs.add_parser("redeploy", parents=[common], help="recreate the backend's container")
     verbs.add_parser("rules", parents=[common], help="write lab/rules.yml again from its template")
     return parser.parse_args()
 
 
 def show(status: Status) -> None:
-    """Print a status for a tired reader: the verdict first."""
-    tell("green" if status.green else "NOT green")
+    """Print a status, with the result first."""
+    write_line("green" if status.green else "NOT green")
     for name, state in status.servers.items():
-        tell(
+        write_line(
             f"  {name:<13} {state}"
             + (f"  version {status.version}" if name == "backend" and status.version else "")
         )
     share = "unknown" if status.error_share is None else f"{status.error_share:.1%}"
-    tell(f"  errors        {share}")
-    tell(f"  faults        {', '.join(status.faults) or 'none'}")
-    tell(f"  alerts        {', '.join(f'{name} {state}' for name, state in status.alerts.items()) or 'none'}")
+    write_line(f"  errors        {share}")
+    write_line(f"  faults        {', '.join(status.faults) or 'none'}")
+    write_line(
+        f"  alerts        {', '.join(f'{name} {state}' for name, state in status.alerts.items()) or 'none'}"
+    )
 
 
-def tell(line: str) -> None:
-    """Print one line at once."""
+def write_line(line: str) -> None:
+    """Print a line immediately."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
 def perform(arguments: argparse.Namespace, lab: Lab) -> None:
-    """Do what the verb says."""
+    """Run the command."""
     started = time.monotonic()
     match arguments.verb:
         case "up":
             lab.up()
             state = "up with faults" if faults.active(lab.layout) else "green"
-            tell(f"{state} after {time.monotonic() - started:.1f} s")
-            tell(f"environment: {lab.state}/environments/lab.yaml")
+            write_line(f"{state} after {time.monotonic() - started:.1f} s")
+            write_line(f"environment: {lab.state}/environments/lab.yaml")
         case "break":
             lab.break_(arguments.fault)
-            tell(f"{arguments.fault}: {faults.FAULTS[arguments.fault].says}")
+            write_line(f"{arguments.fault}: {faults.FAULTS[arguments.fault].says}")
         case "heal":
             lab.heal()
-            tell(f"green after {time.monotonic() - started:.1f} s")
+            write_line(f"green after {time.monotonic() - started:.1f} s")
         case "backfill":
             lab.backfill(arguments.hours)
-            tell(f"{arguments.hours:g} past hours added in {time.monotonic() - started:.1f} s")
+            write_line(f"{arguments.hours:g} past hours added in {time.monotonic() - started:.1f} s")
         case "deploy":
-            tell(f"deployed {lab.deploy(arguments.revision)[:12]}")
+            write_line(f"deployed {lab.deploy(arguments.revision)[:12]}")
         case "redeploy":
             lab.redeploy()
-            tell("the backend's container was made anew")
+            write_line("the backend's container was recreated")
         case "down":
             lab.down(wipe=arguments.wipe)
         case "rules":
@@ -95,7 +99,7 @@ def main() -> int:
     """Run one command; an error is one line."""
     arguments = parse()
     try:
-        perform(arguments, Lab(arguments.state, arguments.base_port, tell))
+        perform(arguments, Lab(arguments.state, arguments.base_port, write_line))
     except LabError as error:
         sys.stderr.write(f"lab: {error}\n")
         return 1

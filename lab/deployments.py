@@ -1,4 +1,4 @@
-"""The git repository that plays the deployments: a commit, a tag deploy/<UTC>, an image built from it."""
+"""The git repository of the deployments: each has a commit, a tag deploy/<UTC> and an image."""
 
 import hashlib
 import os
@@ -32,7 +32,7 @@ BAD_CHANGES = (
 
 
 def git(layout: Layout, *arguments: str, at: datetime | None = None) -> bytes:
-    """Run git on the repository, blind to the user's own configuration."""
+    """Run git on the repository, without the user's own configuration."""
     environment = {
         "PATH": os.environ.get("PATH", ""),
         "HOME": str(layout.state),
@@ -55,12 +55,12 @@ def git(layout: Layout, *arguments: str, at: datetime | None = None) -> bytes:
 
 
 def text(layout: Layout, *arguments: str) -> str:
-    """Git's answer without its last line end."""
+    """Git's output without the final line break."""
     return git(layout, *arguments).decode().strip()
 
 
 def prepare(layout: Layout) -> None:
-    """Make the repository with its past, unless it is there and holds today's backend."""
+    """Create the repository with its history, unless it exists and contains the current backend."""
     mark = layout.deployments / ".git" / "lab-source"
     if mark.exists() and mark.read_text(encoding="utf-8") == fingerprint():
         return
@@ -79,7 +79,7 @@ def prepare(layout: Layout) -> None:
 
 
 def fingerprint() -> str:
-    """Changes with the backend's code."""
+    """A digest of the backend's code."""
     digest = hashlib.sha256(repr(PAST).encode())
     for path in sorted(SOURCE.iterdir()):
         if path.is_file():
@@ -103,7 +103,7 @@ def write_version(layout: Layout, number: str, notes: str) -> None:
 
 
 def deploy(layout: Layout, subject: str, number: str, at: datetime) -> str:
-    """Commit what is there and tag it as a deployment; returns the revision."""
+    """Commit all files and tag the commit as a deployment. Returns the revision."""
     git(layout, "add", "--all")
     git(layout, "commit", "--quiet", "--no-gpg-sign", "-m", subject, at=at)
     tag(layout, f"Deploy {number}: {subject}", at)
@@ -111,7 +111,7 @@ def deploy(layout: Layout, subject: str, number: str, at: datetime) -> str:
 
 
 def tag(layout: Layout, message: str, at: datetime) -> None:
-    """Say when the current revision was deployed."""
+    """Tag the current revision with its deployment time."""
     git(layout, "tag", "--force", "--annotate", "--no-sign", "-m", message, at.strftime(TAG_FORMAT), at=at)
 
 
@@ -131,7 +131,7 @@ def version(layout: Layout, revision: str) -> str:
 
 
 def archive(layout: Layout, revision: str) -> bytes:
-    """The files of a revision as a tar, the context of the image build."""
+    """The files of a revision as a tar archive: the context of the image build."""
     return git(layout, "archive", "--format=tar", revision)
 
 
@@ -152,7 +152,7 @@ def commit_bad_release(layout: Layout) -> str:
 
 
 def roll_back(layout: Layout, revision: str = "") -> str:
-    """Deploy that revision again, or the original; what came after it stays in the history."""
+    """Deploy that revision again, or the original one. Later commits stay in the history."""
     revision = text(
         layout, "rev-parse", "--verify", "--end-of-options", f"{revision or original(layout)}^{{commit}}"
     )

@@ -1,4 +1,4 @@
-"""Docker: the machine's engine when it answers, else one of the lab's own; images; the container."""
+"""The machine's Docker engine, or a separate engine if it does not answer; images; the container."""
 
 import http.client
 import io
@@ -33,7 +33,7 @@ VERSION_LABEL = "org.opencontainers.image.version"
 
 
 def answers(path: Path) -> bool:
-    """True when an engine answers on the socket."""
+    """True if an engine answers on the socket."""
     connection = http.client.HTTPConnection("localhost", timeout=2)
     try:
         with socket.socket(socket.AF_UNIX) as connection.sock:
@@ -46,7 +46,7 @@ def answers(path: Path) -> bool:
 
 
 def server(layout: Layout) -> Server:
-    """An engine of the lab's own: no bridge, no firewall rules, own socket and data."""
+    """A Docker engine for this lab only: no bridge, no firewall rules, its own socket and data."""
     home = layout.state / "docker"
     argv = (
         processes.program("dockerd", "docker.io"),
@@ -63,7 +63,7 @@ def server(layout: Layout) -> Server:
 
 
 def start(layout: Layout) -> bool:
-    """Make an engine answer on the lab's socket; False when one did already."""
+    """Start or link an engine on the lab's socket. False if an engine already answers there."""
     path = layout.docker_socket
     if answers(path):
         return False
@@ -79,7 +79,7 @@ def start(layout: Layout) -> bool:
 
 
 def stop(layout: Layout) -> bool:
-    """Stop the lab's own engine, or only forget the machine's."""
+    """Stop the lab's own engine, or remove the link to the machine's engine."""
     linked = layout.docker_socket.is_symlink()
     stopped = processes.stop(layout, "docker", patience_seconds=20)
     layout.docker_socket.unlink(missing_ok=True)
@@ -88,7 +88,7 @@ def stop(layout: Layout) -> bool:
 
 
 def leave_namespaces(layout: Layout) -> None:
-    """Unmount what an engine leaves behind, its network namespaces above all: else no wipe is possible."""
+    """Unmount what a stopped engine left behind, for example network namespaces: they block a wipe."""
     home = layout.state / "docker"
     if answers(layout.docker_socket) or not (home / "exec").exists():
         return
@@ -99,7 +99,7 @@ def leave_namespaces(layout: Layout) -> None:
 
 @contextmanager
 def connect(layout: Layout) -> Iterator[docker.DockerClient]:
-    """A client for the lab's engine; what the engine refuses becomes one line."""
+    """A client for the lab's engine. Raises LabError if the engine does not answer or refuses a request."""
     try:
         client = docker.DockerClient(base_url=layout.docker_url, timeout=30)
     except DockerException as error:
@@ -113,7 +113,7 @@ def connect(layout: Layout) -> Iterator[docker.DockerClient]:
 
 
 def image(layout: Layout, revision: str) -> str:
-    """The image of one deployment, built from exactly what git has under that revision."""
+    """The image of a deployment, built from the files of that revision in git."""
     tag = f"{IMAGE}:{revision[:12]}"
     with connect(layout) as client:
         try:
@@ -131,7 +131,7 @@ def image(layout: Layout, revision: str) -> str:
 
 
 def base(client: docker.DockerClient) -> str:
-    """The base image, imported from the lab's own root file system when the engine has none."""
+    """The base image. It is imported from the lab's root file system if the engine does not have it."""
     tag = rootfs.key()
     try:
         client.images.get(f"{BASE}:{tag}")
@@ -144,7 +144,7 @@ def base(client: docker.DockerClient) -> str:
 
 
 def run(layout: Layout, revision: str) -> None:
-    """Put a container of this revision in the place of what runs now, as a deployment does."""
+    """Replace the running container by a container of this revision, as a deployment does."""
     tag = image(layout, revision)
     remove(layout)
     with connect(layout) as client:
@@ -166,17 +166,17 @@ def run(layout: Layout, revision: str) -> None:
 def restart(layout: Layout) -> None:
     """Start the container again."""
     with connect(layout) as client:
-        found = container(client, layout)
-        if found is not None:
-            found.restart(timeout=3)
+        current = container(client, layout)
+        if current is not None:
+            current.restart(timeout=3)
 
 
 def enlarge(layout: Layout) -> None:
-    """Give the running container so much memory that it can pass the alert's 2 GiB and not be killed."""
+    """Raise the running container's memory limit, so that it can exceed the alert's 2 GiB without a kill."""
     with connect(layout) as client:
-        found = container(client, layout)
-        if found is not None:
-            found.update(mem_limit=LARGE_MEMORY, memswap_limit=LARGE_MEMORY)
+        current = container(client, layout)
+        if current is not None:
+            current.update(mem_limit=LARGE_MEMORY, memswap_limit=LARGE_MEMORY)
 
 
 def container_environment(layout: Layout) -> dict[str, str]:
@@ -191,7 +191,7 @@ def container_environment(layout: Layout) -> dict[str, str]:
 
 
 def settings(layout: Layout) -> dict[str, str]:
-    """What the operator's file says."""
+    """The settings in the operator's file."""
     try:
         lines = layout.settings.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -200,7 +200,7 @@ def settings(layout: Layout) -> dict[str, str]:
 
 
 def container(client: docker.DockerClient, layout: Layout) -> Container | None:
-    """The backend's container, if there is one."""
+    """The backend's container; None if it does not exist."""
     try:
         return client.containers.get(layout.container)
     except NotFound:
@@ -208,34 +208,34 @@ def container(client: docker.DockerClient, layout: Layout) -> Container | None:
 
 
 def remove(layout: Layout) -> bool:
-    """Stop and remove the backend's container; False when there is none."""
+    """Stop and remove the backend's container; False if it does not exist."""
     with connect(layout) as client:
-        found = container(client, layout)
-        if found is None:
+        current = container(client, layout)
+        if current is None:
             return False
-        found.stop(timeout=3)
-        found.remove(force=True)
+        current.stop(timeout=3)
+        current.remove(force=True)
         return True
 
 
-def last_words(layout: Layout) -> str:
-    """The last line that the container wrote, which usually says why it is not ready."""
+def last_log_line(layout: Layout) -> str:
+    """The last line of the container's log: usually the reason why it is not ready."""
     with connect(layout) as client:
-        found = container(client, layout)
-        lines = found.logs(tail=5).decode(errors="replace").split("\n") if found else []
+        current = container(client, layout)
+        lines = current.logs(tail=5).decode(errors="replace").split("\n") if current else []
     return next((line for line in reversed(lines) if line.strip()), "it wrote nothing")
 
 
 def state(layout: Layout) -> dict[str, str]:
-    """What runs: status, revision, version, restarts; empty when there is no container."""
+    """The container's status, revision, version and restarts; empty if there is no container."""
     with connect(layout) as client:
-        found = container(client, layout)
-        if found is None:
+        current = container(client, layout)
+        if current is None:
             return {}
-        labels = found.labels
+        labels = current.labels
         return {
-            "status": found.status,
+            "status": current.status,
             "revision": labels.get(REVISION_LABEL, ""),
             "version": labels.get(VERSION_LABEL, ""),
-            "restarts": str(found.attrs.get("RestartCount", 0)),
+            "restarts": str(current.attrs.get("RestartCount", 0)),
         }

@@ -1,4 +1,4 @@
-"""The environment file that tells runbooks where the lab is; for the default lab it is the committed one."""
+"""The lab's environment file for runbooks. For the default lab it equals the committed file."""
 
 import shlex
 import sys
@@ -85,7 +85,7 @@ def write(layout: Layout) -> Path:
 
 
 def write_programs(layout: Layout) -> None:
-    """The operator's own programs, which actions may run, and the settings that they use."""
+    """Write the operator's programs that actions may run, and their settings."""
     for path, verb in ((layout.rollback, 'deploy "$1"'), (layout.redeploy, "redeploy")):
         place = f"--state {shlex.quote(str(layout.state))} --base-port {layout.base_port}"
         program = (
@@ -98,7 +98,7 @@ def write_programs(layout: Layout) -> None:
 
 
 def write_settings(layout: Layout) -> bool:
-    """The backend's settings as they are at first; whether they had been others."""
+    """Restore the backend's initial settings. True if they were different."""
     was = layout.settings.read_text(encoding="utf-8") if layout.settings.exists() else SETTINGS
     layout.settings.write_text(SETTINGS, encoding="utf-8")
     return was != SETTINGS

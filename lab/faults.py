@@ -1,4 +1,4 @@
-"""The faults: each one really breaks something, and each one can be undone."""
+"""The faults: each really breaks a part of the lab, and each can be undone."""
 
 import json
 from collections.abc import Callable
@@ -13,9 +13,9 @@ Step = Callable[[Layout], None]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What it does, in a sentence, and how it begins and ends; switches are for the backend itself.
+    """A fault: what it does, how it begins and how it ends. `switches` are for the backend.
 
-    `fires` are the alerts that it makes fire for certain; it may bring others along.
+    `fires` lists the alerts that certainly fire; others may fire too.
     """
 
     says: str
@@ -26,17 +26,17 @@ class Fault:
 
 
 def deploy_bad_release(layout: Layout) -> None:
-    """Commit it, build it, and put it in the place of what runs."""
+    """Commit and build the bad release, and replace the running container with it."""
     engine.run(layout, deployments.commit_bad_release(layout))
 
 
 def original_container(layout: Layout) -> None:
-    """A new container of the version that works, with its usual limits."""
+    """Run a new container of the working version, with its usual limits."""
     engine.run(layout, deployments.original(layout))
 
 
 def hoard_connections(layout: Layout) -> None:
-    """A report takes all connections that are free; those of the backend's pool when it is started again."""
+    """A report takes all free connections, and those of the backend's pool when it restarts."""
     processes.start(layout, servers.hoarder(layout))
     engine.restart(layout)
 
@@ -211,7 +211,7 @@ FAULTS: dict[str, Fault] = {
 
 
 def ignore(_: object) -> None:
-    """A step has no answer."""
+    """One step that begins or ends a fault. It returns nothing."""
 
 
 def find(name: str) -> Fault:
@@ -222,7 +222,7 @@ def find(name: str) -> Fault:
 
 
 def active(layout: Layout) -> list[str]:
-    """Faults that are on, in the order in which they came."""
+    """Names of the active faults, in the order in which they began."""
     try:
         names: list[str] = json.loads((layout.state / "active.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -231,24 +231,24 @@ def active(layout: Layout) -> list[str]:
 
 
 def remember(layout: Layout, names: list[str]) -> None:
-    """Write down what is on."""
+    """Record the active faults."""
     replace(layout, "active.json", json.dumps(names))
 
 
 def switch(layout: Layout, names: list[str]) -> None:
-    """Tell the backend what these faults want of it."""
+    """Write the switches of these faults for the backend."""
     switches = {name: value for fault in names for name, value in FAULTS[fault].switches}
     replace(layout, "faults/faults.json", json.dumps(switches))
 
 
 def ending(names: list[str]) -> list[str]:
-    """The last fault ends first; but the database comes back before those that need it."""
+    """The last fault ends first, but the database is restored before the servers that need it."""
     last_first = names[::-1]
     return sorted(last_first, key=lambda name: name != "database-down")
 
 
 def replace(layout: Layout, name: str, content: str) -> None:
-    """Write a file so that no reader ever sees half of it."""
+    """Write a file atomically."""
     path = layout.state / name
     part = path.with_suffix(".part")
     part.write_text(content + "\n", encoding="utf-8")
@@ -256,7 +256,7 @@ def replace(layout: Layout, name: str, content: str) -> None:
 
 
 def forget(layout: Layout) -> None:
-    """A stopped lab starts sound: no fault is on, the working tree and the schema are the original ones."""
+    """Reset a stopped lab, so that it starts healthy: no active fault, original working tree and schema."""
     names = active(layout)
     remember(layout, [])
     switch(layout, [])

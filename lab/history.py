@@ -18,11 +18,11 @@ REQUESTS_PER_SECOND = {
 }
 TYPICAL_SECONDS = {"/api/v1/chat": 0.25, "/api/v1/sandbox/execute": 0.1}
 BUCKETS = ("0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1.0", "2.5", "5.0", "10.0", "+Inf")
-ERROR_EVERY = 2000  # one request in two thousand fails on a good day
+ERROR_EVERY = 2000  # one request in 2,000 fails on a normal day
 
 
 def write(file: TextIO, layout: Layout, starts: float, ends: float) -> None:
-    """Write every series, one after the other: OpenMetrics wants each family in one piece."""
+    """Write every series, family by family, as OpenMetrics requires."""
     where = f"{HOST}:{layout.backend_port}"
     instance = f'app="helloagents",instance="{where}",job="helloagents-backend",service="backend"'
     steps = range(int(starts) // STEP_SECONDS * STEP_SECONDS, int(ends), STEP_SECONDS)
@@ -31,14 +31,14 @@ def write(file: TextIO, layout: Layout, starts: float, ends: float) -> None:
 
 
 def up(instance: str, steps: range) -> Iterator[str]:
-    """The target answered all the time."""
+    """Series of a target that always answered."""
     yield "# TYPE up gauge\n"
     for at in steps:
         yield f"up{{{instance}}} 1 {at}\n"
 
 
 def requests(instance: str, steps: range) -> Iterator[str]:
-    """Counters that grow evenly, with the few failures of a good day."""
+    """Counters that grow evenly, with the few failures of a normal day."""
     yield "# TYPE http_requests counter\n"
     for endpoint, rate in REQUESTS_PER_SECOND.items():
         for code in ("200", "500"):

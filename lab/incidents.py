@@ -1,7 +1,7 @@
 """Record the incidents that are committed under recordings/: `python -m lab.incidents`.
 
-Each fault is really brought about in the default lab, the runbook is run on it by its command line, and
-what was recorded is exported. Needed again whenever a runbook asks a question that it did not ask before.
+For each incident the fault begins in the default lab, the command line runs the runbook, and the recording is
+exported. Record again after each change of a runbook's requests.
 """
 
 import subprocess
@@ -21,7 +21,7 @@ INCIDENTS = {
 }
 RECORDINGS = Path(__file__).parents[1] / "recordings"
 FIRING_SECONDS = 60.0
-# The rule has fired; let the symptom be seen for a while, as it is when somebody looks.
+# After the alert fires, wait: in production the symptom also lasts for some time before a person looks.
 SETTLING_SECONDS = 12.0
 REST_SECONDS = 25.0
 # The lab's minutes are seconds.
@@ -29,7 +29,7 @@ SCALED = {"HighErrorRate": ("-p", "idle_transaction_limit=10s")}
 
 
 def record(lab: Lab, alert: str, fault: str) -> Path:
-    """Bring the fault about, run the runbook, keep the recording."""
+    """Begin the fault, run the runbook, keep the recording."""
     lab.heal()
     time.sleep(REST_SECONDS)
     if fault != "sound":
@@ -47,12 +47,12 @@ def record(lab: Lab, alert: str, fault: str) -> Path:
 
 
 def runbook(*words: str) -> None:
-    """The command line, as a user calls it; its exit code speaks of the incident and is not ours."""
+    """Run the command line as a user does. Its exit code is about the incident, so it is ignored."""
     subprocess.run([sys.executable, "-m", "runbooklib", *words], check=False)
 
 
 def wait_until_firing(lab: Lab, alert: str) -> None:
-    """Until Prometheus says that the alert fires."""
+    """Wait until the alert fires in Prometheus."""
     deadline = time.monotonic() + FIRING_SECONDS
     while (web.alerts(lab.layout) or {}).get(alert) != "firing":
         if time.monotonic() > deadline:

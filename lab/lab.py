@@ -17,7 +17,7 @@ GREEN_SECONDS = 90.0
 POLL_SECONDS = 0.5
 TARGET_UP = 'up{job="helloagents-backend"}'
 REQUESTS = "sum(rate(http_requests_total[15s]))"
-MIN_REQUESTS = 10.0  # less means that the traffic has not come back
+MIN_REQUESTS = 10.0  # below this rate the traffic has not recovered
 ERROR_SHARE = (
     'sum(rate(http_requests_total{status_code=~"5.."}[15s])) / sum(rate(http_requests_total[15s])) or '
     "0 * sum(rate(http_requests_total[15s]))"
@@ -26,12 +26,12 @@ Say = Callable[[str], None]
 
 
 def silent(_: str) -> None:
-    """Nobody listens."""
+    """Print nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What runs, what is broken, what Prometheus thinks of it."""
+    """What runs, what is broken, and which alerts fire in Prometheus."""
 
     servers: dict[str, str]
     faults: list[str]
@@ -55,7 +55,7 @@ class Lab:
         return Layout(self.state.absolute(), self.base_port)
 
     def up(self) -> None:
-        """Start whatever does not run yet, wait until all is green; stop what was started if that fails."""
+        """Start the missing servers and wait until the lab is green. If that fails, stop them again."""
         self._make_directories()
         with self._alone():
             before = {name for name in (*STOP_ORDER, "docker") if processes.running(self.layout, name)}
@@ -69,18 +69,18 @@ class Lab:
 
     def break_(self, fault: str) -> None:
         """Begin a fault; it lasts until heal."""
-        found = faults.find(fault)
+        definition = faults.find(fault)
         with self._alone():
             self._must_be_up()
             names = faults.active(self.layout)
             if fault not in names:
                 faults.remember(self.layout, [*names, fault])
-                if found.begin:
-                    found.begin(self.layout)
+                if definition.begin:
+                    definition.begin(self.layout)
                 faults.switch(self.layout, [*names, fault])
 
     def deploy(self, revision: str) -> str:
-        """Put an earlier revision in the place of what runs, as a rollback does."""
+        """Replace the running revision by an earlier revision, as a rollback does."""
         with self._alone():
             self._must_be_up()
             revision = deployments.roll_back(self.layout, revision)
@@ -88,7 +88,7 @@ class Lab:
             return revision
 
     def redeploy(self) -> None:
-        """Make the backend's container anew, with the settings of now."""
+        """Recreate the backend's container with the current settings."""
         with self._alone():
             self._must_be_up()
             engine.run(self.layout, deployments.current(self.layout))
@@ -105,11 +105,11 @@ class Lab:
                 if end:
                     end(self.layout)
             changed = environment.write_settings(self.layout)
-            self._restore_container(anew=changed)
+            self._restore_container(recreate=changed)
             self._wait_until_green()
 
     def status(self) -> Status:
-        """Look at everything; nothing is changed."""
+        """The status of the whole lab. Changes nothing."""
         layout = self.layout
         servers = {name: self._server_state(name) for name in SERVERS}
         container = engine.state(layout) if engine.answers(layout.docker_socket) else {}
@@ -125,7 +125,7 @@ class Lab:
         )
 
     def down(self, *, wipe: bool = False) -> None:
-        """Stop everything that this lab started; the state stays for a quick next start, unless wiped."""
+        """Stop all servers of this lab. Without `wipe` the state is kept for a quick next start."""
         if not self.state.exists():
             return
         with self._alone():
@@ -134,7 +134,7 @@ class Lab:
             shutil.rmtree(self.state)
 
     def backfill(self, hours: float) -> None:
-        """Give Prometheus past hours of a healthy backend."""
+        """Add past hours of a healthy backend to Prometheus."""
         with self._alone():
             monitoring.write_configs(self.layout)
             monitoring.backfill(self.layout, hours)
@@ -147,7 +147,7 @@ class Lab:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """One command at a time for one lab."""
+        """Hold the lab's lock: only one command at a time."""
         if not self.state.is_dir():
             raise LabError("the lab is not up: python -m lab up")
         with (self.state / "lock").open("w") as lock:
@@ -165,7 +165,7 @@ class Lab:
         environment.write(layout)
         environment.write_programs(layout)
         deployments.prepare(layout)
-        if fresh:  # a lab that nobody stopped, but the machine did, starts sound too
+        if fresh:  # after a reboot of the machine the lab starts healthy too
             faults.forget(layout)
         with ThreadPoolExecutor() as lanes:
             jobs = [
@@ -228,7 +228,7 @@ class Lab:
         deadline = time.monotonic() + 30
         while not web.is_ok(layout.backend_port, "/api/v1/agents") and not faults.active(layout):
             if time.monotonic() > deadline:
-                raise LabError(f"backend not ready after 30 s: {engine.last_words(layout)}")
+                raise LabError(f"backend not ready after 30 s: {engine.last_log_line(layout)}")
             time.sleep(0.2)
         self._ready("backend", layout.backend_url, started)
 
@@ -250,12 +250,12 @@ class Lab:
             return "running" if engine.answers(self.layout.docker_socket) else "stopped"
         return "stopped" if processes.running(self.layout, name) is None else "running"
 
-    def _restore_container(self, *, anew: bool = False) -> None:
-        """A container that crashed or that runs another version is replaced; a sound one is left alone."""
+    def _restore_container(self, *, recreate: bool = False) -> None:
+        """Replace a container that crashed or runs another version; keep a healthy container."""
         layout = self.layout
         state, revision = engine.state(layout), deployments.original(layout)
         sound = state.get("status") == "running" and state.get("restarts") == "0"
-        if anew or not sound or state.get("revision") != revision:
+        if recreate or not sound or state.get("revision") != revision:
             engine.run(layout, revision)
 
     def _wait_until_green(self) -> None:
@@ -266,7 +266,7 @@ class Lab:
             time.sleep(POLL_SECONDS)
 
     def _not_green(self) -> str | None:
-        """Why the lab is not green; None when it is."""
+        """The reason why the lab is not green; None if it is green."""
         layout = self.layout
         if not web.is_ok(layout.backend_port, "/health"):
             return "the backend's /health does not answer 200"
@@ -277,9 +277,9 @@ class Lab:
         )
         if firing:
             return f"alerts: {', '.join(firing)}"
-        heard = web.notified(layout)
-        if heard is None or heard:
-            return f"Alertmanager: {', '.join(heard) if heard else 'does not answer'}"
+        notified = web.notified(layout)
+        if notified is None or notified:
+            return f"Alertmanager: {', '.join(notified) if notified else 'does not answer'}"
         if not web.value(layout, TARGET_UP):
             return "Prometheus does not scrape the backend"
         requests = web.value(layout, REQUESTS) or 0.0

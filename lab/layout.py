@@ -1,4 +1,4 @@
-"""Where a lab keeps its files and which ports are its own: everything follows from state and base port."""
+"""Files and ports of a lab. All follow from its state directory and its base port."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ PROVIDER_NAME = "ai-provider.lab"
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """One lab's places."""
+    """Paths, ports and addresses of a lab."""
 
     state: Path = DEFAULT_STATE
     base_port: int = DEFAULT_BASE_PORT
@@ -68,28 +68,28 @@ class Layout:
 
     @property
     def docker_url(self) -> str:
-        """The engine as docker-py wants it."""
+        """The engine's URL for docker-py."""
         return f"unix://{self.docker_socket}"
 
     @property
     def container(self) -> str:
-        """The backend's container; a second lab on the same engine needs a name of its own."""
+        """The backend's container; a second lab on the same engine needs another name."""
         suffix = "" if self.base_port == DEFAULT_BASE_PORT else f"-{self.base_port}"
         return f"helloagents-backend{suffix}"
 
     @property
     def deployments(self) -> Path:
-        """The git repository that plays the deployments."""
+        """The git repository of the deployments."""
         return self.state / "deployments"
 
     @property
     def faults(self) -> Path:
-        """What is broken now; the container sees this directory read-only."""
+        """The switches of the active faults; the container mounts this directory read-only."""
         return self.state / "faults"
 
     @property
     def settings(self) -> Path:
-        """What the backend is told beside addresses, as an operator sets it."""
+        """The backend's settings besides addresses, as an operator sets them."""
         return self.state / "backend.env"
 
     @property
@@ -99,19 +99,19 @@ class Layout:
 
     @property
     def redeploy(self) -> Path:
-        """The program that makes the backend's container anew."""
+        """The program that recreates the backend's container."""
         return self.state / "redeploy.sh"
 
     @property
     def logs(self) -> Path:
-        """One log file a server."""
+        """The folder with a log file for each server."""
         return self.state / "logs"
 
     @property
     def processes(self) -> Path:
-        """One record a running process."""
+        """The folder with a record for each running process."""
         return self.state / "processes"
 
     def dsn(self, user: str) -> str:
-        """How to reach the lab's database as one of its roles."""
+        """The DSN of the lab's database for a role."""
         return f"host={HOST} port={self.postgres_port} dbname=helloagents user={user}"

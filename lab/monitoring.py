@@ -29,7 +29,7 @@ def prometheus_config(layout: Layout, *, target: bool = True) -> str:
 
 
 def alertmanager_config() -> str:
-    """Grouping and inhibition as in production, waiting for seconds; the receiver has nobody to call."""
+    """Grouping and inhibition as in production, with waits of seconds; the receiver notifies no person."""
     critical, warning = ['severity="critical"'], ['severity="warning"']
     config = {
         "route": {
@@ -53,7 +53,7 @@ def alertmanager_config() -> str:
 
 
 def prometheus(layout: Layout) -> Server:
-    """Prometheus on its own port and data."""
+    """Prometheus, with the lab's port and data."""
     home, port = layout.state / "prometheus", layout.prometheus_port
     argv = (
         processes.program("prometheus", "prometheus"),
@@ -62,7 +62,7 @@ def prometheus(layout: Layout) -> Server:
         "--storage.tsdb.retention.time=15d",
         f"--web.listen-address={HOST}:{port}",
         "--web.enable-lifecycle",
-        # A notice that got lost while a configuration was read again is not missed for a minute.
+        # If a notification is lost during a reload, it is sent again after 2 s, not after a minute.
         "--rules.alert.resend-delay=2s",
         "--log.level=warn",
     )
@@ -84,7 +84,7 @@ def alertmanager(layout: Layout) -> Server:
 
 
 def write_configs(layout: Layout, *, target: bool = True) -> None:
-    """Write what both servers read at start."""
+    """Write the configuration files of both servers."""
     for name in ("prometheus", "alertmanager"):
         (layout.state / name).mkdir(exist_ok=True)
     (layout.state / "prometheus" / "rules.yml").write_text(rules.render_lab(), encoding="utf-8")
@@ -93,20 +93,20 @@ def write_configs(layout: Layout, *, target: bool = True) -> None:
 
 
 def write_targets(layout: Layout, *, target: bool) -> None:
-    """Write Prometheus' own file, with or without the backend as a target."""
+    """Write the configuration of Prometheus, with or without the backend as a target."""
     path = layout.state / "prometheus" / "prometheus.yml"
     path.write_text(prometheus_config(layout, target=target), encoding="utf-8")
 
 
 def set_target(layout: Layout, *, present: bool) -> None:
-    """Take the target away or give it back, and let Prometheus read its configuration again."""
+    """Remove or restore the target, and reload Prometheus."""
     write_targets(layout, target=present)
     if web.status(layout.prometheus_port, "/-/reload", method="POST") != 200:
         raise LabError("prometheus did not reload: is the lab up? python -m lab status")
 
 
 def backfill(layout: Layout, hours: float) -> None:
-    """Give Prometheus past hours of a healthy backend; it is restarted, since it reads blocks at start."""
+    """Add past hours of a healthy backend to Prometheus. It restarts to read them."""
     promtool = processes.program("promtool", "prometheus")
     home = layout.state / "prometheus"
     source = home / "history.om"

@@ -1,4 +1,4 @@
-"""The lab's DNS server, UDP and TCP, a process of its own: `python -m lab.nameserver PORT [--broken]`."""
+"""The lab's DNS server, UDP and TCP, as a separate process: `python -m lab.nameserver PORT [--broken]`."""
 
 import argparse
 import socketserver
@@ -20,7 +20,7 @@ broken = threading.Event()
 
 
 def respond(wire: bytes) -> bytes | None:
-    """Answer one question: the provider's address, or that there is no such name."""
+    """The answer to a query: the provider's address, or NXDOMAIN."""
     try:
         query = dns.message.from_wire(wire)
     except dns.exception.DNSException:
@@ -38,10 +38,10 @@ def respond(wire: bytes) -> bytes | None:
 
 
 class Datagram(socketserver.BaseRequestHandler):
-    """One question in one packet."""
+    """UDP: one query in a packet."""
 
     def handle(self) -> None:
-        """Answer to where it came from."""
+        """Send the answer to the client."""
         wire, connection = self.request
         answer = respond(wire)
         if answer is not None:
@@ -49,10 +49,10 @@ class Datagram(socketserver.BaseRequestHandler):
 
 
 class Stream(socketserver.StreamRequestHandler):
-    """Questions with their length in front, as TCP has it."""
+    """TCP: each query is preceded by its length."""
 
     def handle(self) -> None:
-        """Answer until the client goes."""
+        """Answer until the client disconnects."""
         while len(head := self.rfile.read(2)) == 2:
             answer = respond(self.rfile.read(struct.unpack("!H", head)[0]))
             if answer is None:
@@ -61,20 +61,20 @@ class Stream(socketserver.StreamRequestHandler):
 
 
 class UdpServer(socketserver.ThreadingUDPServer):
-    """Questions side by side."""
+    """Answers UDP queries in threads."""
 
     daemon_threads = True
 
 
 class TcpServer(socketserver.ThreadingTCPServer):
-    """Questions side by side, and a port that is free again at once."""
+    """Answers TCP queries in threads; the port can be reused immediately."""
 
     daemon_threads = True
     allow_reuse_address = True
 
 
 def main() -> None:
-    """Serve both until stopped."""
+    """Serve UDP and TCP until stopped."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("port", type=int)
     parser.add_argument("--broken", action="store_true", help=f"answer SERVFAIL for {PROVIDER_NAME}")

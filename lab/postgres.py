@@ -21,7 +21,7 @@ from lab.layout import HOST, Layout
 from lab.processes import Server
 
 MAX_CONNECTIONS = 80
-APPLICATION_LIMIT = 64  # the rest stays free for those who look into it
+APPLICATION_LIMIT = 64  # the rest stays free for people who diagnose a problem
 SEARCH_INDEX = "CREATE INDEX IF NOT EXISTS messages_lower_body ON messages (lower(body))"
 ROLES = (
     f"CREATE ROLE helloagents LOGIN CONNECTION LIMIT {APPLICATION_LIMIT}",
@@ -45,7 +45,7 @@ SCHEMA = (
 
 
 def server_user() -> str | None:
-    """Who runs the server: PostgreSQL refuses root, so postgres then; else whoever runs the lab."""
+    """The user postgres if the lab runs as root, which PostgreSQL refuses; None: the lab's own user."""
     if os.geteuid() != 0:
         return None
     try:
@@ -55,14 +55,14 @@ def server_user() -> str | None:
 
 
 def binary(name: str) -> str:
-    """Newest installed PostgreSQL's program."""
+    """Path of a program of the newest installed PostgreSQL."""
     versions = sorted(
         Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: path.parts[4].zfill(3)
     )
-    found = str(versions[-1]) if versions else shutil.which(name)
-    if not found:
+    path = str(versions[-1]) if versions else shutil.which(name)
+    if not path:
         raise LabError(f"{name} not found: apt-get install postgresql")
-    return found
+    return path
 
 
 def home(layout: Layout) -> Path:
@@ -71,7 +71,7 @@ def home(layout: Layout) -> Path:
 
 
 def prepare(layout: Layout) -> bool:
-    """Make the cluster if there is none of today's; True when it is new and wants its roles and tables."""
+    """Create the cluster if there is no current one. True if it is new and still needs roles and tables."""
     binary("postgres")
     directory, user = home(layout), server_user()
     if processes.running(layout, "postgres") is not None or is_filled(layout):
@@ -101,19 +101,19 @@ def prepare(layout: Layout) -> bool:
 
 
 def is_filled(layout: Layout) -> bool:
-    """True when the cluster was made to the end, and as one would be made today."""
+    """True if the cluster is complete and matches the current settings."""
     mark = home(layout) / "ready"
     return mark.exists() and mark.read_text(encoding="utf-8") == fingerprint(layout)
 
 
 def fingerprint(layout: Layout) -> str:
-    """Changes with what a cluster is made of."""
+    """A digest of the settings that define a cluster."""
     parts = (layout.postgres_port, MAX_CONNECTIONS, ROLES, SCHEMA)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def write_config(layout: Layout) -> None:
-    """Who may come in, and how much the server may do."""
+    """Write the access rules and the settings of the server."""
     data = home(layout) / "data"
     who = "helloagents,runbook_reader,runbook_operator"
     hba = f"local all postgres trust\nhost helloagents {who} {HOST}/32 trust\n"
@@ -142,13 +142,13 @@ def write_config(layout: Layout) -> None:
 
 
 def statements_available() -> bool:
-    """True when the contrib extension is installed."""
+    """True if the extension pg_stat_statements is installed."""
     root = Path(binary("postgres")).parent.parent
     return any(root.glob("lib/pg_stat_statements.so"))
 
 
 def server(layout: Layout) -> Server:
-    """The server; a fast shutdown, since the backend's pool would hold a smart one for ever."""
+    """The server, with fast shutdown: smart shutdown waits forever for the backend's pool."""
     argv = (binary("postgres"), "-D", str(home(layout) / "data"))
     return Server(
         "postgres",
@@ -174,7 +174,7 @@ def administer(layout: Layout, database: str = "postgres") -> psycopg.Connection
 
 
 def answers(layout: Layout) -> bool:
-    """True when the superuser gets in."""
+    """True if the superuser can connect."""
     try:
         administer(layout).close()
     except psycopg.Error:
@@ -183,7 +183,7 @@ def answers(layout: Layout) -> bool:
 
 
 def fill(layout: Layout) -> None:
-    """Roles, database, tables; marked ready at the end, so that half a cluster is made anew next time."""
+    """Create roles, database and tables. The mark comes last, so that an incomplete cluster is recreated."""
     with administer(layout) as connection:
         for statement in ROLES:
             connection.execute(sql.SQL(statement))
@@ -198,7 +198,7 @@ def fill(layout: Layout) -> None:
 
 
 def restore_index(layout: Layout) -> None:
-    """Bring back the index of the message search, and the statistics without which it is not used."""
+    """Restore the index of the message search, and the statistics that the planner needs to use it."""
     with administer(layout, "helloagents") as connection:
         connection.execute("SET ROLE helloagents")
         connection.execute(sql.SQL(SEARCH_INDEX))
@@ -206,6 +206,6 @@ def restore_index(layout: Layout) -> None:
 
 
 def drop_index(layout: Layout) -> None:
-    """Take the index of the message search away, as a careless migration does."""
+    """Drop the index of the message search, as a wrong migration does."""
     with administer(layout, "helloagents") as connection:
         connection.execute("DROP INDEX IF EXISTS messages_lower_body")

@@ -1,7 +1,7 @@
-"""Servers as plain processes: started in a session of their own, found again and stopped by pid.
+"""Servers as plain processes: each has its own session; later commands stop it by its recorded pid.
 
-A pid alone is not enough, since the system uses pids again: the record holds the start time too,
-and a process whose start time differs is never touched.
+A pid alone is not enough, because the system reuses pids: the record also contains the start time,
+and a process with another start time is never signalled.
 """
 
 import json
@@ -19,18 +19,16 @@ from lab.errors import LabError
 from lab.layout import HOST, Layout
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-# By RUNBOOK_TEST_RUN a test run recognizes what it started, also after its death.
+# A test run recognizes its processes by RUNBOOK_TEST_RUN, also after the test run itself has ended.
 INHERITED = ("PATH", "HOME", "VIRTUAL_ENV", "RUNBOOK_TEST_RUN")
 POLL_SECONDS = 0.05
 RELEASE_SECONDS = 2.0
-_children: dict[
-    int, subprocess.Popen[bytes]
-] = {}  # kept, so that a child that ended is reaped and not a zombie
+_children: dict[int, subprocess.Popen[bytes]] = {}  # kept to reap children that ended
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """How to start one server, and how to see that it is ready."""
+    """How to start a server, and how to check that it is ready."""
 
     name: str
     argv: tuple[str, ...]
@@ -43,16 +41,16 @@ class Server:
 
 
 def program(name: str, package: str, *more_places: str) -> str:
-    """Path of a program, or one line that says how to get it."""
+    """Path of a program. Raises LabError with the package that contains it."""
     places = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin", *more_places])
-    found = shutil.which(name, path=places)
-    if found is None:
+    path = shutil.which(name, path=places)
+    if path is None:
         raise LabError(f"{name} not found: apt-get install {package}")
-    return found
+    return path
 
 
 def start(layout: Layout, server: Server) -> bool:
-    """Start a server and wait until it is ready; False when it runs already."""
+    """Start a server and wait until it is ready; False if it already runs."""
     if running(layout, server.name) is not None:
         return False
     if server.port:
@@ -78,7 +76,7 @@ def start(layout: Layout, server: Server) -> bool:
 
 
 def listens(port: int) -> bool:
-    """True when somebody accepts connections."""
+    """True if a process accepts connections on the port."""
     try:
         socket.create_connection((HOST, port), timeout=1).close()
     except OSError:
@@ -87,13 +85,17 @@ def listens(port: int) -> bool:
 
 
 def must_be_free(port: int, name: str) -> None:
-    """Refuse a port that a stranger has: its answers would be taken for our server's."""
-    deadline = time.monotonic() + RELEASE_SECONDS  # a process that just ended may hold its sockets a moment
+    """Raise LabError if another process uses the port: its answers must not be read as our server's."""
+    deadline = (
+        time.monotonic() + RELEASE_SECONDS
+    )  # a process that just ended may keep its sockets for a moment
     while listens(port):
         if time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
             continue
-        raise LabError(f"port {port} for {name} is in use: stop who has it, or choose another --base-port")
+        raise LabError(
+            f"port {port} for {name} is in use: stop the process that uses it, or choose another --base-port"
+        )
 
 
 def environment(server: Server) -> dict[str, str]:
@@ -103,13 +105,13 @@ def environment(server: Server) -> dict[str, str]:
 
 
 def write_record(layout: Layout, server: Server, pid: int) -> None:
-    """Remember the process for the next command."""
+    """Record the process for later commands."""
     record = {"pid": pid, "started": start_time(pid), "stop_signal": int(server.stop_signal)}
     (layout.processes / f"{server.name}.json").write_text(json.dumps(record), encoding="utf-8")
 
 
 def wait_until_ready(layout: Layout, server: Server, child: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait for the first good answer; a server that dies or stays silent is stopped and named."""
+    """Wait until the server is ready. Raises LabError if it ends or does not answer in time."""
     deadline = time.monotonic() + server.timeout_seconds
     while not server.ready():
         if child.poll() is not None:
@@ -122,7 +124,7 @@ def wait_until_ready(layout: Layout, server: Server, child: subprocess.Popen[byt
 
 
 def last_line(log: Path) -> str:
-    """The line that usually says why."""
+    """The last line of the log: usually the reason."""
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return lines[-1] if lines else "it wrote nothing"
 
@@ -139,7 +141,7 @@ def running(layout: Layout, name: str) -> int | None:
 
 
 def read_record(layout: Layout, name: str) -> dict[str, int] | None:
-    """What was remembered; a damaged record is as none."""
+    """The recorded process; None if there is no record or it is damaged."""
     try:
         record: dict[str, int] = json.loads((layout.processes / f"{name}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -148,7 +150,7 @@ def read_record(layout: Layout, name: str) -> dict[str, int] | None:
 
 
 def start_time(pid: int) -> int | None:
-    """When the process started, in clock ticks since boot; None when there is none, or a zombie."""
+    """When the process started, in clock ticks since boot; None if there is no such process."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
@@ -157,7 +159,7 @@ def start_time(pid: int) -> int | None:
 
 
 def stop(layout: Layout, name: str, *, patience_seconds: float = 10.0) -> bool:
-    """Ask a server to end, then end its whole group; False when it did not run."""
+    """Ask a server to end; kill its process group if it does not. False if it did not run."""
     pid = running(layout, name)
     record = read_record(layout, name)
     if pid is not None and record is not None:
@@ -173,7 +175,7 @@ def stop(layout: Layout, name: str, *, patience_seconds: float = 10.0) -> bool:
 
 
 def send(pid: int, number: signal.Signals, *, group: bool = False) -> None:
-    """Send a signal; a process that is gone already is what was wanted."""
+    """Send a signal. A process that has already ended is not an error."""
     try:
         if group:
             os.killpg(pid, number)
@@ -184,7 +186,7 @@ def send(pid: int, number: signal.Signals, *, group: bool = False) -> None:
 
 
 def ended(layout: Layout, name: str, patience_seconds: float) -> bool:
-    """Wait for the end."""
+    """Wait until the server has ended; False if it still runs after the timeout."""
     deadline = time.monotonic() + patience_seconds
     while running(layout, name) is not None:
         if time.monotonic() > deadline:
@@ -194,5 +196,5 @@ def ended(layout: Layout, name: str, patience_seconds: float) -> bool:
 
 
 def names(layout: Layout) -> list[str]:
-    """Servers that the lab has a record of."""
+    """Names of all recorded servers."""
     return sorted(path.stem for path in layout.processes.glob("*.json"))

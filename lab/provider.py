@@ -1,4 +1,4 @@
-"""A stand-in for the AI provider, as a process of its own: `python -m lab.provider PORT`."""
+"""A stand-in for the AI provider, as a separate process: `python -m lab.provider PORT`."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ LAST_ANSWERS_SECONDS = 0.3
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers like a chat completion, after a moment of thought."""
+    """Answers like a chat completion, after a short delay."""
 
     protocol_version = "HTTP/1.1"
     hang = False
@@ -51,7 +51,7 @@ class Handler(BaseHTTPRequestHandler):
         )
 
     def answer(self, status: int, body: dict[str, object]) -> None:
-        """Send JSON; or, when told to hang, nothing for ever."""
+        """Send JSON; with `hang`, never answer."""
         if self.hang:
             threading.Event().wait()
         payload = json.dumps(body).encode()
@@ -62,11 +62,11 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(payload)
 
     def log_message(self, *_: object) -> None:
-        """Stay quiet: five lines a second would say nothing."""
+        """Write no log: five lines per second contain no information."""
 
 
 class Provider(ThreadingHTTPServer):
-    """A thread a request, and a queue long enough for a fault that lasts."""
+    """A thread for each request, and a queue that is long enough for a long fault."""
 
     daemon_threads = True
     request_queue_size = 512
@@ -86,7 +86,7 @@ def main() -> None:
     server = Provider((HOST, arguments.port), Handler)
     try:
         server.serve_forever()
-    finally:  # whoever waits for a slow answer has it now
+    finally:  # clients that waited for a slow answer have it now
         server.socket.close()
         Handler.ending.set()
         time.sleep(LAST_ANSWERS_SECONDS)

@@ -1,8 +1,8 @@
-"""Reports that forget to commit, an external program: `python -m lab.reports DSN [--hoard]`.
+"""An external program whose reports do not commit: `python -m lab.reports DSN [--hoard]`.
 
-The first session locks the agents and then sits idle in its transaction; a second waits for it, and whoever
-writes an agent afterwards waits behind both. One that hoards takes every connection that its role may have,
-and holds each in a transaction; it does not come back for those that are taken from it.
+The first session locks the agents and is then idle in its transaction; a second session waits for it, and
+every later write to an agent waits for both. With --hoard the program opens every connection that its role
+may have, and holds each in a transaction; it does not replace connections that another process ends.
 """
 
 import argparse
@@ -17,13 +17,13 @@ WAITERS = ("nightly-report-worker",)
 
 
 def wait_behind(dsn: str, application: str) -> None:
-    """Ask for the same rows; this session is blocked until the first one ends."""
+    """Request the same rows; this session is blocked until the first session ends."""
     with psycopg.connect(dsn, application_name=application) as connection:
         connection.execute("LOCK TABLE agents IN ACCESS EXCLUSIVE MODE")
 
 
 def hoard(dsn: str) -> list[psycopg.Connection[tuple[object, ...]]]:
-    """Take connections for so long as others still use some; the backend's come and go."""
+    """Take connections as long as other clients use some: the backend opens and closes its own."""
     held: list[psycopg.Connection[tuple[object, ...]]] = []
     ends = time.monotonic() + HOARD_SECONDS
     while time.monotonic() < ends:

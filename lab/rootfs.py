@@ -1,7 +1,7 @@
 """A base image without a registry: a small root file system made from the Python that runs the lab.
 
-Laid out like the official image (/usr/local), whatever the host's Python looks like, so that tracebacks
-in the container name no path of this machine. With a registry, `FROM python:3.11-slim` takes its place.
+It has the layout of the official image (/usr/local) for every host's Python, so that tracebacks in the
+container contain no path of this machine. With a registry, use `FROM python:3.11-slim` instead.
 """
 
 import compileall
@@ -20,7 +20,7 @@ from pathlib import Path
 from lab import processes
 from lab.errors import LabError
 
-FORMAT = "3"  # raise it when this module makes another file system from the same Python
+FORMAT = "3"  # increase it when this module makes a different file system from the same Python
 PACKAGES = (
     "anyio",
     "click",
@@ -53,7 +53,7 @@ VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def key() -> str:
-    """A short name for this Python with these packages; another one needs another image."""
+    """A short key of this Python and these packages; each key has its own image."""
     parts = [FORMAT, sys.version, sys.base_prefix, *(f"{name}={version(name)}" for name in PACKAGES)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
@@ -69,7 +69,7 @@ def version(name: str) -> str:
 
 
 def tarball() -> Path:
-    """The root file system as a tar file; made once for a Python, then found in the user's cache."""
+    """The root file system as a tar file. It is made once for each key, and kept in the user's cache."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "runbook-lab"
     cache.mkdir(parents=True, exist_ok=True)
     path = cache / f"base-{key()}.tar"
@@ -84,14 +84,14 @@ def tarball() -> Path:
 
 
 def as_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Files belong to root in the image, whoever builds it."""
+    """Files belong to root in the image, for every user who builds it."""
     member.uid = member.gid = 0
     member.uname = member.gname = "root"
     return member
 
 
 def build(stage: Path) -> None:
-    """Put the file system together."""
+    """Create the file system."""
     library = stage / "usr/local/lib" / VERSION
     copy_python(stage, library)
     copy_packages(library / "site-packages")
@@ -101,7 +101,7 @@ def build(stage: Path) -> None:
 
 
 def copy_python(stage: Path, library: Path) -> None:
-    """Interpreter and standard library, without what a server never imports."""
+    """Interpreter and standard library, without modules that a server never imports."""
     ignore = shutil.ignore_patterns(*LEFT_OUT, *LEFT_OUT_PATTERNS)
     shutil.copytree(sysconfig.get_path("stdlib"), library, ignore=ignore, ignore_dangling_symlinks=True)
     target = stage / "usr/local/bin" / VERSION
@@ -126,7 +126,7 @@ def copy_packages(site: Path) -> None:
 
 
 def copy_shared_libraries(stage: Path) -> None:
-    """What interpreter and extensions link to, in /lib; the loader at the place that programs name."""
+    """Copy the shared libraries to /lib, and the loader to the path that the programs name."""
     binaries = [stage / "usr/local/bin" / VERSION, Path(sys.executable).resolve(), *stage.rglob("*.so*")]
     for soname, path in linked(binaries).items():
         if path.is_relative_to(stage):
@@ -137,16 +137,16 @@ def copy_shared_libraries(stage: Path) -> None:
 
 
 def linked(binaries: list[Path]) -> dict[str, Path]:
-    """Library names and files, as this machine's loader finds them; the loader by its full name."""
+    """Library name -> file, as this machine's loader resolves them; the loader by its full path."""
     done = subprocess.run(
         [processes.program("ldd", "libc-bin"), *map(str, binaries)],
         capture_output=True,
         text=True,
         check=False,
     )
-    found = dict(re.findall(r"^\s+(\S+) => (/\S+) \(", done.stdout, re.MULTILINE))
+    libraries = dict(re.findall(r"^\s+(\S+) => (/\S+) \(", done.stdout, re.MULTILINE))
     loaders = re.findall(r"^\s+(/\S+) \(", done.stdout, re.MULTILINE)
-    return {name: Path(path) for name, path in found.items()} | {name: Path(name) for name in loaders}
+    return {name: Path(path) for name, path in libraries.items()} | {name: Path(name) for name in loaders}
 
 
 def write_accounts(stage: Path) -> None:

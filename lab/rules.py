@@ -1,6 +1,6 @@
-"""The alert rules, rendered from one template for two places: minutes in production, seconds in the lab.
+"""The alert rules, rendered from a template: with minutes for production, with seconds for the lab.
 
-`python -m lab rules` writes lab/rules.yml after a change of the template; a test holds the two together.
+`python -m lab rules` writes lab/rules.yml after a change of the template; a test compares the two.
 """
 
 from pathlib import Path
@@ -29,7 +29,7 @@ LAB = {
 
 
 def render(times: dict[str, str]) -> str:
-    """The rules with the times of one place."""
+    """The rules with these times."""
     lines = TEMPLATE.read_text(encoding="utf-8").splitlines(keepends=True)
     text = "".join(line for line in lines if not line.startswith("#"))
     for name, value in times.items():
@@ -38,5 +38,5 @@ def render(times: dict[str, str]) -> str:
 
 
 def render_lab() -> str:
-    """The lab's rules, with a word for who opens the file."""
+    """The lab's rules, with a header that names the template."""
     return "# Written by python -m lab rules from rules.template.yml: change that one.\n" + render(LAB)

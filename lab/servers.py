@@ -1,4 +1,4 @@
-"""The lab's small servers, each sound or broken: AI provider, DNS, the users, the nightly report."""
+"""The lab's small servers, each healthy or broken: AI provider, DNS, users, nightly report."""
 
 import sys
 
@@ -8,12 +8,12 @@ from lab import processes, web
 from lab.layout import Layout
 from lab.processes import Server
 
-MAX_FREE = 40  # connections that the backend leaves to others, at the least
+MAX_FREE = 40  # minimum of connections that the backend leaves to other clients
 SLOW = ("--slow-every", "5", "--slow-seconds", "17")
 
 
 def provider(layout: Layout, *, hang: bool = False, slow: bool = False) -> Server:
-    """The AI provider, sound, hanging or slow."""
+    """The AI provider: healthy, hanging or slow."""
     how = ("--hang",) if hang else SLOW if slow else ()
     argv = (sys.executable, "-m", "lab.provider", str(layout.provider_port), *how)
     port = layout.provider_port
@@ -22,14 +22,14 @@ def provider(layout: Layout, *, hang: bool = False, slow: bool = False) -> Serve
 
 
 def nameserver(layout: Layout, *, broken: bool = False) -> Server:
-    """The DNS server, sound or broken; it listens on TCP before it answers UDP."""
+    """The DNS server: healthy or broken; it listens on TCP before it answers UDP."""
     port = layout.nameserver_port
     argv = (sys.executable, "-m", "lab.nameserver", str(port), *(["--broken"] if broken else []))
     return Server("nameserver", argv, lambda: processes.listens(port), port=port)
 
 
 def traffic(layout: Layout) -> Server:
-    """The users."""
+    """The simulated users."""
     argv = (sys.executable, "-m", "lab.traffic", str(layout.backend_port))
     return Server("traffic", argv, lambda: True)
 
@@ -41,13 +41,13 @@ def reports(layout: Layout) -> Server:
 
 
 def hoarder(layout: Layout) -> Server:
-    """The external program that keeps every connection that it can get."""
+    """The external program that holds every connection that it can open."""
     argv = (sys.executable, "-m", "lab.reports", layout.dsn("helloagents"), "--hoard")
     return Server("hoarder", argv, lambda: hoards(layout))
 
 
 def hoards(layout: Layout) -> bool:
-    """True when it holds most of them."""
+    """True if the report holds most of the connections."""
     with psycopg.connect(layout.dsn("runbook_reader")) as connection:
         question = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'monthly-report'"
         row = connection.execute(question).fetchone()
@@ -55,7 +55,7 @@ def hoards(layout: Layout) -> bool:
 
 
 def report_waits(layout: Layout) -> bool:
-    """True when the second session waits behind the first."""
+    """True if the second session waits for the first."""
     with psycopg.connect(layout.dsn("runbook_reader")) as connection:
         question = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'nightly-report-worker'"
         row = connection.execute(question + " AND wait_event_type = 'Lock'").fetchone()
@@ -63,6 +63,6 @@ def report_waits(layout: Layout) -> bool:
 
 
 def restart(layout: Layout, server: Server) -> None:
-    """Stop a server by its pid and start it in another manner."""
+    """Stop a server by its pid, and start it with the new arguments."""
     processes.stop(layout, server.name)
     processes.start(layout, server)

@@ -1,7 +1,7 @@
-"""Users and health probes, as a process of their own: `python -m lab.traffic PORT`.
+"""Users and health probes, as a separate process: `python -m lab.traffic PORT`.
 
-Open loop: a request leaves when its time has come, whether or not the ones before were answered,
-as users do. A slow backend therefore sees its queue grow instead of a polite pause.
+Open loop: requests are sent at fixed times, also if earlier requests have no answer yet, as real users do.
+The queue of a slow backend therefore grows; the clients do not slow down.
 """
 
 import argparse
@@ -29,7 +29,7 @@ SHARES = {  # three fifths need the database, a fifth the AI provider
 
 
 def ask(port: int, path: str) -> None:
-    """Send one request and read its answer; what happens is the backend's to count."""
+    """Send one request and read its answer; the backend counts the result."""
     connection = http.client.HTTPConnection(HOST, port, timeout=TIMEOUT_SECONDS)
     try:
         connection.request("GET", path)
@@ -43,7 +43,7 @@ def ask(port: int, path: str) -> None:
 def steadily(
     per_second: float, clients: ThreadPoolExecutor, port: int, paths: list[str], weights: list[int]
 ) -> None:
-    """Send at a steady pace for ever; after a pause of the machine, go on from now."""
+    """Send at a steady rate forever; after a pause of the machine, missed requests are skipped."""
     due = time.monotonic()
     while True:
         due = max(due + 1 / per_second, time.monotonic() - 1)

@@ -1,4 +1,4 @@
-"""Small HTTP questions to the lab's own servers, with a deadline and without a proxy."""
+"""Small HTTP requests to the lab's servers, with a timeout and without a proxy."""
 
 import http.client
 import json
@@ -11,7 +11,7 @@ TIMEOUT_SECONDS = 5.0
 
 
 def status(port: int, path: str, *, method: str = "GET", timeout: float = TIMEOUT_SECONDS) -> int | None:
-    """Status code of a page; None when nobody answers."""
+    """Status code of a page; None if no server answers."""
     answer = fetch(port, path, method=method, timeout=timeout)
     return None if answer is None else answer[0]
 
@@ -19,7 +19,7 @@ def status(port: int, path: str, *, method: str = "GET", timeout: float = TIMEOU
 def fetch(
     port: int, path: str, *, method: str = "GET", timeout: float = TIMEOUT_SECONDS
 ) -> tuple[int, bytes] | None:
-    """Status and body of a page; None when nobody answers."""
+    """Status and body of a page; None if no server answers."""
     connection = http.client.HTTPConnection(HOST, port, timeout=timeout)
     try:
         connection.request(method, path)
@@ -32,12 +32,12 @@ def fetch(
 
 
 def is_ok(port: int, path: str) -> bool:
-    """True when the page answers 200."""
+    """True if the page answers with status 200."""
     return status(port, path) == http.HTTPStatus.OK
 
 
 def value(layout: Layout, query: str) -> float | None:
-    """One number from Prometheus; None when there is no such series, or no Prometheus."""
+    """One number from Prometheus; None if there is no such series, or Prometheus does not answer."""
     answer = fetch(layout.prometheus_port, f"/api/v1/query?{urlencode({'query': query})}")
     if answer is None or answer[0] != http.HTTPStatus.OK:
         return None
@@ -46,7 +46,7 @@ def value(layout: Layout, query: str) -> float | None:
 
 
 def notified(layout: Layout) -> list[str] | None:
-    """Alerts that Alertmanager holds to be active, by name; None when it does not answer."""
+    """Active alerts in Alertmanager, by name; None if it does not answer."""
     answer = fetch(layout.alertmanager_port, "/api/v2/alerts?active=true")
     if answer is None or answer[0] != http.HTTPStatus.OK:
         return None
@@ -54,7 +54,7 @@ def notified(layout: Layout) -> list[str] | None:
 
 
 def alerts(layout: Layout) -> dict[str, str] | None:
-    """Alerts that are pending or firing, by name; None when Prometheus does not answer."""
+    """Alerts that are pending or firing, by name; None if Prometheus does not answer."""
     answer = fetch(layout.prometheus_port, "/api/v1/alerts")
     if answer is None or answer[0] != http.HTTPStatus.OK:
         return None

@@ -8,7 +8,7 @@ from .logs import log
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until stopped."""
     config = Config.from_environment()
     log("application_starting", version=config.version, port=config.port)
     uvicorn.run(create_app(config), host="127.0.0.1", port=config.port, use_colors=False, log_level="info")

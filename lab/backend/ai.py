@@ -1,4 +1,4 @@
-"""AI chat: the provider is found through DNS and asked over HTTP, with short deadlines."""
+"""AI chat: the provider's name is resolved by DNS, requests go over HTTP with short timeouts."""
 
 import http.client
 import json
@@ -22,7 +22,7 @@ FALLBACK: dict[str, Any] = {
 
 
 class ProviderError(Exception):
-    """The provider could not be asked, or answered nonsense; 502 or 504 for our own client."""
+    """The provider did not answer, or its answer is invalid. Our client gets 502 or 504."""
 
     def __init__(self, kind: str, message: str, status: int) -> None:
         super().__init__(message)
@@ -32,7 +32,7 @@ class ProviderError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """Where the AI provider is, and who knows its address."""
+    """The AI provider, and the name server that resolves its address."""
 
     host: str
     port: int
@@ -41,7 +41,7 @@ class Provider:
     is_off: bool = False
 
     def chat(self, message: str) -> dict[str, Any]:
-        """Ask for one completion; count tokens, time and failure by kind; or give the fallback's."""
+        """Request a completion; count tokens, time and failures by kind. In fallback mode: the fallback."""
         if self.is_off:
             return FALLBACK
         started = time.perf_counter()
@@ -80,7 +80,7 @@ class Provider:
 
     def _exchange(self, address: str, message: str) -> dict[str, Any]:
         connection = http.client.HTTPConnection(address, self.port, timeout=self._patience)
-        # A client that sends the whole history again with each message, if so told.
+        # With this fault, each message contains the whole history.
         history = "lorem " * (self.faults.switches.prompt_padding_characters // 6)
         asked = [{"role": "user", "content": history + message}]
         body = json.dumps({"model": "deepseek-chat", "messages": asked})
@@ -98,7 +98,7 @@ class Provider:
 
 
 def open_provider(config: Config, faults: Faults) -> Provider:
-    """Make the client; it asks nobody before the first chat."""
+    """Create the client. It sends no request before the first chat."""
     resolver = dns.resolver.Resolver(configure=False)
     resolver.nameservers = [config.nameserver]
     resolver.port = config.nameserver_port

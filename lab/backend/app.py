@@ -1,4 +1,4 @@
-"""The application: routes, and how its own errors become answers."""
+"""The application: routes, and the responses for its own errors."""
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
@@ -19,7 +19,7 @@ from .sandbox import Sandbox, SandboxError, open_sandbox
 
 
 def create_app(config: Config) -> Starlette:
-    """Put the parts together; the fault watcher starts here, before the first request."""
+    """Create the application. The fault watcher starts before the first request."""
     faults = Faults(config.faults)
     database = open_database(config.database_url, faults)
     sandbox = open_sandbox(faults)
@@ -36,7 +36,7 @@ def create_app(config: Config) -> Starlette:
 
 
 def user_routes(endpoints: Endpoints, sandbox: Sandbox) -> list[Route]:
-    """What users call; plain functions, so Starlette runs them on its threads."""
+    """Routes for users. They are plain functions, so Starlette runs them in its threads."""
 
     def agents(_: Request) -> Response:
         return JSONResponse(endpoints.agents())
@@ -72,7 +72,7 @@ def user_routes(endpoints: Endpoints, sandbox: Sandbox) -> list[Route]:
 
 
 def health_routes(database: Database, sandbox: Sandbox, version: str) -> list[Route]:
-    """What monitoring calls; live and metrics need no thread, so a full pool cannot hide them."""
+    """Routes for monitoring. Live and metrics need no thread, so an exhausted pool does not block them."""
 
     def whole(_: Request) -> Response:
         page = health.health(database, sandbox, version)
@@ -98,7 +98,7 @@ def health_routes(database: Database, sandbox: Sandbox, version: str) -> list[Ro
 
 
 def answer_known_error(request: Request, error: Exception) -> Response:
-    """An error that the application foresaw: its own status, one JSON line, no traceback."""
+    """An expected error: its own status, a JSON line, no traceback."""
     status = error.status if isinstance(error, (SandboxError, ProviderError)) else 500
     request_id = request.scope["state"]["request_id"]
     kind = type(error).__name__
@@ -114,7 +114,7 @@ def answer_known_error(request: Request, error: Exception) -> Response:
 
 
 def answer_unknown_error(request: Request, error: Exception) -> Response:
-    """An error that nobody foresaw: 500 here, and uvicorn logs the traceback."""
+    """An unexpected error: status 500, and uvicorn logs the traceback."""
     request_id = request.scope["state"]["request_id"]
     kind, text = type(error).__name__, str(error)
     log(

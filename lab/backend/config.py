@@ -1,4 +1,4 @@
-"""What the container's environment tells the backend: read once, at start."""
+"""The backend's settings from the container's environment, read once at start."""
 
 import os
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""PostgreSQL through SQLAlchemy's queue pool, so that every error text about connections is the real one."""
+"""PostgreSQL through SQLAlchemy's queue pool, so that all error texts about connections are real."""
 
 import time
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from .faults import Faults, Switches
 from .metrics import DB_ACTIVE, DB_DURATION, DB_ERRORS
 
 POOL_SIZE = 5
-MAX_OVERFLOW = 61  # 66 in all, more than the 64 that the role may have: the same mistake as in production
+MAX_OVERFLOW = 61  # 66 in total, more than the 64 that the role may use: the same mistake as in production
 POOL_TIMEOUT_SECONDS = 1
 RECONNECT_SECONDS = 0.5
 LEAKING_OPERATION = "list_conversations"
@@ -22,14 +22,14 @@ LEAKING_OPERATION = "list_conversations"
 
 @dataclass(slots=True)
 class Database:
-    """The pool, and the connections that a leak has taken from it."""
+    """The pool, and the connections that a leak holds."""
 
     engine: Engine
     faults: Faults
     leaked: list[Connection] = field(default_factory=list)
 
     def query(self, operation: str, sql: str, **values: object) -> list[dict[str, Any]]:
-        """Run one statement; time it, count its failure, and let the failure go up as it is."""
+        """Run a statement, and measure its time. A failure is counted and raised unchanged."""
         started = time.perf_counter()
         try:
             return self._run(operation, sql, values)
@@ -55,13 +55,13 @@ class Database:
                 connection.close()
 
     def let_go(self, switches: Switches) -> None:
-        """Give the leaked connections back once the fault is over."""
+        """Release the leaked connections when the fault ends."""
         while self.leaked and not switches.leak_transactions:
             self.leaked.pop().close()
 
 
 def open_database(url: str, faults: Faults) -> Database:
-    """Make the pool; it connects at the first query only."""
+    """Create the pool. It connects at the first query."""
     engine = create_engine(
         url,
         poolclass=QueuePool,
@@ -90,7 +90,7 @@ def checked_out(engine: Engine) -> int:
 def connect_with_retry(
     dialect: Dialect, _record: ConnectionPoolEntry, arguments: list[Any], keywords: dict[str, Any]
 ) -> DBAPIConnection | None:
-    """Try once more after a moment: a refused connection holds its place in the pool meanwhile.
+    """Try again after a short delay; meanwhile a refused connection uses a place in the pool.
 
     That is why an exhausted database shows both texts: the role's limit, and the pool's queue that timed out.
     """
@@ -98,4 +98,4 @@ def connect_with_retry(
         return dialect.connect(*arguments, **keywords)
     except dialect.loaded_dbapi.OperationalError:
         time.sleep(RECONNECT_SECONDS)
-        return None  # SQLAlchemy connects by itself, and its error is the one that is seen
+        return None  # SQLAlchemy then connects itself, and raises its own error

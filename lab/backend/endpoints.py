@@ -10,7 +10,7 @@ from .sandbox import Sandbox
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """The user functions, each on the system that it really needs."""
+    """The functions for users. Each uses the system that it needs."""
 
     database: Database
     sandbox: Sandbox
@@ -28,7 +28,7 @@ class Endpoints:
         return [{"id": row["id"], "title": row["title"]} for row in rows]
 
     def touch(self, agent: int) -> dict[str, Any]:
-        """Remember that an agent was used."""
+        """Store the time at which an agent was used."""
         sql = "UPDATE agents SET used_at = now() WHERE id = :agent RETURNING id, used_at"
         rows = self.database.query("touch_agent", sql, agent=agent)
         return {"id": agent, "used_at": str(rows[0]["used_at"]) if rows else None}
@@ -44,6 +44,6 @@ class Endpoints:
         return {"language": language, "output": self.sandbox.execute(language)}
 
     def chat(self, message: str) -> dict[str, Any]:
-        """Ask the AI provider."""
+        """Send a message to the AI provider."""
         answer = self.provider.chat(message)
         return {"reply": answer["choices"][0]["message"]["content"], "usage": answer["usage"]}

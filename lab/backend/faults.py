@@ -1,4 +1,4 @@
-"""Faults that cannot be made from outside: read from a file, so that a restart does not end them.
+"""Faults that cannot be caused from outside. They are read from a file, so that a restart does not end them.
 
 The lab writes the file, the container sees it read-only, this module looks at it every half second.
 """
@@ -26,7 +26,7 @@ DESCRIPTOR_SHARE = 0.87  # of the limit: the alert fires, and the backend still 
 
 @dataclass(frozen=True, slots=True)
 class Switches:
-    """What is broken now; the defaults are a sound backend."""
+    """The active switches; the defaults are a healthy backend."""
 
     memory_leak_mib_per_second: float = 0.0
     memory_leak_at_most_mib: float = float("inf")
@@ -46,7 +46,7 @@ class Switches:
 
 @dataclass(slots=True)
 class Faults:
-    """The switches of now, kept current by a thread, and the memory and files that leaks hold."""
+    """The current switches, updated by a thread, and the memory and files that leaks hold."""
 
     path: Path
     switches: Switches = field(default_factory=Switches)
@@ -56,11 +56,11 @@ class Faults:
     _listeners: list[Callable[[Switches], None]] = field(default_factory=list)
 
     def listen(self, listener: Callable[[Switches], None]) -> None:
-        """Call the listener after each look at the file, so that owners can let go what a fault held."""
+        """Call the listener after each read of the file, so that it can release what a fault held."""
         self._listeners.append(listener)
 
     def start(self) -> None:
-        """Read once now, then in the background."""
+        """Read the file now, then repeatedly in the background."""
         self.switches = read(self.path)
         for target in (self._poll, self._leak, self._burn):
             threading.Thread(target=target, daemon=True, name=f"faults-{target.__name__}").start()
@@ -89,7 +89,7 @@ class Faults:
         return held < self.switches.memory_leak_at_most_mib * MEBIBYTE
 
     def _burn(self) -> None:
-        """A loop that never ends, in code that gives the interpreter's lock back: requests are answered."""
+        """An endless loop in code that releases the GIL, so that requests are still answered."""
         data = bytes(BURNT_BYTES)
         while True:
             if self.switches.burn:
@@ -107,7 +107,7 @@ class Faults:
 
 
 def read(path: Path) -> Switches:
-    """Switches in the file; no file or half a file is a sound backend."""
+    """The switches in the file; a missing or incomplete file means a healthy backend."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -117,7 +117,7 @@ def read(path: Path) -> Switches:
 
 
 def crash() -> None:
-    """End as an application does that cannot read its configuration: traceback on stderr, exit code 1."""
+    """Exit like an application that cannot read its configuration: traceback on stderr, exit code 1."""
     sys.stderr.write(
         "Traceback (most recent call last):\n"
         '  File "/app/backend/__main__.py", line 12, in main\n'

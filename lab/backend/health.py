@@ -16,7 +16,7 @@ LYING_QUERY = (
 
 
 def database_health(database: Database) -> dict[str, str]:
-    """Ask the database one question and say how that went."""
+    """Run a query on the database, and return the component's state."""
     sql = LYING_QUERY if database.faults.switches.health_lies else SOUND_QUERY
     try:
         database.query("health", sql)
@@ -28,7 +28,7 @@ def database_health(database: Database) -> dict[str, str]:
 
 
 def pool_stats(sandbox: Sandbox) -> dict[str, Any]:
-    """Workers free and busy."""
+    """The numbers of free and busy workers."""
     return {
         "status": "healthy",
         "available_containers": WORKERS - sandbox.busy,
@@ -37,7 +37,7 @@ def pool_stats(sandbox: Sandbox) -> dict[str, Any]:
 
 
 def health(database: Database, sandbox: Sandbox, version: str) -> dict[str, Any]:
-    """The whole page, with the gauges that the alert rules read."""
+    """The whole page. Sets the gauges that the alert rules read."""
     components = {
         "database": database_health(database),
         "sandbox_pool": pool_stats(sandbox),

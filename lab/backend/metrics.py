@@ -1,4 +1,4 @@
-"""The metrics of HelloAgents: same names, labels and buckets, because the alert rules are written on them."""
+"""The metrics of HelloAgents: same names, labels and buckets, because the alert rules use them."""
 
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 

@@ -1,4 +1,4 @@
-"""Around each request: its id, its metrics, its log line, the warm-up, and service-wide faults."""
+"""For each request: its id, its metrics, its log line, the warm-up, and service-wide faults."""
 
 import asyncio
 import random
@@ -20,7 +20,7 @@ FIRST_ERROR = 500
 
 @dataclass(slots=True)
 class Observe:
-    """The one middleware; pure ASGI, because it must see the exception that the server will log."""
+    """The only middleware. It is pure ASGI, because it must see the exception that the server logs."""
 
     app: ASGIApp
     faults: Faults
@@ -29,7 +29,7 @@ class Observe:
     _failures_due: float = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, and account for it whatever happens."""
+        """Answer a request; count and log it in every case."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -71,7 +71,7 @@ class Observe:
         await self.app(scope, receive, send)
 
     def fails(self, share: float) -> bool:
-        """Choose the requests that fail: which ones is left to chance, how many is not."""
+        """True if this request must fail. The choice is random, the share is exact."""
         self._failures_due += share * random.uniform(0, 2)
         if self._failures_due < 1:
             return False
@@ -79,12 +79,12 @@ class Observe:
         return True
 
     def warming_up(self) -> bool:
-        """True in the first moments, when caches are cold and user requests are turned away."""
+        """True during the warm-up after the start, when user requests are rejected."""
         return time.monotonic() - self._started < WARM_UP_SECONDS
 
 
 def account(request_id: str, method: str, path: str, status: int, seconds: float) -> None:
-    """Write the request's JSON line; health and metrics pages only when they failed, as in production."""
+    """Write the request's JSON line; health and metrics pages only if they failed, as in production."""
     failed = status >= FIRST_ERROR
     if failed or path.startswith(USER_PREFIX):
         log(

@@ -14,7 +14,7 @@ from .metrics import SANDBOX_AVAILABLE, SANDBOX_DURATION, SANDBOX_EXECUTIONS, SA
 WORKERS = 4
 WAIT_SECONDS = 1.0
 EXECUTION_SECONDS = 30.0
-GREEDY_EVERY = 4  # with the memory fault, one execution in four is greedy: 25 % errors
+GREEDY_EVERY = 4  # with the memory fault, 1 of 4 executions needs too much memory: 25 % errors
 # Raising its own score makes the kernel choose the child before the backend when memory runs out.
 FIRST_TO_GO = "open('/proc/self/oom_score_adj', 'w').write('1000'); "
 SOUND = FIRST_TO_GO + "print(sum(range(1000)))"
@@ -22,7 +22,7 @@ STUCK = FIRST_TO_GO + "import time; time.sleep(86400)"
 
 
 class SandboxError(Exception):
-    """An execution that could not be done; the status says whose fault it is."""
+    """An execution failed. The status says whether the client or the server caused it."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -31,7 +31,7 @@ class SandboxError(Exception):
 
 @dataclass(slots=True)
 class Sandbox:
-    """Workers free and busy, and the children that hang."""
+    """The workers, and the child processes that hang."""
 
     faults: Faults
     busy: int = 0
@@ -41,7 +41,7 @@ class Sandbox:
     _turn: Iterator[int] = field(default_factory=count)
 
     def execute(self, language: str) -> str:
-        """Run a short program in a child and return what it printed."""
+        """Run a short program in a child process, and return its output."""
         if not self._free.acquire(timeout=WAIT_SECONDS):
             SANDBOX_EXECUTIONS.labels(language=language, status="error").inc()
             raise SandboxError(f"no sandbox worker free within {WAIT_SECONDS:g} s", 503)
@@ -95,13 +95,13 @@ class Sandbox:
             SANDBOX_AVAILABLE.set(WORKERS - self.busy)
 
     def let_go(self, switches: Switches) -> None:
-        """End the hanging children once the fault is over."""
+        """End the hanging child processes when the fault ends."""
         while self._stuck and not switches.sandbox_stuck:
             self._stuck.pop().kill()
 
 
 def open_sandbox(faults: Faults) -> Sandbox:
-    """Make the pool with all workers free."""
+    """Create the pool with all workers free."""
     sandbox = Sandbox(faults)
     SANDBOX_AVAILABLE.set(WORKERS)
     SANDBOX_IN_USE.set(0)

@@ -74,8 +74,8 @@ def container_deaths(context: Context) -> Finding:
     events = context.sources.docker.events(context.container, context.suspect_since, context.window.end)
     deaths = events.deaths
     if not len(deaths):
-        template = "{name} did not exit unexpectedly between {start:time} and {end:time}."
-        return _no_event(context, events, template, query=f"events of {context.container}")
+        none = "{name} did not exit unexpectedly between {start:time} and {end:time}."
+        return _no_event(context, events, none, query=f"events of {context.container}")
     codes = sorted({str(int(code)) for code in deaths["exit_code"].dropna()})
     template = (
         "{name} exited unexpectedly at {last:time} (exit code {codes})."

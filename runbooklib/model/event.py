@@ -1,24 +1,28 @@
-"""What happened, and when: the alert, deployments, restarts and actions, asked at once and side by side.
+"""Events of an incident: for the timeline, and for the marks in charts."""
 
-Charts mark it, and the timeline lists it with what was found, asked and noted. What cannot be asked is named,
-and takes nothing else with it.
-"""
-
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from runbooklib.model.findings import Finding
+from runbooklib.model.findings import Fact, Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """An English sentence with `{fact}` or `{fact:kind}` in it, and its facts. `render/` makes the text."""
+
+    template: str
+    facts: Mapping[str, Fact] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened `at` a moment (aware UTC); None: it is not known, and `what` says why.
+    """One event, with its time `at` (aware UTC). None: the time is unknown, and `what` gives the reason.
 
-    `what` is a finding where its sentence is to be told. `mark` is the word by which charts mark it; empty
-    where they do not.
+    `mark` is the word next to the event's line in charts; empty: charts do not mark the event.
     """
 
     at: datetime | None
-    what: str | Finding
+    what: Statement | Finding
     source: str
     mark: str = ""

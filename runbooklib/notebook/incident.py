@@ -26,7 +26,7 @@ from runbooklib.actions.recovery import (
 from runbooklib.checks import objectives
 from runbooklib.checks.ask import Check, ask, no_proposal, not_asked, propose, question_of
 from runbooklib.errors import ParameterError, RunbookError
-from runbooklib.model.event import Event
+from runbooklib.model.event import Event, Statement
 from runbooklib.model.findings import Finding, Status
 from runbooklib.model.plan import Proposal
 from runbooklib.model.verdict import Cause, Verdict
@@ -242,7 +242,9 @@ class Incident:
 
     def _show_timeline(self) -> None:
         if self._stopped_because:
-            events = [Event(None, f"not asked again: {self._stopped_because}", "")]
+            events = [
+                Event(None, Statement("not asked again: {reason}", {"reason": self._stopped_because}), "")
+            ]
         else:
             events = timeline.ordered([*self._events(), *self._ledger.onset_events(), *self.notes.events()])
         self._listener.events_added("Timeline", events)

@@ -11,7 +11,8 @@ import pandas as pd
 
 from runbooklib.errors import ParameterError
 from runbooklib.evidence import manifest
-from runbooklib.model.event import Event
+from runbooklib.model.event import Event, Statement
+from runbooklib.model.findings import Fact
 from runbooklib.model.window import moment_of, seconds_of
 from runbooklib.sources.context import Context
 from runbooklib.sources.tape import NOTE, Entry, Tape
@@ -69,11 +70,13 @@ def event_of(entry: Entry) -> Event | None:
         return None
     if entry.source == NOTE:
         answer = entry.answer or {}
-        return Event(entry.asked_at, f"{answer.get('who')}: {answer.get('text')}", NOTE)
-    error = f": no answer, {entry.error['message']}" if entry.error else ""
-    return Event(
-        entry.asked_at, f"asked {_query_text(entry.request)[:_MAX_QUERY_LENGTH]}{error}", entry.source
-    )
+        note = Statement("{who}: {text}", {"who": answer.get("who"), "text": answer.get("text")})
+        return Event(entry.asked_at, note, NOTE)
+    facts: dict[str, Fact] = {"query": _query_text(entry.request)[:_MAX_QUERY_LENGTH]}
+    if not entry.error:
+        return Event(entry.asked_at, Statement("asked {query}", facts), entry.source)
+    failed = Statement("asked {query}: no answer, {error}", {**facts, "error": entry.error["message"]})
+    return Event(entry.asked_at, failed, entry.source)
 
 
 def _query_text(request: dict[str, Any]) -> str:

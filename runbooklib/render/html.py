@@ -21,7 +21,7 @@ from runbooklib.model.plan import Proposal
 from runbooklib.model.verdict import RankedCause, Verdict
 from runbooklib.render import chart_text, charts, sentences
 from runbooklib.render.inert_html import literal
-from runbooklib.render.sentences import headline, sentence, time
+from runbooklib.render.sentences import event_text, headline, sentence, time
 from runbooklib.text import visible
 
 _COLOURS = {
@@ -292,7 +292,7 @@ def chronicle(events: Sequence[Event]) -> pd.DataFrame:
     rows = [
         {
             "at": time(event.at) if event.at else "–",
-            "what": event.what if isinstance(event.what, str) else sentence(event.what),
+            "what": event_text(event),
             "source": event.source,
         }
         for event in events

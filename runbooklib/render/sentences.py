@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from runbooklib.errors import Reason
+from runbooklib.model.event import Event
 from runbooklib.model.findings import Fact, Finding, Status
 from runbooklib.model.verdict import Rank, Verdict
 from runbooklib.text import visible
@@ -156,6 +157,13 @@ def sentence(finding: Finding, *, language: str = "en") -> str:
     reason = (say(_REASONS[finding.reason], language=language),) if finding.reason else ()
     templates = (finding.template, *finding.further_templates)
     return " ".join((*reason, *(say(template, finding.facts, language=language) for template in templates)))
+
+
+def event_text(event: Event, *, language: str = "en") -> str:
+    """The sentence of an event."""
+    if isinstance(event.what, Finding):
+        return sentence(event.what, language=language)
+    return say(event.what.template, event.what.facts, language=language)
 
 
 def headline(verdict: Verdict, *, language: str = "en") -> str:

@@ -14,6 +14,7 @@ from runbooklib.model.verdict import Rank
 from runbooklib.model.window import Window
 from runbooklib.notebook.incident import Incident
 from runbooklib.notebook.ledger import SavedFinding
+from runbooklib.render.sentences import event_text
 from runbooklib.sources.context import Context, Sources
 from runbooklib.sources.tape import Entry, Tape
 from tests.support.incident import NOW, Listener, broken, opened
@@ -251,7 +252,7 @@ def test_the_timeline_tells_in_order_what_began_was_noted_and_could_not_be_asked
     incident.timeline()
     told = listener.events
     assert [event.source for event in told if event.at] == ["one", "note"]
-    missing = [str(event.what) for event in told if event.at is None]
+    missing = [event_text(event) for event in told if event.at is None]
     for what in ("when the alert began", "deployments", "restarts"):
         assert any(one.startswith(f"not known: {what}") for one in missing), missing
 
@@ -301,5 +302,5 @@ def test_actions_of_this_service_are_in_the_timeline(tmp_path: Path) -> None:
     incident.ask_again(Context("Alert", context.target, now, context.sources))
     incident.timeline()
     [deed] = [event for event in listener.events if event.source == "actions"]
-    assert (deed.what, deed.mark) == ("kim: restart_container on backend (done)", "restart_container")
+    assert (event_text(deed), deed.mark) == ("kim: restart_container on backend (done)", "restart_container")
     assert "restart_container" in [word for _, word in incident.marks()]

@@ -12,6 +12,7 @@ from runbooklib.model.event import Event
 from runbooklib.model.window import Window
 from runbooklib.notebook.incident import Incident
 from runbooklib.notebook.listener import IncidentListener
+from runbooklib.render.sentences import event_text
 from runbooklib.sources.context import Context, Sources
 from runbooklib.sources.tape import Tape
 from tests.support.postgresql import PASSWORD, Server
@@ -53,7 +54,7 @@ def test_it_is_answered_as_a_frame_recorded_and_the_same_in_a_replay(server: Ser
     assert frame.to_dict("list") == {"n": [1, 2, 3], "twice": [2, 4, 6]}
     incident.timeline()
     [own] = [event for event in listener.events if event.source == "postgres"]
-    assert own.what == f"asked {query}"
+    assert event_text(own) == f"asked {query}"
     assert own.at is not None
     again, _ = opened(server, Tape(recording=tape.take_recorded()))
     pd.testing.assert_frame_equal(again.sql(query, [3]), frame)
