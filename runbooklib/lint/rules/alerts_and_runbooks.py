@@ -54,8 +54,8 @@ THRESHOLD = Rule(
     Severity.ERROR,
     "A limit with the comment `as in the alert rule` equals the threshold of that rule.",
     """With another limit than its alert, a runbook reports OK while the alert fires. A parameter with the
-comment `as in the alert rule` is compared for each alert that the notebook serves: a number with the threshold
-of the rule, the text `expression` with the whole condition.""",
+comment `as in the alert rule` is compared for each alert that the notebook serves: a number with the
+threshold of the rule, the text `expression` with the whole condition.""",
     bad="error_rate_limit: float = 0.1  # share of requests, as in the alert rule   (the rule: > 0.05)",
     good="error_rate_limit: float = 0.05  # share of requests, as in the alert rule",
     needs=Needs.RULES,
