@@ -1,7 +1,6 @@
-"""What happened, and when: the alert, deployments, restarts and actions, asked at once and side by side.
+"""Events of the timeline: the alert, deployments, restarts and actions. Charts mark them.
 
-Charts mark it, and the timeline lists it with what was found, asked and noted. What cannot be asked is named,
-and takes nothing else with it.
+A source that fails gives an event without a time, and the other sources still give theirs.
 """
 
 from dataclasses import dataclass
@@ -12,10 +11,9 @@ from runbooklib.model.findings import Finding
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened `at` a moment (aware UTC); None: it is not known, and `what` says why.
+    """One event. `at` is aware UTC; None if it is unknown, and then `what` gives the reason.
 
-    `what` is a finding where its sentence is to be told. `mark` is the word by which charts mark it; empty
-    where they do not.
+    `what` is a text, or a finding whose sentence is shown. `mark` is the word in charts; empty for no mark.
     """
 
     at: datetime | None
