@@ -1,4 +1,4 @@
-"""All environment variables that runbooklib reads or sets: no other module names one.
+"""All environment variables that runbooklib reads or sets. No other module contains such a name.
 
 docs/environment-variables.md is written from this table (`document`), and a test compares the two.
 """
@@ -12,20 +12,20 @@ EVIDENCE = "RUNBOOK_EVIDENCE"
 SPOOL = "RUNBOOK_SPOOL"
 SIGNING_KEY = "RUNBOOK_SIGNING_KEY"
 APPROVER = "RUNBOOK_APPROVER"
-# No kernel of a headless run gets a variable whose name begins so: cells must not be able to write.
+# No kernel of a headless run gets a variable whose name begins with this: cells must not be able to write.
 OPERATOR_PREFIX = "RUNBOOK_OPERATOR_"
 TAGS = "RUNBOOK_TAGS"
 REPLAY = "RUNBOOK_REPLAY"
 JUPYTER_SESSION = "JPY_SESSION_NAME"
 JUPYTER_PARENT = "JPY_PARENT_PID"
 PATH = "PATH"
-# What a program of the site, which an action runs, gets of our environment.
+# The variables that a program of the site gets when an action runs it.
 PASSED_TO_PROGRAMS = (PATH, "HOME", "LANG", "LC_ALL", "DOCKER_HOST", "TZ")
 
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """One environment variable, as the documentation describes it. `default` says what holds without it."""
+    """One environment variable, as the documentation describes it. `default` applies if it is not set."""
 
     name: str
     meaning: str
@@ -36,7 +36,7 @@ class Variable:
 FOR_PEOPLE = (
     Variable(
         HOME,
-        "The folder that holds `parameters/` and `notebooks/`.",
+        "The folder that contains `parameters/` and `notebooks/`.",
         "the nearest of the working folder and its parents that has `parameters/environments/`",
         "each command, the Jupyter server, kernels",
     ),
@@ -49,7 +49,7 @@ FOR_PEOPLE = (
     ),
     Variable(
         ENVIRONMENT,
-        "The environment that links and the start page use where none is named.",
+        "The environment that links and the start page use if none is given.",
         "the runbook's own parameter `environment`",
         "the Jupyter server; `runbook lab -e NAME` sets it",
     ),
@@ -111,15 +111,15 @@ BETWEEN_PROCESSES = (
     ),
     Variable(
         JUPYTER_PARENT,
-        "The process whose end ends the kernel.",
+        "The process id of the parent. The kernel ends when that process ends.",
         "ipykernel does not watch a parent",
-        "ipykernel; the keeper of a headless run sets it",
+        "ipykernel; the supervisor of a headless run sets it",
     ),
 )
 OF_THE_MACHINE = (
     Variable(
         PATH,
-        "Where programs are looked for.",
+        "The folders in which programs are searched.",
         "the system's default",
         "programs of the site, Chromium for `--pdf`",
     ),
@@ -145,7 +145,7 @@ In the Jupyter server a relative path counts from the folder in which the server
 _SECTIONS = (
     ("Set by people", FOR_PEOPLE),
     ("Set by one process for another", BETWEEN_PROCESSES),
-    ("Of the machine", OF_THE_MACHINE),
+    ("From the machine", OF_THE_MACHINE),
 )
 
 

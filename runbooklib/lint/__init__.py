@@ -1,4 +1,4 @@
-"""`runbook lint`: what is wrong with runbooks, alert rules and routing before an alert fires."""
+"""`runbook lint`: finds faults of runbooks, alert rules and routing before an alert fires."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -16,22 +16,22 @@ from runbooklib.lint.rules import (
     sections,
     suppressions,
 )
-from runbooklib.lint.workspace import RULES as READING
+from runbooklib.lint.workspace import RULES as WORKSPACE_RULES
 from runbooklib.lint.workspace import Material
 
 _CHECKS = (sections, cells, parameters, alerts_and_runbooks, queries, conditions, routing)
 
 
 def all_rules() -> tuple[Rule, ...]:
-    """Every rule that there is, in the order of the documentation."""
+    """All rules, in the order of the documentation."""
     modules = (*_CHECKS, live, suppressions)
-    return (*READING, *(rule for module in modules for rule in module.RULES))
+    return (*WORKSPACE_RULES, *(rule for module in modules for rule in module.RULES))
 
 
 def gathered(
     home: Path, today: date, *, rule_files: Sequence[Path] = (), alertmanager: Path | None = None
 ) -> Material:
-    """Everything that is to be linted, read once. Raises SettingsError for a bad rule file."""
+    """All input of lint, read once. Raises SettingsError for an invalid rule file or routing file."""
     material = Material(home, today)
     material.read()
     if rule_files:
@@ -42,8 +42,9 @@ def gathered(
 
 
 def lint(material: Material, more: Sequence[Message] = ()) -> list[Message]:
-    """All messages, those of `more` with them, by file and line, without those that were silenced."""
-    found = [*material.messages, *more]
+    """All messages and those of `more`, sorted by file and line, without silenced messages."""
+    messages = [*material.messages, *more]
     for module in _CHECKS:
-        found += module.check(material)
-    return sorted(suppressions.sift(material, found, {rule.name: rule.needs for rule in all_rules()}))
+        messages += module.check(material)
+    needs = {rule.name: rule.needs for rule in all_rules()}
+    return sorted(suppressions.sift(material, messages, needs))

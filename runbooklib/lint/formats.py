@@ -1,4 +1,4 @@
-"""Messages for a person, for a program, and for a code host (SARIF 2.1.0); and the rules as documentation."""
+"""Messages as text, JSON and SARIF 2.1.0, and the rules as documentation."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -11,31 +11,31 @@ _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _INTRODUCTION = """\
 # The rules of `runbook lint`
 
-Written by `runbook lint --explain all`, from the rules themselves. A message is silenced where it
-stands, with a reason:
+Written by `runbook lint --explain all`. A comment silences a message, with a reason:
 
     # runbook-lint: ignore RULE because REASON
 
-in YAML on its line or the line above; in a notebook anywhere in its cell (in Markdown as `<!-- … -->`).
+In YAML the comment is on the line of the message or on the line above; in a notebook it is anywhere in the
+cell (in Markdown as `<!-- … -->`).
 """
 
 
 def as_text(messages: Iterable[Message]) -> str:
-    """A line each, as a compiler writes them."""
+    """A line each, in the form of a compiler's messages."""
     return "".join(f"{message}\n" for message in messages)
 
 
 def as_json(messages: Iterable[Message]) -> str:
     """A list of objects: file, line, rule, severity, message."""
-    told = [
+    objects = [
         {"file": m.file, "line": m.line, "rule": m.name, "severity": m.rule.severity.value, "message": m.text}
         for m in messages
     ]
-    return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(objects, indent=2, ensure_ascii=False) + "\n"
 
 
 def as_sarif(messages: Iterable[Message], rules: Sequence[Rule]) -> str:
-    """SARIF 2.1.0, as code hosts read it."""
+    """SARIF 2.1.0, which code hosts read."""
     driver = {
         "name": "runbook lint",
         "version": metadata.version("runbooklib"),
@@ -49,8 +49,8 @@ def as_sarif(messages: Iterable[Message], rules: Sequence[Rule]) -> str:
 def _described(rule: Rule) -> dict[str, Any]:
     return {
         "id": rule.name,
-        "shortDescription": {"text": rule.holds},
-        "fullDescription": {"text": f"{rule.holds} {_flat(rule.why)}"},
+        "shortDescription": {"text": rule.statement},
+        "fullDescription": {"text": f"{rule.statement} {_flat(rule.why)}"},
         "help": {"text": explained(rule), "markdown": explained(rule)},
         "defaultConfiguration": {"level": rule.severity.value},
     }
@@ -67,10 +67,10 @@ def _result(message: Message) -> dict[str, Any]:
 
 
 def explained(rule: Rule) -> str:
-    """One rule for a reader: what holds, why, and an example of either side."""
+    """One rule in Markdown: its statement, the reason, a bad and a good example."""
     parts = [
         f"## {rule.name}",
-        f"**{rule.holds}** {_flat(rule.why)}",
+        f"**{rule.statement}** {_flat(rule.why)}",
         f"{rule.severity.value.capitalize()}; needs {rule.needs.value}.",
         f"Bad:\n\n{_indented(rule.bad)}",
         f"Good:\n\n{_indented(rule.good)}",
@@ -79,7 +79,7 @@ def explained(rule: Rule) -> str:
 
 
 def document(rules: Sequence[Rule]) -> str:
-    """All rules, as docs/lint.md holds them."""
+    """The text of docs/lint.md: all rules."""
     return _INTRODUCTION + "\n" + "\n".join(explained(rule) for rule in rules)
 
 

@@ -1,4 +1,4 @@
-"""PromQL's tree: how to walk it, and which labels the series that an expression answers carry."""
+"""Walks the tree of a PromQL expression, and infers the labels of the resulting series."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import promql_parser
 from runbooklib.lint.metric_catalog import Catalogue
 from runbooklib.promql import number
 
-# Aggregations that pick series and keep their labels, and functions whose answer has none.
+# Aggregations that select series and keep their labels, and functions whose result has no labels.
 _PICKING = {"topk", "bottomk", "limitk", "limit_ratio"}
 _WITHOUT_LABELS = {"scalar", "time", "vector", "pi"}
 _RATES = {"rate", "irate", "increase"}
@@ -17,9 +17,9 @@ _RATES = {"rate", "irate", "increase"}
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """The labels of series: the certain ones, each with its values where they are known; and the doubtful.
+    """The labels of series: `certain` with all their values (None: any value), and `doubtful`.
 
-    `is_open`: there may be any others besides, since the metric is not in the catalogue.
+    `is_open`: there may be other labels, because the metric is not in the catalogue.
     """
 
     certain: Mapping[str, frozenset[str] | None]
@@ -27,7 +27,7 @@ class Labels:
     is_open: bool = False
 
     def may_have(self, label: str) -> bool:
-        """Whether a series may carry the label."""
+        """Whether a series may have the label."""
         return label in self.certain or label in self.doubtful or self.is_open
 
     def may_lack(self, label: str) -> bool:
@@ -46,13 +46,13 @@ class Labels:
         return Labels(certain, self.doubtful - labels, self.is_open)
 
     def add(self, certain: Mapping[str, frozenset[str] | None]) -> "Labels":
-        """Those labels in addition, in the place of any of the same name."""
+        """The labels with these in addition; these replace labels of the same name."""
         return Labels({**self.certain, **certain}, self.doubtful - certain.keys(), self.is_open)
 
     def either(self, other: "Labels") -> "Labels":
-        """What a series has that is of the one or of the other."""
+        """The labels of a series that is from either side."""
         both = self.certain.keys() & other.certain.keys()
-        certain = {label: _either(self.certain[label], other.certain[label]) for label in both}
+        certain = {label: _union(self.certain[label], other.certain[label]) for label in both}
         every = self.certain.keys() | other.certain.keys() | self.doubtful | other.doubtful
         return Labels(certain, frozenset(every - both), self.is_open or other.is_open)
 
@@ -60,8 +60,8 @@ class Labels:
 NONE = Labels({})
 
 
-def _either(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
-    return None if one is None or other is None else one | other
+def _union(left: frozenset[str] | None, right: frozenset[str] | None) -> frozenset[str] | None:
+    return None if left is None or right is None else left | right
 
 
 def children(node: Any) -> Iterator[Any]:
@@ -81,7 +81,7 @@ def walk(node: Any) -> Iterator[Any]:
 
 
 def bare(node: Any) -> Any:
-    """The expression without the parentheses round it."""
+    """The expression without its outer parentheses."""
     while isinstance(node, promql_parser.ParenExpr):
         node = node.expr
     return node
@@ -93,12 +93,12 @@ def is_call(node: Any, *names: str) -> bool:
 
 
 def has_rate(node: Any) -> bool:
-    """Whether the expression is made of a counter's increase."""
-    return any(is_call(one, *_RATES) for one in walk(node))
+    """Whether the expression contains a rate or an increase."""
+    return any(is_call(below, *_RATES) for below in walk(node))
 
 
 def labels_of(node: Any, catalogue: Catalogue | None) -> Labels:
-    """The labels of the series that the expression answers."""
+    """The labels of the series that the expression returns."""
     match node:
         case promql_parser.VectorSelector():
             return _of_selector(node, catalogue)
@@ -116,8 +116,8 @@ def labels_of(node: Any, catalogue: Catalogue | None) -> Labels:
 
 
 def name_of(selector: Any) -> str:
-    """The metric that a selector names; empty where only a pattern or nothing does."""
-    named = [one.value for one in selector.matchers.matchers if one.name == "__name__" and _is_equal(one)]
+    """The metric that a selector names; empty if it names none, or only a pattern."""
+    named = [m.value for m in selector.matchers.matchers if m.name == "__name__" and _is_equal(m)]
     return str(selector.name or (named[0] if named else ""))
 
 
@@ -128,9 +128,9 @@ def _is_equal(matcher: Any) -> bool:
 def _of_selector(selector: Any, catalogue: Catalogue | None) -> Labels:
     known = catalogue.labels(name_of(selector)) if catalogue else None
     given = {
-        one.name: frozenset({one.value})
-        for one in selector.matchers.matchers
-        if _is_equal(one) and one.value and one.name != "__name__"
+        matcher.name: frozenset({matcher.value})
+        for matcher in selector.matchers.matchers
+        if _is_equal(matcher) and matcher.value and matcher.name != "__name__"
     }
     return Labels({**(known or {}), **given}, is_open=known is None)
 
@@ -149,7 +149,7 @@ def _of_call(node: Any, catalogue: Catalogue | None) -> Labels:
         return NONE
     if node.func.name in {"absent", "absent_over_time"}:
         return Labels(dict(labels_of(node.args[0], None).certain))
-    inner = next((found for arg in node.args if (found := labels_of(arg, catalogue)) != NONE), NONE)
+    inner = next((labels for arg in node.args if (labels := labels_of(arg, catalogue)) != NONE), NONE)
     if is_call(node, "histogram_quantile"):
         return inner.drop(frozenset({"le"}))
     if is_call(node, "label_replace", "label_join"):
@@ -164,8 +164,8 @@ def _of_pair(node: Any, left: Labels, right: Labels) -> Labels:
         return left
     if operator == "or":
         return left.either(right)
-    for one, other in ((node.lhs, right), (node.rhs, left)):
-        if number(one) is not None or is_call(bare(one), "scalar", "time"):
+    for operand, other in ((node.lhs, right), (node.rhs, left)):
+        if number(operand) is not None or is_call(bare(operand), "scalar", "time"):
             return other
     if modifier is None or modifier.matching is None:
         return left

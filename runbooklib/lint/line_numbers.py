@@ -1,4 +1,4 @@
-"""On which line of a file each value stands, so that an editor can jump there."""
+"""The line of each value in a JSON or YAML file, so that a message names the line."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -13,8 +13,8 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def in_json(text: str) -> dict[Path, int]:
-    """The line of each value of a JSON text that can be read, by its path."""
-    found: dict[Path, int] = {}
+    """The line of each value of a valid JSON text, by its path."""
+    lines: dict[Path, int] = {}
     path: list[str | int] = []
     line, at, is_key = 1, 0, False
     for token in _TOKEN.finditer(text):
@@ -30,15 +30,15 @@ def in_json(text: str) -> dict[Path, int]:
         elif is_key:
             path[-1] = word[1:-1]
         else:
-            found[tuple(path)] = line
+            lines[tuple(path)] = line
             if word in "[{":
                 path.append(0 if word == "[" else "")
                 is_key = word == "{"
-    return found
+    return lines
 
 
 def in_yaml(text: str) -> dict[Path, int]:
-    """The line of each key and each item of a YAML text, by its path; nothing for a text that is no YAML."""
+    """The line of each key and each item of a YAML text, by its path; empty for invalid YAML."""
     try:
         node = yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError:
@@ -47,7 +47,7 @@ def in_yaml(text: str) -> dict[Path, int]:
 
 
 def _walk(node: yaml.Node, path: Path, seen: set[int]) -> Iterator[tuple[Path, int]]:
-    # An alias is the same node again: walked once, or a bomb of aliases would be unfolded here.
+    # An alias is the same node object. Each node is walked once, so that nested aliases do not multiply.
     if id(node) in seen:
         return
     seen.add(id(node))
@@ -63,7 +63,7 @@ def _walk(node: yaml.Node, path: Path, seen: set[int]) -> Iterator[tuple[Path, i
 
 
 def nearest(lines: Lines, path: Path) -> int:
-    """The line of the path, or of the nearest part above it that stands in the file."""
+    """The line of the path, or of the nearest part above it that the file has; 1 if there is none."""
     while path and path not in lines:
         path = path[:-1]
     return lines.get(path, 1)

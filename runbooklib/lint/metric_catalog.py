@@ -1,4 +1,4 @@
-"""The metric catalogue, parameters/metrics.yaml: which metrics there are, with which labels and buckets."""
+"""The metric catalogue, parameters/metrics.yaml: all metrics with their labels and buckets."""
 
 import difflib
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 _SUFFIXES = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("", "_sum", "_count")}
-# So alike that one is the other misspelt.
+# From this similarity on, a name is taken for a misspelling of another name.
 _ALIKE = 0.88
 
 
@@ -16,7 +16,7 @@ class _Section(BaseModel):
 
 
 class Metric(_Section):
-    """One metric; `values` names the values of a label that has no others, `buckets` the finite bounds."""
+    """One metric. `values` lists all values of a label, `buckets` the finite bounds."""
 
     type: Literal["counter", "gauge", "histogram", "summary"]
     help: str
@@ -28,7 +28,7 @@ class Metric(_Section):
 
 
 class Catalogue(_Section):
-    """The whole file. It speaks for the metrics that it lists, and for no other but those of its families."""
+    """The whole file. It is complete for the names that begin with one of `families`."""
 
     jobs: tuple[str, ...] = Field(strict=False)
     target_labels: tuple[str, ...] = Field(strict=False)
@@ -47,7 +47,7 @@ class Catalogue(_Section):
         return None
 
     def labels(self, series: str) -> Mapping[str, frozenset[str] | None] | None:
-        """The labels of the series, each with its values where they are closed; None where it is unknown."""
+        """The labels of the series, each with all its values (None: any); None for an unknown series."""
         metric = self.find(series)
         if metric is None or metric.open:
             return None
@@ -58,11 +58,15 @@ class Catalogue(_Section):
         return {label: closed.get(label) for label in (*self.target_labels, *own)}
 
     def speaks_for(self, series: str) -> bool:
-        """Whether a series of that name should stand here: it is of a family, or one that does misspelt."""
+        """Whether the catalogue must list this series: a name of a family, or similar to a listed name."""
         return series.startswith(self.families) or bool(self.nearest(series))
 
     def nearest(self, series: str) -> str:
-        """The series that this name may be meant for, or nothing."""
-        names = [name + end for name, one in self.metrics.items() for end in _SUFFIXES.get(one.type, ("",))]
+        """The listed series with the most similar name, or empty."""
+        names = [
+            name + suffix
+            for name, metric in self.metrics.items()
+            for suffix in _SUFFIXES.get(metric.type, ("",))
+        ]
         near = difflib.get_close_matches(series, names, n=1, cutoff=_ALIKE)
         return near[0] if near else ""

@@ -1,4 +1,4 @@
-"""A rule, and a message: one place where it is broken."""
+"""A rule, and a message: one place that violates the rule."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -12,7 +12,7 @@ class Severity(StrEnum):
 
 
 class Needs(StrEnum):
-    """What must be given before a rule can be judged at all."""
+    """The input that a rule requires."""
 
     HOME = "nothing but the runbooks' folder"
     RULES = "--rules"
@@ -22,27 +22,27 @@ class Needs(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule: what holds where it is kept, why, and an example of either side.
+    """One rule: its statement, the reason, a bad and a good example.
 
-    These texts are the documentation: `--explain` and docs/lint.md are made of them.
+    `--explain` and docs/lint.md show these texts.
     """
 
     name: str
     severity: Severity
-    holds: str
+    statement: str
     why: str
     bad: str
     good: str
     needs: Needs = Needs.HOME
 
     def at(self, file: str, line: int, text: str) -> "Message":
-        """The message that this rule is broken there."""
+        """The message that this line of the file violates the rule."""
         return Message(file, line, self.name, text, self)
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Message:
-    """What is wrong, and where: `file` is as it is shown, `line` counts from 1."""
+    """One fault and its place: `file` is the displayed path, `line` counts from 1."""
 
     file: str
     line: int
@@ -51,5 +51,5 @@ class Message:
     rule: Rule = field(compare=False, repr=False)
 
     def __str__(self) -> str:
-        """A line as a compiler writes it."""
+        """The message in the form of a compiler's message."""
         return f"{self.file}:{self.line}: {self.name}: {self.text}"

@@ -1,4 +1,4 @@
-"""Everything that lint reads, read once: notebooks, parameters, rules, routing, and the metric catalogue."""
+"""The input of lint, read once: notebooks, parameters, rules, routing, and the metric catalogue."""
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from runbooklib.config import notebook_file, rule_file, runbooks
-from runbooklib.config import parameters as parameters_module
 from runbooklib.config.environment import Environment
 from runbooklib.config.parameters import Declared
+from runbooklib.config.parameters import declared as declared_parameters
 from runbooklib.config.rule_file import AlertRule
 from runbooklib.config.site import validated
 from runbooklib.config.yaml_file import read_mapping
@@ -24,7 +24,7 @@ UNREADABLE = Rule(
     "unreadable",
     Severity.ERROR,
     "Every file of the runbooks' folder can be read.",
-    "A file that cannot be read is not linted and cannot be run; nothing else is said about it.",
+    "A file that cannot be read is not checked and cannot be run.",
     bad="owner: team: SRE",
     good="ownership: {team: SRE}",
 )
@@ -47,7 +47,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Notebook:
-    """A notebook, the alerts that it serves, and on which lines of its file it says what."""
+    """A notebook, the alerts that it serves, and the lines of its file."""
 
     path: Path
     file: str
@@ -62,7 +62,7 @@ class Notebook:
         return line_numbers.in_json(self.text)
 
     def line(self, cell: Cell, number: int = 1) -> int:
-        """The file's line of the source's line of that number, counted from 1."""
+        """The line in the file of line `number` of the cell's source, both counted from 1."""
         return line_numbers.nearest(self.lines, ("cells", cell.number, "source", number - 1))
 
     @property
@@ -72,19 +72,19 @@ class Notebook:
 
     @property
     def parameter_cells(self) -> tuple[Cell, ...]:
-        """The cells tagged `parameters`; there should be one."""
+        """The cells tagged `parameters`; there should be exactly 1."""
         return tuple(cell for cell in self.code if "parameters" in cell.tags)
 
     @cached_property
     def declared(self) -> Mapping[str, Declared]:
-        """What the parameters cell declares; nothing where it cannot be read (a finding of its own)."""
+        """The declared parameters; empty if the cell is invalid, which has its own message."""
         try:
-            return parameters_module.declared(self.parameter_cells[0].source) if self.parameter_cells else {}
+            return declared_parameters(self.parameter_cells[0].source) if self.parameter_cells else {}
         except ParameterError:
             return {}
 
     def line_of_parameter(self, name: str) -> int:
-        """Where the parameters cell declares that name."""
+        """The line in the file on which the parameters cell declares the name."""
         cell = self.parameter_cells[0]
         for statement in ast.parse(cell.source).body:
             if isinstance(statement, ast.AnnAssign) and ast.unparse(statement.target) == name:
@@ -94,7 +94,7 @@ class Notebook:
 
 @dataclass(frozen=True)
 class YamlFile:
-    """A YAML file: its values as they are written, and their lines."""
+    """A YAML file: its values, and their lines."""
 
     path: Path
     file: str
@@ -107,13 +107,13 @@ class YamlFile:
         return line_numbers.in_yaml(self.text)
 
     def line(self, *path: str | int) -> int:
-        """The line of the key at that path, or of the nearest above it."""
+        """The line of the key at that path, or of the nearest key above it."""
         return line_numbers.nearest(self.lines, path)
 
 
 @dataclass(frozen=True)
 class Site:
-    """An environment's file, and what it says."""
+    """An environment, and its file."""
 
     source: YamlFile
     environment: Environment
@@ -121,7 +121,7 @@ class Site:
 
 @dataclass(frozen=True)
 class PlacedRule:
-    """An alert's rule, with the lines of its parts in the file as it is shown."""
+    """An alert's rule, with the displayed path of its file and the lines of its parts."""
 
     rule: AlertRule
     file: str
@@ -131,13 +131,13 @@ class PlacedRule:
     def line(self, *below: str) -> int:
         """The line of a part of the rule, like "expr" or "annotations", "summary"."""
         if not self.lines:
-            return self.rule.line  # of a file of several documents only the alerts' own lines are known
+            return self.rule.line  # in a file of several documents only this line is known
         return line_numbers.nearest(self.lines, (*self.path, *(below or ("alert",))))
 
 
 @dataclass
 class Material:
-    """All that is linted. `rules` and `routing` are None where none were given, and then not judged."""
+    """The input of lint. `rules` and `routing` are None if they are not given, and then not checked."""
 
     home: Path
     today: date
@@ -152,31 +152,31 @@ class Material:
 
     @property
     def served(self) -> dict[str, Notebook]:
-        """The notebook of each alert that has one."""
+        """Alert name -> its notebook."""
         return {alert: notebook for notebook in self.notebooks for alert in notebook.alerts}
 
     def stored(self, alert: str) -> YamlFile | None:
-        """parameters/<Alert>.yaml, where there is one."""
-        return next((one for one in self.parameters if one.path.stem == alert), None)
+        """parameters/<Alert>.yaml, or None."""
+        return next((source for source in self.parameters if source.path.stem == alert), None)
 
     def rules_of(self, alert: str) -> Iterator[PlacedRule]:
         """The rules of that name: an alert may have one for each severity."""
         return (placed for placed in self.rules or () if placed.rule.alert == alert)
 
     def is_judged(self, needs: Needs) -> bool:
-        """Whether all is here that rules of this kind need. What a live server says is asked apart."""
+        """Whether the required input is given. False for LIVE: `rules/live.py` checks it separately."""
         given = {Needs.RULES: self.rules, Needs.ROUTING: self.routing, Needs.LIVE: None}
         return needs is Needs.HOME or given[needs] is not None
 
     def shown(self, path: Path) -> str:
-        """The path as messages show it: from the home, else from this folder."""
+        """The path for messages: relative to the home, else to the working folder."""
         for root in (self.home.resolve(), Path.cwd()):
             if path.resolve().is_relative_to(root):
                 return path.resolve().relative_to(root).as_posix()
         return path.as_posix()
 
     def read(self) -> None:
-        """Read what lies in the home; what cannot be read becomes a message."""
+        """Read the files of the home; an unreadable file becomes a message."""
         for path in sorted((self.home / "notebooks").glob("*.ipynb")):
             self._keep(path, self._notebook)
         for path in sorted((self.home / _PARAMETERS).glob("*.yaml")):
@@ -185,7 +185,7 @@ class Material:
             self._keep(path, self._site)
 
     def read_rules(self, paths: Sequence[Path]) -> None:
-        """Read rule files. Raises SettingsError: they are the caller's, and not the home's."""
+        """Read rule files. Raises SettingsError, because the caller names the files."""
         self.rules = []
         for path in paths:
             rules = rule_file.read_rules(path)
@@ -208,7 +208,7 @@ class Material:
     def _notebook(self, path: Path) -> None:
         raw = notebook_file.read(path)
         text = self._text(path)
-        cells = tuple(_cell(number, one) for number, one in enumerate(raw["cells"]))
+        cells = tuple(_cell(number, fields) for number, fields in enumerate(raw["cells"]))
         served = runbooks.served(path)
         self.notebooks.append(Notebook(path, self.shown(path), served, text, raw, cells))
 

@@ -1,15 +1,4 @@
-"""Findings, the verdict, and the ranking of causes. Pure values and pure functions.
-
-The ranking can be repeated by hand. A CRITICAL finding of a cause counts 2 points for the cause, WARNING 1.
-A finding that is OK, or that began after the symptom, counts 1 point against it. UNKNOWN counts nothing
-and is listed as missing. Then:
-
-    confirmed    at least 3 points for, from at least two systems, and at least twice the points against
-    likely       more points for than against
-    possible     points for, but not more than against
-    unlikely     no points for, and more points against than findings missing
-    cannot tell  no points for, and too many findings missing
-"""
+"""Findings: the answer of each check, as facts, and its status. `model/verdict.py` ranks causes with them."""
 
 from __future__ import annotations
 

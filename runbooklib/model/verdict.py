@@ -1,4 +1,4 @@
-"""Findings, the verdict, and the ranking of causes. Pure values and pure functions.
+"""The verdict, and the ranking of causes. Pure values and pure functions.
 
 The ranking can be repeated by hand. A CRITICAL finding of a cause counts 2 points for the cause, WARNING 1.
 A finding that is OK, or that began after the symptom, counts 1 point against it. UNKNOWN counts nothing
@@ -17,13 +17,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from runbooklib.model.findings import Finding, Status
 from runbooklib.model.plan import Proposal
-
-if TYPE_CHECKING:
-    pass
 
 
 class Rank(StrEnum):

@@ -104,7 +104,7 @@ def _earlier(bundles: Sequence[str]) -> str:
 
 
 def line(row: Row) -> Text:
-    """A finished run as one line."""
+    """A finished run as one line of a terminal."""
     text = terminal.status(row.status)
     text.append(f"  {terminal.one_line(f'{row.alert} {row.service}')}  ", style="bold not reverse")
     text.append(terminal.one_line(row.headline), style="not bold not reverse dim")

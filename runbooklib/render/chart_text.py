@@ -1,4 +1,4 @@
-"""What a chart says, in words and numbers: for its axes, for a table, and for readers who cannot see it."""
+"""The content of a chart as text: for its axes, for a table, and for readers who cannot see it."""
 
 import math
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from runbooklib.text import visible
 
 Mark = tuple[datetime, str]
 MAX_LINES = 6
-_LONGEST_LABEL = 80
+_MAX_LABEL_LENGTH = 80
 _MAX_ALIKE = 4
-# (from which value on, factor, on the axis, behind a number)
+# (smallest value, factor, unit on the axis, unit after a number)
 _SCALES: dict[str, tuple[tuple[float, float, str, str], ...]] = {
     "ratio": ((0, 100, "percent", "%"),),
     "seconds": (
@@ -32,17 +32,17 @@ _SCALES: dict[str, tuple[tuple[float, float, str, str], ...]] = {
 
 
 def within(frame: pd.DataFrame, marks: Sequence[Mark]) -> list[Mark]:
-    """The marks of the frame's time, each once: of two words for one moment the one that says more."""
+    """The marks within the frame's time, each once. A longer word replaces a word that it contains."""
     inside = sorted({mark for mark in marks if frame.index[0] <= mark[0] <= frame.index[-1]})
     return [
         (at, word)
         for at, word in inside
-        if not any(at == other and word != more and word in more for other, more in inside)
+        if not any(at == moment and word != longer and word in longer for moment, longer in inside)
     ]
 
 
 def _thinned(marks: Sequence[Mark]) -> list[Mark]:
-    """Of many alike the first and the last, with how many there are: nobody reads the rest."""
+    """The marks; if a word occurs often, only its first and last mark, with the count."""
     alike = {word: [at for at, other in marks if other == word] for _, word in marks}
     kept = []
     for at, word in marks:
@@ -54,15 +54,15 @@ def _thinned(marks: Sequence[Mark]) -> list[Mark]:
     return kept
 
 
-def label(told: str) -> str:
-    """A name as one short line; one that begins with an underscore would be left out of the legend."""
-    line = " ".join(visible(told).split())
-    short = line if len(line) <= _LONGEST_LABEL else f"{line[: _LONGEST_LABEL - 1]}…"
+def label(name: str) -> str:
+    """A name as one short line. A space before an underscore: matplotlib omits such names from the legend."""
+    line = " ".join(visible(name).split())
+    short = line if len(line) <= _MAX_LABEL_LENGTH else f"{line[: _MAX_LABEL_LENGTH - 1]}…"
     return f" {short}" if short.startswith("_") else short
 
 
 def scale(finding: Finding) -> tuple[float, str, str]:
-    """Factor, unit on the axis and unit behind a number, by what the series and its limit come to."""
+    """Factor, unit on the axis and unit after a number, for the largest value of the series and its limit."""
     values = [abs(value) for value in _values(finding)] + [abs(finding.limit or 0.0)]
     scales = _SCALES.get(finding.unit, ((0.0, 1.0, finding.unit, finding.unit),))
     _, factor, word, unit = [scale for scale in scales if scale[0] <= max(values)][-1]
@@ -71,41 +71,43 @@ def scale(finding: Finding) -> tuple[float, str, str]:
 
 def _values(finding: Finding) -> list[float]:
     frame = finding.series
-    told = [] if frame is None else frame.iloc[:, :MAX_LINES].to_numpy().ravel().tolist()
-    return [value for value in told if math.isfinite(value)]
+    values = [] if frame is None else frame.iloc[:, :MAX_LINES].to_numpy().ravel().tolist()
+    return [value for value in values if math.isfinite(value)]
 
 
 def number(value: float) -> str:
-    """Three digits, as many as a chart can show."""
+    """The number with three digits, the precision of a chart."""
     if not math.isfinite(value):
         return "infinity" if value > 0 else "-infinity"
     return f"{value:.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
 
 
 def numbers(finding: Finding) -> pd.DataFrame:
-    """What the picture shows as texts with units: series, lowest, highest, last; and the limit as a row."""
+    """The numbers of the chart with units. Columns: series, lowest, highest, last; a row for the limit."""
     factor, _, unit = scale(finding)
 
-    def told(value: float) -> str:
+    def with_unit(value: float) -> str:
         return f"{number(value * factor)} {unit}".rstrip()
 
     rows, frame = [], pd.DataFrame() if finding.series is None else finding.series
     for name in frame.columns[:MAX_LINES]:
         known = frame[name].dropna()
-        values = [told(float(v)) for v in (known.min(), known.max(), known.iloc[-1])] if len(known) else []
+        values = (
+            [with_unit(float(v)) for v in (known.min(), known.max(), known.iloc[-1])] if len(known) else []
+        )
         rows.append([label(str(name)), *(values or ["no sample"] * 3)])
     if finding.limit is not None:
-        rows.append(["limit", "", "", told(finding.limit)])
+        rows.append(["limit", "", "", with_unit(finding.limit)])
     return pd.DataFrame(rows, columns=["series", "lowest", "highest", "last"])
 
 
 def marked(finding: Finding, marks: Sequence[Mark]) -> list[Mark]:
-    """The marks that the picture shows, by time; of many alike the first and the last."""
+    """The marks of the chart, by time; the first and the last of many equal marks."""
     return _thinned(within(finding.series, marks)) if finding.series is not None else []
 
 
 def alt_text(finding: Finding, marks: Sequence[Mark] = ()) -> str:
-    """What the picture shows, in words, for a reader who cannot see it."""
+    """The chart in words, for a reader who cannot see it. Empty without a series."""
     if finding.series is None:
         return ""
     start, end = finding.series.index[0], finding.series.index[-1]
@@ -115,5 +117,5 @@ def alt_text(finding: Finding, marks: Sequence[Mark] = ()) -> str:
             parts.append(f"The limit is {row.last}.")
         else:
             parts.append(f"{row.series}: last {row.last}, between {row.lowest} and {row.highest}.")
-    told = [f"{word} at {at:%H:%M:%S}" for at, word in marked(finding, marks)]
-    return " ".join([*parts, *([f"Marked: {', '.join(told)}."] if told else [])])
+    marked_texts = [f"{word} at {at:%H:%M:%S}" for at, word in marked(finding, marks)]
+    return " ".join([*parts, *([f"Marked: {', '.join(marked_texts)}."] if marked_texts else [])])

@@ -1,7 +1,7 @@
-"""A finding's series as a picture: against its limit, with what happened marked.
+"""A finding's series as a PNG chart, with its limit and the marks of events.
 
 Colours are those of Okabe and Ito, which people with any colour vision can tell apart, and each line has a
-style of its own as well. The ground is white in every theme: dark letters on a dark page could not be read.
+style of its own as well. The background is white in every theme: dark text on a dark page is not readable.
 Times are UTC.
 """
 
@@ -47,7 +47,7 @@ def png(finding: Finding, marks: Sequence[Mark] = ()) -> bytes:
         raise ValueError("this finding has no series to draw")
     from matplotlib import rc_context
 
-    # A dollar sign is a dollar sign: what a system calls its series is no mathematics.
+    # matplotlib must not read a dollar sign in the name of a series as TeX.
     with rc_context({"text.parse_math": False, "text.usetex": False}):
         return _drawn(finding, finding.series.iloc[:, :MAX_LINES], marks)
 
@@ -74,13 +74,13 @@ def _drawn(finding: Finding, frame: pd.DataFrame, marks: Sequence[Mark]) -> byte
 
 
 def _with_few_colours(figure: "Figure") -> bytes:
-    """The figure as PNG with a palette: evidence holds each chart twice, and a chart has few colours."""
+    """The figure as PNG with a palette: evidence contains each chart twice, and a chart has few colours."""
     from PIL import Image
 
     _lay_out(figure)
-    figure.set_layout_engine("none")  # else all is drawn once more, to lay it out
+    figure.set_layout_engine("none")  # otherwise savefig computes the layout again
     plain, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(plain, format="rgba")  # pixels: to pack and unpack a picture takes a third of its time
+    figure.savefig(plain, format="rgba")  # pixels: PNG compression and decompression take a third of the time
     size = figure.canvas.get_width_height()
     picture = Image.frombuffer("RGBA", size, plain.getvalue()).convert("RGB")
     picture.quantize(_COLOURS, dither=Image.Dither.NONE).save(small, format="PNG", optimize=True)
@@ -88,7 +88,7 @@ def _with_few_colours(figure: "Figure") -> bytes:
 
 
 def _lay_out(figure: "Figure") -> None:
-    """Give the axes their place, without drawing."""
+    """Compute the positions of the axes, without drawing."""
     engine = figure.get_layout_engine()
     if engine is not None:
         engine.execute(figure)
@@ -99,7 +99,7 @@ def _line(axes: "Axes", column: "pd.Series[float]", colour: str, style: Any) -> 
         column.index, column, color=colour, linestyle=style, linewidth=1.8, label=label(str(column.name))
     )
     known = column.notna()
-    # A sample between two gaps is no line; it is there all the same.
+    # A sample between two gaps has no line: draw it as a dot.
     alone = column[known & ~known.shift(fill_value=False) & ~known.shift(-1, fill_value=False)]
     axes.plot(alone.index, alone, color=colour, linestyle="none", marker="o", markersize=3)
 
@@ -121,26 +121,26 @@ def _limit(axes: "Axes", limit: float, unit: str) -> None:
 
 
 def _mark(figure: "Figure", axes: "Axes", renderer: "RendererAgg", marks: Sequence[Mark]) -> None:
-    """A line at each mark, and its word in a strip above the axes, where nothing else is drawn."""
+    """Draw a line at each mark, and its word in an empty strip above the axes."""
     if not marks:
         return
     for moment, _ in marks:
         axes.axvline(moment, color=_FAINT, linestyle=(0, (1, 2)), linewidth=1.1)  # type: ignore[arg-type] # dates are fine
     _lay_out(figure)
     placed = _placed(axes, renderer, marks)
-    rows = 1 + max((one.row for one in placed), default=-1)
+    rows = 1 + max((place.row for place in placed), default=-1)
     height = _HEIGHT_INCHES + (rows * _ROW_PIXELS + 4) / _DPI
     figure.set_figheight(height)
     figure.set_layout_engine("constrained", rect=(0, 0, 1, _HEIGHT_INCHES / height))
-    for one in placed:
-        up = 3 + one.row * _ROW_PIXELS * 72 / _DPI
-        told = axes.annotate(
-            one.word,
-            xy=(one.at, 1.0),
+    for place in placed:
+        up = 3 + place.row * _ROW_PIXELS * 72 / _DPI
+        word = axes.annotate(
+            place.word,
+            xy=(place.at, 1.0),
             xycoords=("data", "axes fraction"),
-            xytext=(-3 if one.is_left else 3, up),
+            xytext=(-3 if place.is_left else 3, up),
             textcoords="offset points",
-            ha="right" if one.is_left else "left",
+            ha="right" if place.is_left else "left",
             va="bottom",
             fontsize=8,
             color=_INK,
@@ -148,20 +148,20 @@ def _mark(figure: "Figure", axes: "Axes", renderer: "RendererAgg", marks: Sequen
         )
         leader = axes.annotate(
             "",
-            xy=(one.at, 1.0),
+            xy=(place.at, 1.0),
             xycoords=("data", "axes fraction"),
             xytext=(0, up + 9),
             textcoords="offset points",
             annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": _FAINT, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0},
         )
-        told.set_in_layout(False)
+        word.set_in_layout(False)
         leader.set_in_layout(False)
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A word above the axes: its moment and where that is, from where to where it goes, and its row."""
+    """A word above the axes: its time, the pixel `x` of that time, its first and last pixel, and its row."""
 
     at: datetime
     x: float
@@ -171,8 +171,8 @@ class _Place:
     ends: float
     row: int = 0
 
-    def is_in_the_way_of(self, other: "_Place") -> bool:
-        """Whether one word would stand on the other, or the line up to one go through the other."""
+    def overlaps(self, other: "_Place") -> bool:
+        """Whether the words overlap, or the line to the higher word crosses the lower word."""
         if self.row == other.row:
             return self.begins < other.ends and other.begins < self.ends
         high, low = (self, other) if self.row > other.row else (other, self)
@@ -180,7 +180,7 @@ class _Place:
 
 
 def _placed(axes: "Axes", renderer: "RendererAgg", marks: Sequence[Mark]) -> list[_Place]:
-    """The words, in rows: so that none stands on another, and no line up to one goes through another."""
+    """The words, in rows, so that no two words overlap and no line crosses a word."""
     from matplotlib.dates import date2num
     from matplotlib.font_manager import FontProperties
 
@@ -198,25 +198,26 @@ def _placed(axes: "Axes", renderer: "RendererAgg", marks: Sequence[Mark]) -> lis
         return _Place(named[0], x, word, is_left, begins, begins + width(word))
 
     named = _gathered(marks, across, width)
-    # From some moment on the words stand left of their lines; from which on leaves the fewest out?
-    ways = []
+    # From mark number `split` on, the words are left of their lines. Choose the split with most words.
+    options = []
     for split in range(len(named), -1, -1):
-        wanted = [place(one, is_left=number >= split) for number, one in enumerate(named)]
-        ways.append(_in_rows([one for one in wanted if one.begins >= 0 and one.ends <= area.x1]))
-    return max(ways, key=len)
+        wanted = [place(mark, is_left=number >= split) for number, mark in enumerate(named)]
+        options.append(_in_rows([word for word in wanted if word.begins >= 0 and word.ends <= area.x1]))
+    return max(options, key=len)
 
 
 def _in_rows(wanted: Sequence[_Place]) -> list[_Place]:
-    """Those for which there is room, each in the lowest row that has it.
+    """The words that have room, each in the lowest free row.
 
-    Where there is none the line stands alone; the table under the chart names it.
+    A line without room for its word has no word; the table under the chart contains it.
     """
-    lefts, rights = [one for one in wanted if one.is_left], [one for one in wanted if not one.is_left]
+    lefts = [place for place in wanted if place.is_left]
+    rights = [place for place in wanted if not place.is_left]
     placed: list[_Place] = []
-    # In this order the line up to a word goes past those that were placed before it.
-    for one in (*lefts, *reversed(rights)):
-        tried = [replace(one, row=row) for row in range(_MAX_ROWS)]
-        free = [one for one in tried if not any(one.is_in_the_way_of(other) for other in placed)]
+    # In this order the line to a word does not cross the words that are already placed.
+    for place in (*lefts, *reversed(rights)):
+        rows = [replace(place, row=row) for row in range(_MAX_ROWS)]
+        free = [option for option in rows if not any(option.overlaps(other) for other in placed)]
         placed += free[:1]
     return placed
 
@@ -224,30 +225,30 @@ def _in_rows(wanted: Sequence[_Place]) -> list[_Place]:
 def _gathered(
     marks: Sequence[Mark], across: Callable[[datetime], float], width: Callable[[str], float]
 ) -> list[Mark]:
-    """The moments to be named: what happens at once has one name, and what happens often a number."""
+    """The marks to write: marks at the same pixel share a text, and a repeated text has a count."""
     at_once: list[tuple[datetime, list[str]]] = []
     for moment, word in marks:
         if at_once and across(moment) - across(at_once[-1][0]) < _AT_ONCE_PIXELS:
             at_once[-1][1].append(word)
         else:
             at_once.append((moment, [word]))
-    found: dict[str, list[tuple[datetime, datetime, int]]] = {}
+    by_text: dict[str, list[tuple[datetime, datetime, int]]] = {}
     for moment, words in at_once:
-        told = ", ".join(dict.fromkeys(words))
-        same = found.setdefault(told, [])
-        if same and across(moment) - across(same[-1][1]) < width(told) + 20:
+        text = ", ".join(dict.fromkeys(words))
+        same = by_text.setdefault(text, [])
+        if same and across(moment) - across(same[-1][1]) < width(text) + 20:
             first, _, count = same.pop()
             same.append((first, moment, count + 1))
         else:
             same.append((moment, moment, 1))
-    named = [(one, told, count) for told, same in found.items() for one, _, count in same]
-    return sorted((at, told if count == 1 else f"{told} ×{count}") for at, told, count in named)
+    counted = [(at, text, count) for text, same in by_text.items() for at, _, count in same]
+    return sorted((at, text if count == 1 else f"{text} ×{count}") for at, text, count in counted)
 
 
 def draw_without_secrets(redactor: Redactor) -> None:
-    """From now on every text that matplotlib draws in this process is without secrets, whoever draws it.
+    """Redact every text that matplotlib draws in this process from now on.
 
-    Letters in a picture cannot be taken out of it afterwards.
+    Text in a picture cannot be redacted afterwards.
     """
     from matplotlib.text import Text
 
@@ -257,7 +258,7 @@ def draw_without_secrets(redactor: Redactor) -> None:
     def set_text(self: Text, s: object) -> None:
         plain(self, None if s is None else redactor.text(str(s)))
 
-    Text.set_text = set_text  # type: ignore[method-assign] # there is no hook; every text passes here
+    Text.set_text = set_text  # type: ignore[method-assign] # matplotlib has no hook; every text passes this method
 
 
 def _dress(axes: "Axes", unit: str, frame: pd.DataFrame) -> None:

@@ -1,9 +1,8 @@
 """Findings and the verdict as HTML fragments for a notebook's output.
 
-Only inline styles, no script, no address to load from; every text that came from a system is escaped.
-Colours follow JupyterLab's theme where there is one. Each status has a word, a sign and a colour.
-
-What happened as a table, by time.
+They have inline styles only, no script, and no address to load; every text of a system is escaped.
+Colours follow JupyterLab's theme. Each status has a word, a sign and a colour. `chronicle` is the table of
+events.
 """
 
 import base64
@@ -40,7 +39,7 @@ _SMALL = "padding:0 6px;font-size:12px"
 _MAX_ROWS = 10
 _MAX_LISTED = 200
 
-# A number with its unit, or a rest of none: what begins with a sign and is no formula.
+# Text that begins with a sign and is not a formula: a number with its unit, or only signs.
 _QUANTITY = re.compile(
     r"\s*[+-](?:[\d.,]+(?:e[+-]?\d+)?\s?[%\w]{0,8}(?:/s)?|inf(?:inity)?|-*)\s*", re.IGNORECASE
 )
@@ -51,13 +50,13 @@ def text(value: object) -> str:
     return html.escape(visible(str(value)))
 
 
-def unformulated(told: str) -> str:
-    """The text of a table's cell, so that no spreadsheet that it is pasted into takes it for a formula."""
-    begins = told.lstrip()[:1]
+def without_formula(cell: str) -> str:
+    """The text of a table's cell, with an apostrophe if a spreadsheet would execute it as a formula."""
+    begins = cell.lstrip()[:1]
     return (
-        f"'{told}"
-        if begins and begins in "=+-@\uff1d\uff0b\uff0d\uff20" and not _QUANTITY.fullmatch(told)
-        else told
+        f"'{cell}"
+        if begins and begins in "=+-@\uff1d\uff0b\uff0d\uff20" and not _QUANTITY.fullmatch(cell)
+        else cell
     )
 
 
@@ -67,20 +66,20 @@ def badge(status: Status) -> str:
 
 
 def _tag(word: str, status: Status, shape: str) -> str:
-    """A word on the status' colour, white: as letters these colours are too faint in a dark theme."""
+    """A white word on the status' colour: as text colours these are too dark for a dark theme."""
     style = f"background:{_COLOURS[status]};color:#fff;border-radius:4px;font-weight:600;white-space:nowrap"
     return f'<span style="{style};{shape}">{word}</span>'
 
 
-def status_line(told: str) -> str:
+def status_line(message: str) -> str:
     """A line that a screen reader reads out when it changes."""
-    return literal(f'<div role="status">{text(told)}</div>')
+    return literal(f'<div role="status">{text(message)}</div>')
 
 
 def finding_card(
     finding: Finding, marks: Sequence[tuple[datetime, str]] = (), *, is_resumed: bool = False
 ) -> str:
-    """One finding: what it says, its table and chart, and how it was asked; `is_resumed`: before this run."""
+    """One finding: sentence, table, chart, source and query. `is_resumed`: it is from the interrupted run."""
     inner = [f"<div>{badge(finding.status)} <span>{text(sentence(finding))}</span></div>"]
     if finding.rows is not None and len(finding.rows):
         inner.append(table(finding.rows))
@@ -131,7 +130,7 @@ def table(frame: pd.DataFrame, *, most: int = _MAX_ROWS) -> str:
     """A small table; columns are formatted by the unit in their names (share, seconds, bytes, per second)."""
     cell = f"padding:2px 12px 2px 0;text-align:left;vertical-align:top;{_INK}"
     head = "".join(
-        f'<th scope="col" style="{cell};{_FAINT};font-weight:500">{unformulated(text(c))}</th>'
+        f'<th scope="col" style="{cell};{_FAINT};font-weight:500">{without_formula(text(c))}</th>'
         for c in frame.columns
     )
     body = "".join(
@@ -150,7 +149,7 @@ def table(frame: pd.DataFrame, *, most: int = _MAX_ROWS) -> str:
 
 
 def listing(title: str, frame: pd.DataFrame) -> str:
-    """A titled table of what the site's settings say; an empty one says so."""
+    """A titled table of site settings; "none known" if it is empty."""
     heading = f"<b>{text(title)}</b>" if title else ""
     inner = table(frame, most=_MAX_LISTED) if len(frame) else f' <span style="{_FAINT}">none known</span>'
     return f'<div style="{_FONT};{_INK}">{heading}{inner}</div>'
@@ -176,13 +175,13 @@ def _cell(column: str, value: object) -> str:
         if column.endswith("bytes"):
             return sentences.size(number)
         return f"{int(number)}" if number == int(number) else sentences.number(number)
-    return unformulated(text(value))
+    return without_formula(text(value))
 
 
 def verdict_card(verdict: Verdict, about: str, *, is_replay: bool = False) -> str:
-    """The answer: verdict, causes with what speaks for and against each, next command, what was not checked.
+    """The verdict, the causes with their findings, the next command, and the checks without an answer.
 
-    `about` is the line that says which alert, service and window this is.
+    `about` is a line with the alert, the service and the window.
     """
     colour = _COLOURS[verdict.status]
     replayed = " · <b>replayed from a recording</b>" if is_replay else ""
@@ -234,7 +233,7 @@ def _next(proposals: Sequence[Proposal], *, may_act: bool) -> str:
 
 
 def proposal_lines(proposals: Sequence[Proposal], *, may_act: bool = True) -> str:
-    """What may be done: title, command, effect and loss; and how it is approved, but in a replay."""
+    """The proposals: title, command, effect and loss; with `may_act` also how to approve each."""
     ground = "background:var(--jp-layout-color2,#f3f4f6);padding:4px 8px;border-radius:4px"
     code = f"display:block;{ground};{_MONO};{_INK};white-space:pre-wrap"
     return "".join(
@@ -249,17 +248,17 @@ def proposal_lines(proposals: Sequence[Proposal], *, may_act: bool = True) -> st
 
 
 def _approval(proposal: Proposal) -> str:
-    """How it is approved, or why it cannot be."""
+    """How to approve the proposal, or why this is not possible."""
     if proposal.blocked:
-        told = f"Cannot be approved: {text(proposal.blocked)}"
+        line = f"Cannot be approved: {text(proposal.blocked)}"
     elif proposal.plan:
-        told = (
+        line = (
             f'To do it: <code style="{_MONO}">runbook approve EVIDENCE {text(proposal.plan.action)}</code> '
             f"(plan {text(proposal.plan.fingerprint)})"
         )
     else:
         return ""
-    return f'<div style="{_FAINT};font-size:12.5px">{told}</div>'
+    return f'<div style="{_FAINT};font-size:12.5px">{line}</div>'
 
 
 def _not_checked(findings: Sequence[Finding]) -> str:
@@ -288,7 +287,7 @@ def section_card(title: str, status: Status, findings: Sequence[Finding]) -> str
 
 
 def chronicle(events: Sequence[Event]) -> pd.DataFrame:
-    """Columns: at (text, UTC; a dash where it is not known), what, source."""
+    """Columns: at (text, UTC; a dash if it is unknown), what, source."""
     rows = [
         {
             "at": time(event.at) if event.at else "–",

@@ -1,7 +1,7 @@
-"""An executed notebook as one HTML page: no script, no request to anywhere, whatever it was that ran.
+"""An executed notebook as one HTML page: without scripts and requests, whatever its cells contain.
 
-Output that claims to be HTML is cleaned to a list of tags and attributes (nh3), Markdown is rendered
-with HTML turned off, everything else is text. A content security policy forbids the rest.
+HTML output keeps only the tags and attributes of a list (nh3), Markdown is rendered without HTML, and all
+other output is text. A content security policy forbids the rest.
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import Any
 import nh3
 from markdown_it import MarkdownIt
 
-from runbooklib.render.html import text, unformulated
+from runbooklib.render.html import text, without_formula
 from runbooklib.text import visible
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -33,10 +33,10 @@ _STYLES = set(
     "margin-bottom margin-left margin-top max-width padding padding-bottom padding-left text-align "
     "vertical-align white-space".split()
 )
-# Those that compute; url(), image-set() and the like load.
+# CSS functions that only compute; others, such as url() and image-set(), load files.
 _FUNCTIONS = {"var", "calc", "rgb", "rgba", "hsl", "hsla"}
 _FUNCTION = re.compile(r"([\w-]*)\s*\(")
-# Base64 of what begins like a PNG.
+# Base64 of data that begins with the PNG signature.
 _PICTURE = re.compile(r"data:image/png;base64,iVBORw0KGgo[A-Za-z0-9+/]*={0,2}")
 _TABLE_CELL = re.compile(r"(<t[dh]\b[^>]*>(?:<[^>]*>)*\s*)([^<]*)")
 _CSS = """
@@ -68,7 +68,7 @@ def page(notebook: Mapping[str, Any], title: str) -> str:
 
 
 def shell(title: str, body: str, style: str = "") -> str:
-    """A whole page around a body that is safe already; `style` is CSS of ours."""
+    """A whole page around a `body` that is already safe; `style` is additional CSS of this package."""
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
@@ -89,7 +89,7 @@ def _cell(cell: Mapping[str, Any]) -> str:
 
 
 def markdown(source: str) -> str:
-    """Markdown as HTML; HTML in it stays text. Open and ticked boxes are shown as such."""
+    """Markdown as HTML; HTML in it stays text. `[ ]` and `[x]` become boxes."""
     rendered: str = MarkdownIt("commonmark", {"html": False}).enable("table").render(source)
     return clean(rendered.replace("<li>[ ] ", "<li>☐ ").replace("<li>[x] ", "<li>☑ "))
 
@@ -99,8 +99,8 @@ def _output(output: Mapping[str, Any]) -> str:
     if kind == "stream":
         return f"<pre>{text(_joined(output.get('text', '')))}</pre>"
     if kind == "error":
-        told = "\n".join(output.get("traceback") or [f"{output.get('ename')}: {output.get('evalue')}"])
-        return f"<pre>{text(told)}</pre>"
+        traceback = "\n".join(output.get("traceback") or [f"{output.get('ename')}: {output.get('evalue')}"])
+        return f"<pre>{text(traceback)}</pre>"
     data = output.get("data", {})
     if "text/html" in data:
         return clean(_joined(data["text/html"]))
@@ -118,7 +118,7 @@ def _joined(source: str | Iterable[str]) -> str:
 
 
 def clean(fragment: str) -> str:
-    """The fragment with nothing left in it that runs, asks for something, is unseen or counts as formula."""
+    """The fragment without scripts, requests, invisible characters and spreadsheet formulas."""
     kept: str = nh3.clean(
         fragment,
         tags=_TAGS,
@@ -129,7 +129,7 @@ def clean(fragment: str) -> str:
         link_rel="noopener noreferrer",
         strip_comments=True,
     )
-    return visible(_TABLE_CELL.sub(lambda found: found[1] + unformulated(found[2]), kept))
+    return visible(_TABLE_CELL.sub(lambda match: match[1] + without_formula(match[2]), kept))
 
 
 def _allowed(_tag: str, attribute: str, value: str) -> str | None:

@@ -1,6 +1,6 @@
-"""The start page: what fires, which runbooks there are, what was run, and what could not be asked.
+"""The start page: firing alerts, runbooks, recent evidence, and the systems that did not answer.
 
-One page without script, font or picture; the style is named by its digest in the content security policy.
+The page has no script, font or picture; the content security policy allows the style by its digest.
 """
 
 import base64
@@ -11,7 +11,7 @@ from datetime import datetime
 
 from runbooklib.model.findings import Status
 from runbooklib.render import sentences
-from runbooklib.render.html import text, unformulated
+from runbooklib.render.html import text, without_formula
 
 _CSS = """
 :root { color-scheme: light dark; --ink: #1f2328; --faint: #59636e; --line: #d1d9e0; --ground: #fff;
@@ -47,7 +47,7 @@ _SIGNS = {"OK": "✓", "UNKNOWN": "?", "WARNING": "▲", "CRITICAL": "✖"}
 
 @dataclass(frozen=True, slots=True)
 class Firing:
-    """One alert that fires; `link` opens its runbook (empty: it has none), `quiet` says who muted it."""
+    """One firing alert. `link` opens its runbook (empty: none); `quiet` says what silences or inhibits it."""
 
     alert: str
     says: str
@@ -81,10 +81,10 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """All that the page shows. `firing` is None where nobody could say. Links are relative or absolute URLs.
+    """The content of the page. `firing` is None if Alertmanager did not answer. Links are URLs or paths.
 
-    `environments` are names with their links; `refresh` is how often the page is asked for anew, in seconds
-    (0: never), and `toggle` the link that changes that.
+    `environments` are names with their links; `refresh` is the reload interval in seconds (0: never), and
+    `toggle` is the link that turns reloading on or off.
     """
 
     at: datetime
@@ -100,7 +100,7 @@ class Board:
 
 
 def start_page(board: Board) -> str:
-    """The page, whole."""
+    """The page as HTML."""
     body = "\n".join(
         (
             f"<header><h1>Runbooks</h1>{_about(board)}</header><main>",
@@ -114,10 +114,10 @@ def start_page(board: Board) -> str:
     return _shell("Runbooks", body, board.refresh)
 
 
-def refusal(told: str, hint: str, home: str) -> str:
-    """The page that says why something is not opened, and what to do; `home` is the start page's address."""
+def refusal(reason: str, hint: str, home: str) -> str:
+    """The page with the reason why a link is not opened, and what to do; `home` is the start page's URL."""
     body = (
-        f"<main><h1>This cannot be opened</h1><p>{text(told)}</p><p>{text(hint)}</p>"
+        f"<main><h1>This cannot be opened</h1><p>{text(reason)}</p><p>{text(hint)}</p>"
         f'<p><a href="{text(home)}">All runbooks, and what fires now</a></p></main>'
     )
     return _shell("This cannot be opened", body, 0)
@@ -152,25 +152,27 @@ def _firing(board: Board) -> str:
     elif not board.firing:
         inner = "<p>Alertmanager holds no alert.</p>"
     else:
-        rows = "".join(_alert(one) for one in board.firing)
+        rows = "".join(_alert(firing) for firing in board.firing)
         inner = _table(("Alert", "Since", "What it says", "Labels"), rows)
     return f'<section aria-labelledby="firing"><h2 id="firing">Firing now</h2>{inner}</section>'
 
 
-def _alert(one: Firing) -> str:
-    name = _cell(one.alert or "(no name)")
-    opened = f'<a class="open" href="{text(one.link)}">{name}</a>' if one.link else f"{name} (no runbook)"
-    quiet = f'<div class="about">{text(one.quiet)}</div>' if one.quiet else ""
+def _alert(firing: Firing) -> str:
+    name = _cell(firing.alert or "(no name)")
+    opened = (
+        f'<a class="open" href="{text(firing.link)}">{name}</a>' if firing.link else f"{name} (no runbook)"
+    )
+    quiet = f'<div class="about">{text(firing.quiet)}</div>' if firing.quiet else ""
     return (
-        f'<tr><td class="name">{opened}{quiet}</td><td class="time">{_time(one.since)}</td>'
-        f'<td>{_cell(one.says)}</td><td class="about">{_cell(one.labels)}</td></tr>'
+        f'<tr><td class="name">{opened}{quiet}</td><td class="time">{_time(firing.since)}</td>'
+        f'<td>{_cell(firing.says)}</td><td class="about">{_cell(firing.labels)}</td></tr>'
     )
 
 
-def _not_checked(told: Sequence[str]) -> str:
-    if not told:
+def _not_checked(reasons: Sequence[str]) -> str:
+    if not reasons:
         return ""
-    items = "".join(f"<li>{text(one)}</li>" for one in told)
+    items = "".join(f"<li>{text(reason)}</li>" for reason in reasons)
     return (
         '<section aria-labelledby="not-checked"><h2 id="not-checked">Not checked</h2>'
         f'<ul class="not-checked">{items}</ul></section>'
@@ -179,33 +181,33 @@ def _not_checked(told: Sequence[str]) -> str:
 
 def _runbooks(board: Board) -> str:
     rows = "".join(
-        f'<tr><td class="name"><a href="{text(one.link)}">{_cell(one.alert)}</a></td>'
-        f"<td>{_cell(one.title)}</td></tr>"
-        for one in board.runbooks
+        f'<tr><td class="name"><a href="{text(runbook.link)}">{_cell(runbook.alert)}</a></td>'
+        f"<td>{_cell(runbook.title)}</td></tr>"
+        for runbook in board.runbooks
     )
-    found = _table(("Alert", "Runbook"), rows) if rows else "<p>None of that name.</p>"
+    listed = _table(("Alert", "Runbook"), rows) if rows else "<p>None of that name.</p>"
     return (
         '<section aria-labelledby="all"><h2 id="all">All runbooks</h2>'
         f'<form method="get" role="search"><label for="q">Search</label> '
         f'<input id="q" name="q" type="search" maxlength="200" value="{text(board.searched)}"> '
         f'<input type="hidden" name="environment" value="{text(board.environment)}">'
-        f"<button>Search</button></form>{found}</section>"
+        f"<button>Search</button></form>{listed}</section>"
     )
 
 
 def _runs(runs: Sequence[Ran]) -> str:
-    rows = "".join(_ran(one) for one in runs)
+    rows = "".join(_ran(run) for run in runs)
     heads = ("Time", "Verdict", "Alert", "Service", "What it says")
     inner = _table(heads, rows) if rows else "<p>None yet.</p>"
     return f'<section aria-labelledby="runs"><h2 id="runs">Recent evidence</h2>{inner}</section>'
 
 
-def _ran(one: Ran) -> str:
-    name = f'<a href="{text(one.link)}">{_cell(one.alert)}</a>' if one.link else _cell(one.alert)
-    where = f'<div class="about">{text(one.environment)}</div>' if one.environment else ""
+def _ran(run: Ran) -> str:
+    name = f'<a href="{text(run.link)}">{_cell(run.alert)}</a>' if run.link else _cell(run.alert)
+    where = f'<div class="about">{text(run.environment)}</div>' if run.environment else ""
     return (
-        f'<tr><td class="time">{_time(one.at)}</td><td>{_badge(one.status)}</td><td class="name">{name}</td>'
-        f"<td>{_cell(one.service)}{where}</td><td>{_cell(one.headline)}</td></tr>"
+        f'<tr><td class="time">{_time(run.at)}</td><td>{_badge(run.status)}</td><td class="name">{name}</td>'
+        f"<td>{_cell(run.service)}{where}</td><td>{_cell(run.headline)}</td></tr>"
     )
 
 
@@ -214,9 +216,9 @@ def _table(heads: Sequence[str], rows: str) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
-def _cell(told: str) -> str:
-    """Text of a table that somebody may paste into a spreadsheet."""
-    return unformulated(text(told))
+def _cell(content: str) -> str:
+    """The text of a table's cell, which a reader may paste into a spreadsheet."""
+    return without_formula(text(content))
 
 
 def _badge(status: str) -> str:

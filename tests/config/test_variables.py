@@ -12,10 +12,10 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "runbooklib"
 MODULES = {str(file.relative_to(PACKAGE)): file for file in sorted(PACKAGE.rglob("*.py"))}
 # It runs as a program of its own, without the package, and sets what ipykernel reads.
-STANDALONE = {"keeper.py": {variables.JUPYTER_PARENT}}
+STANDALONE = {"execution/supervisor.py": {variables.JUPYTER_PARENT}}
 # Functions that read a variable which the environment's file names, and the only ones that read all.
 BY_SITE = {
-    "settings.py": {
+    "config/site_secrets.py": {
         "secret",
         "operator_secrets_of",
         "operators_value",
@@ -23,10 +23,10 @@ BY_SITE = {
         "tags_for_kernel",
         "environment_secrets",
     },
-    "engine.py": {"_kernel_environment"},
-    "actions/_programs.py": {"run"},
-    "extension/__init__.py": {"_settle"},
-    "keeper.py": {"_start"},
+    "execution/engine.py": {"_kernel_environment"},
+    "actions/_scripts.py": {"run"},
+    "jupyter/__init__.py": {"_settle"},
+    "execution/supervisor.py": {"_start"},
 }
 
 
@@ -44,7 +44,7 @@ def literals(tree: ast.AST) -> set[str]:
 
 
 def unlisted(source: str, module: str) -> list[str]:
-    """What this source names or reads although runbooklib/variables.py does not list it."""
+    """What this source names or reads although runbooklib/config/variables.py does not list it."""
     tree = ast.parse(source)
     wrong = sorted(literals(tree) - STANDALONE.get(module, set()))
     free = [
@@ -67,7 +67,7 @@ def unlisted(source: str, module: str) -> list[str]:
     return wrong
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name != "variables.py"])
+@pytest.mark.parametrize("module", [name for name in MODULES if name != "config/variables.py"])
 def test_only_one_module_names_environment_variables(module: str) -> None:
     assert not unlisted(MODULES[module].read_text("utf-8"), module)
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from runbooklib.evidence.executed_notebook import export
-from runbooklib.render.html import table, unformulated
+from runbooklib.render.html import table, without_formula
 from runbooklib.render.page import clean
 from tests.support.running import ROOT, command
 from tests.support.site import Told, running_site
@@ -92,4 +92,4 @@ def test_a_cell_that_begins_like_a_formula_gets_an_apostrophe_live_and_saved(for
     "told", ["-1.5", "+3", "-0.3 %", "-3 min", "-1e-05", "+Inf", "-", "--", "a=b", "5", "–", ""]
 )
 def test_a_cell_that_is_a_quantity_stays_as_it_is(told: str) -> None:
-    assert unformulated(told) == told
+    assert without_formula(told) == told

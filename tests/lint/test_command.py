@@ -153,8 +153,8 @@ def test_live_names_series_that_do_not_exist_or_never_move(prometheus: str, tmp_
     ended = lint(tmp_path, "--rules", str(home.rules), "--live", "shop")
     found = [line.split(": ", 2)[1:] for line in ended.out.splitlines()]
     assert found == [
-        ["series-missing", "Prometheus has had no series shop_seconds_bucket within 1h"],
-        ["series-never-nonzero", "up was 0 all through the last 1h"],
+        ["series-missing", "Prometheus had no series shop_seconds_bucket in the last 1h"],
+        ["series-never-nonzero", "up was 0 during the whole last 1h"],
     ]
     assert ended.code == 1
 

@@ -3,8 +3,8 @@ import json
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from runbooklib.config.environment import Address
 from runbooklib.config.site_secrets import environment_secrets
+from runbooklib.config.text_types import Address
 from runbooklib.redact.redactor import Redactor, tag
 from runbooklib.redact.secret_names import sounds_secret
 
@@ -146,7 +146,7 @@ def test_an_address_with_a_secret_is_refused_by_the_same_rule(dsn: str, is_taken
     if is_taken:
         assert TypeAdapter(Address).validate_python(dsn) == dsn
     else:
-        with pytest.raises(ValidationError, match="holds a password"):
+        with pytest.raises(ValidationError, match="contains a password"):
             TypeAdapter(Address).validate_python(dsn)
 
 

@@ -1,4 +1,4 @@
-"""Alerts and runbooks: each has the other, they know each other, and they speak of the same threshold."""
+"""Checks that alerts and runbooks belong together: both exist, the link is correct, the limits are equal."""
 
 import math
 import re
@@ -17,7 +17,7 @@ NO_RUNBOOK = Rule(
     "alert-without-runbook",
     Severity.ERROR,
     "Every alert has a runbook.",
-    "Whoever is paged for it finds nothing.",
+    "The person who is paged for this alert has no runbook.",
     bad="- alert: DiskFull        # and no notebooks/DiskFull.ipynb",
     good="runbook new DiskFull --rules rules.yml",
     needs=Needs.RULES,
@@ -26,7 +26,7 @@ NO_ALERT = Rule(
     "runbook-without-alert",
     Severity.ERROR,
     "Every runbook has an alert.",
-    "An alert that was renamed leaves its runbook where nobody finds it.",
+    "After an alert was renamed, no alert opens its old runbook.",
     bad="notebooks/DiskFul.ipynb  # and the rule says DiskFull",
     good="notebooks/DiskFull.ipynb",
     needs=Needs.RULES,
@@ -35,7 +35,7 @@ NO_URL = Rule(
     "runbook-url-missing",
     Severity.ERROR,
     "Every alert's rule links its runbook.",
-    "At 3am nobody searches: the link in the page is the runbook.",
+    "During an incident there is no time to search: the notification must contain the link.",
     bad='annotations: {summary: "The disk is full"}',
     good='annotations: {summary: "The disk is full", runbook_url: "https://runbooks.example/DiskFull"}',
     needs=Needs.RULES,
@@ -43,8 +43,8 @@ NO_URL = Rule(
 WRONG_URL = Rule(
     "runbook-url-wrong",
     Severity.ERROR,
-    "The link names the alert that it stands at: at its end, or as `runbook urls` writes it.",
-    "A link to a page that is not served, or to another alert's, leads whoever is paged astray.",
+    "The link names its own alert, at the end of the path or as `runbook urls` writes it.",
+    "A wrong link opens no runbook, or the runbook of another alert.",
     bad="runbook_url: https://runbooks.example/DiscFull",
     good="runbook_url: https://runbooks.example/DiskFull",
     needs=Needs.RULES,
@@ -52,10 +52,10 @@ WRONG_URL = Rule(
 THRESHOLD = Rule(
     "threshold-differs",
     Severity.ERROR,
-    "A limit that is `as in the alert rule` is as in the alert rule.",
-    """A runbook that judges by another limit than its alert says OK while the alert fires. A parameter whose
-comment says `as in the alert rule` is compared, for each alert that the notebook serves: a number with
-the rule's threshold, the text `expression` with the whole condition.""",
+    "A limit with the comment `as in the alert rule` equals the threshold of that rule.",
+    """With another limit than its alert, a runbook reports OK while the alert fires. A parameter with the
+comment `as in the alert rule` is compared for each alert that the notebook serves: a number with the
+threshold of the rule, the text `expression` with the whole condition.""",
     bad="error_rate_limit: float = 0.1  # share of requests, as in the alert rule   (the rule: > 0.05)",
     good="error_rate_limit: float = 0.05  # share of requests, as in the alert rule",
     needs=Needs.RULES,
@@ -65,7 +65,7 @@ _AS_IN_RULE = re.compile(r"\bas in the alert rule\b")
 
 
 def check(material: Material) -> Iterator[Message]:
-    """What the rules and the runbooks do not say alike."""
+    """The messages about differences between the rules and the runbooks."""
     if material.rules is None:
         return
     served = material.served
@@ -74,12 +74,14 @@ def check(material: Material) -> Iterator[Message]:
             yield from _link(placed)
         else:
             yield NO_RUNBOOK.at(
-                placed.file, placed.line(), f"{placed.rule.alert} has no runbook: `runbook new`"
+                placed.file,
+                placed.line(),
+                f"{placed.rule.alert} has no runbook: create it with `runbook new`",
             )
     known = {placed.rule.alert for placed in material.rules}
     for alert, notebook in served.items():
         if alert not in known:
-            yield NO_ALERT.at(notebook.file, 1, f"no rule has an alert {alert}")
+            yield NO_ALERT.at(notebook.file, 1, f"no rule has the alert {alert}")
         else:
             yield from _limits(material, notebook, alert)
 
@@ -92,7 +94,7 @@ def _link(placed: PlacedRule) -> Iterator[Message]:
         return
     named = _alert_of(url)
     if named != placed.rule.alert:
-        text = f"{placed.rule.alert} links to {named or 'nothing'!r}: the link should name it"
+        text = f"{placed.rule.alert} links to {named or 'nothing'!r}: the link must name its own alert"
         yield WRONG_URL.at(placed.file, placed.line("annotations", "runbook_url"), text)
 
 
@@ -118,7 +120,7 @@ def _limits(material: Material, notebook: Notebook, alert: str) -> Iterator[Mess
         where = (stored.file, stored.line(name)) if stored is not None and is_stored else None
         file, line = where or (notebook.file, notebook.line_of_parameter(name))
         yield THRESHOLD.at(
-            file, line, f"{name} is {value!r} for {alert}, and its rule says {_said(rules[0])}"
+            file, line, f"{name} is {value!r} for {alert}, but its rule has {_limit_text(rules[0])}"
         )
 
 
@@ -128,7 +130,7 @@ def _agrees(placed: PlacedRule, declared: Declared, value: object) -> bool:
         return not is_condition or queries.pretty(str(value)) == queries.pretty(placed.rule.expression)
     threshold = _threshold(placed)
     if threshold is None or not isinstance(value, int | float):
-        return True  # nothing to compare with, or a wrong type, which is a message of its own
+        return True  # nothing to compare with, or a wrong type, which has its own message
     return math.isclose(value, threshold)
 
 
@@ -136,10 +138,10 @@ def _threshold(placed: PlacedRule) -> float | None:
     try:
         condition = promql.condition_of(placed.rule.expression)
     except ParameterError:
-        return None  # a message of its own
+        return None  # the syntax has its own message
     return condition.threshold if condition else None
 
 
-def _said(placed: PlacedRule) -> str:
+def _limit_text(placed: PlacedRule) -> str:
     threshold = _threshold(placed)
     return f"{threshold:g}" if threshold is not None else placed.rule.expression[:80]

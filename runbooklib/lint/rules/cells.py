@@ -1,4 +1,4 @@
-"""What a notebook's code may be: declared parameters, then one question a line, and nothing else."""
+"""Checks the code of a notebook: declared parameters, then one question on each line, and nothing else."""
 
 import ast
 import builtins
@@ -18,8 +18,8 @@ from runbooklib.notebook.incident import Incident, PossibleCause
 NO_PARAMETERS = Rule(
     "parameters-cell",
     Severity.ERROR,
-    "One cell is tagged `parameters`, and declares nothing but parameters.",
-    """papermill puts its values behind that cell; without it every run is a run of the defaults. Each
+    "Exactly one cell is tagged `parameters`, and it only declares parameters.",
+    """papermill inserts its values after that cell. Without the cell every run uses the defaults. Each
 parameter is `name: type = value`, of type str, int, float or bool.""",
     bad='service = "backend"',
     good='service: str = "backend"  # a service in the environment\'s file',
@@ -27,8 +27,8 @@ parameter is `name: type = value`, of type str, int, float or bool.""",
 NO_COMMENT = Rule(
     "parameter-without-comment",
     Severity.ERROR,
-    "Each parameter says what it is, in a comment on its line.",
-    "The comment is the only help that whoever sets it has.",
+    "Each parameter has a comment on its line that describes it.",
+    "The comment is the only help for the person who sets the parameter.",
     bad="limit: float = 0.05",
     good="limit: float = 0.05  # share of requests, as in the alert rule",
 )
@@ -36,23 +36,23 @@ OUTPUTS = Rule(
     "outputs-kept",
     Severity.ERROR,
     "A runbook in git has no outputs and no execution counts.",
-    "They are yesterday's answers, and may hold what should not be in git.",
+    "They are answers of an earlier run, and may contain data that must not be in git.",
     bad='"outputs": [{"output_type": "stream", …}]',
     good="runbook tidy",
 )
 UNTIDY = Rule(
     "untidy",
     Severity.ERROR,
-    "A notebook is in its one spelling.",
-    "Cell ids that change and metadata of somebody's machine hide in a diff what was really changed.",
+    "A notebook is in canonical form.",
+    "In a diff, new cell ids and the metadata of a machine hide the real changes.",
     bad='"metadata": {"widgets": …, "toc": …}',
     good="runbook tidy",
 )
 LOGIC = Rule(
     "logic-in-cell",
     Severity.ERROR,
-    "A cell opens the incident, names a cause, or asks: nothing else.",
-    """What has a branch has a bug that no test of the library finds, and is copied into the next notebook.
+    "A cell opens the incident, names a cause, or asks a question. It does nothing else.",
+    """The tests of the library do not cover code in a notebook, and its bugs are copied into other notebooks.
 Allowed are the import of runbooklib.notebook, `x = open_incident(…)`, `x = incident.cause(…)`, and
 calls of their methods.""",
     bad="if share > 0.05:\n    print('bad')",
@@ -61,24 +61,24 @@ calls of their methods.""",
 MUTATION = Rule(
     "mutation-outside-action",
     Severity.ERROR,
-    "Nothing is changed but by a proposed action.",
-    "A runbook is run headlessly before anybody is awake: what changes a system needs a person's approval.",
+    "Only a proposed action changes a system.",
+    "A runbook also runs without a person. A change of a system needs a person's approval.",
     bad='docker.from_env().containers.get("backend").restart()',
     good="crash.propose(restart_container)",
 )
 UNKNOWN_NAME = Rule(
     "unknown-name",
     Severity.ERROR,
-    "A cell uses names that there are: parameters, causes, and what runbooklib.notebook gives.",
-    "The notebook would stop there, in the middle of an incident.",
+    "A cell uses only names that exist: parameters, causes, and the names of runbooklib.notebook.",
+    "The notebook would stop at this cell during an incident.",
     bad="incident.check(eror_rate, above=0.05)",
     good="incident.check(error_rate, above=0.05)",
 )
 UNKNOWN_LIMIT = Rule(
     "unknown-limit",
     Severity.ERROR,
-    "A check is given the limits that it has, and all that it needs.",
-    "The notebook would stop there, in the middle of an incident.",
+    "A check gets only limits that it has, and all limits that it requires.",
+    "The notebook would stop at this cell during an incident.",
     bad="incident.check(error_rate, over=0.05)",
     good="incident.check(error_rate, above=0.05)",
 )
@@ -93,13 +93,13 @@ _CHANGING = frozenset("restart kill stop remove execute commit system Popen run 
 
 
 def check(material: Material) -> Iterator[Message]:
-    """What is wrong with the cells of each notebook."""
+    """The messages about the cells of each notebook."""
     for notebook in material.notebooks:
         yield from _file(notebook)
         yield from _declarations(notebook)
         if len(notebook.parameter_cells) != 1 or not notebook.declared:
-            continue  # said already; and which names there are, nobody knows
-        known = {*notebook.declared}
+            continue  # has its own message; without declarations the known names are incomplete
+        known = set(notebook.declared)
         for cell in notebook.code:
             if cell not in notebook.parameter_cells:
                 yield from _cell(notebook, cell, known)
@@ -108,17 +108,17 @@ def check(material: Material) -> Iterator[Message]:
 def _file(notebook: Notebook) -> Iterator[Message]:
     kept = next((cell for cell in notebook.code if not cell.is_clean), None)
     if kept is not None:
-        text = f"cell {kept.id} has outputs or a count: `runbook tidy`"
+        text = f"cell {kept.id} has outputs or an execution count: run `runbook tidy`"
         yield OUTPUTS.at(notebook.file, notebook.line(kept), text)
     elif notebook_file.canonical(notebook.raw) != notebook.text:
-        yield UNTIDY.at(notebook.file, 1, "it is not as `runbook tidy` writes it")
+        yield UNTIDY.at(notebook.file, 1, "the notebook is not in canonical form: run `runbook tidy`")
 
 
 def _declarations(notebook: Notebook) -> Iterator[Message]:
     cells = notebook.parameter_cells
     if len(cells) != 1:
         yield NO_PARAMETERS.at(
-            notebook.file, 1, f"one cell should be tagged `parameters`, and {len(cells)} are"
+            notebook.file, 1, f"exactly one cell must be tagged `parameters`, but {len(cells)} are"
         )
         return
     try:
@@ -126,9 +126,9 @@ def _declarations(notebook: Notebook) -> Iterator[Message]:
     except ParameterError as error:
         yield NO_PARAMETERS.at(notebook.file, notebook.line(cells[0]), error.message)
         return
-    for name, one in declared.items():
-        if not one.help:
-            text = f"{name} does not say what it is"
+    for name, parameter in declared.items():
+        if not parameter.help:
+            text = f"{name} has no comment that describes it"
             yield NO_COMMENT.at(notebook.file, notebook.line_of_parameter(name), text)
 
 
@@ -136,7 +136,7 @@ def _cell(notebook: Notebook, cell: Cell, known: set[str]) -> Iterator[Message]:
     try:
         statements = ast.parse(cell.source).body
     except SyntaxError as error:
-        text = f"this is no Python, or a magic (cell {cell.id})"
+        text = f"invalid Python, or a magic command (cell {cell.id})"
         yield LOGIC.at(notebook.file, notebook.line(cell, error.lineno or 1), text)
         return
     for statement in statements:
@@ -150,21 +150,24 @@ def _cell(notebook: Notebook, cell: Cell, known: set[str]) -> Iterator[Message]:
 
 
 def _fault(statement: ast.stmt, known: set[str]) -> tuple[Rule, str] | None:
-    """The first thing that is wrong with a statement, the gravest kind first."""
+    """The most serious fault of a statement, or None."""
     changing = _changes(statement)
     if changing:
-        return MUTATION, f"{changing} belongs into an action"
+        return MUTATION, f"{changing} belongs in an action"
     if isinstance(statement, ast.ImportFrom) and statement.module == "runbooklib.notebook":
         return None
     call = statement.value if isinstance(statement, ast.Assign | ast.Expr) else None
     if not isinstance(call, ast.Call) or not _is_question(statement, call) or _has_logic(call):
-        return LOGIC, f"`{ast.unparse(statement).splitlines()[0][:60]}` is no question"
+        return (
+            LOGIC,
+            f"`{ast.unparse(statement).splitlines()[0][:60]}` is not a question to an incident or a cause",
+        )
     unknown = [n for n in _names(call) if n not in known and n not in _given() and not hasattr(builtins, n)]
     if unknown:
-        return UNKNOWN_NAME, f"there is no {unknown[0]}"
+        return UNKNOWN_NAME, f"the name {unknown[0]} does not exist"
     method = call.func.attr if isinstance(call.func, ast.Attribute) else "open_incident"
     if method not in _METHODS:
-        return UNKNOWN_NAME, f"an incident has no {method}"
+        return UNKNOWN_NAME, f"an incident has no method {method}"
     return _limits(call)
 
 
@@ -185,7 +188,7 @@ def _has_logic(call: ast.Call) -> bool:
 
 
 def _changes(statement: ast.stmt) -> str:
-    """What in the statement reaches for a system by itself."""
+    """The call or import in the statement that can change a system; empty if there is none."""
     for node in ast.walk(statement):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""]
@@ -207,7 +210,7 @@ def _names(call: ast.Call) -> Iterator[str]:
 
 @cache
 def _given() -> Mapping[str, Any]:
-    """What the import of runbooklib.notebook gives a cell; the incident is still to be opened."""
+    """The names that runbooklib.notebook gives a cell, without the incident: a cell opens it."""
     names = [name for name in notebooks.__all__ if name != "incident"]
     return MappingProxyType({name: getattr(notebooks, name) for name in names})
 
@@ -218,11 +221,15 @@ def _limits(call: ast.Call) -> tuple[Rule, str] | None:
         return None
     asked = _given().get(call.args[0].id)
     if not callable(asked):
-        return UNKNOWN_NAME, f"{call.args[0].id} is no check and no action"
+        return UNKNOWN_NAME, f"{call.args[0].id} is neither a check nor an action"
     known = dict(list(inspect.signature(asked).parameters.items())[1:])
     given = [keyword.arg for keyword in call.keywords]
     wrong = next((name for name in given if name not in known), None)
     if wrong is not None:
-        return UNKNOWN_LIMIT, f"{call.args[0].id} has no {wrong}: it has {', '.join(known) or 'none'}"
-    needed = [name for name, one in known.items() if one.default is one.empty and name not in given]
-    return (UNKNOWN_LIMIT, f"{call.args[0].id} needs {needed[0]}=…") if needed else None
+        return UNKNOWN_LIMIT, f"{call.args[0].id} has no limit {wrong}: it has {', '.join(known) or 'none'}"
+    needed = [
+        name
+        for name, parameter in known.items()
+        if parameter.default is parameter.empty and name not in given
+    ]
+    return (UNKNOWN_LIMIT, f"{call.args[0].id} requires {needed[0]}=…") if needed else None

@@ -1,4 +1,4 @@
-"""Alert rules that ask, and whose answer is not what it seems."""
+"""Checks the conditions of alert rules: valid PromQL whose result is not what its author expects."""
 
 import math
 import re
@@ -18,9 +18,9 @@ BUCKETS = Rule(
     "unsummed-buckets",
     Severity.ERROR,
     "A quantile is taken over buckets that are summed by `le`.",
-    """Without the sum there is a quantile for each series, which nobody meant: one quiet endpoint is enough
-for an alert. With a sum that loses `le` there is none at all, and the alert never fires. A histogram
-whose labels are all given, or that the catalogue does not know, is only judged where `le` is lost.""",
+    """Without the sum there is a quantile for each series, and a single quiet endpoint is enough
+for an alert. A sum without `le` gives no quantile, and the alert never fires. If a selector gives all
+labels of the histogram, or if the catalogue does not contain it, only a lost `le` is reported.""",
     bad="expr: histogram_quantile(0.95, rate(http_request_duration_seconds_bucket[5m])) > 0.5",
     good="expr: histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket[5m]))) > 0.5",
     needs=Needs.RULES,
@@ -28,9 +28,9 @@ whose labels are all given, or that the catalogue does not know, is only judged 
 RATIO = Rule(
     "ratio-without-floor",
     Severity.WARNING,
-    "A share of a rate is only judged where there is traffic.",
-    """One failed request of two at night is 50 %, and pages somebody. Say from how much traffic on the
-share means something.""",
+    "A condition on a share of a rate also requires a minimum of traffic.",
+    """At night, one failed request of two is 50 %, and pages the on-call engineer. Add the rate from which
+the share is meaningful.""",
     bad="expr: sum(rate(errors_total[5m])) / sum(rate(requests_total[5m])) > 0.05",
     good="""expr: |
   sum(rate(errors_total[5m])) / sum(rate(requests_total[5m])) > 0.05
@@ -40,10 +40,10 @@ share means something.""",
 THRESHOLD = Rule(
     "threshold-between-buckets",
     Severity.WARNING,
-    "A quantile is compared with a bound of its histogram.",
-    """Between two bounds a quantile is interpolated: with buckets at 1 s and 2.5 s, `> 2.0` fires or not by
-guess. Beyond the last finite bound it never fires, since no quantile is ever higher. The bounds stand in
-parameters/metrics.yaml.""",
+    "The threshold of a quantile is a bucket bound of its histogram.",
+    """Between two bounds a quantile is interpolated: with buckets at 1 s and 2.5 s, whether
+`> 2.0` fires depends on an estimate. Above the last finite bound it never fires, since no quantile is higher.
+parameters/metrics.yaml lists the bounds.""",
     bad="expr: histogram_quantile(0.95, …) > 2.0  # buckets: … 1, 2.5, 5",
     good="expr: histogram_quantile(0.95, …) > 2.5",
     needs=Needs.RULES,
@@ -51,9 +51,9 @@ parameters/metrics.yaml.""",
 ABSENT = Rule(
     "up-without-absent",
     Severity.WARNING,
-    "Who asks for `up == 0` asks for `absent(up)` too.",
-    """A target that is taken out of the configuration, or that service discovery no longer finds, has no `up`
-that could be 0: nothing fires. The `absent` may stand in the same rule or in another one.""",
+    "A condition `up == 0` also needs `absent(up)`.",
+    """A target that is taken out of the configuration, or that service discovery no longer lists, has no `up`
+that could be 0, and no alert fires. The `absent` may be in the same rule or in another rule.""",
     bad='expr: up{job="shop"} == 0',
     good='expr: up{job="shop"} == 0 or absent(up{job="shop"})',
     needs=Needs.RULES,
@@ -61,9 +61,9 @@ that could be 0: nothing fires. The `absent` may stand in the same rule or in an
 RATE = Rule(
     "rate-misdescribed",
     Severity.WARNING,
-    "A rate is told per second.",
-    """rate() is per second, whatever its window. A text that gives its value as that of the last hour is
-wrong by a factor of 3600, and so is whoever acts on it.""",
+    "A text gives the value of a rate per second.",
+    """rate() is per second, whatever its window. A text that gives the value for the last hour is
+wrong by a factor of 3600.""",
     bad="""expr: sum(rate(tokens_total[1h])) > 10000
 description: "{{ $value }} tokens in the last hour.\"""",
     good="""expr: sum(increase(tokens_total[1h])) > 10000
@@ -78,7 +78,7 @@ _VALUE_IN_SPAN = re.compile(
 
 
 def check(material: Material) -> Iterator[Message]:
-    """What is wrong with the conditions of the given rules."""
+    """The messages about the conditions of the given rules."""
     trees = [(placed, queries.parsed(placed.rule.expression)) for placed in material.rules or ()]
     every = [tree for _, tree in trees if tree is not None]
     for placed, tree in trees:
@@ -102,12 +102,12 @@ def _quantiles(tree: Any, catalogue: Catalogue | None) -> Iterator[tuple[Rule, s
 
 def _buckets(series: Any, catalogue: Catalogue | None) -> Iterator[tuple[Rule, str]]:
     names = [
-        inferred_labels.name_of(one)
-        for one in inferred_labels.walk(series)
-        if isinstance(one, promql_parser.VectorSelector)
+        inferred_labels.name_of(node)
+        for node in inferred_labels.walk(series)
+        if isinstance(node, promql_parser.VectorSelector)
     ]
     if not any(name.endswith("_bucket") for name in names):
-        return  # a native histogram, or a recorded one
+        return  # a native histogram, or a recorded series
     if not isinstance(series, promql_parser.AggregateExpr):
         split = _split_by(series, catalogue)
         if split:
@@ -116,11 +116,11 @@ def _buckets(series: Any, catalogue: Catalogue | None) -> Iterator[tuple[Rule, s
     grouping = tuple(series.modifier.labels) if series.modifier else ()
     is_without = series.modifier and series.modifier.type == promql_parser.AggModifierType.Without
     if ("le" in grouping) == bool(is_without):
-        yield BUCKETS, "the sum loses `le`, and without it there is no quantile: add le to its `by`"
+        yield BUCKETS, "the sum has no `le`, which a quantile needs: add le to its `by`"
 
 
 def _split_by(series: Any, catalogue: Catalogue | None) -> list[str]:
-    """The labels that make several series of it; none where the catalogue cannot say."""
+    """The labels that divide it into several series; empty if the catalogue does not contain the metric."""
     if catalogue is None:
         return []
     labels = inferred_labels.labels_of(series, catalogue)
@@ -140,7 +140,7 @@ def _ratios(tree: Any) -> Iterator[tuple[Rule, str]]:
     for parts in conditions:
         shares = [part for part in parts if _is_share(part)]
         if shares and not any(_is_floor(part) for part in parts):
-            yield RATIO, "a share of no traffic in particular: add `and <the rate of all> > <enough>`"
+            yield RATIO, "the share has no minimum of traffic: add `and <rate of all requests> > <minimum>`"
             return
 
 
@@ -165,20 +165,20 @@ def _is_comparison(node: Any) -> bool:
 
 def _is_share(node: Any) -> bool:
     return _is_comparison(node) and any(
-        isinstance(one, promql_parser.BinaryExpr)
-        and str(one.op) == "/"
-        and _counts(one.lhs)
-        and _counts(one.rhs)
-        for one in inferred_labels.walk(node)
+        isinstance(below, promql_parser.BinaryExpr)
+        and str(below.op) == "/"
+        and _counts(below.lhs)
+        and _counts(below.rhs)
+        for below in inferred_labels.walk(node)
     )
 
 
 def _counts(node: Any) -> bool:
-    """Whether a side of a division counts events: the time that they took, per event, is no share."""
+    """Whether a side of a division counts events. A sum of durations per event is not a share."""
     return inferred_labels.has_rate(node) and not any(
-        inferred_labels.name_of(one).endswith("_sum")
-        for one in inferred_labels.walk(node)
-        if isinstance(one, promql_parser.VectorSelector)
+        inferred_labels.name_of(below).endswith("_sum")
+        for below in inferred_labels.walk(node)
+        if isinstance(below, promql_parser.VectorSelector)
     )
 
 
@@ -201,9 +201,9 @@ def _thresholds(tree: Any, catalogue: Catalogue | None) -> Iterator[tuple[Rule, 
 
 def _bounds(quantile: Any, catalogue: Catalogue | None) -> tuple[float, ...]:
     names = [
-        inferred_labels.name_of(one)
-        for one in inferred_labels.walk(quantile)
-        if isinstance(one, promql_parser.VectorSelector)
+        inferred_labels.name_of(node)
+        for node in inferred_labels.walk(quantile)
+        if isinstance(node, promql_parser.VectorSelector)
     ]
     metric = catalogue.find(names[0]) if catalogue and names else None
     return metric.buckets if metric else ()
@@ -211,10 +211,10 @@ def _bounds(quantile: Any, catalogue: Catalogue | None) -> tuple[float, ...]:
 
 def _between(limit: float, bounds: tuple[float, ...]) -> str:
     if limit > bounds[-1]:
-        return f"{limit:g} is beyond the last bucket, {bounds[-1]:g}: no quantile is ever higher"
+        return f"{limit:g} is above the last bucket bound, {bounds[-1]:g}: no quantile is higher"
     above = next(bound for bound in bounds if bound > limit)
     below = max((bound for bound in bounds if bound < limit), default=0.0)
-    return f"{limit:g} lies between the buckets {below:g} and {above:g}, where a quantile is a guess"
+    return f"{limit:g} is between the bucket bounds {below:g} and {above:g}, where a quantile is an estimate"
 
 
 def _ups(tree: Any, every: list[Any]) -> Iterator[tuple[Rule, str]]:
@@ -224,33 +224,39 @@ def _ups(tree: Any, every: list[Any]) -> Iterator[tuple[Rule, str]]:
         asked = inferred_labels.bare(node.lhs)
         if isinstance(asked, promql_parser.VectorSelector) and inferred_labels.name_of(asked) == "up":
             wanted = _matchers(asked)
-            if not any(wanted >= one or one >= wanted for other in every for one in _absences(other)):
-                told = ",".join(f'{name}{op}"{value}"' for name, op, value in sorted(wanted))
-                hint = f"add `or absent(up{f'{{{told}}}' if told else ''})`"
-                yield ABSENT, f"a target that is gone has no `up` that could be 0: {hint}"
+            absences = [matchers for other in every for matchers in _absences(other)]
+            if not any(wanted >= matchers or matchers >= wanted for matchers in absences):
+                given = ",".join(f'{name}{op}"{value}"' for name, op, value in sorted(wanted))
+                hint = f"add `or absent(up{f'{{{given}}}' if given else ''})`"
+                yield ABSENT, f"a removed target has no series `up`: {hint}"
 
 
 def _absences(tree: Any) -> Iterator[frozenset[tuple[str, str, str]]]:
     for node in inferred_labels.walk(tree):
         if inferred_labels.is_call(node, "absent", "absent_over_time"):
-            for one in inferred_labels.walk(node):
-                if isinstance(one, promql_parser.VectorSelector) and inferred_labels.name_of(one) == "up":
-                    yield _matchers(one)
+            for below in inferred_labels.walk(node):
+                if isinstance(below, promql_parser.VectorSelector) and inferred_labels.name_of(below) == "up":
+                    yield _matchers(below)
 
 
 def _matchers(selector: Any) -> frozenset[tuple[str, str, str]]:
     signs = {"Equal": "=", "NotEqual": "!=", "Re": "=~", "NotRe": "!~"}
-    found = ((m.name, signs[str(m.op).rpartition(".")[2]], m.value) for m in selector.matchers.matchers)
-    return frozenset(one for one in found if one[0] != "__name__")
+    return frozenset(
+        (matcher.name, signs[str(matcher.op).rpartition(".")[2]], matcher.value)
+        for matcher in selector.matchers.matchers
+        if matcher.name != "__name__"
+    )
 
 
 def _descriptions(placed: PlacedRule, tree: Any) -> Iterator[Message]:
-    told = inferred_labels.bare(tree)
-    while _is_comparison(told) or isinstance(told, promql_parser.AggregateExpr | promql_parser.ParenExpr):
-        told = told.expr if hasattr(told, "expr") else told.lhs
-    if not inferred_labels.is_call(told, "rate", "irate"):
+    value = inferred_labels.bare(tree)
+    while _is_comparison(value) or isinstance(value, promql_parser.AggregateExpr | promql_parser.ParenExpr):
+        value = value.expr if hasattr(value, "expr") else value.lhs
+    if not inferred_labels.is_call(value, "rate", "irate"):
         return
     for name in ("summary", "description", "message"):
         if _VALUE_IN_SPAN.search(placed.rule.annotations.get(name, "")):
-            text = f"{placed.rule.alert}: the value is per second, and the {name} gives it for another time"
+            text = (
+                f"{placed.rule.alert}: the value is per second, but the {name} gives it for another duration"
+            )
             yield RATE.at(placed.file, placed.line("annotations", name), text)

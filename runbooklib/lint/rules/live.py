@@ -1,4 +1,4 @@
-"""Metrics as a real Prometheus has them: series that do not exist, and gauges that nothing sets."""
+"""Checks expressions on a real Prometheus: series that do not exist, and gauges that nothing sets."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -15,8 +15,8 @@ from runbooklib.sources.prometheus.client import Prometheus
 ABSENT = Rule(
     "series-missing",
     Severity.ERROR,
-    "What an expression asks for exists in Prometheus.",
-    "An alert on a series that nobody exports never fires.",
+    "Prometheus has the series that an expression uses.",
+    "An alert on a series that no target exports never fires.",
     bad="expr: http_request_total > 1   # and Prometheus has no such series",
     good="expr: http_requests_total > 1",
     needs=Needs.LIVE,
@@ -24,11 +24,11 @@ ABSENT = Rule(
 UNSET = Rule(
     "series-never-nonzero",
     Severity.WARNING,
-    "What an expression asks for was something else than zero within the last hour.",
-    """A gauge that nothing ever sets exports 0 for ever: an alert on a low value fires all the time, and one
-on a high value never. Counters of failures may well be zero: that is what a floor and a drill are for.""",
+    "A series that an expression uses was not 0 during the whole last hour.",
+    """A gauge that nothing sets is always 0: an alert on a low value always fires, and an alert on a high
+value never fires. A counter of failures may be 0 and correct: a drill shows that its alert fires.""",
     bad="expr: sandbox_pool_available < 2   # a gauge that the code never sets",
-    good="set the gauge, or take the alert away",
+    good="set the gauge, or remove the alert",
     needs=Needs.LIVE,
 )
 RULES = (ABSENT, UNSET)
@@ -36,15 +36,16 @@ _OVER = "1h"
 
 
 def check(material: Material, prometheus: Prometheus, at: datetime) -> Iterator[Message]:
-    """What the expressions ask for in vain. Raises SourceError where Prometheus does not answer."""
+    """The messages about series that do not exist or are always 0. Raises SourceError."""
     asked = set[str]()
     for query in queries.queries(material):
         tree = queries.parsed(query.text)
         for name in dict.fromkeys(_metrics(tree)) if tree is not None else ():
-            found = None if name in asked else _fault(prometheus, name, at)
+            fault = None if name in asked else _fault(prometheus, name, at)
             asked.add(name)
-            if found is not None:
-                yield found[0].at(query.file, query.line, found[1])
+            if fault is not None:
+                rule, text = fault
+                yield rule.at(query.file, query.line, text)
 
 
 def _metrics(tree: object) -> Iterator[str]:
@@ -56,8 +57,8 @@ def _metrics(tree: object) -> Iterator[str]:
 def _fault(prometheus: Prometheus, name: str, at: datetime) -> tuple[Rule, str] | None:
     series = f"{promql.selector(name)}[{_OVER}]"
     if prometheus.instant(f"count(present_over_time({series}))", at).empty:
-        return ABSENT, f"Prometheus has had no series {name} within {_OVER}"
+        return ABSENT, f"Prometheus had no series {name} in the last {_OVER}"
     highest = prometheus.instant(f"max(max_over_time(abs({name})[{_OVER}:1m]))", at)
     if len(highest) and float(highest["value"].iloc[0]) == 0:
-        return UNSET, f"{name} was 0 all through the last {_OVER}"
+        return UNSET, f"{name} was 0 during the whole last {_OVER}"
     return None

@@ -1,4 +1,4 @@
-"""PromQL that cannot answer: it does not parse, or asks for metrics and labels that there are not."""
+"""Checks PromQL expressions: syntax, and metrics and labels that do not exist."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,30 +16,29 @@ from runbooklib.lint.workspace import Material
 SYNTAX = Rule(
     "promql-syntax",
     Severity.ERROR,
-    "Every expression is PromQL.",
-    "Prometheus refuses a rule file with one bad expression whole, and then no alert of it fires.",
+    "Every expression is valid PromQL.",
+    "Prometheus refuses the whole rule file for one invalid expression, and none of its alerts fires.",
     bad='expr: sum(rate(http_requests_total{status_code=~"5.."}[5m])',
     good='expr: sum(rate(http_requests_total{status_code=~"5.."}[5m]))',
 )
 METRIC = Rule(
     "unknown-metric",
     Severity.ERROR,
-    "An expression asks for metrics that exist.",
-    """An expression over a metric that nobody exports answers nothing, for ever, and an alert on it never
-fires. parameters/metrics.yaml lists the metrics. It is asked about names of the families that it claims
-(a family is a beginning, like `http_request`) and about names that are nearly one that it lists. Other
-names are not judged, so rules that were written for other exporters pass; `--live` asks the server
-about those.""",
+    "An expression uses metrics that exist.",
+    """An expression over a metric that no target exports has an empty result, and an alert on it never fires.
+parameters/metrics.yaml lists the metrics. A name is compared with this list if it begins with a family of
+the list (like `http_request`) or is similar to a listed name. Other names are not checked, so that rules
+for other exporters pass; with `--live` Prometheus is asked about them.""",
     bad="expr: sum(http_requests_in_progres) > 100",
     good="expr: sum(http_requests_in_progress) > 100",
 )
 LABEL = Rule(
     "unknown-label",
     Severity.ERROR,
-    "An expression uses labels, and values of labels, that the metric has.",
-    """A matcher on a label that the series lack matches none of them, and an aggregation by one gives a
-single group. Judged for the metrics of parameters/metrics.yaml; a selector of a job that the catalogue does
-not speak for is left alone.""",
+    "An expression uses labels and label values that the metric has.",
+    """A matcher on a label that the series do not have matches no series, and an aggregation by such a label
+gives a single group. Only the metrics of parameters/metrics.yaml are checked, and no selector of a job
+that this file does not list.""",
     bad='expr: sum by (path) (rate(http_requests_total{code="500"}[5m])) > 1',
     good='expr: sum by (endpoint) (rate(http_requests_total{status_code="500"}[5m])) > 1',
 )
@@ -48,7 +47,7 @@ RULES = (SYNTAX, METRIC, LABEL)
 
 @dataclass(frozen=True)
 class Query:
-    """An expression, where it stands and who asks it."""
+    """An expression, its file and line, and the alert or the parameter that uses it (`asker`)."""
 
     text: str
     file: str
@@ -57,7 +56,7 @@ class Query:
 
 
 def queries(material: Material) -> Iterator[Query]:
-    """Every expression: of the rules, of notebooks that do not merely repeat their rule, of environments."""
+    """All expressions of rules, notebooks and environments, without copies of a rule's expression."""
     for placed in material.rules or ():
         yield Query(placed.rule.expression, placed.file, placed.line("expr"), placed.rule.alert)
     for notebook in material.notebooks:
@@ -80,16 +79,16 @@ def queries(material: Material) -> Iterator[Query]:
 def _parameter(
     material: Material, text: str, file: str, line: int, alerts: tuple[str, ...]
 ) -> Iterator[Query]:
-    """The query, unless a rule says it too: then what is wrong with it is said of the rule."""
-    told = pretty(text)
+    """The query, unless it equals its rule's expression: then the message is about the rule."""
+    formatted = pretty(text)
     if text and not any(
-        told == pretty(placed.rule.expression) for alert in alerts for placed in material.rules_of(alert)
+        formatted == pretty(placed.rule.expression) for alert in alerts for placed in material.rules_of(alert)
     ):
         yield Query(text, file, line, "expression")
 
 
 def pretty(text: str) -> str:
-    """The expression as the parser writes it; as it is, where it does not parse."""
+    """The expression as the parser writes it; unchanged if it does not parse."""
     try:
         return promql.one_line(text)
     except ParameterError:
@@ -97,7 +96,7 @@ def pretty(text: str) -> str:
 
 
 def parsed(text: str) -> Any:
-    """The expression's tree, or None where it does not parse: that is a message of its own."""
+    """The expression's tree, or None if it does not parse: the syntax has its own message."""
     try:
         return promql.parse(text)
     except ParameterError:
@@ -105,7 +104,7 @@ def parsed(text: str) -> Any:
 
 
 def check(material: Material) -> Iterator[Message]:
-    """What is wrong with the expressions by themselves."""
+    """The messages about expressions."""
     for query in queries(material):
         try:
             tree = promql.parse(query.text)
@@ -117,13 +116,13 @@ def check(material: Material) -> Iterator[Message]:
 
 
 def _unknown(query: Query, tree: Any, catalogue: Catalogue) -> Iterator[Message]:
-    found: dict[str, Rule] = {}
+    faults: dict[str, Rule] = {}
     for node in inferred_labels.walk(tree):
         if isinstance(node, promql_parser.VectorSelector):
-            found |= dict(_of_selector(node, catalogue))
+            faults |= dict(_of_selector(node, catalogue))
         elif isinstance(node, promql_parser.AggregateExpr):
-            found |= dict(_of_grouping(node, catalogue))
-    for text, rule in found.items():
+            faults |= dict(_of_grouping(node, catalogue))
+    for text, rule in faults.items():
         yield rule.at(query.file, query.line, f"{query.asker}: {text}")
 
 
@@ -135,7 +134,7 @@ def _of_selector(selector: Any, catalogue: Catalogue) -> Iterator[tuple[str, Rul
     if catalogue.find(name) is None and catalogue.speaks_for(name):
         near = catalogue.nearest(name)
         hint = f"did you mean {near}?" if near else "add it to parameters/metrics.yaml if it exists"
-        yield f"there is no metric {name}: {hint}", METRIC
+        yield f"the metric {name} does not exist: {hint}", METRIC
     if labels is None:
         return
     for matcher in matchers:
@@ -152,11 +151,11 @@ def _of_grouping(node: Any, catalogue: Catalogue) -> Iterator[tuple[str, Rule]]:
     inner = inferred_labels.labels_of(node.expr, catalogue)
     for label in node.modifier.labels:
         if not inner.may_have(label):
-            yield f"grouped by {label}, which the series inside do not carry: {_listed(inner.certain)}", LABEL
+            yield f"grouped by {label}, which the series inside do not have: {_listed(inner.certain)}", LABEL
 
 
 def _is_ours(matchers: Any, catalogue: Catalogue) -> bool:
-    jobs = [one.value for one in matchers if one.name == "job" and one.op == promql_parser.MatchOp.Equal]
+    jobs = [m.value for m in matchers if m.name == "job" and m.op == promql_parser.MatchOp.Equal]
     return all(job in catalogue.jobs for job in jobs)
 
 

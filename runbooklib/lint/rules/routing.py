@@ -1,4 +1,4 @@
-"""Alertmanager's routes and inhibitions against the alerts' labels: what can never happen."""
+"""Compares Alertmanager's routes and inhibitions with the alerts' labels: some can never match."""
 
 import re
 import shutil
@@ -19,7 +19,7 @@ INVALID = Rule(
     "routing-invalid",
     Severity.ERROR,
     "Alertmanager can read its configuration.",
-    "Judged by `amtool check-config`, where amtool is installed.",
+    "Checked with `amtool check-config`, if amtool is installed.",
     bad="receivers: [{name: a, nonsense_configs: []}]",
     good="receivers: [{name: a}]",
     needs=Needs.ROUTING,
@@ -27,10 +27,9 @@ INVALID = Rule(
 ROUTE = Rule(
     "route-never-matches",
     Severity.ERROR,
-    "Each route is taken by some alert.",
-    """A route whose matchers no alert's labels satisfy, or that stands behind one which takes them all and
-does not `continue`, sends nobody anything. The labels of an alert are those of its rule, and those that
-its expression keeps.""",
+    "At least one alert takes each route.",
+    """A route sends nothing if no alert matches it, or if a route before it takes all these alerts without
+`continue`. The labels of an alert are the labels of its rule, and the labels that its expression keeps.""",
     bad='matchers: [severity="fatal"]   # and no rule has severity: fatal',
     good='matchers: [severity="critical"]',
     needs=Needs.ROUTING,
@@ -39,8 +38,8 @@ INHIBITION = Rule(
     "inhibition-never-meets",
     Severity.ERROR,
     "An inhibition has a source and a target that agree in its `equal` labels.",
-    """An aggregation loses `instance` and `job`: an alert on `sum(…)` has none, so it never equals one that
-has. (Two alerts that both lack a label do agree in it.)""",
+    """An aggregation drops `instance` and `job`. An alert on `sum(…)` does not have them, so it never agrees
+with an alert that has them. (Two alerts that both lack a label agree in it.)""",
     bad='source_matchers: [alertname="HostDown"]\ntarget_matchers: [alertname="Errors"]\nequal: [instance]',
     good="equal: [cluster]",
     needs=Needs.ROUTING,
@@ -48,8 +47,8 @@ has. (Two alerts that both lack a label do agree in it.)""",
 UNUSED = Rule(
     "receiver-unused",
     Severity.WARNING,
-    "Each receiver is named by a route.",
-    "Somebody believes that they are told.",
+    "Each receiver is used by a route.",
+    "The people behind this receiver expect notifications, and get none.",
     bad="receivers: [{name: on-call}, {name: old-team}]",
     good="receivers: [{name: on-call}]",
     needs=Needs.ROUTING,
@@ -86,7 +85,7 @@ class _Matcher:
 
 
 def check(material: Material) -> Iterator[Message]:
-    """What of Alertmanager's configuration can never happen."""
+    """The messages about Alertmanager's configuration. Raises EvidenceError if amtool does not answer."""
     if material.routing is None or material.rules is None:
         return
     routing = material.routing
@@ -104,7 +103,7 @@ def check(material: Material) -> Iterator[Message]:
 
 
 def has_amtool() -> bool:
-    """Whether the configuration itself can be judged here."""
+    """Whether amtool is installed, which checks the configuration."""
     return shutil.which("amtool") is not None
 
 
@@ -121,18 +120,18 @@ def _invalid(routing: YamlFile) -> Iterator[Message]:
         )
     except subprocess.TimeoutExpired:
         raise EvidenceError(
-            f"amtool did not say within {_SECONDS} s whether {routing.file} can be read",
+            f"amtool did not answer within {_SECONDS} s for {routing.file}",
             hint="run `amtool check-config` on it",
         ) from None
     if ended.returncode:
-        told = (ended.stderr + ended.stdout).strip().splitlines()
-        failed = next((line for line in told if "FAILED" in line), told[-1] if told else "no reason given")
+        lines = (ended.stderr + ended.stdout).strip().splitlines()
+        failed = next((line for line in lines if "FAILED" in line), lines[-1] if lines else "no reason given")
         line = re.search(r"line (\d+)", failed)
         yield INVALID.at(routing.file, int(line[1]) if line else 1, failed.partition("FAILED: ")[2] or failed)
 
 
 def _labels(placed: PlacedRule, material: Material) -> Labels:
-    """The labels of the rule's alerts; of static ones with a template the value is not known."""
+    """The labels of the rule's alerts. The value of a static label with a template is unknown."""
     tree = queries.parsed(placed.rule.expression)
     kept = inferred_labels.NONE if tree is None else inferred_labels.labels_of(tree, material.catalogue)
     static = {
@@ -145,19 +144,19 @@ def _list(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list) else ()
 
 
-def _matchers(told: Mapping[str, Any], *, prefix: str = "") -> list[_Matcher]:
-    """The matchers of a route, or of an inhibition's source or target, in the old and the new spelling."""
-    found = []
-    for written in _list(told.get(f"{prefix}matchers")):
+def _matchers(fields: Mapping[str, Any], *, prefix: str = "") -> list[_Matcher]:
+    """The matchers of a route, or of an inhibition's source or target, in the old and the new syntax."""
+    matchers = []
+    for written in _list(fields.get(f"{prefix}matchers")):
         for part in re.split(r",(?=(?:[^\"]*\"[^\"]*\")*[^\"]*$)", str(written).strip("{} ")):
             match = _MATCHER.match(part)
             if match:
-                found.append(_Matcher(match[1], match[2], match[3] if match[3] is not None else match[4]))
+                matchers.append(_Matcher(match[1], match[2], match[3] if match[3] is not None else match[4]))
     for name, operator in ((f"{prefix}match", "="), (f"{prefix}match_re", "=~")):
-        given = told.get(name)
+        given = fields.get(name)
         if isinstance(given, Mapping):
-            found += [_Matcher(str(label), operator, str(value)) for label, value in given.items()]
-    return found
+            matchers += [_Matcher(str(label), operator, str(value)) for label, value in given.items()]
+    return matchers
 
 
 def _may(matchers: list[_Matcher], labels: Labels) -> bool:
@@ -167,7 +166,7 @@ def _may(matchers: list[_Matcher], labels: Labels) -> bool:
 def _routes(
     routing: YamlFile, route: Mapping[str, Any], path: Path, alerts: list[Labels]
 ) -> Iterator[Message]:
-    """The routes below one, given the alerts that come to it."""
+    """The messages about the routes below a route; `alerts` are the labels of the alerts that take it."""
     left = alerts
     for number, below in enumerate(_list(route.get("routes"))):
         if not isinstance(below, Mapping):
@@ -175,10 +174,10 @@ def _routes(
         place, matchers = (*path, "routes", number), _matchers(below)
         taken = [labels for labels in left if _may(matchers, labels)]
         if not taken:
-            told = " and ".join(f'{m.label}{m.operator}"{m.value}"' for m in matchers)
+            condition = " and ".join(f'{m.label}{m.operator}"{m.value}"' for m in matchers)
             shadowed = any(_may(matchers, labels) for labels in alerts)
-            why = "a route before it takes them all" if shadowed else "no alert has such labels"
-            yield ROUTE.at(routing.file, routing.line(*place), f"{told}: {why}")
+            reason = "a route before it takes all these alerts" if shadowed else "no alert has such labels"
+            yield ROUTE.at(routing.file, routing.line(*place), f"{condition}: {reason}")
         else:
             yield from _routes(routing, below, place, taken)
         if below.get("continue") is not True:
@@ -196,22 +195,24 @@ def _inhibition(routing: YamlFile, rule: Any, path: Path, alerts: list[Labels]) 
         side = "source" if not muting else "target"
         yield INHIBITION.at(routing.file, routing.line(*path), f"no alert matches its {side}")
         return
-    if not any(_agree(one, other, equal) for one in muting for other in muted if one is not other):
+    if not any(
+        _agree(source, target, equal) for source in muting for target in muted if source is not target
+    ):
         never = [label for label in equal if not any(_agree(a, b, [label]) for a in muting for b in muted)]
-        text = f"no source and target ever agree in {', '.join(never or equal)}"
+        text = f"no source and target agree in {', '.join(never or equal)}"
         yield INHIBITION.at(routing.file, routing.line(*path), text)
 
 
-def _agree(one: Labels, other: Labels, equal: list[str]) -> bool:
-    return all(_may_be_equal(one, other, label) for label in equal)
+def _agree(source: Labels, target: Labels, equal: list[str]) -> bool:
+    return all(_may_be_equal(source, target, label) for label in equal)
 
 
-def _may_be_equal(one: Labels, other: Labels, label: str) -> bool:
-    if one.may_lack(label) and other.may_lack(label):
+def _may_be_equal(source: Labels, target: Labels, label: str) -> bool:
+    if source.may_lack(label) and target.may_lack(label):
         return True
-    if not (one.may_have(label) and other.may_have(label)):
+    if not (source.may_have(label) and target.may_have(label)):
         return False
-    first, second = one.certain.get(label), other.certain.get(label)
+    first, second = source.certain.get(label), target.certain.get(label)
     return first is None or second is None or bool(first & second)
 
 
@@ -220,7 +221,9 @@ def _receivers(routing: YamlFile) -> Iterator[Message]:
     for number, receiver in enumerate(_list(routing.values.get("receivers"))):
         name = str(receiver.get("name", "")) if isinstance(receiver, Mapping) else ""
         if name and name not in used:
-            yield UNUSED.at(routing.file, routing.line("receivers", number), f"no route names {name}")
+            yield UNUSED.at(
+                routing.file, routing.line("receivers", number), f"no route uses the receiver {name}"
+            )
 
 
 def _named(route: Any) -> Iterator[str]:

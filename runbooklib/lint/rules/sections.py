@@ -1,4 +1,4 @@
-"""What a notebook tells its reader: the template's sections, filled, in order, without placeholders."""
+"""Checks the text of a notebook: the sections of the template, complete, in order, without placeholders."""
 
 import re
 from collections.abc import Iterator
@@ -23,39 +23,39 @@ MISSING = Rule(
     "section-missing",
     Severity.ERROR,
     "A runbook has all sections of the template.",
-    "Whoever knows one runbook knows where to look in every other: " + ", ".join(SECTIONS) + ".",
+    "All runbooks have the same structure, so a reader knows where to look: " + ", ".join(SECTIONS) + ".",
     bad="a notebook without `## Escalation`",
     good="## Escalation",
 )
 ORDER = Rule(
     "section-out-of-order",
     Severity.ERROR,
-    "The sections stand in the order of the template.",
-    "First whether it is real, then why, then what to do: the order is that of an incident.",
+    "The sections are in the order of the template.",
+    "The order is that of an incident: confirm the problem, look for the cause, then act.",
     bad="## Causes … ## Initial diagnosis",
     good="## Initial diagnosis … ## Causes",
 )
 EMPTY = Rule(
     "section-empty",
     Severity.ERROR,
-    "Each section says or asks something.",
-    "A heading alone promises an answer that is not there.",
+    "Each section has text or code.",
+    "A section with only a heading does not help the reader.",
     bad="## Escalation\n## Recovery",
     good="## Escalation\nincident.escalation()",
 )
 ALERT = Rule(
     "alert-unexplained",
     Severity.ERROR,
-    "The section on the alert says what triggers it and why it matters.",
-    "Somebody who was woken by a name that they never heard decides by these two sentences.",
+    "The section on the alert explains what triggers it and why it matters.",
+    "The on-call engineer may not know this alert, and decides with these two sentences.",
     bad="## The alert\n\nThe disk is full.",
     good="## The alert\n\n**What triggers it.** …\n\n**Why it matters.** …",
 )
 PLACEHOLDER = Rule(
     "placeholder",
     Severity.ERROR,
-    "Nothing is left to be filled in.",
-    "A TODO is read for the first time at 3am, by somebody who cannot do it.",
+    "A runbook contains no placeholder.",
+    "During an incident, the reader cannot fill in a TODO.",
     bad="**Why it matters.** TODO",
     good="**Why it matters.** Users cannot log in.",
 )
@@ -79,7 +79,7 @@ class _Section:
 
 
 def check(material: Material) -> Iterator[Message]:
-    """What a reader would miss, or stumble over."""
+    """The messages about missing, empty and unordered sections, and about placeholders."""
     for notebook in material.notebooks:
         sections = list(_sections(notebook))
         yield from _shape(notebook, sections)
@@ -89,7 +89,7 @@ def check(material: Material) -> Iterator[Message]:
 
 
 def _sections(notebook: Notebook) -> Iterator[_Section]:
-    """The second-level headings, each with what stands until the next one."""
+    """The second-level headings, each with its text up to the next heading."""
     title, at, lines, has_code = "", 1, list[str](), False
     for cell in notebook.cells:
         if cell.kind != "markdown":
@@ -111,18 +111,16 @@ def _shape(notebook: Notebook, sections: list[_Section]) -> Iterator[Message]:
     titles = [section.title for section in sections]
     for title in SECTIONS:
         if title not in titles:
-            yield MISSING.at(notebook.file, 1, f"there is no section `## {title}`")
+            yield MISSING.at(notebook.file, 1, f"the section `## {title}` is missing")
     known = [section for section in sections if section.title in SECTIONS]
     places = [SECTIONS.index(section.title) for section in known]
     late = next((n for n in range(1, len(places)) if places[n] < max(places[:n])), None)
     if late is not None:
         before = known[places.index(max(places[:late]))].title
-        yield ORDER.at(
-            notebook.file, known[late].line, f"`## {known[late].title}` stands after `## {before}`"
-        )
+        yield ORDER.at(notebook.file, known[late].line, f"`## {known[late].title}` is after `## {before}`")
     for section in known:
-        told = [line for line in section.text.splitlines() if line.strip() and not _ANY_HEADING.match(line)]
-        if not told and not section.has_code:
+        texts = [line for line in section.text.splitlines() if line.strip() and not _ANY_HEADING.match(line)]
+        if not texts and not section.has_code:
             yield EMPTY.at(notebook.file, section.line, f"`## {section.title}` is empty")
         elif section.title == "The alert":
             yield from _explained(notebook, section)
@@ -132,7 +130,7 @@ def _explained(notebook: Notebook, section: _Section) -> Iterator[Message]:
     needed = ("What triggers it", "Why it matters")
     missing = [words for words in needed if words.lower() not in section.text.lower()]
     if missing:
-        text = f"`## The alert` does not say: {', '.join(missing)}"
+        text = f"`## The alert` does not contain: {', '.join(missing)}"
         yield ALERT.at(notebook.file, section.line, text)
 
 
@@ -140,7 +138,7 @@ def _placeholders(notebook: Notebook, cell: Cell) -> Iterator[Message]:
     is_fenced = False
     for number, line in enumerate(cell.source.split("\n"), 1):
         is_fenced ^= bool(_FENCE.match(line))
-        found = None if is_fenced else _LEFT.search(_QUOTED.sub("", line))
-        if found:
-            text = f"{found[0]!r} is left to be filled in (cell {cell.id})"
+        match = None if is_fenced else _LEFT.search(_QUOTED.sub("", line))
+        if match:
+            text = f"the placeholder {match[0]!r} is not filled in (cell {cell.id})"
             yield PLACEHOLDER.at(notebook.file, notebook.line(cell, number), text)

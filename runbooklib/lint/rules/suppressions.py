@@ -1,7 +1,7 @@
-"""Silencing on the spot, with a reason: `# runbook-lint: ignore RULE because REASON`.
+"""Silences a message in its file, with a reason: `# runbook-lint: ignore RULE because REASON`.
 
-In YAML it speaks for its own line and the next one; in a notebook for its cell. A silence that has no
-reason, or that silences nothing, is itself a finding: else it would hide what comes later.
+In YAML a silence applies to its own line and the next line; in a notebook to its cell. A silence without a
+reason, or without a message to silence, is itself a message: it would hide later faults.
 """
 
 import re
@@ -14,18 +14,18 @@ from runbooklib.lint.workspace import Material, Notebook
 UNREASONED = Rule(
     "silence-without-reason",
     Severity.ERROR,
-    "A silence says why.",
-    "Whoever reads it next year decides by the reason whether it still holds.",
+    "A silence gives a reason.",
+    "A later reader needs the reason to decide whether the silence is still correct.",
     bad="# runbook-lint: ignore ratio-without-floor",
     good="# runbook-lint: ignore ratio-without-floor because traffic never falls below 100/s",
 )
 USELESS = Rule(
     "silence-of-nothing",
     Severity.ERROR,
-    "A silence silences something.",
-    "One that has nothing to silence any more hides the next finding.",
+    "A silence applies to an existing message.",
+    "A silence without a message hides the next fault.",
     bad="# runbook-lint: ignore untidyy because …",
-    good="take it away",
+    good="remove the silence",
 )
 RULES = (UNREASONED, USELESS)
 _SILENCE = re.compile(
@@ -51,9 +51,9 @@ class _Silence:
 
 
 def sift(material: Material, messages: Iterable[Message], needs: Mapping[str, Needs]) -> Iterator[Message]:
-    """The messages that nobody silenced, and what is wrong with the silences.
+    """The messages without a silence, and the messages about silences.
 
-    `needs` is what each rule needs to be judged: a silence of one that was not judged is not called useless.
+    `needs` is the input that each rule requires. A silence of a rule without its input is not reported.
     """
     silences, used = list(_silences(material)), set[_Silence]()
     for message in messages:
@@ -66,21 +66,25 @@ def sift(material: Material, messages: Iterable[Message], needs: Mapping[str, Ne
         if needed is not None and not material.is_judged(needed):
             continue
         if silence not in used:
-            yield USELESS.at(silence.file, silence.line, f"there is no {silence.name} here to be silenced")
+            yield USELESS.at(
+                silence.file, silence.line, f"there is no message {silence.name} here: remove the silence"
+            )
         elif not silence.reason:
-            yield UNREASONED.at(silence.file, silence.line, f"why is {silence.name} ignored? Add `because …`")
+            yield UNREASONED.at(
+                silence.file, silence.line, f"the silence of {silence.name} has no reason: add `because …`"
+            )
 
 
 def _silences(material: Material) -> Iterator[_Silence]:
     spans = {notebook.file: list(_spans(notebook)) for notebook in material.notebooks}
     for file, text in material.texts.items():
         for number, line in enumerate(text.split("\n"), 1):
-            found = _SILENCE.search(line)
-            if found is None:
+            match = _SILENCE.search(line)
+            if match is None:
                 continue
             cells = [span for span in spans.get(file, ()) if span[0] <= number <= span[1]]
             first, last = cells[0] if cells else (number, number + 1)
-            yield _Silence(found[1], found[2] or "", file, number, first, last)
+            yield _Silence(match[1], match[2] or "", file, number, first, last)
 
 
 def _spans(notebook: Notebook) -> Iterator[tuple[int, int]]:
