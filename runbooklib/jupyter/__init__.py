@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _load_jupyter_server_extension(app: "ServerApp") -> None:
-    """Add the pages. Where all is kept is found once, so that pages and kernels find the same."""
+    """Add the pages. The home folder is resolved once, so that pages and kernels use the same folder."""
     from concurrent.futures import ThreadPoolExecutor
 
     from runbooklib.jupyter import alert_link, handlers
@@ -39,9 +39,9 @@ def _settle() -> None:
     A kernel works in its notebook's folder: to it a relative path would lead to a ledger, a cooldown and a
     STOP-ACTIONS of each incident's own.
     """
-    one = (variables.EVIDENCE, variables.SPOOL, variables.SIGNING_KEY)
-    for name in (*one, variables.ENVIRONMENTS):
-        told = os.environ.get(name, "")
-        listed = [told] if name in one else told.split(os.pathsep)
-        if told:
+    single = (variables.EVIDENCE, variables.SPOOL, variables.SIGNING_KEY)
+    for name in (*single, variables.ENVIRONMENTS):
+        value = os.environ.get(name, "")
+        listed = [value] if name in single else value.split(os.pathsep)
+        if value:
             os.environ[name] = os.pathsep.join(str(Path(path).absolute()) for path in listed if path)

@@ -1,8 +1,8 @@
 """The link that stands in an alert: `runbooks/open?alertname=…&<labels>&starts_at=…`, written and read.
 
-Whoever can send a link can choose what stands in it. So a link chooses between what is there, and says
-nothing else: which alert, which environment, which service, and the texts that the notebook itself declares
-to be "as in the alert's label". It sets no limit, else a link could turn a problem into an OK.
+Anyone who can send a link controls its content. So a link only selects: the alert, the environment, the
+service, and the text parameters that the notebook declares to be "as in the alert's label". It sets no
+limit, because a link could then turn a problem into an OK.
 """
 
 import re
@@ -25,9 +25,9 @@ _FROM_LABEL = "as in the alert's label"
 _MAX_PAIRS = 100
 _MAX_CHARACTERS = 200
 _OLDEST = datetime(2000, 1, 1, tzinfo=UTC)
-# The clock of whoever raised the alert may be ahead of ours.
+# The clock of the system that raised the alert may be ahead of this machine's clock.
 _AHEAD = timedelta(hours=1)
-# A + that nobody escaped is a space in a query.
+# An unescaped + is a space in a query.
 _ZONE = re.compile(r"(?<=T.{5}) (?=\d\d:?\d\d$)|(?<=T.{8}) (?=\d\d:?\d\d$)|(?<=\.\d{3}) (?=\d\d:?\d\d$)")
 
 
@@ -43,24 +43,24 @@ class Link:
     @property
     def query(self) -> str:
         """The link's query, without the `?`."""
-        told = {ALERT: self.alert, ENVIRONMENT: self.environment}
-        told |= {name: value for name, value in self.labels.items() if name not in _OURS}
+        fields = {ALERT: self.alert, ENVIRONMENT: self.environment}
+        fields |= {name: value for name, value in self.labels.items() if name not in _OURS}
         if self.starts_at:
-            told[STARTS_AT] = f"{self.starts_at:%Y-%m-%dT%H:%M:%SZ}"
-        return urlencode({name: value for name, value in told.items() if value})
+            fields[STARTS_AT] = f"{self.starts_at:%Y-%m-%dT%H:%M:%SZ}"
+        return urlencode({name: value for name, value in fields.items() if value})
 
 
 def read(query: str, now: datetime) -> Link:
     """The link of this query. An empty label is none, as in Prometheus. Raises ParameterError."""
-    told = pairs(query)
-    alert = told.get(ALERT, "")
+    fields = pairs(query)
+    alert = fields.get(ALERT, "")
     if not alert:
         raise ParameterError(f"the link names no alert ({ALERT})", hint=f"add ?{ALERT}=HighErrorRate")
     for name in (ALERT, ENVIRONMENT):
-        _refuse_unfit(name, told.get(name, ""))
-    starts_at = moment(told[STARTS_AT], now) if told.get(STARTS_AT) else None
-    labels = {name: value for name, value in told.items() if value and name not in _OURS}
-    return Link(alert, told.get(ENVIRONMENT, ""), labels, starts_at)
+        _refuse_unfit(name, fields.get(name, ""))
+    starts_at = moment(fields[STARTS_AT], now) if fields.get(STARTS_AT) else None
+    labels = {name: value for name, value in fields.items() if value and name not in _OURS}
+    return Link(alert, fields.get(ENVIRONMENT, ""), labels, starts_at)
 
 
 def pairs(query: str) -> dict[str, str]:
@@ -71,12 +71,12 @@ def pairs(query: str) -> dict[str, str]:
         raise ParameterError(
             "the link cannot be read", hint=f"at most {_MAX_PAIRS} pairs, percent-encoded UTF-8"
         ) from None
-    told: dict[str, str] = {}
+    fields: dict[str, str] = {}
     for name, value in listed:
-        if name in told:
+        if name in fields:
             raise ParameterError(f"the link says {quoted(name)} twice", hint="leave one out")
-        told[name] = value
-    return told
+        fields[name] = value
+    return fields
 
 
 def moment(text: str, now: datetime) -> datetime:
@@ -103,11 +103,11 @@ def given(runbook: Runbook, link: Link) -> dict[str, str]:
 
 def settable(runbook: Runbook) -> list[str]:
     """The parameters of a runbook that a label of its alert may set."""
-    return [name for name, one in runbook.declared.items() if _is_label(one)]
+    return [name for name, parameter in runbook.declared.items() if _is_label(parameter)]
 
 
-def _is_label(one: Declared) -> bool:
-    return one.type is str and (one.name == SERVICE or _FROM_LABEL in one.help)
+def _is_label(parameter: Declared) -> bool:
+    return parameter.type is str and (parameter.name == SERVICE or _FROM_LABEL in parameter.help)
 
 
 def _refuse_unfit(name: str, value: str) -> None:
@@ -115,5 +115,5 @@ def _refuse_unfit(name: str, value: str) -> None:
         raise ParameterError(
             f"{name} has {len(value):,} characters", hint=f"at most {_MAX_CHARACTERS} are read"
         )
-    if found := hidden(value) or ("a line break" if "\n" in value else ""):
-        raise ParameterError(f"{name} holds {found}", hint="write it in plain text")
+    if fault := hidden(value) or ("a line break" if "\n" in value else ""):
+        raise ParameterError(f"{name} holds {fault}", hint="write it in plain text")

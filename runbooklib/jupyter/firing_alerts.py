@@ -1,4 +1,4 @@
-"""Which alerts fire now, by the Alertmanager of an environment; asked anew each time, within a deadline."""
+"""The alerts in the Alertmanager of an environment now. Each call sends a request, with a deadline."""
 
 import os
 from collections.abc import Mapping
@@ -11,14 +11,14 @@ from runbooklib.redact.redactor import Redactor
 from runbooklib.sources.context import Sources
 from runbooklib.sources.tape import Tape
 
-# Somebody waits for the page.
+# A person waits for the page.
 DEADLINE_SECONDS = 3.0
 
 
 def alerts(environment: str, name: str = "") -> tuple[Alert, ...]:
-    """The alerts that it holds, silenced and inhibited ones too; only those of that name, where given.
+    """The alerts in Alertmanager, also silenced and inhibited alerts; with `name`, only alerts of that name.
 
-    Raises SourceError where it gave no answer, and InputError where it could not be asked.
+    Raises SourceError if Alertmanager gives no answer, and InputError if it is not configured.
     """
     known = site.services(environment)
     if not known:
@@ -45,7 +45,7 @@ def meant(environment: str, name: str, labels: Mapping[str, str]) -> tuple[Alert
 
 
 def usual_environment() -> str:
-    """The environment where nobody names one: RUNBOOK_ENVIRONMENT, else what the runbooks say themselves."""
+    """The default environment: RUNBOOK_ENVIRONMENT, else the first default in a runbook's parameters."""
     named = os.environ.get(variables.ENVIRONMENT, "")
     if named:
         return named

@@ -1,4 +1,4 @@
-"""The pages of the extension. What takes time, or waits for a system, runs in a thread with a deadline."""
+"""The pages of the extension. Slow work and requests to systems run in a thread with a deadline."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -22,7 +22,6 @@ from runbooklib.errors import (
     UnknownAlertError,
 )
 from runbooklib.evidence import runs
-from runbooklib.evidence import runs as extension_runs
 from runbooklib.jupyter import alert_link, prepare, start_page
 from runbooklib.jupyter.prepare import Prepared
 from runbooklib.redact.redactor import Depth, Redactor
@@ -37,7 +36,7 @@ _EVIDENCE_POLICY = (
 
 
 class Page(JupyterHandler):
-    """A page for whoever is logged in; others are led through the login page and back, query and all."""
+    """A page for logged-in users. Other users go through the login page and return with the same query."""
 
     auth_resource = "contents"
     policy = start_page_html.POLICY
@@ -53,7 +52,7 @@ class Page(JupyterHandler):
         return self.policy
 
     def set_default_headers(self) -> None:
-        """Pages are never kept by anybody, and tell nobody where they were left for."""
+        """No cache stores a page, and other sites do not receive its address as referrer."""
         super().set_default_headers()
         self.set_header("Cache-Control", "no-store")
         self.set_header("Referrer-Policy", "same-origin")
@@ -68,7 +67,7 @@ class Page(JupyterHandler):
             await ready
 
     async def in_time(self, function: Callable[..., T], *arguments: Any) -> T:
-        """What the function returns, run in a thread. Raises HTTPError when it takes too long."""
+        """Run the function in a thread and return its result. Raises HTTPError (504) after the deadline."""
         loop = asyncio.get_running_loop()
         try:
             return await asyncio.wait_for(
@@ -77,12 +76,12 @@ class Page(JupyterHandler):
         except TimeoutError:
             raise web.HTTPError(504, "this took longer than %d seconds", _DEADLINE_SECONDS) from None
 
-    def refuse(self, status: int, told: str, hint: str = "") -> None:
-        """A page that says why not."""
+    def refuse(self, status: int, message: str, hint: str = "") -> None:
+        """Send a page with the reason for the refusal and a hint, both redacted."""
         redactor = Redactor(environment_secrets())
-        told, hint = (redactor.text(one, Depth.SECRETS) for one in (told, hint))
+        message, hint = (redactor.text(text, Depth.SECRETS) for text in (message, hint))
         self.set_status(status)
-        self.finish(start_page_html.refusal(told, hint, f"{self.base_url}{alert_link.PAGE}"))
+        self.finish(start_page_html.refusal(message, hint, f"{self.base_url}{alert_link.PAGE}"))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Tornado's and Jupyter's own errors, on a page of ours: theirs has scripts."""
@@ -90,10 +89,10 @@ class Page(JupyterHandler):
         message = getattr(error, "log_message", "") or ""
         args = getattr(error, "args", ())
         try:
-            told = message % args if args else message
+            text = message % args if args else message
         except (TypeError, ValueError):
-            told = message
-        self.refuse(status_code, told or "The server failed; its log says why.")
+            text = message
+        self.refuse(status_code, text or "The server failed; its log says why.")
 
 
 class Start(Page):
@@ -104,12 +103,12 @@ class Start(Page):
     async def get(self) -> None:
         """The page."""
         try:
-            told = alert_link.pairs(self.request.query)
+            query = alert_link.pairs(self.request.query)
         except RunbookError as error:
             self.refuse(400, error.message, error.hint)
             return
-        found = await self.in_time(start_page.gathered, self.base_url, told, datetime.now(UTC))
-        self.finish(start_page_html.start_page(found))
+        board = await self.in_time(start_page.gathered, self.base_url, query, datetime.now(UTC))
+        self.finish(start_page_html.start_page(board))
 
 
 class Open(Page):
@@ -118,19 +117,19 @@ class Open(Page):
     @web.authenticated
     @authorized("write")  # type: ignore[untyped-decorator] # jupyter_server's
     async def get(self) -> None:
-        """The way to the notebook, or why there is none."""
+        """Redirect to the notebook, or send the reason why it cannot be prepared."""
         if not _is_click(self.request.headers):
             self.refuse(403, "A runbook is opened in a window of its own.", "Click the link.")
             return
         try:
-            found = await self.in_time(_prepared, self.request.query, self.root)
+            prepared = await self.in_time(_prepared, self.request.query, self.root)
         except RunbookError as error:
             self.log.warning("runbooks/open: %s", type(error).__name__)
             self.refuse(_status(error), error.message, error.hint)
             return
-        if found.unread:
-            self.log.warning("runbooks/open: whether a headless run is there is unknown: %s", found.unread)
-        self.redirect(f"{self.base_url}lab/tree/{quote(found.path)}")
+        if prepared.unread:
+            self.log.warning("runbooks/open: whether a headless run is there is unknown: %s", prepared.unread)
+        self.redirect(f"{self.base_url}lab/tree/{quote(prepared.path)}")
 
 
 class Evidence(Page):
@@ -141,7 +140,7 @@ class Evidence(Page):
     @web.authenticated
     @authorized("read")  # type: ignore[untyped-decorator] # jupyter_server's
     async def get(self, bundle: str) -> None:
-        """The page; 404 for what the ledger does not know."""
+        """The page; 404 for a bundle that the ledger does not list."""
         try:
             content = await self.in_time(_evidence, bundle)
         except RunbookError as error:
@@ -171,7 +170,7 @@ def _prepared(query: str, root: Path) -> Prepared:
 
 def _evidence(bundle: str) -> bytes | None:
     try:
-        return extension_runs.page_of(runs.evidence_place(), bundle)
+        return runs.page_of(runs.evidence_place(), bundle)
     except OSError as error:
         raise EvidenceError(f"the evidence cannot be read: {files.trouble(error)}") from None
 

@@ -7,7 +7,6 @@ from runbooklib import files
 from runbooklib.config import runbooks, site
 from runbooklib.errors import RunbookError, suggestion
 from runbooklib.evidence import runs
-from runbooklib.evidence import runs as extension_runs
 from runbooklib.jupyter import alert_link, firing_alerts
 from runbooklib.jupyter.alert_link import Link
 from runbooklib.model.alert import Alert
@@ -20,23 +19,23 @@ _FIRST_LABELS = ("severity", "component", "service")
 _SAYS = ("summary", "description", "message")
 
 
-def gathered(base_url: str, told: dict[str, str], now: datetime) -> Board:
-    """The board. `told` is the query of the page: environment, q, refresh. `base_url` ends with `/`."""
+def gathered(base_url: str, query: dict[str, str], now: datetime) -> Board:
+    """The board. `query` is the query of the page: environment, q, refresh. `base_url` ends with `/`."""
     wrong: list[str] = []
     known = _environments(wrong)
-    environment = _environment(told.get(alert_link.ENVIRONMENT, ""), known, wrong)
-    searched, is_still = told.get("q", "").strip()[:200], told.get("refresh") == "off"
+    environment = _environment(query.get(alert_link.ENVIRONMENT, ""), known, wrong)
+    searched, is_still = query.get("q", "").strip()[:200], query.get("refresh") == "off"
     listed = _listed(base_url, environment, wrong)
     return Board(
         at=now,
         environment=environment,
         environments=[(name, _page(base_url, name)) for name in known],
-        firing=_firing(base_url, environment, {one.alert for one in listed}, wrong),
-        runbooks=[one for one in listed if searched.lower() in f"{one.alert} {one.title}".lower()],
+        firing=_firing(base_url, environment, {entry.alert for entry in listed}, wrong),
+        runbooks=[entry for entry in listed if searched.lower() in f"{entry.alert} {entry.title}".lower()],
         searched=searched,
         runs=_runs(base_url, wrong),
         not_checked=wrong,
-        # Nothing is asked anew under the hands of somebody who searches.
+        # A refresh would disturb a person who searches.
         refresh=0 if is_still or searched else REFRESH_SECONDS,
         toggle=_page(base_url, environment, "" if is_still or searched else "off"),
     )
@@ -117,10 +116,10 @@ def _listed(base_url: str, environment: str, wrong: list[str]) -> list[Listed]:
 
 def _runs(base_url: str, wrong: list[str]) -> list[Ran]:
     try:
-        found, unread = extension_runs.recent(runs.evidence_place(), _MAX_RUNS)
+        found, unread = runs.recent(runs.evidence_place(), _MAX_RUNS)
     except (RunbookError, OSError) as error:
-        told = files.trouble(error) if isinstance(error, OSError) else error
-        wrong.append(f"The evidence cannot be read: {told}")
+        reason = files.trouble(error) if isinstance(error, OSError) else error
+        wrong.append(f"The evidence cannot be read: {reason}")
         return []
     wrong += [f"Evidence: {one}" for one in unread]
     return [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
@@ -135,6 +135,11 @@ def _plain(value: Fact) -> str | int | float | None:
 def unknown(reason: Reason, template: str, **about: Any) -> Finding:
     """An UNKNOWN finding; `about` are further fields of Finding."""
     return Finding(status=Status.UNKNOWN, reason=reason, template=template, **about)
+
+
+def overall(findings: Sequence[Finding]) -> Status:
+    """The worst status of the findings; UNKNOWN without any finding."""
+    return max((finding.status for finding in findings), default=Status.UNKNOWN)
 
 
 def breach(

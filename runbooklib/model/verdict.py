@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from runbooklib.model.findings import Finding, Status
+from runbooklib.model.findings import Finding, Status, overall
 from runbooklib.model.plan import Proposal
 
 
@@ -158,7 +158,7 @@ def judge(
     weighed = [weigh(cause, began, tolerance_seconds) for cause in causes]
     everything = [*symptoms, *(sign for cause in causes for sign in cause.signs)]
     return Verdict(
-        status=max((finding.status for finding in everything), default=Status.UNKNOWN),
+        status=overall(everything),
         onset=began,
         symptoms=tuple(symptoms),
         causes=tuple(sorted(weighed, key=_place)),

@@ -27,12 +27,12 @@ _WHERE_HELD = "Environment {environment}, service {service}. Held by {held_by}."
 
 
 def offered(incident: Incident) -> dict[str, Proposal]:
-    """What can be approved now, strongest cause first, by its label in the list. Empty in a replay."""
+    """The proposals that can be approved now, by label, strongest cause first. Empty in a replay."""
     labelled: dict[str, Proposal] = {}
     if incident.tape.is_replay:
         return labelled
-    for weighed in incident.verdict.causes:
-        for proposal in weighed.cause.proposals:
+    for ranked in incident.verdict.causes:
+        for proposal in ranked.cause.proposals:
             if plan := proposal.plan:
                 label = f"{plan.action} on {plan.target} ({plan.fingerprint})"
                 labelled.setdefault(label, proposal)
@@ -72,7 +72,7 @@ class Panel:
         return self._offered.get(self.choice.value or "")
 
     def _opened(self) -> None:
-        """Show what can be approved now, or close the panel."""
+        """Show the proposals that can be approved now, or close the panel."""
         is_open = self.inner.layout.display == "none"
         self._offered = offered(self._incident) if is_open else {}
         self.choice.options = tuple(self._offered)
@@ -115,7 +115,7 @@ class Panel:
         self._look()
 
     def _as_proposed_now(self) -> Plan | None:
-        """The chosen plan as the notebook proposes it now: it may have looked again since."""
+        """The chosen plan, if the notebook still proposes it: the checks may have run again since."""
         chosen = self._proposal.plan if self._proposal else None
         plans = [proposal.plan for proposal in offered(self._incident).values()]
         same = [plan for plan in plans if plan and chosen and _content(plan) == _content(chosen)]

@@ -17,10 +17,10 @@ from runbooklib.evidence.verdict_json import (
     verdict_as_dict,
 )
 from runbooklib.model.event import Event
-from runbooklib.model.findings import Finding
+from runbooklib.model.findings import Finding, overall
 from runbooklib.model.plan import Proposal
 from runbooklib.notebook import controls
-from runbooklib.notebook.incident import Incident, overall
+from runbooklib.notebook.incident import Incident
 from runbooklib.notebook.listener import IncidentListener
 from runbooklib.notebook.resume import Resumption
 from runbooklib.notebook.saved_outputs import SavedOutputs

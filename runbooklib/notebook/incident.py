@@ -14,26 +14,20 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from runbooklib.actions.recovery import (
-    FAILED_BELOW,
-    WAIT_BELOW_SECONDS,
-    Certificate,
-    Sample,
-    Wait,
-    conditions,
-    prove,
-)
+from runbooklib.actions.recovery import FAILED_BELOW, WAIT_BELOW_SECONDS, Certificate, conditions
 from runbooklib.checks import objectives
 from runbooklib.checks.ask import Check, ask, no_proposal, not_asked, propose, question_of
-from runbooklib.errors import ParameterError, RunbookError
+from runbooklib.errors import RunbookError
 from runbooklib.model.event import Event, Statement
-from runbooklib.model.findings import Finding, Status
+from runbooklib.model.findings import Finding
 from runbooklib.model.plan import Proposal
-from runbooklib.model.verdict import Cause, Verdict
+from runbooklib.model.verdict import Verdict
 from runbooklib.notebook import notes, site_tables, timeline
+from runbooklib.notebook.certify import wait_for_recovery
 from runbooklib.notebook.ledger import CAUSE_STEP, FindingLedger, SavedFinding, proposal_step, step_name
 from runbooklib.notebook.listener import IncidentListener
 from runbooklib.notebook.notes import Notes
+from runbooklib.notebook.possible_cause import PossibleCause
 from runbooklib.notebook.saved_outputs import SavedOutputs
 from runbooklib.notebook.steps import Change, Step, Steps
 from runbooklib.sources.context import Context, Sources
@@ -64,7 +58,7 @@ class Incident:
         self._uses = uses or {}
         self._evidence = evidence
         self._listener = listener
-        # Why nothing is asked any more: every question is then UNKNOWN for this reason. Empty: all is asked.
+        # The reason why no check is asked any more: each check is then UNKNOWN. Empty: checks are asked.
         self._stopped_because = ""
         self._ledger = FindingLedger(context.with_server_clock())
         for saved in saved_findings:
@@ -94,7 +88,7 @@ class Incident:
 
     @property
     def context(self) -> Context:
-        """Target, window and sources, with what is known after the findings so far."""
+        """Target, window and sources, with the facts that the findings so far have established."""
         return self._ledger.context
 
     @property
@@ -104,18 +98,20 @@ class Incident:
 
     @property
     def prometheus(self) -> Any:
-        """The PrometheusConnect of this environment. What you ask it is recorded."""
+        """The PrometheusConnect of this environment. Its requests and answers are recorded."""
         return self.context.sources.prometheus
 
     def check(self, check: Check, **limits: Any) -> Finding:
         """Ask a check about the symptom and keep its finding. Raises ParameterError for a bad limit."""
         return self._check("", check, limits)
 
-    def cause(self, id: str, title: str) -> "PossibleCause":  # noqa: A002 - it is the cause's id
+    def cause(self, id: str, title: str) -> PossibleCause:  # noqa: A002 - it is the cause's id
         """A possible cause. `id` is kebab-case and never changes: recordings and reports refer to it."""
         self.steps.name((CAUSE_STEP, id))
         self._ledger.causes.open(id, title)
-        return PossibleCause(self, id)
+        return PossibleCause(
+            lambda: self._ledger.causes.cause(id), partial(self._check, id), partial(self._propose, id)
+        )
 
     def _check(self, cause: str, check: Check, limits: Mapping[str, Any]) -> Finding:
         name = step_name(check, limits)
@@ -186,7 +182,7 @@ class Incident:
             self.steps.is_repeat = False
 
     def _stop(self, reason: str) -> None:
-        """Redraw the steps that were not asked again as UNKNOWN: their findings are of another time."""
+        """Redraw the steps that were not asked again as UNKNOWN: their findings are from another time."""
         self._stopped_because = reason
         try:
             self.steps.retake_pending()
@@ -250,9 +246,9 @@ class Incident:
         self._listener.events_added("Timeline", events)
 
     def controls(self) -> None:
-        """Show controls: look again, at another time or service; refresh; seal the evidence.
+        """Show the controls: run the checks again, for another time or service; refresh; seal the evidence.
 
-        Where nobody can click it is a line of text.
+        Outside JupyterLab this shows one line of text.
         """
         self.steps.require_open()
         self._listener.controls_requested()
@@ -262,7 +258,7 @@ class Incident:
         self._show_table("basics", "", site_tables.basics)
 
     def contacts(self) -> None:
-        """Show whom to call."""
+        """Show the people and teams to call."""
         self._show_table("contacts", "Contacts", site_tables.contacts)
 
     def links(self) -> None:
@@ -289,7 +285,7 @@ class Incident:
             self._show_table("objectives", "Objectives", lambda _: pd.DataFrame())
 
     def escalation(self) -> None:
-        """Judge the rules of escalation. They do not change the verdict."""
+        """Judge the escalation rules. They do not change the verdict."""
         self._section("Escalation", objectives.escalations(self.context))
 
     def recovery(
@@ -306,33 +302,16 @@ class Incident:
         waits until all conditions have held for that long, at most `within` (default: `held` plus ten
         minutes), and returns the certificate.
         """
-        if held:
-            return self._certify(held, within, failed_below, wait_below_seconds)
         limits = {"failed_below": failed_below, "wait_below_seconds": wait_below_seconds}
+        if held:
+            return wait_for_recovery(
+                self.context, self.tape, self._listener, self._evidence, held=held, within=within, **limits
+            )
         self._section("Recovery", conditions(**limits))
         return None
 
-    def _certify(self, held: str, within: str, failed_below: float, wait_below_seconds: float) -> Certificate:
-        """Check recovery again and again, each time over a new tape. Raises ParameterError in a replay."""
-        if self.tape.is_replay:
-            raise ParameterError("A replay cannot wait for recovery.", hint="Leave out held=…")
-        wait = Wait.of(self.context, held, within)
-
-        def show(sample: Sample, held_seconds: float) -> None:
-            self._listener.recovery_checked(sample.findings, held_seconds / wait.hold_seconds)
-
-        limits = {"failed_below": failed_below, "wait_below_seconds": wait_below_seconds}
-        certificate, record = prove(
-            self.context, self.tape.redactor, self._evidence, wait, on_sample=show, **limits
-        )
-        title = f"{certificate.outcome}: {certificate.says}"
-        if record:
-            title += f" It was looked at after {record.action} on {record.target} by {record.by}."
-        self._listener.section_added(title, certificate.findings, ())
-        return certificate
-
     def marks(self) -> tuple[tuple[datetime, str], ...]:
-        """What charts mark: alert, deployments, restarts and actions in the window, and the onset."""
+        """(time, label) for charts: alert, deployments, restarts and actions in the window, and the onset."""
         onset = self.context.onset
         marks = [(event.at, event.mark) for event in self._events() if event.at and event.mark]
         return (*marks, *(((onset, "it began"),) if onset else ()))
@@ -347,28 +326,3 @@ class Incident:
     def _ask_section(self, title: str, questions: Questions) -> None:
         findings = [self._ask(check, limits) for check, limits in questions]
         self._listener.section_added(title, findings, self.tape.take_recorded())
-
-
-class PossibleCause:
-    """A possible cause of the incident: checks that speak for or against it, and actions against it."""
-
-    def __init__(self, incident: Incident, id: str) -> None:  # noqa: A002 - it is the cause's id
-        self._incident, self._id = incident, id
-
-    @property
-    def cause(self) -> Cause:
-        """The cause with its findings and proposals so far."""
-        return self._incident._ledger.causes.cause(self._id)
-
-    def check(self, check: Check, **limits: Any) -> Finding:
-        """Ask a check that speaks for or against this cause. Raises ParameterError for a bad limit."""
-        return self._incident._check(self._id, check, limits)
-
-    def propose(self, action: Callable[..., Proposal], **parameters: Any) -> Proposal:
-        """Show what could be done about this cause. Nothing is done."""
-        return self._incident._propose(self._id, action, parameters)
-
-
-def overall(findings: Sequence[Finding]) -> Status:
-    """The worst status of a section; UNKNOWN for an empty section."""
-    return max((finding.status for finding in findings), default=Status.UNKNOWN)

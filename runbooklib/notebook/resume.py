@@ -1,4 +1,4 @@
-"""A run that goes on after its kernel is gone: the answers and findings that its notebook still holds."""
+"""Resume a run whose kernel is gone, from the answers and findings that its saved notebook contains."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -15,16 +15,15 @@ from runbooklib.model.findings import Finding
 from runbooklib.notebook.ledger import SavedFinding
 from runbooklib.sources.tape import NOTE, OPENING, OWN, Entry, unpack
 
-# The word for the notebook that runs, as it was last saved.
+# The value of `resume` that means the current notebook, as it was last saved.
 THIS = "this"
-# Jupyter's server tells its kernels by this which notebook they run.
 
 
 @dataclass(frozen=True, slots=True)
 class Resumption:
-    """What was recorded, the findings so far, what people asked and noted themselves.
+    """A saved run: its recording, its findings, and the queries and notes of its users.
 
-    `begins` and `ends` are when the first and the last answer were had (aware UTC).
+    `begins` and `ends` are the times of the first and the last request (aware UTC).
     """
 
     entries: list[Entry]
@@ -35,76 +34,85 @@ class Resumption:
 
     @property
     def place(self) -> tuple[str, str]:
-        """The environment and the service that it was about."""
+        """(environment, service) of the run."""
         target = next(entry for entry in self.entries if entry.source == OPENING).answer["target"]
         return str(target["environment_name"]), str(target["service_name"])
 
 
 def own_notebook() -> Path | None:
-    """The file of the notebook that runs here in JupyterLab; None elsewhere."""
-    named = os.environ.get(variables.JUPYTER_SESSION, "")
-    return Path(named) if named.endswith(".ipynb") else None
+    """The file of the current notebook in JupyterLab; None elsewhere."""
+    # The Jupyter server sets this variable for its kernels.
+    path = os.environ.get(variables.JUPYTER_SESSION, "")
+    return Path(path) if path.endswith(".ipynb") else None
 
 
-def read(path: str, alert: str) -> Resumption:
-    """What an executed notebook or a bundle holds of the alert. Raises InputError."""
+def read_resumption(path: str, alert: str) -> Resumption:
+    """The saved run of the alert in an executed notebook or a bundle. Raises InputError."""
     file = own_notebook() if path == THIS else Path(path)
     if file is None:
-        raise InputError("nobody says which notebook this is", hint="give its path: resume=PATH")
-    found = found_in(read_notebook(file), alert)
-    if found is None:
+        raise InputError("cannot determine the current notebook", hint="pass its path: resume=PATH")
+    resumption = _resumption(read_notebook(file), alert)
+    if resumption is None:
         raise InputError(
-            f"{file.name} holds no recording of {alert}",
-            hint="resume the notebook in which it was run, as it was saved",
+            f"{file.name} contains no recording of {alert}",
+            hint="pass a saved notebook that ran this alert's runbook",
         )
-    return found
+    return resumption
 
 
-def offered(alert: str) -> Resumption | None:
-    """What the notebook that runs here was saved with, if there is something to go on with."""
+def resumable_run(alert: str) -> Resumption | None:
+    """The saved run in the current notebook, if it contains a recording of the alert."""
     file = own_notebook()
     try:
-        return found_in(read_notebook(file), alert) if file and file.is_file() else None
+        return _resumption(read_notebook(file), alert) if file and file.is_file() else None
     except RunbookError:
-        return None  # an offer, and no more: nothing is lost without it
+        return None  # resuming is only an offer: without it, the run starts as usual
 
 
-def found_in(notebook: Mapping[str, Any], alert: str) -> Resumption | None:
-    """What the notebook holds of the alert; None where that is nothing."""
+def _resumption(notebook: Mapping[str, Any], alert: str) -> Resumption | None:
+    """The saved run of the alert in this notebook; None without a recording of it."""
     entries = recording_of(notebook)
-    if not any(e.source == OPENING and e.request == {"alert": alert} for e in entries):
+    if not any(entry.source == OPENING and entry.request == {"alert": alert} for entry in entries):
         return None
     times = [entry.asked_at for entry in entries]
-    return Resumption(entries, list(_kept(notebook)), list(_own(notebook)), min(times), max(times))
+    return Resumption(
+        entries, list(_saved_findings(notebook)), list(_saved_notes(notebook)), min(times), max(times)
+    )
 
 
-def _own(notebook: Mapping[str, Any]) -> Iterator[Entry]:
-    """What people asked and noted: an output of a recording alone is theirs, where it says nothing else."""
+def _saved_notes(notebook: Mapping[str, Any]) -> Iterator[Entry]:
+    """The queries and notes of users.
+
+    A recording lists the indices of these entries under OWN. Without that list, all entries of an output that
+    contains only a recording are theirs.
+    """
     for data in outputs(notebook):
         packed = data.get(RECORDING_MIME)
         if packed is None:
             continue
         entries = unpack(packed)
         is_alone = set(data) <= {RECORDING_MIME, "text/plain"}
-        said = packed.get(OWN)
-        own = said if isinstance(said, list) else [*range(len(entries))] if is_alone else []
-        yield from (one for place, one in enumerate(entries) if one.source == NOTE or place in own)
+        listed = packed.get(OWN)
+        own = listed if isinstance(listed, list) else [*range(len(entries))] if is_alone else []
+        yield from (entry for index, entry in enumerate(entries) if entry.source == NOTE or index in own)
 
 
-def _kept(notebook: Mapping[str, Any]) -> Iterator[SavedFinding]:
-    """The findings, in the order of their cells, by what they were kept as."""
-    titles = {str(one["id"]): str(one["title"]) for one in (verdict_of(notebook) or {}).get("causes", ())}
-    lying = [
+def _saved_findings(notebook: Mapping[str, Any]) -> Iterator[SavedFinding]:
+    """The findings in the order of their cells, with the cause and the name under which they were kept."""
+    titles = {
+        str(cause["id"]): str(cause["title"]) for cause in (verdict_of(notebook) or {}).get("causes", ())
+    }
+    outputs_by_cell = [
         (str(cell.get("id", "")), data) for cell in notebook["cells"] for data in outputs({"cells": [cell]})
     ]
-    for cell, data in lying:
-        told = data.get(FINDING_MIME)
-        if not isinstance(told, dict) or not told.get("name"):
+    for cell, data in outputs_by_cell:
+        fields = data.get(FINDING_MIME)
+        if not isinstance(fields, dict) or not fields.get("name"):
             continue
-        cause = str(told.get("cause", ""))
+        cause = str(fields.get("cause", ""))
         try:
-            finding = Finding.from_dict(told)
+            finding = Finding.from_dict(fields)
         except (AttributeError, KeyError, TypeError, ValueError):
-            continue  # of another version: its question is answered from the record when its cell is run
+            continue  # written by another version: the recording answers the check when its cell runs
         if not cause or cause in titles:
-            yield SavedFinding(cause, titles.get(cause, ""), str(told["name"]), finding, cell)
+            yield SavedFinding(cause, titles.get(cause, ""), str(fields["name"]), finding, cell)

@@ -1,7 +1,7 @@
-"""What a notebook begins with: `open_incident`.
+"""`open_incident`: the first call of a notebook.
 
-It checks the parameters again (papermill only warns of unknown ones), opens the window and the tape, and
-shows the verdict at the top of the notebook, redrawn by each check.
+It checks the parameters again (papermill only warns of unknown parameters), opens the window and the tape,
+and shows the verdict at the top of the notebook. Each check redraws it.
 """
 
 import os
@@ -20,16 +20,14 @@ from runbooklib.errors import InputError, NotRecordedError, ParameterError
 from runbooklib.evidence.executed_notebook import read_recording
 from runbooklib.evidence.runs import evidence_folder, uses_of
 from runbooklib.model.window import Window
-from runbooklib.notebook import resume as resume_module
 from runbooklib.notebook.display import NotebookScreen, TextScreen
 from runbooklib.notebook.incident import Incident
-from runbooklib.notebook.resume import Resumption
+from runbooklib.notebook.resume import Resumption, read_resumption, resumable_run
 from runbooklib.redact.redactor import Redactor
-from runbooklib.sources import tape as tape_module
 from runbooklib.sources.context import Context, Sources
-from runbooklib.sources.tape import OPENING, Tape
+from runbooklib.sources.tape import NOTE, OPENING, Tape
 
-# Papermill's own mark at the top of the cell that it injects.
+# Papermill starts the cell that it injects with this line.
 _INJECTED = "# Parameters\n"
 
 
@@ -43,13 +41,14 @@ def open_incident(
     replay: str = "",
     resume: str = "",
 ) -> Incident:
-    """The incident of this alert for the service in the environment.
+    """Open the incident of this alert for the service in the environment.
 
     `at` is the end of the window (ISO 8601 with offset; empty: now), `lookback` its length (empty: the
-    environment's). `replay` is a bundle or an executed notebook: its recording answers in the place of the
-    systems, and the other parameters are those of then. `resume` is such a run that is to go on: "this" is
-    the notebook that runs, as it was last saved. What was answered then is not asked again, what was not is
-    asked live. Raises ParameterError, SettingsError and MissingSecretError before anything is asked.
+    environment's). `replay` is the path of a bundle or an executed notebook: its recording answers every
+    request instead of the systems, and its parameters replace the others. `resume` is the path of an
+    interrupted run to continue; "this" is the current notebook, as it was last saved. Its recorded answers
+    are reused, and all other requests go to the systems. Raises ParameterError, SettingsError and
+    MissingSecretError before the first request.
     """
     for name, value in {
         "environment": environment,
@@ -61,39 +60,39 @@ def open_incident(
             raise ParameterError(f"{name} must be text, and {value!r} is not", hint="put it in quotes")
     shell = _shell()
     if shell is not None:
-        is_first = _close_former()
+        is_first = _close_earlier_incidents()
         _refuse_unknown_parameters(shell.user_ns.get("In", []))
     replayed = replay or os.environ.get(variables.REPLAY, "")
-    resumed = resume_module.read(resume, alert) if resume and not replayed else None
+    resumed = read_resumption(resume, alert) if resume and not replayed else None
     place = resumed.place if resumed else (environment, service)
     tape = _recorded(replayed) if replayed else _live(read_target(*place), resumed)
     opening = tape.ask(OPENING, {"alert": alert}, lambda: _opening(alert, *place, at, lookback), is_ours=True)
-    # What is asked live is asked of the systems as they are set up now.
+    # Requests that are not in the recording go to the systems as the settings describe them now.
     target = read_target(*place) if resumed else Target.model_validate(opening["target"])
     context = Context(alert, target, Window.from_dict(opening["window"]), Sources(target, tape))
-    audience = NotebookScreen(shell, tape, look_again) if shell else TextScreen()
+    screen = NotebookScreen(shell, tape, look_again) if shell else TextScreen()
     incident = Incident(
         context,
         tape,
-        audience,
+        screen,
         uses=opening.get("uses", {}),
         evidence=evidence_folder(),
         saved_findings=resumed.saved_findings if resumed else (),
         saved_notes=resumed.saved_notes if resumed else (),
     )
-    if isinstance(audience, NotebookScreen):
-        _OPEN.append((incident, audience))
+    if isinstance(screen, NotebookScreen):
+        _OPEN.append((incident, screen))
         if is_first and not replayed:
-            audience.offer(resumed, resume_module.offered(alert))
+            screen.offer(resumed, resumable_run(alert))
     return incident
 
 
-# The incident of this notebook, and who shows it.
+# The open incident of this notebook, and the screen that shows it.
 _OPEN: list[tuple[Incident, NotebookScreen]] = []
 
 
 class NotOpened:
-    """Stands for the incident until one is open, and says so whatever it is asked."""
+    """Stands for the incident until an incident is open; every attribute raises InputError."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -102,32 +101,31 @@ class NotOpened:
 
 
 def current() -> Incident | NotOpened:
-    """The incident that this notebook has open."""
+    """The open incident of this notebook."""
     return _OPEN[-1][0] if _OPEN else NotOpened()
 
 
-def _close_former() -> bool:
-    """What was opened before shows nothing any more; whether there was nothing."""
+def _close_earlier_incidents() -> bool:
+    """Close the incidents that are open, so that they show nothing more. True if there was none."""
     is_first = not _OPEN
     while _OPEN:
-        incident, audience = _OPEN.pop()
+        incident, screen = _OPEN.pop()
         incident.steps.close()
-        audience.close()
+        screen.close()
     return is_first
 
 
 def look_again(incident: Incident, *, service: str, at: str, lookback: str) -> None:
-    """Ask all that the incident asked again: now, or `at` a time, of that service.
+    """Ask all checks of the incident again for that service, now or `at` a time, and redraw the notebook.
 
-    What the notebook shows is redrawn. Raises ParameterError for what cannot be meant, before anything is
-    asked, and in a replay.
+    Raises ParameterError for an invalid parameter, before the first request, and in a replay.
     """
     context, tape = incident.context, incident.tape
     if tape.is_replay:
         raise ParameterError("this is a replay: no system is asked", hint="open the incident without it")
     alert = context.alert
     opening = _opening(alert, context.target.environment_name, service, at, lookback)
-    tape.forget(keeping={tape_module.NOTE})
+    tape.forget(keeping={NOTE})
     opening = tape.ask(OPENING, {"alert": alert}, lambda: opening, is_ours=True)
     target = Target.model_validate(opening["target"])
     incident.ask_again(Context(alert, target, Window.from_dict(opening["window"]), Sources(target, tape)))
@@ -139,7 +137,7 @@ def _live(target: Target, resumed: Resumption | None) -> Tape:
 
 
 def _recorded(path: str) -> Tape:
-    """The tape of a recording; from now on this process opens no network connection."""
+    """The tape of a recording. From now on this process opens no network connection."""
     sys.addaudithook(_refuse_outside)
     return Tape(recording=read_recording(Path(path)))
 
@@ -150,7 +148,7 @@ def _refuse_outside(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _opening(alert: str, environment: str, service: str, at: str, lookback: str) -> dict[str, Any]:
-    """What the incident is opened with; recorded, so that a replay has it on any machine."""
+    """The incident's target, window and past uses. They are recorded, so a replay works on any machine."""
     target = read_target(environment, service)
     window = Window.open(
         opened_at=datetime.now(UTC),
@@ -163,7 +161,7 @@ def _opening(alert: str, environment: str, service: str, at: str, lookback: str)
 
 
 def _shell() -> Any:
-    """The IPython that runs this, or None in plain Python."""
+    """The current IPython shell, or None in plain Python."""
     try:
         from IPython import get_ipython
     except ImportError:
@@ -172,8 +170,8 @@ def _shell() -> Any:
 
 
 def _refuse_unknown_parameters(executed: Sequence[str]) -> None:
-    """Raises ParameterError where papermill injected a name that the parameters cell does not declare."""
-    injected = [place for place, source in enumerate(executed) if source.startswith(_INJECTED)]
+    """Raise ParameterError if papermill injected a name that the parameters cell does not declare."""
+    injected = [index for index, source in enumerate(executed) if source.startswith(_INJECTED)]
     if not injected or not injected[0]:
         return
     known = parameters.declared(executed[injected[0] - 1])

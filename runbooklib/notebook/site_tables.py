@@ -1,4 +1,4 @@
-"""What the site's settings say about an incident, as tables: no system is asked for it."""
+"""Tables about an incident from the site's settings. They send no request to a system."""
 
 import re
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ _FACT = re.compile(r"\{([a-z_]+)\}")
 
 
 def basics(context: Context) -> pd.DataFrame:
-    """What this is about: alert, service, window, who keeps the runbook. Two columns, name and value."""
+    """Alert, service, environment, window and team. Two columns, name and value."""
     site = context.target.environment
-    told = {
+    values = {
         "alert": context.alert,
         "service": context.service.title,
         "environment": site.title,
@@ -24,53 +24,56 @@ def basics(context: Context) -> pd.DataFrame:
         "to": pd.Timestamp(context.window.end),
         "team": site.ownership.team,
     }
-    return _listed(told)
+    return _two_columns(values)
 
 
 def clock(context: Context) -> pd.DataFrame:
-    """That this machine's clock is off, and by which one times are told here. Two columns, name and value."""
+    """How far this machine's clock is off, and which clock the times use. Two columns, name and value."""
     skew = context.window.skew_seconds
     off = f"this machine's is {abs(skew):.0f} s {'behind' if skew > 0 else 'ahead'}"
-    return _listed({"clock": f"{off}; all times here are by the clock of the systems that were asked"})
+    return _two_columns({"clock": f"{off}; all times here are from the clock of the monitored systems"})
 
 
-def _listed(told: Mapping[str, object]) -> pd.DataFrame:
-    """Name and value in two columns, without what is empty."""
-    return pd.DataFrame([{"": name, " ": value} for name, value in told.items() if value])
+def _two_columns(values: Mapping[str, object]) -> pd.DataFrame:
+    """Name and value in two columns, without empty values."""
+    return pd.DataFrame([{"": name, " ": value} for name, value in values.items() if value])
 
 
 def upkeep(context: Context, uses: Mapping[str, str]) -> pd.DataFrame:
-    """Who keeps the runbook, when it was and is to be reviewed, when it was used. Two columns."""
+    """Who maintains the runbook, its last and next review, and its last use. Two columns, name and value."""
     owner = context.target.environment.ownership
     unread = uses.get("unread", "")
-    none = "cannot be told" if unread else "never, as far as this evidence knows"
-    told = {
+    no_use = "cannot be determined" if unread else "never, according to this evidence"
+    values = {
         "kept by": owner.primary or owner.team,
         "reviewers": ", ".join(owner.reviewers),
         "last reviewed": owner.last_reviewed,
         "next review": _next_review(owner, context.window.opened_at),
-        "last used": uses.get("last_used") or none,
-        "last drilled": uses.get("last_drilled") or none,
+        "last used": uses.get("last_used") or no_use,
+        "last drilled": uses.get("last_drilled") or no_use,
         "evidence that cannot be read": unread,
         "feedback": ", ".join(owner.feedback),
     }
-    return _listed(told)
+    return _two_columns(values)
 
 
 def _next_review(owner: Ownership, today: datetime) -> str:
     try:
         last = date.fromisoformat(owner.last_reviewed)
     except ValueError:
-        return "unknown: `last_reviewed` is no date" if owner.last_reviewed else ""
+        return "unknown: `last_reviewed` is not a date" if owner.last_reviewed else ""
     due = last + timedelta(seconds=seconds_of(owner.review_every))
     return f"{due}: overdue" if due < today.date() else str(due)
 
 
 def contacts(context: Context) -> pd.DataFrame:
-    """Whom to call, a row each."""
-    found = context.target.environment.contacts
+    """The people and teams to call, one row each."""
+    contacts = context.target.environment.contacts
     return pd.DataFrame(
-        [{"role": c.role, "name": c.name, "reach": c.reach, "only for": ", ".join(c.only_for)} for c in found]
+        [
+            {"role": c.role, "name": c.name, "reach": c.reach, "only for": ", ".join(c.only_for)}
+            for c in contacts
+        ]
     )
 
 
@@ -86,13 +89,13 @@ def links(context: Context) -> pd.DataFrame:
     }
     return pd.DataFrame(
         [
-            {"where": name, "link": _FACT.sub(lambda found: facts.get(found[1], found[0]), link)}
+            {"where": name, "link": _FACT.sub(lambda match: facts.get(match[1], match[0]), link)}
             for name, link in (site.links | site.documents).items()
         ]
     )
 
 
 def history(context: Context) -> pd.DataFrame:
-    """The past incidents of this alert, a row each."""
-    found = context.target.environment.past_incidents.get(context.alert, ())
-    return pd.DataFrame([past.model_dump() for past in found])
+    """The past incidents of this alert, one row each."""
+    incidents = context.target.environment.past_incidents.get(context.alert, ())
+    return pd.DataFrame([past.model_dump() for past in incidents])

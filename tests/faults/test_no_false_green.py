@@ -22,7 +22,7 @@ from runbooklib.notebook.listener import IncidentListener
 from runbooklib.render.sentences import sentence
 from runbooklib.sources.tape import Tape
 from tests.support import sound_site
-from tests.support.every_check import checks, functions, is_check, limits_of
+from tests.support.every_check import checks, limits_of, unmarked
 from tests.support.lies import HTTP, SOUND, Respond, but_for_the_preamble, cases, raw, resolver
 from tests.support.stand_in import by_request, closed_port, name_server, standin
 from tests.support.survey import Survey
@@ -177,9 +177,8 @@ def never_ok(found: dict[tuple[str, str], Finding], survey: Survey) -> None:
     survey.no_canary({"sentences": json.dumps(told)}, sound_site.TOKEN)
 
 
-def test_what_answers_with_a_finding_says_so_and_no_check_escapes() -> None:
-    others = {name for name, function in functions().items() if not is_check(function)}
-    assert others == set()
+def test_every_function_that_returns_a_finding_is_marked_as_a_check() -> None:
+    assert unmarked() == set()
     assert len(checks()) > 60
 
 

@@ -264,7 +264,8 @@ def test_evidence_that_was_signed_again_with_another_key_is_named(sealed: Sealed
 def signed_anew(bundle: Path, key: Path) -> None:
     (bundle / signature.FILE).unlink()
     program = (
-        "import sys, pathlib; from runbooklib.evidence import signature; signature.sign(pathlib.Path(sys.argv[1]))"
+        "import sys, pathlib; from runbooklib.evidence import signature\n"
+        "signature.sign(pathlib.Path(sys.argv[1]))"
     )
     ended = command(["python", "-c", program, str(bundle)], {variables.SIGNING_KEY: str(key)})
     assert ended.code == 0, ended.err

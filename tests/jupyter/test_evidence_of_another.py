@@ -57,7 +57,7 @@ def test_the_notebook_opens_its_incident_and_its_upkeep_says_what_was_not_read(d
         hand.run()
         assert [one for cell in hand.cells.values() for one in cell["outputs"] if "traceback" in one] == []
         shown = hand.said("upkeep")
-        assert "cannot be told" in shown
+        assert "cannot be determined" in shown
         assert f"{path}: Is a directory" in shown
         assert "never" not in shown
 

@@ -226,7 +226,7 @@ def test_after_a_restart_the_notebook_offers_what_it_was_saved_with(hand: ByHand
 @pytest.mark.parametrize(
     ("resume", "told"),
     [
-        ("this", "dig.ipynb holds no recording of HighErrorRate"),
+        ("this", "dig.ipynb contains no recording of HighErrorRate"),
         ("nowhere.ipynb", "cannot be read: No such file or directory"),
     ],
 )

@@ -1,11 +1,9 @@
-"""Every check that there is, found by introspection, and limits that every real value would keep."""
+"""Every check, and limits that every real value keeps."""
 
-import importlib
 import inspect
-import pkgutil
 from collections.abc import Callable
 
-import runbooklib.checks
+from runbooklib.checks.registry import aliases, all_checks
 from runbooklib.model.findings import Finding
 
 Check = Callable[..., Finding]
@@ -23,28 +21,23 @@ _NAMED: dict[str, object] = {
 }
 
 
-def functions() -> dict[str, Callable[..., object]]:
-    """Every public function of every module of checks, by its name."""
-    modules = [
-        importlib.import_module(f"{runbooklib.checks.__name__}.{module.name}")
-        for module in pkgutil.iter_modules(runbooklib.checks.__path__)
-    ]
+def checks() -> dict[str, Check]:
+    """Every registered check, by its name."""
+    return {name: check for name, check in all_checks().items() if name not in aliases()}
+
+
+def unmarked() -> set[str]:
+    """Public functions of a module with checks that return a finding and are not marked as checks."""
+    modules = {inspect.getmodule(check) for check in checks().values()}
     return {
-        name: function
+        name
         for module in modules
         for name, function in inspect.getmembers(module, inspect.isfunction)
-        if function.__module__ == module.__name__ and not name.startswith("_")
+        if inspect.getmodule(function) is module
+        and not name.startswith("_")
+        and inspect.signature(function).return_annotation is Finding
+        and name not in checks()
     }
-
-
-def checks() -> dict[str, Check]:
-    """Every check, by its name."""
-    return {name: one for name, one in functions().items() if is_check(one)}  # type: ignore[misc]
-
-
-def is_check(function: Callable[..., object]) -> bool:
-    """Whether the function answers with a finding."""
-    return inspect.signature(function).return_annotation is Finding
 
 
 def limits_of(check: Callable[..., object]) -> dict[str, object]:

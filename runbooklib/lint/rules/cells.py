@@ -13,7 +13,8 @@ from runbooklib.config import notebook_file, parameters
 from runbooklib.errors import ParameterError
 from runbooklib.lint.rule import Message, Rule, Severity
 from runbooklib.lint.workspace import Cell, Material, Notebook
-from runbooklib.notebook.incident import Incident, PossibleCause
+from runbooklib.notebook.incident import Incident
+from runbooklib.notebook.possible_cause import PossibleCause
 
 NO_PARAMETERS = Rule(
     "parameters-cell",
