@@ -1,10 +1,10 @@
-"""The executed notebook as evidence: a folder that is either there whole or not at all.
+"""Write a bundle: the folder with the evidence of a run. It is published complete or not at all.
 
-It is put together in a hidden folder beside, synced, then renamed; a folder that exists is never touched.
-The process that puts it together owns the hidden folder until the bundle has its name, by a lock
-(`folders.Workplace`): by that, `recover` tells a run that is under way from one that was killed.
+The files are written to a hidden folder beside the bundles and synced; then the folder is renamed. A
+bundle that exists is never changed. The writing process holds a lock on the hidden folder (`files.Workplace`) until the
+rename: by this lock `recover` distinguishes a run in progress from a killed run.
 
-Evidence of a notebook that plain papermill or JupyterLab executed.
+`seal` writes the bundle of a notebook that plain papermill or JupyterLab executed.
 """
 
 import errno
@@ -45,11 +45,11 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
 class Bundle:
-    """The folder of one run's evidence, while it is being put together.
+    """The folder of one run's evidence, while it is being written.
 
-    With `chromium`, the program of a browser, the page is also printed to a PDF. Raises InputError where
-    nothing could be written: before a run, not after it. A folder without room is no reason to run nothing:
-    then, and when the room ends under way, the evidence goes to the spool, and `trouble` says why.
+    With `chromium`, the path of a browser, the page is also printed to a PDF. Raises InputError, before the
+    run, if the folder is not writable. A full disk does not prevent a run: if the disk is full or becomes
+    full, the evidence goes to the spool, and `trouble` says why.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Bundle:
 
     @classmethod
     def left_behind(cls, place: Workplace, name: str, started_at: datetime) -> "Bundle":
-        """The bundle that a run which is dead had begun in a folder that is claimed. Raises ValueError."""
+        """The unfinished bundle of a killed run; `place` is its claimed folder. Raises ValueError."""
         bundle = cls.__new__(cls)
         bundle.name, bundle.started_at, bundle.output = files.checked(name), started_at, place.root
         bundle.trouble, bundle._chromium, bundle._is_spooled = "", "", False
@@ -79,13 +79,13 @@ class Bundle:
 
     @property
     def folder(self) -> Path:
-        """Where it is put together."""
+        """The hidden folder in which the bundle is written."""
         return self._place.folder
 
     def spool(self, error: OSError) -> None:
-        """Go on in the spool. Raises EvidenceError where it is there already, or the spool fails as well.
+        """Continue in the spool. Raises EvidenceError if it is there already or the spool is not writable.
 
-        The folder of before stays until `remove_former`: if this process is killed, it is all there is.
+        The former folder stays until `remove_former`: if this process is killed, it is the only evidence.
         """
         if self._is_spooled:
             raise _lost(error)
@@ -94,7 +94,7 @@ class Bundle:
         self._former = former
 
     def remove_former(self) -> None:
-        """Remove the folder of before, once the spool holds all that it holds."""
+        """Remove the former folder, after all its content is in the spool."""
         if self._former is not None:
             self._former.remove()
             self._former = None
@@ -109,12 +109,12 @@ class Bundle:
         return place
 
     def finish(self, notebook: Mapping[str, Any], about: Mapping[str, Any], home: Path | None) -> Path:
-        """Write notebook, page, verdict and manifest, name the folder, enter it in the ledger.
+        """Write notebook, page, verdict and manifest, add the bundle to the ledger, and publish it.
 
-        What cells said is cleaned here as a whole. `about` goes into the manifest. Raises EvidenceError.
+        The whole notebook is cleaned here. `about` is added to the manifest. Raises EvidenceError.
         """
         redactor = Redactor(environment_secrets())
-        # Of a run, each output was cleaned when it came; what several of them share is seen only now.
+        # Each output of a run was cleaned alone; a secret split over several outputs is seen here.
         notebook = cleaned(notebook, redactor)
         about = redactor.json({**_dated(self.started_at), **about}, Depth.SECRETS)
         try:
@@ -125,7 +125,7 @@ class Bundle:
             self._close()
 
     def _finished(self, notebook: Mapping[str, Any], about: Mapping[str, Any], home: Path | None) -> Path:
-        """Finish it where it is, else in the spool."""
+        """Finish the bundle in its folder, or in the spool if that fails."""
         try:
             return self._finish(notebook, about, home)
         except OSError as error:
@@ -136,7 +136,7 @@ class Bundle:
                 _write(self.folder / journal.FILE, kept)
             return self._finish(notebook, about, home)
         except OSError as error:
-            self._place.remove()  # half a copy; the folder of before holds what can be recovered
+            self._place.remove()  # an incomplete copy; the former folder still has the evidence
             raise _lost(error) from None
 
     def _finish(self, notebook: Mapping[str, Any], about: Mapping[str, Any], home: Path | None) -> Path:
@@ -156,7 +156,7 @@ class Bundle:
         return self.output / self.name
 
     def _sign(self, folder: Path) -> None:
-        """Where that fails the evidence is kept, unsigned, and `trouble` says so."""
+        """Sign the bundle. If that fails, the evidence is kept unsigned and `trouble` says so."""
         (folder / signature.FILE).unlink(missing_ok=True)
         try:
             signature.sign(folder)
@@ -164,9 +164,9 @@ class Bundle:
             self.trouble = self.trouble or error.message
 
     def _publish(self, ended_at: datetime, *, keeps_journal: bool) -> None:
-        """Enter it in the ledger and give it its name; `seal --interrupted` completes what is cut short here.
+        """Add the bundle to the ledger and rename it. `seal --interrupted` completes this after a crash.
 
-        Of a run that is whole, the notebook says all that its journal says.
+        The journal of a finished run is removed: the notebook has the same content.
         """
         place, folder = self._place, self.folder
         digest = manifest.sha256(folder / manifest.FILE)
@@ -178,7 +178,7 @@ class Bundle:
             place.rename(self.name)
 
     def _printed(self) -> dict[str, str]:
-        """Print the page where that is wanted; what failed goes into the manifest, and the rest is kept."""
+        """Print the page if a browser was given. Returns the failure for the manifest, or nothing."""
         if self._chromium:
             try:
                 pdf.print_page(self._chromium, self.folder / PAGE, self.folder / pdf.FILE)
@@ -187,12 +187,12 @@ class Bundle:
         return {}
 
     def abandon(self) -> None:
-        """Remove what was begun: for a run that was refused before it started."""
+        """Remove the unfinished bundle of a run that did not start."""
         self.remove_former()
         self._place.remove()
 
     def _close(self) -> None:
-        """Let go of the folders. What is still in one of them is for `recover` to seal."""
+        """Release the locks of the folders. `recover` can then seal the evidence that is still in them."""
         for place in (self._place, self._former):
             if place is not None:
                 place.close()
@@ -224,7 +224,7 @@ def _safe(name: str) -> str:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """A new file. One that a dead run left half is replaced."""
+    """Write a file; an incomplete file of a killed run is replaced."""
     path.unlink(missing_ok=True)
     files.write_new(path, content)
 
@@ -234,7 +234,7 @@ def _dated(started_at: datetime) -> dict[str, str]:
 
 
 def seal(notebook: Path, output: Path, chromium: str = "") -> Path:
-    """The bundle of an executed notebook, dated by its recording. Raises InputError, EvidenceError."""
+    """Seal an executed notebook; its recording gives the date. Raises InputError, EvidenceError."""
     executed = read_notebook(notebook)
     verdict, recording = verdict_of(executed), recording_of(executed)
     opening = next((entry for entry in recording if entry.source == OPENING), None)
@@ -254,9 +254,9 @@ def seal(notebook: Path, output: Path, chromium: str = "") -> Path:
 
 
 def spool() -> Path:
-    """Where evidence goes that finds no room in its place: RUNBOOK_SPOOL, else a folder of this user."""
+    """The folder for evidence when its own folder is full: RUNBOOK_SPOOL, else a folder of this user."""
     given = os.environ.get(variables.SPOOL)
-    lasting = Path("/var/tmp")  # noqa: S108 - it outlives a restart; the folder in it is ours alone, and checked
+    lasting = Path("/var/tmp")  # noqa: S108 - kept after a reboot; only this user can write to the folder in it
     return (
         Path(given)
         if given

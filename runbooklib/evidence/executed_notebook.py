@@ -1,9 +1,4 @@
-"""The executed notebook as evidence: a folder that is either there whole or not at all.
-
-It is put together in a hidden folder beside, synced, then renamed; a folder that exists is never touched.
-The process that puts it together owns the hidden folder until the bundle has its name, by a lock
-(`folders.Workplace`): by that, `recover` tells a run that is under way from one that was killed.
-"""
+"""Read an executed notebook or an exported recording: its verdict, its outputs and its recorded answers."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +13,7 @@ NOTEBOOK, PAGE, VERDICT = "notebook.ipynb", "notebook.html", "verdict.json"
 
 
 def read_notebook(path: Path) -> dict[str, Any]:
-    """An executed notebook by its own path or its bundle's. Raises InputError."""
+    """Read an executed notebook; `path` is the file or its bundle. Raises InputError."""
     file = path / NOTEBOOK if path.is_dir() else path
     try:
         notebook: dict[str, Any] = json.loads(file.read_bytes())
@@ -38,18 +33,18 @@ def read_recording(path: Path) -> list[Entry]:
 
 
 def read_export(path: Path) -> dict[str, Any] | None:
-    """What `export` wrote: alert, service, parameters, verdict and recording; None for another file."""
+    """Read a file of `export`: alert, service, parameters, verdict and recording. None for another file."""
     if path.is_dir() or path.suffix == ".ipynb":
         return None
     try:
-        found = json.loads(path.read_bytes())
+        exported = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {error}", hint="name a bundle or a recording") from None
-    return found if isinstance(found, dict) and "recording" in found else None
+    return exported if isinstance(exported, dict) and "recording" in exported else None
 
 
 def export(bundle: Path) -> dict[str, Any]:
-    """The recording alone, with what it takes to replay it: small, without outputs, fit for a repository."""
+    """The recording with the fields that a replay needs, without outputs: small enough for a repository."""
     notebook = read_notebook(bundle)
     verdict = verdict_of(notebook)
     if verdict is None:
@@ -73,13 +68,13 @@ def outputs(notebook: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def verdict_of(notebook: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The verdict that the notebook's first output ended with, or None where there is none."""
+    """The first verdict in the outputs of the notebook, or None."""
     verdicts = [data[VERDICT_MIME] for data in outputs(notebook) if VERDICT_MIME in data]
-    return _as_it_was(dict(verdicts[0])) if verdicts else None
+    return _with_float_step(dict(verdicts[0])) if verdicts else None
 
 
-def _as_it_was(verdict: dict[str, Any]) -> dict[str, Any]:
-    """JupyterLab saves 15.0 as 15; a verdict is to be the same byte by byte, whoever saved its notebook."""
+def _with_float_step(verdict: dict[str, Any]) -> dict[str, Any]:
+    """JupyterLab saves 15.0 as 15. Restore the float, so that a verdict has the same bytes after any save."""
     window = verdict.get("window")
     if isinstance(window, dict) and isinstance(window.get("step_seconds"), int):
         verdict["window"] = {**window, "step_seconds": float(window["step_seconds"])}
@@ -87,13 +82,13 @@ def _as_it_was(verdict: dict[str, Any]) -> dict[str, Any]:
 
 
 def verdict_in(bundle: Path) -> dict[str, Any] | None:
-    """The verdict that lies in a bundle of ours, or None where there is none."""
+    """The verdict in a bundle's verdict.json, or None if there is no such file."""
     file = bundle / VERDICT
     return dict(json.loads(file.read_bytes())) if file.exists() else None
 
 
 def is_replay(notebook: Mapping[str, Any]) -> bool:
-    """Whether its answers came from a recording."""
+    """Whether the notebook was executed in a replay."""
     return any(REPLAY_MIME in data for data in outputs(notebook))
 
 
@@ -104,8 +99,8 @@ def recording_of(notebook: Mapping[str, Any]) -> list[Entry]:
 
 
 def fingerprints_of(recording: Iterable[Entry], alert: str) -> list[str]:
-    """Alertmanager's fingerprints of the alert, as far as it was asked."""
+    """The fingerprints of the alert in the recorded answers of Alertmanager, sorted."""
     answers = [e.answer for e in recording if e.source == "alertmanager" and isinstance(e.answer, list)]
-    told = [one for answer in answers for one in answer if isinstance(one, dict)]
-    found = {str(t.get("fingerprint")) for t in told if (t.get("labels") or {}).get("alertname") == alert}
-    return sorted(found)
+    alerts = [item for answer in answers for item in answer if isinstance(item, dict)]
+    matching = [item for item in alerts if (item.get("labels") or {}).get("alertname") == alert]
+    return sorted({str(item.get("fingerprint")) for item in matching})

@@ -1,8 +1,7 @@
-"""The journal of a run: what happened, line by line, as it happened; `journal.jsonl` in the run's bundle.
+"""The journal of a run: one line for each event, in order; `journal.jsonl` in the bundle of the run.
 
-Written by the runner and never by the kernel. Each line holds the SHA-256 of the line before it, so that
-a journal that was cut short is a valid beginning, and one that was changed is seen. Lines at the borders
-of a step are synced.
+The runner writes it, never the kernel. Each line holds the SHA-256 of the line before it: a truncated journal
+is still valid, and a changed journal is detected. The lines at the begin and end of a step are synced.
 """
 
 import hashlib
@@ -17,9 +16,9 @@ FIRST = "0" * 64
 
 
 class Journal:
-    """Appends lines to a new file in the folder: from the beginning, or from where another one came to.
+    """Appends lines to a new journal in the folder. It can continue a copy of another journal (`goes_on`).
 
-    Raises OSError, and FileExistsError for an older journal.
+    Raises OSError; FileExistsError if the folder has a journal.
     """
 
     def __init__(self, folder: Path, goes_on: "Journal | None" = None) -> None:
@@ -28,13 +27,13 @@ class Journal:
         self._previous, self._good_bytes, self._whole, self._lines = FIRST, 0, hashlib.sha256(), 0
         if goes_on is not None:
             self._write(os.pread(goes_on._file, goes_on._good_bytes, 0))
-            os.fsync(self._file)  # only then may the other one go
+            os.fsync(self._file)  # the other journal can be removed only after this
             self._previous, self._good_bytes = goes_on._previous, goes_on._good_bytes
             self._whole, self._lines = goes_on._whole, goes_on._lines
 
-    def append(self, kind: str, told: dict[str, Any], *, is_synced: bool = True) -> None:
-        """Write one line, whole. Raises OSError; then the run must go on elsewhere."""
-        line = {"at": datetime.now(UTC).isoformat(), "kind": kind, "previous": self._previous, **told}
+    def append(self, kind: str, fields: dict[str, Any], *, is_synced: bool = True) -> None:
+        """Append a line. Raises OSError; then the journal must continue in another folder."""
+        line = {"at": datetime.now(UTC).isoformat(), "kind": kind, "previous": self._previous, **fields}
         content = (json.dumps(line, ensure_ascii=True, separators=(",", ":")) + "\n").encode()
         self._write(content)
         if is_synced:
@@ -51,30 +50,30 @@ class Journal:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """How many lines, and the hash of the last one."""
+        """The number of lines, and the hash of the last line."""
         return {"lines": self._lines, "head": self._previous}
 
     def is_as_written(self) -> bool:
-        """Whether the file holds just what was written: a cell runs as the same user as the runner."""
+        """Whether the file is unchanged: a cell runs as the same user and could write to it."""
         content = os.pread(self._file, self._good_bytes + 1, 0)
         return hashlib.sha256(content).digest() == self._whole.digest()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         os.close(self._file)
 
 
 def read(path: Path) -> tuple[list[dict[str, Any]], str]:
-    """The lines as far as the chain holds, and what is wrong with the next one; nothing: it is whole.
+    """The lines up to the first break of the chain, and what is wrong there; empty if nothing is wrong.
 
-    A last line without its line break is one that was being written when its writer died: it is left out,
-    and nothing is wrong. Raises OSError.
+    A last line without a line break is incomplete because its writer was killed: it is left out, and this is
+    not an error. Raises OSError.
     """
     return parse(path.read_bytes(), path.name)
 
 
 def parse(content: bytes, name: str) -> tuple[list[dict[str, Any]], str]:
-    """The same of what a file of that name holds."""
+    """Like `read`, for the content of a file with that name."""
     lines: list[dict[str, Any]] = []
     previous = FIRST
     for number, stored in enumerate(content.split(b"\n")[:-1], 1):

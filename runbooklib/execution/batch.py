@@ -1,7 +1,7 @@
-"""Several runbooks at once, each in a process of its own, so that one that dies takes no other with it.
+"""Run several runbooks in parallel, each in its own process, so that a crash of one does not end the others.
 
-Everything is planned, and refused, before the first of them starts. A run that was killed, hung or could
-not start is FAILED, whatever it had said until then: never OK.
+The whole batch is checked before the first run starts. A run that was killed, exceeded its time limit or
+did not start is FAILED, whatever it printed before: never OK.
 """
 
 import json
@@ -28,14 +28,14 @@ from runbooklib.render import batch_index
 from runbooklib.render.batch_index import FAILED, Row
 
 INDEX = "index.html"
-RUN_SECONDS = 1800.0  # for one run; its cells have shorter limits of their own
+RUN_SECONDS = 1800.0  # per run; its steps have shorter limits
 STOP_SECONDS = 10.0
-_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One run to come: `given` are its parameters as text; `service` and `environment` are for showing."""
+    """A planned run. `given` are its parameters as text; `service` and `environment` are for display."""
 
     alert: str
     service: str
@@ -45,7 +45,7 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one run. `failure` says why it is FAILED; `verdict` is as far as it got."""
+    """The outcome of one run. `failure` is the reason for FAILED; `verdict` covers the checks that ran."""
 
     planned: Planned
     seconds: float
@@ -55,97 +55,102 @@ class Outcome:
 
     @property
     def status(self) -> str:
-        """A Status's name, or FAILED."""
+        """The name of a Status, or FAILED."""
         return FAILED if self.failure or self.verdict is None else str(self.verdict["status"])
 
     @property
     def row(self) -> Row:
-        """The run at a glance."""
-        told = self.failure or str((self.verdict or {}).get("headline", ""))
+        """The run as a row of the index page."""
+        summary = self.failure or str((self.verdict or {}).get("headline", ""))
         name = self.bundle.name if self.bundle else ""
         has_pdf = self.bundle is not None and (self.bundle / pdf.FILE).exists()
-        return Row(self.planned.alert, self.planned.service, self.status, told, self.seconds, name, has_pdf)
+        return Row(
+            self.planned.alert, self.planned.service, self.status, summary, self.seconds, name, has_pdf
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The verdict as `runbook run --json` prints it; `status` is FAILED where the run failed."""
         known = {"alert": self.planned.alert, "service": self.planned.service, "headline": self.failure}
-        told = {"status": self.status, "failure": self.failure, "seconds": round(self.seconds, 1)}
+        result = {"status": self.status, "failure": self.failure, "seconds": round(self.seconds, 1)}
         bundle = str(self.bundle) if self.bundle else None
-        return {**known, **(self.verdict or {}), **told, "bundle": bundle}
+        return {**known, **(self.verdict or {}), **result, "bundle": bundle}
 
 
 OnChange = Callable[[Sequence[Planned], Outcome | None], None]
 
 
 def plan(alerts: Iterable[str], services: Sequence[str], given: Mapping[str, str]) -> list[Planned]:
-    """One run for each alert and service, in this order; no services: the one of each runbook's parameters.
+    """One run for each alert and service, in this order. Without services, each runbook uses its default.
 
-    A parameter is for the runbooks that declare it. Raises InputError for the first thing that is wrong.
+    A parameter is passed only to the runbooks that declare it. Raises InputError for the first error.
     """
-    found = [runbooks.find(alert) for alert in dict.fromkeys(alerts)]
-    declared = sorted({name for runbook in found for name in runbook.declared})
+    chosen = [runbooks.find(alert) for alert in dict.fromkeys(alerts)]
+    declared = sorted({name for runbook in chosen for name in runbook.declared})
     for name in given:
         if name not in declared:
             raise ParameterError(
                 f"no runbook of this batch has a parameter {name!r}", hint=suggestion(name, declared)
             )
     wanted = [{"service": name} for name in dict.fromkeys(services)] or [{}]
-    return [_planned(runbook, {**given, **service}) for runbook in found for service in wanted]
+    return [_planned(runbook, {**given, **service}) for runbook in chosen for service in wanted]
 
 
 def _planned(runbook: Runbook, given: Mapping[str, str]) -> Planned:
     known = {name: value for name, value in given.items() if name in runbook.declared}
-    values = {name: one.default for name, one in runbook.declared.items()} | runbooks.chosen(runbook, known)
+    values = {name: parameter.default for name, parameter in runbook.declared.items()} | runbooks.chosen(
+        runbook, known
+    )
     return Planned(runbook.alert, str(values["service"]), str(values["environment"]), known)
 
 
 def run_all(
     planned: Sequence[Planned], output: Path, *, jobs: int, options: Sequence[str], on_change: OnChange
 ) -> list[Outcome]:
-    """Run them, at most `jobs` at once, each to a bundle under `output`; outcomes in the order of the plan.
+    """Run all planned runs, at most `jobs` at once, each to a bundle under `output`.
 
-    `options` are more words for `runbook run`. `on_change(running, ended)` is called whenever a run began
-    (`ended` is None) or ended. When this is interrupted, what is running is stopped first.
+    Returns the outcomes in the order of the plan. `options` are more arguments for `runbook run`.
+    `on_change(running, ended)` is called when a run begins (`ended` is None) and when a run ends. After an
+    interrupt, the running processes are stopped first.
     """
     _writable(output)
     waiting, running, outcomes = list(planned), list[_Running](), dict[int, Outcome]()
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
-                with _undisturbed():
+                with _signals_deferred():
                     running.append(_Running(waiting.pop(0), output, options))
-                on_change([one.planned for one in running], None)
-            for one in [one for one in running if one.has_ended()]:
-                running.remove(one)
-                ended = outcomes[id(one.planned)] = one.outcome()
-                on_change([left.planned for left in running], ended)
-            time.sleep(_LOOK_SECONDS if running else 0)
+                on_change([run.planned for run in running], None)
+            for run in [run for run in running if run.has_ended()]:
+                running.remove(run)
+                ended = outcomes[id(run.planned)] = run.outcome()
+                on_change([still_running.planned for still_running in running], ended)
+            time.sleep(_POLL_SECONDS if running else 0)
     finally:
-        for one in running:
-            one.stop()
-            one.forget()
-    return [outcomes[id(one)] for one in planned]
+        for run in running:
+            run.stop()
+            run.close()
+    return [outcomes[id(item)] for item in planned]
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
-    """What would end us waits until this is over: a run that began must be among those that are stopped."""
-    came: list[int] = []
+def _signals_deferred() -> Iterator[None]:
+    """Defer signals while a run starts, so that each process that started is in the list to stop."""
+    received: list[int] = []
     former: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-            former[number] = signal.signal(number, lambda number, _: came.append(number))
+            former[number] = signal.signal(number, lambda number, _: received.append(number))
     try:
         yield
     finally:
-        for one, handler in former.items():
-            signal.signal(one, handler)
-    for one in dict.fromkeys(came):
-        signal.raise_signal(one)
+        for number, handler in former.items():
+            signal.signal(number, handler)
+    for number in dict.fromkeys(received):
+        signal.raise_signal(number)
 
 
 class _Running:
-    """`runbook run` in a process of its own."""
+    """One `runbook run` process."""
 
     def __init__(self, planned: Planned, output: Path, options: Sequence[str]) -> None:
         self.planned = planned
@@ -154,7 +159,7 @@ class _Running:
         self._failure = ""
         self._process: subprocess.Popen[bytes] | None = None
         pairs = [word for name, value in planned.given.items() for word in ("-p", f"{name}={value}")]
-        # -P: the folder that we are in is no place to import from.
+        # -P: Python must not import modules from the current folder.
         argv = [sys.executable, "-P", "-m", "runbooklib", "run", planned.alert, "--json", *options]
         try:
             self._process = subprocess.Popen(
@@ -168,7 +173,7 @@ class _Running:
             self._failure = f"could not start: {error.strerror}"
 
     def has_ended(self) -> bool:
-        """Whether it has; one that takes too long is stopped."""
+        """Whether the process ended. It is stopped if it exceeds RUN_SECONDS."""
         if self._process is None or self._process.poll() is not None:
             return True
         if time.monotonic() - self._started > RUN_SECONDS:
@@ -177,7 +182,7 @@ class _Running:
         return self._process.poll() is not None
 
     def stop(self) -> None:
-        """End it: first asked to, so that it stops its kernel and cleans up; then made to."""
+        """End the process: SIGTERM lets it stop its kernel and seal its evidence; SIGKILL follows."""
         if self._process is None:
             return
         for number in (signal.SIGTERM, signal.SIGKILL):
@@ -186,26 +191,26 @@ class _Running:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(STOP_SECONDS)
 
-    def forget(self) -> None:
-        """Nobody asks what it printed."""
+    def close(self) -> None:
+        """Discard what the process printed."""
         self._out.close()
         self._err.close()
 
     def outcome(self) -> Outcome:
-        """What became of it, from what it printed."""
+        """The outcome of the process that ended, read from what it printed."""
         seconds = time.monotonic() - self._started
-        told, said = _read(self._out), _read(self._err)
-        verdict = _verdict(told)
+        printed, errors = _read(self._out), _read(self._err)
+        verdict = _verdict(printed)
         bundle = Path(verdict.pop("bundle")) if verdict else None
-        inner = str(verdict.pop("failure")) if verdict else self._reason(said)
+        inner = str(verdict.pop("failure")) if verdict else self._reason(errors)
         return Outcome(self.planned, seconds, self._failure or inner, verdict, bundle)
 
-    def _reason(self, said: str) -> str:
-        """Why it ended without a verdict."""
+    def _reason(self, errors: str) -> str:
+        """The reason why the process ended without a verdict."""
         code = self._process.returncode if self._process else 0
         if self._process and code < 0:
             return f"killed by {signal.Signals(-code).name}; what it left is sealed as interrupted"
-        lines = said.strip().splitlines()
+        lines = errors.strip().splitlines()
         return lines[-1].removeprefix("runbook: ") if lines else f"ended with {code} and no verdict"
 
 
@@ -216,12 +221,12 @@ def _read(file: IO[bytes]) -> str:
 
 
 def _verdict(printed: str) -> dict[str, Any] | None:
-    """What `runbook run --json` printed, or None where it printed no whole verdict."""
+    """The verdict that `runbook run --json` printed, or None if it printed no complete verdict."""
     try:
-        found = json.loads(printed)
+        verdict = json.loads(printed)
     except ValueError:
         return None
-    return found if isinstance(found, dict) and {"bundle", "failure"} <= found.keys() else None
+    return verdict if isinstance(verdict, dict) and {"bundle", "failure"} <= verdict.keys() else None
 
 
 def _writable(output: Path) -> None:
@@ -237,14 +242,14 @@ def _writable(output: Path) -> None:
 
 
 def write_index(output: Path, outcomes: Sequence[Outcome]) -> Path:
-    """The page over the runs, and links to the other bundles in the folder. Raises EvidenceError.
+    """Write the index page of the runs, with links to the other bundles in the folder. Raises EvidenceError.
 
-    It is no evidence: it is in no manifest, and the next batch writes it anew.
+    The page is not evidence: no manifest lists it, and the next batch overwrites it.
     """
-    rows = [one.row for one in outcomes]
+    rows = [outcome.row for outcome in outcomes]
     ours = {row.bundle for row in rows}
     earlier = [path.name for path in reversed(manifest.bundles(output)) if path.name not in ours]
-    environments = sorted({one.planned.environment for one in outcomes})
+    environments = sorted({outcome.planned.environment for outcome in outcomes})
     text = batch_index.index_page(rows, earlier, ", ".join(environments), datetime.now(UTC))
     path = output / INDEX
     try:

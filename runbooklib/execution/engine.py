@@ -1,7 +1,7 @@
-"""Our papermill engine: a true witness. `papermill --engine runbook` has it too.
+"""The papermill engine of runbooklib, also for `papermill --engine runbook`.
 
-What plain papermill calls completed although it never ran is `not_run` here; steps and runs have deadlines;
-outputs cannot grow without bound; a save is atomic and holds no secret that is known.
+Plain papermill reports a step that never ran as completed; this engine reports `not_run`. Steps and runs have
+deadlines, the size of outputs is limited, and a save is atomic and contains no known secret.
 """
 
 import json
@@ -33,22 +33,22 @@ OnFinding = Callable[[dict[str, Any], float], None]
 
 
 class Manager(NotebookExecutionManager):  # type: ignore[misc] # papermill is untyped
-    """Marks every step with what became of it, and tells the witness."""
+    """Marks every step with its status and reports it to the witness."""
 
     def __init__(self, *args: Any, witness: Any = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.witness = witness or _Nobody()
+        self.witness = witness or _NoWitness()
         self.running = 0
         self._began_at = self._started_at = monotonic()
 
     def save(self, **_: Any) -> None:
-        """Write the notebook as a whole or not at all, where it is to be written."""
+        """Write the notebook atomically, if there is an output path."""
         if self.output_path:
             _save(Path(self.output_path), cleaned(self.nb, Redactor(environment_secrets())))
         self.last_save_time = self.now()
 
     def notebook_start(self, **kwargs: Any) -> None:
-        """Every step is known, and has not run."""
+        """Mark every step as not run, and report the notebook to the witness."""
         super().notebook_start(**kwargs)
         for cell in self.nb.cells:
             if cell.cell_type == "code":
@@ -57,25 +57,25 @@ class Manager(NotebookExecutionManager):  # type: ignore[misc] # papermill is un
         self.save()
 
     def cell_start(self, _: Any, cell_index: int | None = None, **__: Any) -> None:
-        """A step begins: until it is told otherwise, it was interrupted."""
+        """Mark the step as interrupted until `step_ended`: this process can be killed before that."""
         self.running, self._began_at = cell_index or 0, monotonic()
         self._mark(self.running, StepStatus.INTERRUPTED, "", status="running", start_time=self._time())
 
     def step_ended(self, cell_index: int, status: StepStatus, cause: str) -> None:
-        """What became of it, and why."""
+        """Mark the step with its final status and cause."""
         seconds = round(monotonic() - self._began_at, 6)
         self._mark(cell_index, status, cause, end_time=self._time(), duration=seconds)
         if status is StepStatus.INTERRUPTED or cause:
             self.nb.metadata.papermill["exception"] = True
 
-    def _mark(self, cell_index: int, became: StepStatus, cause: str, **told: Any) -> None:
+    def _mark(self, cell_index: int, step_status: StepStatus, cause: str, **fields: Any) -> None:
         cell = self.nb.cells[cell_index]
-        cell.metadata.update(marked(cell.metadata, became, cause, **told))
+        cell.metadata.update(marked(cell.metadata, step_status, cause, **fields))
         self.witness.step(cell_index, cell.metadata, cell.execution_count)
         self.save()
 
     def notebook_complete(self, **_: Any) -> None:
-        """The end of the run. What did not run stays what it is."""
+        """Record the end of the run. Steps that did not run stay `not_run`."""
         self.end_time = self.now()
         seconds = monotonic() - self._started_at
         self.nb.metadata.papermill.update(end_time=self.end_time.isoformat(), duration=seconds)
@@ -88,8 +88,8 @@ class Manager(NotebookExecutionManager):  # type: ignore[misc] # papermill is un
         return str(self.now().isoformat())
 
 
-class _Nobody:
-    """No witness: plain papermill, which saves the notebook itself."""
+class _NoWitness:
+    """Ignores every report: with the papermill command there is no witness."""
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *_, **__: None
@@ -111,7 +111,7 @@ class RunbookEngine(NBClientEngine):  # type: ignore[misc] # papermill is untype
         witness: Any = None,
         **kwargs: Any,
     ) -> Any:
-        """Run the notebook under a manager that tells the truth."""
+        """Run the notebook under `Manager`. Returns the executed notebook."""
         manager = Manager(
             nb,
             output_path=output_path,
@@ -141,7 +141,7 @@ class RunbookEngine(NBClientEngine):  # type: ignore[misc] # papermill is untype
         kernel_environment: Mapping[str, str] | None = None,
         **_: Any,
     ) -> Any:
-        """Run the steps; `on_finding(finding, seconds)` is called for each finding as it comes."""
+        """Run the steps; `on_finding(finding, seconds)` is called for each finding as soon as it arrives."""
         limits = Deadlines()
         watch = watch or Watch(
             Deadlines(
@@ -149,21 +149,21 @@ class RunbookEngine(NBClientEngine):  # type: ignore[misc] # papermill is untype
                 run_seconds=run_seconds or limits.run_seconds,
             )
         )
-        # Sockets in a folder of our own and not TCP ports, which every user of this machine could talk to.
+        # Sockets in a private folder: every user of this machine can connect to a TCP port.
         with tempfile.TemporaryDirectory(prefix="runbook-") as folder, watch:
             client = Client(
                 nb_man,
                 kernel_name=kernel_name,
                 kernel_manager_class=KeptKernelManager,
                 timeout=None,
-                iopub_timeout=_NEVER_SECONDS,  # it is for the watch to end what takes too long
+                iopub_timeout=_NEVER_SECONDS,  # the watch enforces the deadlines
                 startup_timeout=start_timeout,
                 witness=nb_man.witness,
                 watch=watch,
                 on_finding=on_finding,
                 config=Config({"KernelManager": ipc_in(Path(folder))}),
             )
-            # What the kernel says outside of its cells is no output: it tells why one did not start.
+            # This log can explain why a kernel did not start.
             with (Path(folder) / "kernel.log").open("w+b") as log:
                 try:
                     environment = {**_kernel_environment(), **(kernel_environment or {})}
@@ -173,7 +173,7 @@ class RunbookEngine(NBClientEngine):  # type: ignore[misc] # papermill is untype
 
 
 def _kernel_environment() -> dict[str, str]:
-    """Everything but what names the signing key, and what actions may write with: a cell only looks."""
+    """The environment without the signing key and the credentials of actions: a cell only reads systems."""
     kept = signature.kernel_environment(os.environ)
     return {name: value for name, value in kept.items() if not name.startswith(variables.OPERATOR_PREFIX)}
 

@@ -20,15 +20,15 @@ from runbooklib.files import Workplace
 from runbooklib.redact.redactor import Redactor
 
 CAUSE = "the runner died"
-# Of a run that has just begun there may be nothing but a folder, not yet locked.
+# A run that has just begun can have an empty folder without a lock: only an older one is removed.
 _YOUNG_SECONDS = 60.0
 
 
 def recover(output: Path) -> Iterator[Path]:
-    """Seal each run in the folder that is dead, one bundle at a time; what lives is left alone.
+    """Seal each interrupted run in the folder and yield its bundle. A run in progress is left alone.
 
-    A run that died before its first line left nothing to keep, and its folder is removed. Raises
-    EvidenceError at the end, for all that could not be sealed; it stays where it is.
+    A run that died before its first journal line has no evidence, and its folder is removed. Raises
+    EvidenceError at the end if some runs could not be sealed; their folders stay.
     """
     failures = []
     hidden = [path for path in output.iterdir() if path.name.startswith(".")] if output.is_dir() else []
@@ -66,7 +66,7 @@ def _is_old(folder: Path) -> bool:
 
 
 def _published(place: Workplace) -> Path | None:
-    """Publish a bundle that was whole in its folder when its process died; None for one that was not."""
+    """Publish a bundle that was complete when its process died. Returns None if it was not complete."""
     about = manifest.whole(place.folder)
     if about is None:
         return None
@@ -74,22 +74,22 @@ def _published(place: Workplace) -> Path | None:
         digest = manifest.sha256(place.folder / manifest.FILE)
         entered = ledger.name_of(book, digest)
         if not entered and os.path.lexists(place.folder / journal.FILE):
-            return None  # sealed from its journal, as if there were no manifest
+            return None  # it is sealed from its journal instead
         if not entered:
             _sign(place.folder)
         name = place.free_name(files.checked(entered or about["bundle"]))
-        if name != entered:  # none was entered, or another run has taken the name since
+        if name != entered:  # it has no ledger entry, or another run took its name since
             ledger.enter(book, name, digest, datetime.fromisoformat(about["ended_at"]))
         place.rename(name)
     return place.root / name
 
 
 def _sign(folder: Path) -> None:
-    """Sign what its own process may not have signed. A signature that is whole stays."""
+    """Sign the bundle, unless its own process did. A valid signature stays."""
     if signature.misfit(folder):
         (folder / signature.FILE).unlink()
     if not signature.is_signed(folder):
-        with suppress(EvidenceError):  # unsigned evidence is kept, as that of a run is
+        with suppress(EvidenceError):  # unsigned evidence is kept, as after a normal run
             signature.sign(folder)
 
 

@@ -1,6 +1,6 @@
-"""A kernel that outlives nothing: behind a supervisor, with deadlines that are enforced from outside.
+"""The kernel of a run: started by a supervisor, with deadlines that a thread of the runner enforces.
 
-How often the kernel of the operating system killed for want of memory, in a process's own cgroup.
+`count` reads how many processes the operating system killed in a memory cgroup because it was full.
 """
 
 import os
@@ -21,9 +21,9 @@ from runbooklib.execution.limits import Deadlines
 
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
 
-# From the interrupt to the kill: a step is over within its deadline and two seconds.
+# From the interrupt to the kill: a step ends at most two seconds after its deadline.
 GRACE_SECONDS = 1.0
-_CLEARING_SECONDS = 6.0
+_CLEANUP_TIMEOUT_SECONDS = 6.0
 _MAX_WAITING = 16  # messages
 
 
@@ -31,15 +31,15 @@ class KeptKernelManager(AsyncKernelManager):
     """Starts kernels behind the supervisor."""
 
     def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
-        """The kernel's command, started by the supervisor; the environment cannot replace that program."""
+        """The command of the supervisor that starts the kernel. `-I`: the environment cannot replace it."""
         argv = super().format_kernel_cmd(extra_arguments)
-        # Of IPython's kernels, the one that opens no port.
+        # Python kernels use our own kernel program, which opens no TCP port.
         argv = ["runbooklib.execution.kernel_main" if word == "ipykernel_launcher" else word for word in argv]
         return [sys.executable, "-I", "-S", str(_SUPERVISOR), *argv]
 
     def client(self, **kwargs: Any) -> Any:
-        """A client in whose memory little waits to be read; the rest waits in the kernel's."""
-        context = zmq.asyncio.Context()  # of its own: the manager's is closed before the client is
+        """A client that buffers few messages. The others wait in the memory of the kernel."""
+        context = zmq.asyncio.Context()  # a separate context: the manager closes its own before the client
         context.rcvhwm = _MAX_WAITING
         return super().client(context=context, **kwargs)
 
@@ -47,9 +47,9 @@ class KeptKernelManager(AsyncKernelManager):
 class Watch:
     """The deadlines of a run and of its steps, on the monotonic clock, in a thread of its own.
 
-    A step that is late is interrupted, and killed with all that it started where that does not help; with
-    a run that is late, or that is told to stop, it ends there. `cause` says what it did; `is_over` that no
-    further step may begin.
+    A step that exceeds its deadline is interrupted; if it still runs after the grace period, the kernel and
+    all its descendants are killed. A run that exceeds its deadline ends the same way; `stop` kills at once.
+    `cause` is the reason; `is_over` is true when no further step may begin.
     """
 
     def __init__(self, deadlines: Deadlines) -> None:
@@ -59,7 +59,7 @@ class Watch:
         self._run_ends_at = monotonic() + self._run_seconds
         self._step_ends_at: float | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        # The supervisor reads `line`; the other end is ours alone, and closes at the latest when we die.
+        # The supervisor reads `line`. Only this process holds the other end, which closes when it dies.
         self.line, self._end_of_line = os.pipe()
         self._oom_kills = count()
         self._changed = threading.Condition()
@@ -79,18 +79,18 @@ class Watch:
         os.close(self.line)
 
     def keep(self, process: subprocess.Popen[bytes]) -> None:
-        """From now on this is the kernel's process."""
+        """Set the process of the kernel."""
         self._process = process
 
     def begin(self) -> None:
-        """A step begins now."""
+        """Start the deadline of a step."""
         with self._changed:
             self.cause = self.cause if self.is_over else ""
             self._step_ends_at = monotonic() + self._step_seconds
             self._changed.notify()
 
     def end(self) -> None:
-        """The step is over."""
+        """Clear the deadline of the step."""
         with self._changed:
             self._step_ends_at = None
             self._changed.notify()
@@ -101,43 +101,43 @@ class Watch:
         self._hang_up()
 
     def _hang_up(self) -> None:
-        """Have the supervisor kill everything."""
+        """Close the pipe, so that the supervisor kills the kernel and its descendants."""
         end, self._end_of_line = self._end_of_line, -1
         if end >= 0:
             os.close(end)
 
     def wait_for_end(self) -> None:
-        """Give the kernel the time to end by itself."""
+        """Wait until the kernel ends, for at most the grace period."""
         if self._process is not None:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(GRACE_SECONDS)
 
     def let_go(self) -> None:
-        """Nothing of the kernel is left when this returns."""
+        """Kill the kernel and its descendants, and wait until they are gone."""
         self._hang_up()
         if self._process is not None:
             try:
-                self._process.wait(_CLEARING_SECONDS)
+                self._process.wait(_CLEANUP_TIMEOUT_SECONDS)
             except subprocess.TimeoutExpired:
                 with suppress(ProcessLookupError):
                     os.killpg(self._process.pid, signal.SIGKILL)
 
     def cause_of_death(self) -> str:
-        """Why the kernel is no more."""
+        """The reason why the kernel ended."""
         if self.cause:
             return self.cause
         with suppress(subprocess.TimeoutExpired, AttributeError):
-            self._process.wait(_CLEARING_SECONDS)  # type: ignore[union-attr] # without one: AttributeError
+            self._process.wait(_CLEANUP_TIMEOUT_SECONDS)  # type: ignore[union-attr] # None raises AttributeError, which is suppressed
         code = self._process.returncode if self._process else None
         if code is None:
             return "the kernel does not answer"
         if code >= 0:
             return f"the kernel ended by itself, with exit code {code}"
-        told = f"the kernel was killed by signal {-code} ({_name(-code)})"
+        cause = f"the kernel was killed by signal {-code} ({_name(-code)})"
         kills = count()
         if -code == signal.SIGKILL and kills is not None and kills > (self._oom_kills or 0):
-            return f"{told}: out of memory (OOM), its memory cgroup counted it"
-        return told
+            return f"{cause}: out of memory (OOM), its memory cgroup counted it"
+        return cause
 
     def _watch(self) -> None:
         with self._changed:
@@ -152,13 +152,13 @@ class Watch:
                     self._changed.wait(GRACE_SECONDS)
 
     def _end_late(self, *, is_run: bool) -> None:
-        """Interrupt, wait, kill; with the lock held but for the wait."""
+        """Interrupt the kernel, wait, then kill it. The lock is held, except during the wait."""
         what, seconds = ("run", self._run_seconds) if is_run else ("step", self._step_seconds)
         self.cause = self.cause or f"the {what} did not end within {seconds:g} s"
         self.is_over |= is_run
         step = self._step_ends_at
         with suppress(OSError):
-            os.killpg(self._process.pid, signal.SIGINT)  # type: ignore[union-attr] # only called with one
+            os.killpg(self._process.pid, signal.SIGINT)  # type: ignore[union-attr] # called only while a process runs
         self._changed.wait_for(lambda: self._is_closed or self._step_ends_at != step, GRACE_SECONDS)
         if self._step_ends_at == step and not self._is_closed:
             self.let_go()
@@ -172,7 +172,7 @@ def _name(number: int) -> str:
 
 
 def ipc_in(folder: Path) -> dict[str, Any]:
-    """Settings by which a kernel talks through sockets in this folder: a TCP port is open to all users."""
+    """Kernel settings for Unix sockets in this folder: every user of this machine can use a TCP port."""
     return {"transport": "ipc", "connection_file": str(folder / "kernel.json")}
 
 
@@ -181,7 +181,7 @@ _COUNT = re.compile(r"^oom_kill (\d+)$", re.MULTILINE)
 
 
 def count(pid: int | None = None) -> int | None:
-    """Kills so far in the memory cgroup of the process (None: this one), and None where nobody counts."""
+    """The number of OOM kills in the memory cgroup of the process; None if the system does not count them."""
     try:
         lines = Path(f"/proc/{pid or 'self'}/cgroup").read_text().splitlines()
     except OSError:
@@ -189,11 +189,11 @@ def count(pid: int | None = None) -> int | None:
     for line in lines:
         _, controllers, path = line.split(":", 2)
         inside = path.lstrip("/")
-        # cgroups v1 name their controller, v2 has one tree for all of them.
+        # cgroup v1 names the controller in the path; cgroup v2 has a single tree.
         for file in (
             [_ROOT / "memory" / inside / "memory.oom_control"] if controllers == "memory" else []
         ) + ([_ROOT / inside / "memory.events"] if not controllers else []):
             with suppress(OSError):
-                if found := _COUNT.search(file.read_text()):
-                    return int(found[1])
+                if match := _COUNT.search(file.read_text()):
+                    return int(match[1])
     return None

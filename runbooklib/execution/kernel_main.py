@@ -1,9 +1,10 @@
 """The IPython kernel of a headless run: `python -m runbooklib.execution.kernel_main`.
 
-Without a TCP port: ipykernel opens one on loopback, whatever its transport, to hear what forked processes
-print, and every user of the machine could connect to it. Here such processes are not heard. And with
-messages of bounded size: ipykernel sends all that was printed since the last one in one piece, and who
-reads a piece of 200 MB needs four times as much memory.
+It opens no TCP port. ipykernel always opens a port on loopback to receive what forked processes print, and
+every user of the machine could connect to it. Here the output of forked processes is lost.
+
+It limits the size of messages. ipykernel sends everything printed since the last message as a single message,
+and the reader of a message of 200 MB needs four times as much memory.
 """
 
 import sys
@@ -11,17 +12,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-_PIECE = 50_000  # characters; a thousand of them may wait to be read
+_PIECE = 50_000  # characters; up to a thousand pieces can wait to be read
 
 
 def main() -> None:
-    """Run the kernel until it is told to end."""
-    # As ipykernel's own launcher does: the folder that we are in is no place to import from.
+    """Run the kernel until it is asked to shut down."""
+    # Like ipykernel's own launcher: Python must not import modules from the current folder.
     if sys.path and Path(sys.path[0] or ".").resolve() == Path.cwd():
         del sys.path[0]
     from ipykernel import iostream, kernelapp  # only in the kernel: they start threads
 
-    # There are no settings for these.
+    # ipykernel has no settings for these.
     own: Any = kernelapp
     own.IOPubThread = partial(_thread, own.IOPubThread)
     streams: Any = iostream
@@ -30,10 +31,10 @@ def main() -> None:
 
 
 def _thread(kind: Any, socket: Any, *, pipe: bool, session: Any) -> Any:
-    """The thread that sends outputs, without the door for forked processes.
+    """The thread that sends outputs, without the port for forked processes.
 
-    Where the reader is slow it waits: by default ZeroMQ drops what does not fit into its queue, and with
-    it, in the end, the word that the cell is through.
+    It waits for a slow reader. By default ZeroMQ drops messages that do not fit into its queue, which can
+    include the message that the cell has ended.
     """
     import zmq
 
@@ -43,7 +44,7 @@ def _thread(kind: Any, socket: Any, *, pipe: bool, session: Any) -> Any:
 
 
 def _bounded(kind: Any) -> Any:
-    """The kind of stream, sending what was printed at the latest when it is a piece."""
+    """A subclass of the stream that sends its text when a piece of `_PIECE` characters is full."""
 
     class Bounded(kind):  # type: ignore[misc] # a class that is only known here
         waiting = 0

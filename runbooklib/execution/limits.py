@@ -1,9 +1,8 @@
-"""What a step prints, kept within bounds: its beginning and its end, with the size and digest of the whole.
+"""Limits of a run: the size of the outputs of a step, and the deadlines of steps and runs.
 
-A stream is given to the journal in pieces that can be redacted on their own: whole lines, and a private
-key only as a whole. What was left out is neither redacted nor kept, but counted and hashed.
-
-How long things may take, on the monotonic clock.
+Of a stream that is too long, the beginning and the end are kept, with the size and digest of the whole.
+The journal receives a stream in pieces that can be redacted alone: whole lines, and a private key only as a
+whole. The part that is left out is counted and hashed, but not kept.
 """
 
 import hashlib
@@ -11,17 +10,17 @@ from collections import deque
 from dataclasses import dataclass
 
 MAX_CHARACTERS = 512 * 1024  # at each end of a stream
-MAX_OUTPUTS = 2000  # of one step
-MAX_OUTPUT_BYTES = 6_000_000  # of one output that is no stream: the largest recording, and some
+MAX_OUTPUTS = 2000  # per step
+MAX_OUTPUT_BYTES = 6_000_000  # per output that is not a stream; the largest recording is smaller
 
-# A line without an end is cut into pieces of this size, so that it does not wait for ever.
-_LONGEST_LINE = 64 * 1024
+# A longer line without a line break is cut, so that the journal does not wait for its end.
+_MAX_LINE_CHARACTERS = 64 * 1024
 _OVERLAP = 4 * 1024
 _KEY_BEGINS, _KEY_ENDS = "-----BEGIN ", "-----END "
 
 
 class Stream:
-    """One stream output of a step, as it grows."""
+    """One stream output of a step, while it grows."""
 
     def __init__(self) -> None:
         self.size_bytes = 0
@@ -39,7 +38,7 @@ class Stream:
         return self._tail_size > MAX_CHARACTERS or self._has_dropped
 
     def add(self, text: str) -> None:
-        """More of it."""
+        """Add text to the stream."""
         content = text.encode("utf-8", "surrogatepass")
         self.size_bytes += len(content)
         self._digest.update(content)
@@ -58,11 +57,11 @@ class Stream:
 
     @property
     def is_short(self) -> bool:
-        """Whether it is all in its beginning."""
+        """Whether the whole stream fits into its beginning."""
         return not self._tail_size and not self._has_dropped
 
     def take_settled(self, *, is_last: bool = False) -> str:
-        """What is new in the beginning and can be redacted by itself; at last, all that is new."""
+        """The new text of the beginning that can be redacted alone. With `is_last`, all new text."""
         fresh = self._joined()[self._given :]
         end = len(fresh) if is_last else _settled(fresh)
         self._given += end
@@ -70,11 +69,11 @@ class Stream:
 
     @property
     def text(self) -> str:
-        """All of it, or where that is too long, both ends and a mark between; not redacted yet."""
+        """The whole stream, or if that is too long, both ends with a notice between them. Not redacted."""
         head, tail = self._joined(), "".join(self._tail)
         if not self.is_cut:
             return head + tail
-        # At the cut nothing but whole lines: half a secret would be found by nobody.
+        # Only whole lines stand at the cut: redaction does not recognize half a secret.
         head = head[: head.rfind("\n") + 1] or head[:-_OVERLAP]
         tail = tail[-MAX_CHARACTERS:]
         tail = tail[tail.find("\n") + 1 :] if "\n" in tail[:-1] else tail[_OVERLAP:]
@@ -90,9 +89,9 @@ class Stream:
 
 
 def _settled(text: str) -> int:
-    """How much of the beginning of a text can be redacted by itself, whatever follows."""
+    """The length of the beginning of the text that can be redacted alone, whatever follows."""
     end = text.rfind("\n") + 1
-    if len(text) - end > _LONGEST_LINE:
+    if len(text) - end > _MAX_LINE_CHARACTERS:
         end = len(text) - _OVERLAP
         end = max(text.rfind(" ", 0, end), 0) or end
     opened = text.rfind(_KEY_BEGINS, 0, end)
@@ -103,7 +102,7 @@ def _settled(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """For a kernel to start, for a step, and for a run as a whole."""
+    """Deadlines in seconds (monotonic clock): the start of a kernel, a step, and a whole run."""
 
     start_seconds: float = 60.0
     step_seconds: float = 120.0

@@ -1,7 +1,6 @@
-"""Runs the steps of a notebook one after the other, and tells a witness of each thing that happens.
+"""Run the steps of a notebook in order, and report each event to a witness.
 
-It is papermill's client, with outputs that cannot grow without bound, deadlines from outside (`Watch`),
-and a word for what became of each step.
+This is papermill's client with limited output sizes, the deadlines of `Watch`, and a status for each step.
 """
 
 import asyncio
@@ -23,28 +22,28 @@ from runbooklib.execution import limits
 from runbooklib.execution.limits import Stream
 from runbooklib.execution.run_state import StepStatus, status_of
 
-_LOOK_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 BEAT_SECONDS = 1.0
 
 
 class RunObserver(Protocol):
-    """Who is told what happens, as it happens. `place` is an output's place in its cell."""
+    """Receives the events of a run as they happen. `place` is the index of an output in its cell."""
 
     def shown(self, cell: int, place: int, output: dict[str, Any]) -> None:
-        """An output is new, or is another than before."""
+        """An output is new, or its content changed."""
 
     def continued(self, cell: int, place: int, text: str) -> None:
-        """A stream goes on."""
+        """A stream has more text."""
 
     def cleared(self, cell: int) -> None:
-        """The cell's outputs are gone."""
+        """The cell's outputs were cleared."""
 
     def beat(self, cell: int, seconds: float) -> None:
-        """The step still runs, for so long."""
+        """The step has been running for `seconds`."""
 
 
 class Client(PapermillNotebookClient):  # type: ignore[misc] # papermill is untyped
-    """Runs the steps. `nb_man` is told of their beginnings and ends, `witness` of what they show."""
+    """Runs the steps. It reports their begin and end to `nb_man`, and their outputs to `witness`."""
 
     witness = AnyTrait()
     watch = AnyTrait()
@@ -60,14 +59,14 @@ class Client(PapermillNotebookClient):  # type: ignore[misc] # papermill is unty
         self._began_at = self._beaten_at = self._found_at = 0.0
 
     def start_new_kernel_client(self, **kwargs: Any) -> Any:
-        """The kernel runs from here on, and is watched."""
+        """Connect to the kernel that was started, and put it under the watch."""
         self.watch.keep(self.km.provisioner.process)
         client = super().start_new_kernel_client(**kwargs)
         self._is_ready = True
         return client
 
     async def _async_cleanup_kernel(self) -> None:
-        """Asked to end, a sound kernel has a moment; then it is killed with all that it started."""
+        """Ask a running kernel to shut down; after a grace period kill it and all its descendants."""
         if self._is_ready and not self.watch.is_over:
             self.kc.shutdown()
             self.watch.wait_for_end()
@@ -77,7 +76,7 @@ class Client(PapermillNotebookClient):  # type: ignore[misc] # papermill is unty
     _cleanup_kernel = run_sync(_async_cleanup_kernel)
 
     def papermill_execute_cells(self) -> None:
-        """Run the steps until one fails. Raises DeadKernelError where the kernel is gone."""
+        """Run the steps until one fails. Raises DeadKernelError if the kernel ended."""
         for index, cell in enumerate(self.nb.cells):
             if cell.cell_type != "code":
                 continue
@@ -85,7 +84,7 @@ class Client(PapermillNotebookClient):  # type: ignore[misc] # papermill is unty
                 raise DeadKernelError(self.watch.cause)
             self.nb_man.cell_start(cell, index)
             status, cause, can_go_on = self._run(index, cell)
-            self._tell(index, is_last=True)
+            self._report(index, is_last=True)
             self.nb_man.step_ended(index, status, cause)
             if not can_go_on:
                 if status is StepStatus.INTERRUPTED:
@@ -93,40 +92,40 @@ class Client(PapermillNotebookClient):  # type: ignore[misc] # papermill is unty
                 break
 
     def _run(self, index: int, cell: NotebookNode) -> tuple[StepStatus, str, bool]:
-        """What became of the step, why, and whether the next one can be run."""
+        """Run a step. Returns its status, the cause, and whether the next step can run."""
         self._began_at = self._beaten_at = time.monotonic()
         self._surplus = 0
         self.watch.begin()
         try:
             self.execute_cell(cell, index)
         except CellExecutionError as error:
-            if self.watch.cause or error.ename == "KeyboardInterrupt":  # and the kernel is sound
+            if self.watch.cause or error.ename == "KeyboardInterrupt":  # and the kernel still runs
                 return StepStatus.INTERRUPTED, self.watch.cause or "interrupted", not self.watch.is_over
             return StepStatus.UNKNOWN, f"{error.ename}: {error.evalue}", False
         except DeadKernelError:
-            self._read_what_is_left(cell, index)
+            self._read_pending_messages(cell, index)
             return StepStatus.INTERRUPTED, self.watch.cause_of_death(), False
         finally:
             self.watch.end()
         return status_of(cell.outputs), "", True
 
-    async def _async_read_what_is_left(self, cell: NotebookNode, index: int) -> None:
-        """What the kernel had said and nobody had read when it died."""
+    async def _async_read_pending_messages(self, cell: NotebookNode, index: int) -> None:
+        """Process the messages that the kernel sent before it died."""
         with suppress(Empty, CellExecutionComplete):
             while True:
-                message = await self.kc.iopub_channel.get_msg(timeout=_LOOK_SECONDS)
+                message = await self.kc.iopub_channel.get_msg(timeout=_POLL_SECONDS)
                 self.process_message(message, cell, index)
 
-    _read_what_is_left = run_sync(_async_read_what_is_left)
+    _read_pending_messages = run_sync(_async_read_pending_messages)
 
     async def _async_poll_kernel_alive(self) -> None:
-        """Look ten times a second, where nbclient looks once."""
+        """Poll every 0.1 s, where nbclient polls every second."""
         while True:
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
             now = time.monotonic()
             if now - self._beaten_at >= BEAT_SECONDS:
                 self._beaten_at = now
-                self._tell(self._running, is_last=False)
+                self._report(self._running, is_last=False)
                 self.witness.beat(self._running, now - self._began_at)
             if not await self.km.is_alive():
                 if self.task_poll_for_reply is not None:
@@ -138,7 +137,7 @@ class Client(PapermillNotebookClient):  # type: ignore[misc] # papermill is unty
         return int(self.nb_man.running)
 
     def process_message(self, message: dict[str, Any], cell: NotebookNode, cell_index: int) -> Any:
-        """Tell of a finding as it comes."""
+        """Report a finding as soon as it arrives."""
         data = message.get("content", {}).get("data", {}) if message["msg_type"] == "display_data" else {}
         if self.on_finding is not None and FINDING_MIME in data:
             now = time.monotonic()
@@ -149,7 +148,7 @@ class Client(PapermillNotebookClient):  # type: ignore[misc] # papermill is unty
     def output(
         self, outs: list[NotebookNode], msg: dict[str, Any], display_id: str | None, cell_index: int
     ) -> NotebookNode | None:
-        """Keep an output; of what is too much, its size and digest."""
+        """Keep an output; replace one that is too large by its size and digest."""
         is_cleared = self.clear_before_next_output
         is_stream = msg["msg_type"] == "stream"
         if is_stream and not is_cleared and self._continue(outs, msg["content"], cell_index):
@@ -174,7 +173,7 @@ class Client(PapermillNotebookClient):  # type: ignore[misc] # papermill is unty
         return out
 
     def _continue(self, outs: list[NotebookNode], content: dict[str, Any], cell_index: int) -> bool:
-        """Add to the stream of that name that is last, or last but for the other one."""
+        """Add to the last stream of that name, if at most the other stream stands after it."""
         for place in range(len(outs) - 1, max(len(outs) - 3, -1), -1):
             if outs[place].output_type != "stream":
                 return False
@@ -191,7 +190,7 @@ class Client(PapermillNotebookClient):  # type: ignore[misc] # papermill is unty
             self._changed.update({(cell_index, place): None for place in places})
 
     def clear_output(self, outs: list[NotebookNode], msg: dict[str, Any], cell_index: int) -> None:
-        """Forget what the cell showed."""
+        """Clear the outputs of the cell."""
         super().clear_output(outs, msg, cell_index)
         if not outs:
             self._forget(cell_index)
@@ -202,8 +201,8 @@ class Client(PapermillNotebookClient):  # type: ignore[misc] # papermill is unty
         self._begun = {key for key in self._begun if key[0] != cell_index}
         self.witness.cleared(cell_index)
 
-    def _tell(self, running: int, *, is_last: bool) -> None:
-        """Tell the witness of all that changed, in the order in which it came; at last whole streams."""
+    def _report(self, running: int, *, is_last: bool) -> None:
+        """Report all changes to the witness, in order. At the end of a step, report the whole streams."""
         changed, self._changed = self._changed, {}
         if is_last:
             self._note_surplus(running, changed)
@@ -214,18 +213,18 @@ class Client(PapermillNotebookClient):  # type: ignore[misc] # papermill is unty
             if stream is None:
                 self.witness.shown(*key, dict(output))
             elif is_last:
-                self._tell_end(key, output, stream)
+                self._report_end(key, output, stream)
             else:
-                self._tell_piece(key, output, stream)
+                self._report_piece(key, output, stream)
 
-    def _tell_piece(self, key: tuple[int, int], output: NotebookNode, stream: Stream) -> None:
+    def _report_piece(self, key: tuple[int, int], output: NotebookNode, stream: Stream) -> None:
         if key not in self._begun:
             self._begun.add(key)
             self.witness.shown(*key, {**output, "text": ""})
         if piece := stream.take_settled():
             self.witness.continued(*key, piece)
 
-    def _tell_end(self, key: tuple[int, int], output: NotebookNode, stream: Stream) -> None:
+    def _report_end(self, key: tuple[int, int], output: NotebookNode, stream: Stream) -> None:
         output["text"] = stream.text
         if key in self._begun and stream.is_short:
             self.witness.continued(*key, stream.take_settled(is_last=True))
@@ -235,17 +234,17 @@ class Client(PapermillNotebookClient):  # type: ignore[misc] # papermill is unty
 
     def _note_surplus(self, running: int, changed: dict[tuple[int, int], None]) -> None:
         if self._surplus:
-            told = f"[runbook: truncated: {self._surplus:,} more outputs of this step are left out]\n"
+            notice = f"[runbook: truncated: {self._surplus:,} more outputs of this step are left out]\n"
             outs = self.nb.cells[running].outputs
             changed[running, len(outs)] = None
-            outs.append(NotebookNode(output_type="stream", name="stderr", text=told))
+            outs.append(NotebookNode(output_type="stream", name="stderr", text=notice))
 
 
 def _bound(content: dict[str, Any]) -> None:
-    """Where one output is too large, its size and digest in its place."""
+    """Replace the data of an output that is too large by its size and digest."""
     size = sum(len(value) if isinstance(value, str) else 0 for value in content.get("data", {}).values())
     if size > limits.MAX_OUTPUT_BYTES:
         whole = json.dumps(content["data"], sort_keys=True).encode()
         digest = hashlib.sha256(whole).hexdigest()
-        told = f"[runbook: truncated: an output of {len(whole):,} bytes is left out; sha256 {digest}]"
-        content["data"] = {"text/plain": told}
+        notice = f"[runbook: truncated: an output of {len(whole):,} bytes is left out; sha256 {digest}]"
+        content["data"] = {"text/plain": notice}

@@ -1,7 +1,7 @@
-"""What papermill finds by its entry point: `papermill --engine runbook`.
+"""The entry point that papermill loads for `papermill --engine runbook`.
 
-Papermill loads its engines while it is being imported, and our engine needs papermill: so this stands for
-it, and fetches it when there is a notebook to run.
+Papermill loads its engines while it is being imported, and our engine imports papermill. This module avoids
+the circular import: it imports the engine only when a notebook is run.
 """
 
 from importlib import import_module

@@ -1,6 +1,6 @@
-"""The witness of one run: what it is told goes, redacted, to the journal first, and then into the account.
+"""Record one run: each event is redacted, written to the journal, and then applied to the state of the run.
 
-Where the journal cannot be written any more, the run goes on in the spool, with the journal so far.
+If the journal can no longer be written, it is copied to the spool and the run continues there.
 """
 
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ from runbooklib.redact.redactor import Depth, Redactor
 
 
 class RunRecorder:
-    """Knows one run from first to last: `account` how far it got, `failure` why it got no further.
+    """The record of one run: `account` is its state, `failure` the reason why it stopped early, or empty.
 
-    `trouble` says what is wrong with the journal.
+    `trouble` says what is wrong with the journal; empty if nothing is.
     """
 
     def __init__(self, bundle: Bundle, redactor: Redactor, about: Mapping[str, Any]) -> None:
@@ -32,43 +32,43 @@ class RunRecorder:
         self.journal: dict[str, Any] = {}
 
     def begins(self, notebook: Mapping[str, Any]) -> None:
-        """The notebook with its parameters, before its first step: from now on every step is known."""
+        """Record the notebook with its parameters, before its first step."""
         source = cleaned(notebook, self._redactor)
         self.account = RunState(source)
         self._open()
         self._write("begin", {"bundle": self._bundle.name, "about": self._about, "notebook": source})
 
     def step(self, cell: int, metadata: Mapping[str, Any], execution_count: int | None) -> None:
-        """A step begins, or has ended."""
-        told = self._redactor.json(dict(metadata), Depth.SECRETS)
-        self._tell(
-            "step", {"cell": cell, "metadata": told, "execution_count": execution_count}, is_synced=True
+        """Record that a step began or ended."""
+        redacted = self._redactor.json(dict(metadata), Depth.SECRETS)
+        self._record(
+            "step", {"cell": cell, "metadata": redacted, "execution_count": execution_count}, is_synced=True
         )
 
     def shown(self, cell: int, place: int, output: Mapping[str, Any]) -> None:
-        """An output is new, or is another than before."""
-        told = cleaned_part(output, self._redactor)
-        self._tell("output", {"cell": cell, "place": place, "output": told})
+        """Record a new output, or the new content of an output."""
+        cleaned_output = cleaned_part(output, self._redactor)
+        self._record("output", {"cell": cell, "place": place, "output": cleaned_output})
 
     def continued(self, cell: int, place: int, text: str) -> None:
-        """A stream goes on. The text must be one that can be redacted by itself."""
-        self._tell("more", {"cell": cell, "place": place, "text": cleaned_text(text, self._redactor)})
+        """Record more text of a stream. The text is redacted alone: it must end at a safe place."""
+        self._record("more", {"cell": cell, "place": place, "text": cleaned_text(text, self._redactor)})
 
     def cleared(self, cell: int) -> None:
-        """The cell's outputs are gone."""
-        self._tell("cleared", {"cell": cell})
+        """Record that the cell's outputs were cleared."""
+        self._record("cleared", {"cell": cell})
 
     def beat(self, cell: int, seconds: float) -> None:
-        """The step still runs, for so long."""
-        self._tell("beat", {"cell": cell, "seconds": round(seconds, 1)})
+        """Record that the step has been running for `seconds`."""
+        self._record("beat", {"cell": cell, "seconds": round(seconds, 1)})
 
     def metadata(self, metadata: Mapping[str, Any]) -> None:
-        """The notebook's metadata, as the kernel and papermill left it."""
-        told = cleaned({"metadata": metadata, "cells": []}, self._redactor)
-        self._tell("notebook", {"metadata": told["metadata"]})
+        """Record the notebook's metadata at the end of the run."""
+        notebook = cleaned({"metadata": metadata, "cells": []}, self._redactor)
+        self._record("notebook", {"metadata": notebook["metadata"]})
 
     def ends(self, failure: str) -> None:
-        """The run is over."""
+        """Record the end of the run and close the journal."""
         self.failure = self._redactor.text(failure, Depth.SECRETS)
         if self.account is not None:
             self.account.end(self.failure)
@@ -80,10 +80,10 @@ class RunRecorder:
             self._journal.close()
             self._journal = None
 
-    def _tell(self, kind: str, told: dict[str, Any], *, is_synced: bool = False) -> None:
-        self._write(kind, told, is_synced=is_synced)
+    def _record(self, kind: str, fields: dict[str, Any], *, is_synced: bool = False) -> None:
+        self._write(kind, fields, is_synced=is_synced)
         if self.account is not None:
-            self.account.apply({"kind": kind, **told})
+            self.account.apply({"kind": kind, **fields})
 
     def _open(self) -> None:
         try:
@@ -91,18 +91,18 @@ class RunRecorder:
         except OSError as error:
             self._move(error)
 
-    def _write(self, kind: str, told: dict[str, Any], *, is_synced: bool = True) -> None:
+    def _write(self, kind: str, fields: dict[str, Any], *, is_synced: bool = True) -> None:
         if self._journal is None:
             return
         try:
-            self._journal.append(kind, told, is_synced=is_synced)
+            self._journal.append(kind, fields, is_synced=is_synced)
         except OSError as error:
             self._move(error)
             if self._journal is not None:
-                self._journal.append(kind, told, is_synced=is_synced)
+                self._journal.append(kind, fields, is_synced=is_synced)
 
     def _move(self, error: OSError) -> None:
-        """Go on in the spool; where that fails as well, without a journal: the run is worth more than it."""
+        """Continue the journal in the spool. If that also fails, the run continues without a journal."""
         former, self._journal = self._journal, None
         with suppress(OSError, EvidenceError):
             self._bundle.spool(error)

@@ -1,6 +1,6 @@
-"""Replay: run the notebook of a recorded incident, or another one, with its recorded answers.
+"""Replay: run the notebook of a recorded incident, or another notebook, with its recorded answers.
 
-No system is asked. The new verdict is compared with the recorded one.
+No request is sent to a system. The new verdict is compared with the recorded verdict.
 """
 
 import json
@@ -145,7 +145,7 @@ def _without_outputs(executed: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _prepared(notebook: Mapping[str, Any], recorded: _Recorded) -> dict[str, Any]:
-    """Another notebook with the cell that papermill injected into the recorded one."""
+    """Another notebook with the cell that papermill injected into the recorded notebook."""
     injected = [cell for cell in recorded.notebook["cells"] if _is(cell, "injected-parameters")]
     cells = []
     for cell in notebook["cells"]:

@@ -1,9 +1,9 @@
-"""What the lines of a journal amount to: the notebook as far as it got, and what became of each step.
+"""The state of a run, built from the lines of its journal: the executed notebook and the status of each step.
 
-A run and `recover` make the executed notebook by the same code, so that what a killed run left reads like
-what a run that ended leaves. A step is a code cell; it is `not_run` until it has begun.
+A run and `recover` build the executed notebook with the same code, so that the evidence of a killed run has
+the same form as that of a finished run. A step is a code cell; its status is `not_run` until it begins.
 
-A run that did not finish, told as one: what was not run can be sound or not, and nobody knows.
+`mark_unfinished` marks the notebook of a run that did not finish: the steps that did not run prove nothing.
 """
 
 import copy
@@ -21,7 +21,7 @@ METADATA = "runbook"
 
 
 class StepStatus(StrEnum):
-    """What became of a step. Only OK and PROBLEM and UNKNOWN have run to their end."""
+    """The status of a step. A step with OK, PROBLEM or UNKNOWN ran to its end."""
 
     OK = "ok"
     PROBLEM = "problem"
@@ -30,7 +30,7 @@ class StepStatus(StrEnum):
     NOT_RUN = "not_run"
 
 
-# As plain papermill calls them, except that it calls what never ran completed, too.
+# papermill's own names. Plain papermill also writes `completed` for a step that never ran.
 _PAPERMILL = {
     StepStatus.OK: "completed",
     StepStatus.PROBLEM: "completed",
@@ -43,7 +43,7 @@ _WORST = ("OK", "UNKNOWN", "WARNING", "CRITICAL")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One code cell: its place, its id, what became of it, and why."""
+    """One code cell: its index in the notebook, its id, its status, and the cause of that status."""
 
     cell: int
     id: str
@@ -52,31 +52,33 @@ class Step:
 
 
 def status_of(outputs: Iterable[Mapping[str, Any]]) -> StepStatus:
-    """The status of a step that ran to its end, by the findings that it shows; without any it is OK."""
-    found = [out["data"][FINDING_MIME]["status"] for out in outputs if FINDING_MIME in out.get("data", {})]
-    worst = max(found, key=_WORST.index, default="OK")
+    """The status of a step that ran to its end: that of its worst finding; OK if it has no finding."""
+    statuses = [out["data"][FINDING_MIME]["status"] for out in outputs if FINDING_MIME in out.get("data", {})]
+    worst = max(statuses, key=_WORST.index, default="OK")
     return {"OK": StepStatus.OK, "UNKNOWN": StepStatus.UNKNOWN}.get(worst, StepStatus.PROBLEM)
 
 
-def marked(metadata: Mapping[str, Any], became: StepStatus, cause: str = "", **told: Any) -> dict[str, Any]:
-    """A cell's metadata with what became of it in our words and papermill's; `told` is more of its."""
+def marked(
+    metadata: Mapping[str, Any], step_status: StepStatus, cause: str = "", **papermill_fields: Any
+) -> dict[str, Any]:
+    """The metadata of a cell with its status, for runbooklib and for papermill."""
     papermill = {
         "start_time": None,
         "end_time": None,
         "duration": None,
         **(metadata.get("papermill") or {}),
-        "status": _PAPERMILL[became],
-        "exception": became is StepStatus.INTERRUPTED,
-        **told,
+        "status": _PAPERMILL[step_status],
+        "exception": step_status is StepStatus.INTERRUPTED,
+        **papermill_fields,
     }
-    return {**metadata, METADATA: {"status": became.value, "cause": cause}, "papermill": papermill}
+    return {**metadata, METADATA: {"status": step_status.value, "cause": cause}, "papermill": papermill}
 
 
 class RunState:
-    """The notebook of one run, told line by line."""
+    """The notebook of one run. `apply` updates it with one line of the journal."""
 
     def __init__(self, notebook: Mapping[str, Any]) -> None:
-        """`notebook` is the source with its parameters; every step is not_run."""
+        """`notebook` is the source notebook with its parameters. Every step starts as not_run."""
         self.notebook: dict[str, Any] = copy.deepcopy(dict(notebook))
         for cell in self._code():
             cell.update(outputs=[], execution_count=None)
@@ -86,7 +88,7 @@ class RunState:
         return (cell for cell in self.notebook["cells"] if cell["cell_type"] == "code")
 
     def apply(self, line: Mapping[str, Any]) -> None:
-        """One line of the journal. Raises LookupError, TypeError for one that fits nothing here."""
+        """Apply one line of the journal. Raises LookupError or TypeError if it does not fit this notebook."""
         kind = line["kind"]
         if kind == "step":
             cell = self.notebook["cells"][line["cell"]]
@@ -104,7 +106,7 @@ class RunState:
             self.notebook["metadata"] = line["metadata"]
 
     def end(self, cause: str) -> None:
-        """Whatever is still running did not come to its end, and why."""
+        """Mark the step that is still running as interrupted, with this cause."""
         for cell in self._code():
             if cell["metadata"]["papermill"]["status"] == "running":
                 cell["metadata"] = marked(cell["metadata"], StepStatus.INTERRUPTED, cause)
@@ -112,21 +114,21 @@ class RunState:
     @property
     def steps(self) -> list[Step]:
         """Every step, in order."""
-        found = []
+        steps = []
         for place, cell in enumerate(self.notebook["cells"]):
             if cell["cell_type"] == "code" and METADATA in cell["metadata"]:
-                told = cell["metadata"][METADATA]
+                state = cell["metadata"][METADATA]
                 id = str(cell.get("id", f"cell {place + 1}"))  # noqa: A001 - nbformat's word
-                found.append(Step(place, id, StepStatus(told["status"]), str(told["cause"])))
-        return found
+                steps.append(Step(place, id, StepStatus(state["status"]), str(state["cause"])))
+        return steps
 
 
 CELL_ID = "run-did-not-finish"
 _PROBLEMS = ("WARNING", "CRITICAL")
 
 
-def told(notebook: Mapping[str, Any], steps: Sequence[Step], failure: str) -> dict[str, Any]:
-    """The notebook with a first cell that says so, and with a verdict that is never OK."""
+def mark_unfinished(notebook: Mapping[str, Any], steps: Sequence[Step], failure: str) -> dict[str, Any]:
+    """The notebook of an unfinished run: its first cell says so, and its verdict is never OK."""
     banner = {
         "cell_type": "raw",
         "id": CELL_ID,
@@ -140,8 +142,8 @@ def told(notebook: Mapping[str, Any], steps: Sequence[Step], failure: str) -> di
     return {**notebook, "cells": [banner, *(_cell(cell, failure) for cell in notebook["cells"])]}
 
 
-def verdict_told(verdict: Mapping[str, Any], failure: str) -> dict[str, Any]:
-    """The verdict as far as it got: a problem stays one, anything else is UNKNOWN."""
+def unfinished_verdict(verdict: Mapping[str, Any], failure: str) -> dict[str, Any]:
+    """The verdict of an unfinished run: WARNING and CRITICAL stay, any other status becomes UNKNOWN."""
     has_problem = verdict["status"] in _PROBLEMS
     return {
         **verdict,
@@ -161,13 +163,11 @@ def _output(output: Mapping[str, Any], failure: str) -> dict[str, Any]:
     data = output.get("data", {})
     if VERDICT_MIME not in data:
         return dict(output)
-    verdict = verdict_told(data[VERDICT_MIME], failure)
+    verdict = unfinished_verdict(data[VERDICT_MIME], failure)
     line = f"{verdict['status']}  {verdict['headline']}"
-    # The card of then may say OK, in green: it is not what a reader sees first.
-    card, then = (
-        "".join(data.get("text/html", "")),
-        html.escape(sentences.say("What it had found until then")),
-    )
+    # The card is from before the run stopped and can say OK in green: the reader must not see it first.
+    card = "".join(data.get("text/html", ""))
+    summary = html.escape(sentences.say("What it had found until then"))
     shown = f"<p><strong>{html.escape(visible(line))}</strong></p>"
     return {
         **output,
@@ -175,6 +175,6 @@ def _output(output: Mapping[str, Any], failure: str) -> dict[str, Any]:
             **data,
             VERDICT_MIME: verdict,
             "text/plain": line,
-            "text/html": f"{shown}<details><summary>{then}</summary>{card}</details>",
+            "text/html": f"{shown}<details><summary>{summary}</summary>{card}</details>",
         },
     }

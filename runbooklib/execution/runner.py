@@ -1,4 +1,4 @@
-"""A run: the notebook is executed by papermill, watched, and kept as evidence however it ends."""
+"""Run a notebook with papermill, under deadlines, and seal the result as evidence, also after a failure."""
 
 import resource
 import signal
@@ -36,10 +36,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What became of a run.
+    """The result of a run.
 
-    `verdict` is as far as it got; `failure` says why it got no further, and `signal` which signal ended it.
-    `trouble` says why its evidence is not where it should be. `has_begun` is whether any step ran.
+    `verdict` covers the checks that ran. `failure` is the reason why the run stopped early, or empty.
+    `signal` is the number of the signal that ended it, or 0. `trouble` is the reason why the evidence is
+    incomplete or in another place, or empty. `has_begun` is whether any step ran.
     """
 
     bundle: Path
@@ -53,14 +54,14 @@ class Run:
 
 @dataclass(slots=True)
 class _Ending:
-    """Which signal ended the run, if one did."""
+    """The signal that ended the run (0: none), and the former signal handlers."""
 
     number: int = 0
     former: dict[int, Any] = field(default_factory=dict)
 
 
 def prepare(runbook: Runbook, values: Mapping[str, Value], output: Path, chromium: str = "") -> Bundle:
-    """The folder for a run's evidence, opened before anything is asked. Raises InputError."""
+    """Open the folder for a run's evidence, before any request is sent. Raises InputError."""
     service = str(values.get("service") or runbook.declared["service"].default)
     return Bundle(output, runbook.alert, service, datetime.now(UTC), chromium)
 
@@ -72,12 +73,12 @@ def run(
     on_finding: OnFinding | None = None,
     deadlines: Deadlines | None = None,
 ) -> Run:
-    """Run the notebook headlessly and keep it as evidence in the bundle. Raises EvidenceError."""
+    """Run the runbook without a user interface and seal it in the bundle. Raises EvidenceError."""
     about: dict[str, Any] = {"kind": "run", "alert": runbook.alert, "parameters": dict(values)}
     about["runbook_sha256"] = manifest.sha256(runbook.notebook)
-    defaults = {name: one.default for name, one in runbook.declared.items()}
-    place = [str(values.get(name) or defaults.get(name)) for name in ("environment", "service")]
-    kernel = {variables.EVIDENCE: str(bundle.output.absolute()), **site_secrets.tags_for_kernel(*place)}
+    defaults = {name: parameter.default for name, parameter in runbook.declared.items()}
+    tags = [str(values.get(name) or defaults.get(name)) for name in ("environment", "service")]
+    kernel = {variables.EVIDENCE: str(bundle.output.absolute()), **site_secrets.tags_for_kernel(*tags)}
     return execute(
         runbook.notebook,
         bundle,
@@ -99,11 +100,11 @@ def execute(
     kernel_environment: Mapping[str, str] | None = None,
     deadlines: Deadlines | None = None,
 ) -> Run:
-    """Run a notebook by papermill and seal what came of it, also when it was cut short.
+    """Run a notebook with papermill and seal the result, also when the run was interrupted.
 
-    `about` goes into the manifest. Raises SettingsError for what is no notebook, and EvidenceError.
+    `about` is added to the manifest. Raises SettingsError if the file is not a notebook, and EvidenceError.
     """
-    from runbooklib.execution.kernel import Watch  # jupyter's client: only once something runs
+    from runbooklib.execution.kernel import Watch  # imported late: it loads jupyter_client
 
     _enough_files(bundle)
     started, began_at, limits = time.monotonic(), time.time(), deadlines or Deadlines()
@@ -121,7 +122,9 @@ def execute(
         )
         if witness.account is None:
             bundle.abandon()
-            raise SettingsError(f"{notebook.name} did not start: {failure}", hint="mend the notebook")
+            raise SettingsError(
+                f"{notebook.name} did not start: {failure}", hint="correct the notebook, then run it again"
+            )
         about = {**about, **_clock_step(began_at, started)}
         final, verdict, failure = seal(bundle, witness, about, failure)
     has_begun = any(step.status is not StepStatus.NOT_RUN for step in witness.account.steps)
@@ -130,7 +133,7 @@ def execute(
 
 
 def _clock_step(began_at: float, started: float) -> dict[str, float]:
-    """By how much this machine's clock was set while the run was under way, for the manifest."""
+    """The manifest entry for a step of the system clock during the run, in seconds; empty below 1 s."""
     step = (time.time() - began_at) - (time.monotonic() - started)
     return {"clock_step_seconds": round(step)} if abs(step) >= 1 else {}
 
@@ -138,28 +141,28 @@ def _clock_step(began_at: float, started: float) -> dict[str, float]:
 def seal(
     bundle: Bundle, witness: RunRecorder, about: Mapping[str, Any], failure: str
 ) -> tuple[Path, dict[str, Any] | None, str]:
-    """Seal a run that is over: its bundle, its verdict, and why it got no further. Raises EvidenceError."""
+    """Seal a run that has ended. Returns its bundle, verdict and failure. Raises EvidenceError."""
     account = witness.account
     if account is None:
-        raise ValueError("nothing has begun")
+        raise ValueError("the run has not begun")
     witness.ends(failure)
     failure, steps, notebook = witness.failure, account.steps, account.notebook
     if failure:
-        notebook = run_state.told(notebook, steps, failure)
+        notebook = run_state.mark_unfinished(notebook, steps, failure)
     more = {
         "alert_fingerprints": fingerprints_of(recording_of(notebook), str(about.get("alert", ""))),
         "failure": failure,
         "trouble": bundle.trouble or witness.trouble,
         "journal": witness.journal,
-        "steps": [{"id": s.id, "status": s.status.value, "cause": s.cause} for s in steps],
+        "steps": [{"id": step.id, "status": step.status.value, "cause": step.cause} for step in steps],
     }
     final = bundle.finish(notebook, {**about, **more}, site.home_or_here())
-    # An exception's own words are printed too, and not only kept.
+    # The failure can quote an exception, and is printed: control characters must be visible.
     return final, verdict_in(final), visible(failure)
 
 
 def _enough_files(bundle: Bundle) -> None:
-    """Where the sockets of a kernel find no descriptor, their library ends the process without a word."""
+    """Raise the limit of open files if needed: without descriptors, ZeroMQ aborts the process silently."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < _MIN_FILES and hard != resource.RLIM_INFINITY and hard < _MIN_FILES:
         bundle.abandon()
@@ -173,7 +176,7 @@ def _enough_files(bundle: Bundle) -> None:
 
 @contextmanager
 def _sealed_by_signals(watch: Any) -> Iterator[_Ending]:
-    """A signal ends the run and not the process: what there is gets sealed first."""
+    """While this is active, a signal ends the run and not the process, so that the evidence is sealed."""
     ending = _Ending()
 
     def end(number: int, _: FrameType | None) -> None:
@@ -186,12 +189,12 @@ def _sealed_by_signals(watch: Any) -> Iterator[_Ending]:
     try:
         yield ending
     finally:
-        for given, former in ending.former.items():
-            signal.signal(given, former)
+        for number, former in ending.former.items():
+            signal.signal(number, former)
 
 
 def _run_papermill(notebook: Path, *, values: Mapping[str, Value] | None, **engine: Any) -> str:
-    """Run the notebook; why it got no further than it got."""
+    """Run the notebook. Returns why it stopped early; empty if every step ran."""
     with _without_grammars():
         import papermill
     from jupyter_client.kernelspec import NoSuchKernel
@@ -201,12 +204,12 @@ def _run_papermill(notebook: Path, *, values: Mapping[str, Value] | None, **engi
     from runbooklib.execution.engine import NAME, RunbookEngine
 
     papermill_engines.register(NAME, RunbookEngine)
-    # Papermill formats paths with the parameters; a name with braces in it is a name.
+    # Papermill formats the path with the parameters: braces in a file name must be escaped.
     path = str(notebook).replace("{", "{{").replace("}", "}}")
     try:
         papermill.execute_notebook(
             path,
-            None,  # the journal keeps what comes, redacted, and the bundle gets it in one piece
+            None,  # no output file: the witness writes a redacted journal, and the bundle is made from it
             parameters=dict(values or {}),
             engine_name=NAME,
             progress_bar=False,
@@ -230,7 +233,7 @@ def _without_grammars() -> Iterator[None]:
     """
     is_loaded = _GRAMMARS in sys.modules
     if not is_loaded:
-        sys.modules[_GRAMMARS] = None  # type: ignore[assignment] # None: Python's way to say that it cannot be imported
+        sys.modules[_GRAMMARS] = None  # type: ignore[assignment] # None: Python then raises ImportError for it
     try:
         yield
     finally:
@@ -239,7 +242,7 @@ def _without_grammars() -> Iterator[None]:
 
 
 def _why(engine: Mapping[str, Any]) -> str:
-    """Why not every step ran to its end: the first one's cause, or the run's; nothing if all did."""
+    """The cause of the first failed step, or of the end of the run; empty if every step ran."""
     steps: list[Step] = engine["witness"].account.steps if engine["witness"].account else []
     for step in steps:
         if step.cause:
