@@ -39,7 +39,7 @@ def imported(source: str) -> set[str]:
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            names |= {node.value} & MODULES.keys()
+            names |= {node.value} & (MODULES.keys() - {"runbooklib"})
     return {name if name in MODULES else name.rpartition(".")[0] for name in names} & MODULES.keys()
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import promql_parser
 import pytest
 
-from runbooklib import promql
 from runbooklib.errors import ParameterError
+from runbooklib.promql import build
 
 HOSTILE = [
     '"} or vector(1) or up{job="',
@@ -52,12 +52,12 @@ def walk(node: Any) -> Iterator[Any]:
 
 @pytest.mark.parametrize("value", HOSTILE)
 def test_any_label_value_stays_one_equality_matcher(value: str) -> None:
-    assert matchers_of(promql.selector("up", {"job": value})) == [("job", "=", value)]
+    assert matchers_of(build.selector("up", {"job": value})) == [("job", "=", value)]
 
 
 @pytest.mark.parametrize("value", [value for value in HOSTILE if value])
 def test_a_value_that_is_left_out_is_taken_literally(value: str) -> None:
-    [(name, operator, pattern)] = matchers_of(promql.selector("up", none_of={"path": [value]}))
+    [(name, operator, pattern)] = matchers_of(build.selector("up", none_of={"path": [value]}))
     assert (name, operator) == ("path", "!~")
     assert re.fullmatch(pattern, value)
     assert not re.fullmatch(pattern, value + "x")
@@ -65,7 +65,7 @@ def test_a_value_that_is_left_out_is_taken_literally(value: str) -> None:
 
 
 def test_all_kinds_of_matchers_stand_side_by_side_in_order() -> None:
-    selector = promql.selector(
+    selector = build.selector(
         "http_requests_total",
         {"job": "backend", "path": "/a"},
         matching={"status": "5.."},
@@ -80,14 +80,14 @@ def test_all_kinds_of_matchers_stand_side_by_side_in_order() -> None:
 
 
 def test_series_without_a_label_can_be_left_out() -> None:
-    assert matchers_of(promql.selector("up", none_of={"path": [""]})) == [("path", "!~", "")]
-    assert promql.selector("up", none_of={"path": []}) == "up"
+    assert matchers_of(build.selector("up", none_of={"path": [""]})) == [("path", "!~", "")]
+    assert build.selector("up", none_of={"path": []}) == "up"
 
 
 @pytest.mark.parametrize("metric", ["", "1up", "up{", 'up{job="x"} or up', "up\n", "up-down", "ün"])
 def test_what_is_no_metric_name_is_refused(metric: str) -> None:
     with pytest.raises(ParameterError, match="is not a metric name"):
-        promql.selector(metric)
+        build.selector(metric)
 
 
 @pytest.mark.parametrize("label", ["", "1a", "a:b", 'a="x",b', "a\n", "ä"])
@@ -95,7 +95,7 @@ def test_what_is_no_metric_name_is_refused(metric: str) -> None:
 def test_what_is_no_label_name_is_refused(label: str, kind: str) -> None:
     arguments: dict[str, Any] = {kind: {label: "x"}}
     with pytest.raises(ParameterError, match="is not a label name"):
-        promql.selector("up", **arguments)
+        build.selector("up", **arguments)
 
 
 def parsed_as_any(expression: str) -> Any:
@@ -103,7 +103,7 @@ def parsed_as_any(expression: str) -> Any:
 
 
 def test_a_share_divides_part_by_whole_and_fills_zero_only_where_there_is_traffic() -> None:
-    text = promql.share(promql.rate("bad", "5m"), promql.rate("everything", "5m"), by=("path",))
+    text = build.share(build.rate("bad", "5m"), build.rate("everything", "5m"), by=("path",))
     parsed = parsed_as_any(text)
     assert str(parsed.op) == "/"
     part, whole = parsed.lhs.expr, parsed.rhs.expr
@@ -116,7 +116,7 @@ def test_a_share_divides_part_by_whole_and_fills_zero_only_where_there_is_traffi
 
 @pytest.mark.parametrize(("by", "labels"), [((), ["le"]), (("path", "code"), ["le", "path", "code"])])
 def test_a_quantile_sums_buckets_by_le_first(by: tuple[str, ...], labels: list[str]) -> None:
-    parsed = parsed_as_any(promql.quantile(0.95, "seconds_bucket", "5m", by=by))
+    parsed = parsed_as_any(build.quantile(0.95, "seconds_bucket", "5m", by=by))
     assert parsed.func.name == "histogram_quantile"
     share, buckets = parsed.args
     assert share.val == 0.95
@@ -125,5 +125,5 @@ def test_a_quantile_sums_buckets_by_le_first(by: tuple[str, ...], labels: list[s
 
 @pytest.mark.parametrize("by", [(), ("a",), ("a", "b")])
 def test_sums_and_rates_are_valid_promql(by: tuple[str, ...]) -> None:
-    for series in (promql.rate("a_total", "5m"), promql.increase("a_total", "1h")):
-        promql_parser.parse(promql.sum_of(series, by=by))
+    for series in (build.rate("a_total", "5m"), build.increase("a_total", "1h")):
+        promql_parser.parse(build.sum_of(series, by=by))

@@ -4,7 +4,7 @@ import promql_parser
 import pytest
 
 from runbooklib.errors import ParameterError
-from runbooklib.promql import (
+from runbooklib.promql.reading import (
     Condition,
     Selector,
     alternatives,

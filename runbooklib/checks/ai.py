@@ -1,10 +1,10 @@
 """The AI provider, measured by the service that uses it."""
 
-from runbooklib import promql
 from runbooklib.checks import queries, thresholds
 from runbooklib.checks.registry import check
 from runbooklib.checks.thresholds import Threshold, Wording
 from runbooklib.model.findings import Finding
+from runbooklib.promql import build
 from runbooklib.sources.context import Context
 
 TOKENS = "ai_chat_tokens_total"
@@ -39,7 +39,7 @@ def ai_error_rate(context: Context, *, above: float, least_requests: float = MIN
 
 def _error_types(context: Context) -> str:
     """The error types that increase now, most frequent first."""
-    errors = promql.selector("ai_chat_errors_total", context.labels)
+    errors = build.selector("ai_chat_errors_total", context.labels)
     query = queries.rate_of(context.target, errors, by=("error_type",))
     frame = context.sources.prometheus.instant(query, context.window.end)
     if frame.empty:
@@ -93,7 +93,7 @@ def ai_tokens(context: Context, *, above: float) -> Finding:
     Tokens per second over the rate window; `above` is per second. The sentence gives the number per hour as
     well, since the alert's text uses hours and its rule uses seconds.
     """
-    query = queries.rate_of(context.target, promql.selector(TOKENS, context.labels))
+    query = queries.rate_of(context.target, build.selector(TOKENS, context.labels))
     frame = thresholds.line(context, query, "tokens")
     hourly = thresholds.newest(context, frame["tokens"]) * _SECONDS_PER_HOUR
     words = Wording(
@@ -117,7 +117,7 @@ def tokens_by_model(context: Context, *, above: float) -> Finding:
         line="",
         unit="per second",
     )
-    query = queries.rate_of(context.target, promql.selector(TOKENS, context.labels), by=("model",))
+    query = queries.rate_of(context.target, build.selector(TOKENS, context.labels), by=("model",))
     column = "tokens per second"
     return thresholds.by_label(context, query, by="model", above=above, words=words, column=column)
 
@@ -129,8 +129,8 @@ def tokens_per_request(context: Context, *, above_times: float = 2.0) -> Finding
     Tokens over successful requests, compared with the usual value before the symptom began: a higher value
     means longer prompts or longer answers, not more users.
     """
-    tokens = queries.rate_of(context.target, promql.selector(TOKENS, context.labels))
-    succeeded = promql.selector("ai_chat_requests_total", {**context.labels, "status": "success"})
+    tokens = queries.rate_of(context.target, build.selector(TOKENS, context.labels))
+    succeeded = build.selector("ai_chat_requests_total", {**context.labels, "status": "success"})
     words = Wording(
         template="One AI request uses {now:number} tokens; usual is {usual:number}.",
         line="tokens per request",

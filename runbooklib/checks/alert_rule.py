@@ -9,13 +9,13 @@ from functools import partial
 
 import pandas as pd
 
-from runbooklib import promql
 from runbooklib.checks.registry import check
 from runbooklib.checks.time_series import began, finite
 from runbooklib.errors import NoDataError
 from runbooklib.model.alert import Alert
 from runbooklib.model.findings import Fact, Finding, Status
-from runbooklib.promql import Condition
+from runbooklib.promql import build, reading
+from runbooklib.promql.reading import Condition
 from runbooklib.sources.context import Context
 from runbooklib.sources.tape import side_by_side
 
@@ -34,7 +34,7 @@ def alert_rule(context: Context) -> Finding:
     true_series = ask.instant(rule.query, context.window.end)
     if true_series.empty:
         _need_series(context, rule.query)
-    states = ask.range(promql.selector("ALERTS", {"alertname": context.alert}), context.window)
+    states = ask.range(build.selector("ALERTS", {"alertname": context.alert}), context.window)
     active = states.max(axis=1) if len(states.columns) else pd.Series(0.0, index=states.index)
     severity = _SEVERITIES.get(rule.labels.get("severity", ""), Status.WARNING)
     worst = float(true_series["value"].abs().max()) if len(true_series) else None
@@ -61,8 +61,8 @@ def _need_series(context: Context, query: str) -> None:
 
     One existing series is enough: a counter of errors has none before the first error.
     """
-    for alternative in promql.alternatives(query):
-        selectors = promql.rests_on(alternative)
+    for alternative in reading.alternatives(query):
+        selectors = reading.rests_on(alternative)
         counted = context.sources.prometheus.counts(selectors, context.window.end)
         if selectors and not any(count is None or 0 < count < math.inf for count in counted):
             raise NoDataError(
@@ -166,7 +166,7 @@ def alert_expression(context: Context, *, expression: str, severity: str = "warn
     the worst series first. A condition that is not true is OK only if all its series exist; a missing series
     gives UNKNOWN. Raises ParameterError for invalid PromQL.
     """
-    condition = promql.condition_of(expression)
+    condition = reading.condition_of(expression)
     true_series = context.sources.prometheus.instant(expression, context.window.end)
     if true_series.empty:
         _need_all(context, expression)
@@ -182,13 +182,13 @@ def alert_expression(context: Context, *, expression: str, severity: str = "warn
 
 def _need_all(context: Context, expression: str) -> None:
     """Raises NoDataError if the condition is not true because a series is missing."""
-    for alternative in promql.alternatives(expression):
-        _need(context, promql.rests_on(alternative))
-        condition = promql.condition_of(alternative)
+    for alternative in reading.alternatives(expression):
+        _need(context, reading.rests_on(alternative))
+        condition = reading.condition_of(alternative)
         for side in (condition.measured, condition.other) if condition else ():
             # A side with a comparison of its own is empty if that comparison is not true. Its series exist:
             # they were checked above.
-            if side and promql.condition_of(side) is None:
+            if side and reading.condition_of(side) is None:
                 _need(context, (side,))
 
 
@@ -219,7 +219,7 @@ def _without_threshold(
 ) -> Finding:
     """A condition without a threshold: it is true for each series of its answer."""
     sound = "The condition is true for no series."
-    if promql.is_absence(expression):
+    if reading.is_absence(expression):
         sound = "The series whose absence would raise the alert exists."
     return Finding(
         status=status,
@@ -293,7 +293,7 @@ def _order(values: "pd.Series[float]", condition: Condition) -> "pd.Index[str]":
 
 def _unit(condition: Condition) -> str:
     """The unit by the name of a single metric, or "ratio" for a ratio of one metric to itself."""
-    names, text = promql.metrics(condition.measured), condition.measured
+    names, text = reading.metrics(condition.measured), condition.measured
     if len(names) != 1:
         return ""
     is_share = " / " in text and " * " not in text and condition.threshold is not None

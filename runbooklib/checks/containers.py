@@ -4,12 +4,12 @@ from datetime import datetime, timedelta
 
 import pandas as pd
 
-from runbooklib import promql
 from runbooklib.checks import thresholds
 from runbooklib.checks.registry import check
 from runbooklib.checks.time_series import began, finite, unseen_seconds
 from runbooklib.errors import NoDataError, Reason, StaleError
 from runbooklib.model.findings import Fact, Finding, Status, breach, unknown
+from runbooklib.promql import build
 from runbooklib.sources.context import Context
 from runbooklib.sources.docker.client import Container
 from runbooklib.sources.docker.events import Events
@@ -187,7 +187,7 @@ def process_restarts(context: Context, *, above: int = 0) -> Finding:
     A deployment restarts it once; `above` is the highest number of restarts that is still OK.
     """
     span = int((context.window.end - context.suspect_since).total_seconds())
-    started = promql.selector("process_start_time_seconds", context.labels)
+    started = build.selector("process_start_time_seconds", context.labels)
     query = f"sum(changes({started}[{max(span, 1)}s]))"
     frame = context.sources.prometheus.instant(query, context.window.end)
     restarts = thresholds.number(frame, "process_start_time_seconds has no series for this service")
@@ -215,7 +215,7 @@ def memory_usage(context: Context, *, above: float) -> Finding:
     """
     context.need_live("docker")
     limit = context.sources.docker.container(context.container).memory_limit_bytes
-    query = promql.sum_of(promql.selector("process_resident_memory_bytes", context.labels))
+    query = build.sum_of(build.selector("process_resident_memory_bytes", context.labels))
     frame = context.sources.prometheus.range(query, context.window).rename(columns={"value": _MEMORY})
     recent = _recent_memory(context, frame)
     highest = float(recent.max())

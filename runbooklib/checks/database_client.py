@@ -1,12 +1,12 @@
 """The database, measured by the service that uses it."""
 
-from runbooklib import promql
 from runbooklib.checks import queries, thresholds
 from runbooklib.checks.registry import check
 from runbooklib.checks.thresholds import Threshold, Wording
 from runbooklib.checks.time_series import began, unseen_seconds
 from runbooklib.model.findings import Finding, Status, breach
 from runbooklib.model.window import seconds_of
+from runbooklib.promql import build
 from runbooklib.sources.context import Context
 
 
@@ -16,7 +16,7 @@ def database_errors(context: Context, *, above: float = 0.0) -> Finding:
 
     db_query_errors_total per second by error type; `above` is per second.
     """
-    errors = promql.selector("db_query_errors_total", context.labels)
+    errors = build.selector("db_query_errors_total", context.labels)
     query = queries.rate_of(context.target, errors, by=("error_type",))
     frame = context.sources.prometheus.range(query, context.window, by="error_type")
     if frame.iloc[-1].isna().all():
@@ -59,8 +59,8 @@ def _require_query_metrics(context: Context) -> None:
 
     A counter with labels has no series before its first error, so a missing series alone proves nothing.
     """
-    counted = promql.selector("db_query_duration_seconds_count", context.labels)
-    answer = context.sources.prometheus.instant(promql.sum_of(counted), context.window.end)
+    counted = build.selector("db_query_duration_seconds_count", context.labels)
+    answer = context.sources.prometheus.instant(build.sum_of(counted), context.window.end)
     thresholds.number(answer, "db_query_duration_seconds_count has no series for this service")
 
 
@@ -113,7 +113,7 @@ def connections_in_use(context: Context, *, above: float) -> Finding:
         line="connections in use",
         unit="count",
     )
-    query = promql.sum_of(promql.selector("db_connections_active", context.labels))
+    query = build.sum_of(build.selector("db_connections_active", context.labels))
     return thresholds.level(context, query, Threshold(above=above), words)
 
 
@@ -123,7 +123,7 @@ def query_load(context: Context, *, above_times: float = 2.0) -> Finding:
 
     Queries per second, compared with the usual value before the symptom began.
     """
-    ran = promql.selector("db_query_duration_seconds_count", context.labels)
+    ran = build.selector("db_query_duration_seconds_count", context.labels)
     words = Wording(
         template="The service sends {now:rate} queries; usual is {usual:rate}.",
         line="queries",

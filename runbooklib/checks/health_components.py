@@ -4,12 +4,12 @@ from datetime import datetime
 
 import pandas as pd
 
-from runbooklib import promql
 from runbooklib.checks import thresholds
 from runbooklib.checks.registry import check
 from runbooklib.checks.time_series import began, finite, unseen_seconds
 from runbooklib.errors import NoDataError, NonsenseError
 from runbooklib.model.findings import Finding, Status
+from runbooklib.promql import build
 from runbooklib.sources.context import Context
 
 HEALTH = "app_health_status"
@@ -22,7 +22,7 @@ def component_status(context: Context, *, component: str = "") -> Finding:
     The gauge app_health_status (1 healthy, 0 unhealthy) of all components, or of `component` alone.
     """
     labels = {**context.labels, "component": component} if component else context.labels
-    query = f"min by(component) ({promql.selector(HEALTH, labels)})"
+    query = f"min by(component) ({build.selector(HEALTH, labels)})"
     frame = context.sources.prometheus.range(query, context.window, by="component")
     last = finite(frame.iloc[-1])
     if last.empty:
@@ -106,7 +106,7 @@ def gauge_ever_set(context: Context, *, metric: str, over: str = "1d") -> Findin
     A gauge that the service never sets is always 0, so an alert on a low value fires all the time. The
     highest value within the duration `over` before the end of the window.
     """
-    query = f"max(max_over_time({promql.selector(metric, context.labels)}[{over}]))"
+    query = f"max(max_over_time({build.selector(metric, context.labels)}[{over}]))"
     frame = context.sources.prometheus.instant(query, context.window.end)
     highest = thresholds.number(frame, f"{metric} has no series for this service")
     is_unset = highest == 0

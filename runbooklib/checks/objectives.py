@@ -11,7 +11,6 @@ The checks that follow from the environment's settings: service level objectives
 
 from typing import Any
 
-from runbooklib import promql
 from runbooklib.checks import queries, thresholds
 from runbooklib.checks.ask import Check
 from runbooklib.checks.queries import Outcomes
@@ -19,6 +18,7 @@ from runbooklib.checks.registry import check
 from runbooklib.errors import NoDataError, Reason
 from runbooklib.model.findings import Finding, Status, breach, unknown
 from runbooklib.model.window import seconds_of
+from runbooklib.promql import build
 from runbooklib.sources.context import Context
 
 FAST_BURN, SLOW_BURN = 14.4, 6.0
@@ -59,7 +59,7 @@ def error_budget(
         limit=0.0,
         unit="ratio",
         source="prometheus",
-        query=promql.sum_of(promql.increase(outcomes.failed, over)),
+        query=build.sum_of(build.increase(outcomes.failed, over)),
     )
 
 
@@ -116,7 +116,7 @@ def _status(left: float, burn: float | None) -> Status:
 
 def _known_seconds(context: Context, over: str) -> float:
     """For how many seconds of the period Prometheus has samples of the service's target."""
-    up = promql.selector("up", context.labels)
+    up = build.selector("up", context.labels)
     samples = _value(context, f"max(count_over_time({up}[{over}]))")
     if not samples:
         raise NoDataError("there are no samples of the service", system="prometheus")
@@ -125,7 +125,7 @@ def _known_seconds(context: Context, over: str) -> float:
 
 def _increase(context: Context, selector: str, over: str, *, absent: float | None = None) -> float:
     """The increase of the counter; `absent` without such a series: failures have none before the first."""
-    increase = _value(context, promql.sum_of(promql.increase(selector, over)))
+    increase = _value(context, build.sum_of(build.increase(selector, over)))
     if increase is not None:
         return increase
     if absent is None:

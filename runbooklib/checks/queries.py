@@ -7,9 +7,9 @@ requests of users.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from runbooklib import promql
 from runbooklib.config.environment import Target
-from runbooklib.promql import Histogram
+from runbooklib.promql import build
+from runbooklib.promql.build import Histogram
 
 REQUESTS = "http_requests_total"
 
@@ -25,13 +25,13 @@ class Outcomes:
 
 def requests(target: Target) -> str:
     """Selector of user requests."""
-    return promql.selector(REQUESTS, target.service.labels, none_of=_probes(target))
+    return build.selector(REQUESTS, target.service.labels, none_of=_probes(target))
 
 
 def failed_requests(target: Target) -> str:
     """Selector of user requests with a status code 5xx."""
     failed = {"status_code": "5.."}
-    return promql.selector(REQUESTS, target.service.labels, matching=failed, none_of=_probes(target))
+    return build.selector(REQUESTS, target.service.labels, matching=failed, none_of=_probes(target))
 
 
 def request_outcomes(target: Target) -> Outcomes:
@@ -51,8 +51,8 @@ def chats(target: Target) -> Outcomes:
 
 def _by_status(target: Target, metric: str, what: str) -> Outcomes:
     labels: Mapping[str, str] = target.service.labels
-    failed = promql.selector(metric, {**labels, "status": "error"})
-    return Outcomes(promql.selector(metric, labels), failed, what)
+    failed = build.selector(metric, {**labels, "status": "error"})
+    return Outcomes(build.selector(metric, labels), failed, what)
 
 
 def request_rate(target: Target) -> str:
@@ -62,7 +62,7 @@ def request_rate(target: Target) -> str:
 
 def rate_of(target: Target, selector: str, *, by: Iterable[str] = ()) -> str:
     """The counter's increase per second, summed, over the site's rate window."""
-    return promql.sum_of(promql.rate(selector, target.timing.rate_window), by=by)
+    return build.sum_of(build.rate(selector, target.timing.rate_window), by=by)
 
 
 def failure_rate(target: Target, *, by: Iterable[str] = ()) -> str:
@@ -78,7 +78,7 @@ def failed_share(target: Target, *, by: Iterable[str] = ()) -> str:
 def share_of(target: Target, outcomes: Outcomes, *, by: Iterable[str] = ()) -> str:
     """Failed over all attempts, 0–1; no series without traffic."""
     window, by = target.timing.rate_window, tuple(by)
-    return promql.share(promql.rate(outcomes.failed, window), promql.rate(outcomes.every, window), by=by)
+    return build.share(build.rate(outcomes.failed, window), build.rate(outcomes.every, window), by=by)
 
 
 def durations(target: Target) -> Histogram:

@@ -1,10 +1,10 @@
 """The process's use of CPU, memory and file descriptors, now and compared with usual values."""
 
-from runbooklib import promql
 from runbooklib.checks import queries, thresholds
 from runbooklib.checks.registry import check
 from runbooklib.checks.thresholds import Threshold, Wording
 from runbooklib.model.findings import Finding
+from runbooklib.promql import build
 from runbooklib.sources.context import Context
 
 _CPU = "process_cpu_seconds_total"
@@ -19,7 +19,7 @@ def cpu_usage(context: Context, *, above: float) -> Finding:
 
     `above` is in cores: 0.8 is 80 % of one core. Python code runs on one core at a time.
     """
-    used = promql.rate(promql.selector(_CPU, context.labels), context.timing.rate_window)
+    used = build.rate(build.selector(_CPU, context.labels), context.timing.rate_window)
     words = Wording(
         template="The busiest instance uses {now:percent} of a core; the limit is {limit:percent}.",
         line="of a core",
@@ -35,7 +35,7 @@ def cpu_per_request(context: Context, *, above_times: float = 2.0) -> Finding:
     CPU seconds over requests, compared with the usual value before the symptom began: a higher value means
     that the code became more expensive, not that traffic grew.
     """
-    used = queries.rate_of(context.target, promql.selector(_CPU, context.labels))
+    used = queries.rate_of(context.target, build.selector(_CPU, context.labels))
     words = Wording(
         template="One request uses {now:seconds} of CPU time; usual is {usual:seconds}.",
         line="CPU time per request",
@@ -56,7 +56,7 @@ def resident_memory(context: Context, *, above: float) -> Finding:
         line="resident memory",
         unit="bytes",
     )
-    query = f"max({promql.selector(_MEMORY, context.labels)})"
+    query = f"max({build.selector(_MEMORY, context.labels)})"
     return thresholds.level(context, query, Threshold(above=above), words)
 
 
@@ -71,7 +71,7 @@ def memory_growth(context: Context, *, above_times: float = 1.5) -> Finding:
         line="resident memory",
         unit="bytes",
     )
-    query = f"max({promql.selector(_MEMORY, context.labels)})"
+    query = f"max({build.selector(_MEMORY, context.labels)})"
     return thresholds.change(context, query, words, above_times=above_times)
 
 
@@ -82,7 +82,7 @@ def memory_per_request(context: Context, *, above_times: float = 2.0) -> Finding
     Resident memory over requests per second, compared with the usual value before the symptom began: memory
     that traffic needs grows with traffic, leaked memory grows alone.
     """
-    used = promql.sum_of(promql.selector(_MEMORY, context.labels))
+    used = build.sum_of(build.selector(_MEMORY, context.labels))
     words = Wording(
         template="The process uses {now:bytes} of memory per request per second; usual is {usual:bytes}.",
         line="memory by traffic",
@@ -99,7 +99,7 @@ def descriptor_usage(context: Context, *, above: float) -> Finding:
     Open file descriptors over the limit of the process, of the instance with the highest share; `above` is a
     ratio 0–1.
     """
-    opened, limit = (promql.selector(name, context.labels) for name in (_OPEN_FILES, _MAX_FILES))
+    opened, limit = (build.selector(name, context.labels) for name in (_OPEN_FILES, _MAX_FILES))
     words = Wording(
         template="{now:percent} of the file descriptors are open; the limit is {limit:percent}.",
         line="open descriptors",
@@ -119,7 +119,7 @@ def descriptor_growth(context: Context, *, above_times: float = 2.0) -> Finding:
         line="open descriptors",
         unit="count",
     )
-    query = f"max({promql.selector(_OPEN_FILES, context.labels)})"
+    query = f"max({build.selector(_OPEN_FILES, context.labels)})"
     return thresholds.change(context, query, words, above_times=above_times)
 
 
@@ -130,9 +130,9 @@ def descriptors_besides_requests(context: Context, *, above: float) -> Finding:
     Open file descriptors minus requests in progress and database connections: each of these has an open
     socket, the remainder should be a few dozen. `above` is a number of file descriptors.
     """
-    opened = promql.sum_of(promql.selector(_OPEN_FILES, context.labels))
-    busy = promql.sum_of(promql.selector("http_requests_in_progress", context.labels))
-    connections = promql.sum_of(promql.selector("db_connections_active", context.labels))
+    opened = build.sum_of(build.selector(_OPEN_FILES, context.labels))
+    busy = build.sum_of(build.selector("http_requests_in_progress", context.labels))
+    connections = build.sum_of(build.selector("db_connections_active", context.labels))
     words = Wording(
         template=(
             "Open file descriptors without a request or a database connection: {now:number}; the limit is"
@@ -151,7 +151,7 @@ def descriptor_limit(context: Context, *, below: float) -> Finding:
 
     The lowest limit of all instances; `below` is a number of file descriptors.
     """
-    query = f"min({promql.selector(_MAX_FILES, context.labels)})"
+    query = f"min({build.selector(_MAX_FILES, context.labels)})"
     words = Wording(
         template="The process may open {now:number} files; it should be at least {limit:number}.",
         line="limit",

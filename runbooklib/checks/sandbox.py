@@ -1,11 +1,11 @@
 """The code sandbox: free workers, failed executions and execution times."""
 
-from runbooklib import promql
 from runbooklib.checks import queries, thresholds
 from runbooklib.checks.registry import check
 from runbooklib.checks.thresholds import Threshold, Wording
 from runbooklib.errors import NonsenseError
 from runbooklib.model.findings import Finding, Status
+from runbooklib.promql import build
 from runbooklib.sources.context import Context
 
 AVAILABLE = "sandbox_pool_available"
@@ -20,7 +20,7 @@ def sandbox_pool(context: Context, *, below: float) -> Finding:
 
     The pool's own gauge, summed over instances; `below` is a number of sandboxes.
     """
-    query = promql.sum_of(promql.selector(AVAILABLE, context.labels))
+    query = build.sum_of(build.selector(AVAILABLE, context.labels))
     words = Wording(
         template="Free sandboxes: {now:number}; the limit is {limit:number}.",
         line="free sandboxes",
@@ -35,7 +35,7 @@ def sandboxes_in_use(context: Context, *, above_share: float = 0.9) -> Finding:
 
     Sandboxes in use over all sandboxes of the pool; `above_share` is a ratio 0–1.
     """
-    free, used = (promql.sum_of(promql.selector(name, context.labels)) for name in (AVAILABLE, IN_USE))
+    free, used = (build.sum_of(build.selector(name, context.labels)) for name in (AVAILABLE, IN_USE))
     words = Wording(
         template="{now:percent} of the sandboxes are in use; the limit is {limit:percent}.",
         line="in use",
@@ -60,7 +60,7 @@ def pool_matches_health_page(context: Context) -> Finding:
             system="web",
             target=context.service.url,
         )
-    query = promql.sum_of(promql.selector(AVAILABLE, context.labels))
+    query = build.sum_of(build.selector(AVAILABLE, context.labels))
     frame = thresholds.line(context, query, "free sandboxes")
     gauge = thresholds.newest(context, frame["free sandboxes"])
     is_wrong = reported > 0 and gauge == 0
@@ -182,7 +182,7 @@ def sandbox_throughput(context: Context, *, below_share: float = 0.5) -> Finding
     Successful executions per second, compared with the usual value before the symptom began. Below the share
     `below_share` (0–1) of the usual value the sandbox counts as stuck.
     """
-    succeeded = promql.selector("sandbox_executions_total", {**context.labels, "status": "success"})
+    succeeded = build.selector("sandbox_executions_total", {**context.labels, "status": "success"})
     words = Wording(
         template="{now:rate} executions succeed; usual is {usual:rate}.",
         line="successful executions",

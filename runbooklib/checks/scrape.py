@@ -4,12 +4,12 @@ from datetime import datetime, timedelta
 
 import pandas as pd
 
-from runbooklib import promql
 from runbooklib.checks import thresholds
 from runbooklib.checks.registry import check
 from runbooklib.checks.time_series import began, unseen_seconds
 from runbooklib.errors import NotConfiguredError, Reason
 from runbooklib.model.findings import Finding, Status, unknown
+from runbooklib.promql import build
 from runbooklib.sources.context import Context
 
 
@@ -21,7 +21,7 @@ def scraped(context: Context) -> Finding:
     `up == 0` cannot fire for it, so the finding says so. A target that is up now and was down during the last
     rate window is unstable.
     """
-    query = promql.selector("up", context.labels)
+    query = build.selector("up", context.labels)
     frame = context.sources.prometheus.range(query, context.window)
     last = frame.iloc[-1].dropna()
     if last.empty:

@@ -14,12 +14,12 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from runbooklib import promql
 from runbooklib.checks.time_series import began, latest, unseen_seconds, usual
 from runbooklib.errors import NoDataError, NonsenseError, Reason
 from runbooklib.model.findings import Fact, Finding, Status, breach, unknown
 from runbooklib.model.window import seconds_of
-from runbooklib.promql import Histogram
+from runbooklib.promql import build
+from runbooklib.promql.build import Histogram
 from runbooklib.sources.context import Context
 from runbooklib.sources.tape import side_by_side
 
@@ -179,7 +179,7 @@ def share(
     Fewer than `least` of the whole in the rate window give UNKNOWN; `what` is the term for them.
     """
     window = context.timing.rate_window
-    query = promql.share(promql.rate(part, window), promql.rate(whole, window))
+    query = build.share(build.rate(part, window), build.rate(whole, window))
     counted = count(context, whole)
     if counted < least:
         return _thin(context, query, counted, least, what)
@@ -188,7 +188,7 @@ def share(
 
 def count(context: Context, selector: str) -> float:
     """The increase of the counter in the last rate window. Raises NoDataError without such a series."""
-    return _one(context, promql.sum_of(promql.increase(selector, context.timing.rate_window)))
+    return _one(context, build.sum_of(build.increase(selector, context.timing.rate_window)))
 
 
 def _one(context: Context, query: str) -> float:

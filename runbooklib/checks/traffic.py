@@ -5,13 +5,13 @@ Response times.
 
 import pandas as pd
 
-from runbooklib import promql
 from runbooklib.checks import queries, thresholds
 from runbooklib.checks.registry import check
 from runbooklib.checks.thresholds import Threshold, Wording
 from runbooklib.checks.time_series import finite
 from runbooklib.errors import NoDataError, Reason
 from runbooklib.model.findings import Finding, Status, unknown
+from runbooklib.promql import build
 from runbooklib.sources.context import Context
 
 IN_PROGRESS = "http_requests_in_progress"
@@ -91,7 +91,7 @@ def requests_in_progress(context: Context, *, above: float) -> Finding:
         line="in progress",
         unit="count",
     )
-    query = promql.sum_of(promql.selector(IN_PROGRESS, context.labels))
+    query = build.sum_of(build.selector(IN_PROGRESS, context.labels))
     return thresholds.level(context, query, Threshold(above=above), words)
 
 
@@ -110,7 +110,7 @@ def busy_endpoints(context: Context, *, above: float) -> Finding:
         line="",
         unit="count",
     )
-    query = promql.sum_of(promql.selector(IN_PROGRESS, context.labels), by=("endpoint",))
+    query = build.sum_of(build.selector(IN_PROGRESS, context.labels), by=("endpoint",))
     return thresholds.by_label(context, query, by="endpoint", above=above, words=words, column="in progress")
 
 
@@ -123,7 +123,7 @@ def steady_counters(context: Context) -> Finding:
     a process start time that goes back: for one process it only ever increases.
     """
     span = f"{int(context.window.span_seconds)}s"
-    started = promql.selector("process_start_time_seconds", context.labels)
+    started = build.selector("process_start_time_seconds", context.labels)
     query = f"max(resets({started}[{span}]))"
     ask = context.sources.prometheus
     backwards = ask.instant(query, context.window.end)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runbooklib import promql
 from runbooklib.config import notebook_file, runbooks
 from runbooklib.config.rule_file import AlertRule, read_rules
 from runbooklib.errors import InputError, UnknownAlertError, suggestion
+from runbooklib.promql import reading
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
 _PLACEHOLDER = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.DOTALL)
@@ -56,7 +56,7 @@ def refuse_unusable(rules: Sequence[AlertRule]) -> None:
                 f"{rule.file}:{rule.line}: {rule.alert[:80]!r} cannot be the name of a runbook",
                 hint="rename the alert: use letters, digits and _, and begin with a letter",
             )
-        promql.parse(rule.expression)
+        reading.parse(rule.expression)
 
 
 def is_there(alert: str, home: Path) -> bool:
@@ -192,7 +192,7 @@ def _trigger(rules: Sequence[AlertRule]) -> str:
     if len(rules) > 1:
         each = "; ".join(f"{_lasting(rule) or 'at once'}{_severity(rule)}" for rule in rules)
         return f"The condition of one of its {len(rules)} rules is true: {each}."
-    condition = promql.condition_of(rules[0].expression)
+    condition = reading.condition_of(rules[0].expression)
     by = f" It fires for each {prose(', '.join(condition.by))}." if condition and condition.by else ""
     lasting = _lasting(rules[0])
     return f"The condition of the rule is true{lasting and ' ' + lasting}{_severity(rules[0])}.{by}"

@@ -7,7 +7,7 @@ from typing import Any
 import promql_parser
 
 from runbooklib.lint.metric_catalog import Catalogue
-from runbooklib.promql import number
+from runbooklib.promql.reading import number
 
 # Aggregations that select series and keep their labels, and functions whose result has no labels.
 _PICKING = {"topk", "bottomk", "limitk", "limit_ratio"}

@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from runbooklib import promql
 from runbooklib.checks.time_series import began
 from runbooklib.errors import NonsenseError, NotRecordedError, SourceError
 from runbooklib.evidence import action_ledger
 from runbooklib.model.event import Event, Statement
 from runbooklib.model.findings import Fact
+from runbooklib.promql import build
 from runbooklib.sources.context import Context
 from runbooklib.sources.tape import Tape, side_by_side
 
@@ -86,7 +86,7 @@ def _events_or_reason(kind: _Kind, request: Callable[[], list[Event]]) -> list[E
 
 def _alert(context: Context) -> list[Event]:
     """The time at which the alert began to fire. The request is the same as that of `alert_rule`."""
-    selector = promql.selector("ALERTS", {"alertname": context.alert})
+    selector = build.selector("ALERTS", {"alertname": context.alert})
     states = context.sources.prometheus.range(selector, context.window)
     firing = [name for name in states.columns if 'alertstate="firing"' in str(name)]
     if not firing:

@@ -8,7 +8,7 @@ from typing import Any
 
 from runbooklib.errors import NonsenseError, ParameterError, RefusedError
 from runbooklib.model.alert import Alert
-from runbooklib.promql import quoted
+from runbooklib.promql.build import quoted
 from runbooklib.sources.http import fetch, target_of
 from runbooklib.sources.tape import DEADLINE_SECONDS, Tape
 

@@ -19,7 +19,8 @@ from runbooklib.errors import DeadlineError, ParameterError, Reason, RefusedErro
 from runbooklib.model.findings import Finding, Status
 from runbooklib.notebook.incident import Incident
 from runbooklib.notebook.listener import IncidentListener
-from runbooklib.promql import selector, selectors
+from runbooklib.promql.build import selector
+from runbooklib.promql.reading import selectors
 from runbooklib.render.sentences import sentence
 from runbooklib.sources.context import Context
 from runbooklib.sources.prometheus.client import Prometheus

@@ -21,7 +21,7 @@ from runbooklib.errors import (
     UnreachableError,
 )
 from runbooklib.model.window import Window
-from runbooklib.promql import selector
+from runbooklib.promql.build import selector
 from runbooklib.sources.prometheus.client import Prometheus
 from runbooklib.sources.prometheus.frames import Rule
 from runbooklib.sources.tape import Tape, pack, unpack

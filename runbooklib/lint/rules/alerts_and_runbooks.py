@@ -5,13 +5,13 @@ import re
 from collections.abc import Iterator
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from runbooklib import promql
 from runbooklib.config.parameters import Declared
 from runbooklib.errors import ParameterError
 from runbooklib.jupyter import alert_link
 from runbooklib.lint.rule import Message, Needs, Rule, Severity
 from runbooklib.lint.rules import queries
 from runbooklib.lint.workspace import Material, Notebook, PlacedRule
+from runbooklib.promql import reading
 
 NO_RUNBOOK = Rule(
     "alert-without-runbook",
@@ -136,7 +136,7 @@ def _agrees(placed: PlacedRule, declared: Declared, value: object) -> bool:
 
 def _threshold(placed: PlacedRule) -> float | None:
     try:
-        condition = promql.condition_of(placed.rule.expression)
+        condition = reading.condition_of(placed.rule.expression)
     except ParameterError:
         return None  # the syntax has its own message
     return condition.threshold if condition else None

@@ -12,7 +12,7 @@ from runbooklib.lint.metric_catalog import Catalogue
 from runbooklib.lint.rule import Message, Needs, Rule, Severity
 from runbooklib.lint.rules import queries
 from runbooklib.lint.workspace import Material, PlacedRule
-from runbooklib.promql import COMPARISONS, number
+from runbooklib.promql.reading import COMPARISONS, number
 
 BUCKETS = Rule(
     "unsummed-buckets",

@@ -5,11 +5,11 @@ from datetime import datetime
 
 import promql_parser
 
-from runbooklib import promql
 from runbooklib.lint import inferred_labels
 from runbooklib.lint.rule import Message, Needs, Rule, Severity
 from runbooklib.lint.rules import queries
 from runbooklib.lint.workspace import Material
+from runbooklib.promql import build
 from runbooklib.sources.prometheus.client import Prometheus
 
 ABSENT = Rule(
@@ -55,7 +55,7 @@ def _metrics(tree: object) -> Iterator[str]:
 
 
 def _fault(prometheus: Prometheus, name: str, at: datetime) -> tuple[Rule, str] | None:
-    series = f"{promql.selector(name)}[{_OVER}]"
+    series = f"{build.selector(name)}[{_OVER}]"
     if prometheus.instant(f"count(present_over_time({series}))", at).empty:
         return ABSENT, f"Prometheus had no series {name} in the last {_OVER}"
     highest = prometheus.instant(f"max(max_over_time(abs({name})[{_OVER}:1m]))", at)

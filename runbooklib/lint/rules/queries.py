@@ -6,12 +6,12 @@ from typing import Any
 
 import promql_parser
 
-from runbooklib import promql
 from runbooklib.errors import ParameterError
 from runbooklib.lint import inferred_labels
 from runbooklib.lint.metric_catalog import Catalogue
 from runbooklib.lint.rule import Message, Rule, Severity
 from runbooklib.lint.workspace import Material
+from runbooklib.promql import reading
 
 SYNTAX = Rule(
     "promql-syntax",
@@ -90,7 +90,7 @@ def _parameter(
 def pretty(text: str) -> str:
     """The expression as the parser writes it; unchanged if it does not parse."""
     try:
-        return promql.one_line(text)
+        return reading.one_line(text)
     except ParameterError:
         return text.strip()
 
@@ -98,7 +98,7 @@ def pretty(text: str) -> str:
 def parsed(text: str) -> Any:
     """The expression's tree, or None if it does not parse: the syntax has its own message."""
     try:
-        return promql.parse(text)
+        return reading.parse(text)
     except ParameterError:
         return None
 
@@ -107,7 +107,7 @@ def check(material: Material) -> Iterator[Message]:
     """The messages about expressions."""
     for query in queries(material):
         try:
-            tree = promql.parse(query.text)
+            tree = reading.parse(query.text)
         except ParameterError as error:
             yield SYNTAX.at(query.file, query.line, f"{query.asker}: {error.message}")
             continue

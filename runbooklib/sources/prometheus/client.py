@@ -23,7 +23,7 @@ from runbooklib.errors import (
     StaleError,
 )
 from runbooklib.model.window import Window
-from runbooklib.promql import selector
+from runbooklib.promql.build import selector
 from runbooklib.sources.prometheus import frames
 from runbooklib.sources.prometheus.frames import Rule
 from runbooklib.sources.prometheus.session import TapedSession

@@ -14,7 +14,7 @@ import pandas as pd
 
 from runbooklib.errors import ParameterError
 from runbooklib.model.window import Window
-from runbooklib.promql import quoted
+from runbooklib.promql.build import quoted
 
 # Prometheus refuses a range query with more points per series.
 MAX_POINTS = 11_000

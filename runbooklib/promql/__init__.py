@@ -1,0 +1,1 @@
+"""PromQL: built from names and values, and read as an expression tree."""
