@@ -3,7 +3,7 @@
 Each line holds the SHA-256 of the line before it, that of its bundle's manifest, and when the run ended,
 as the manifest has it too. A line that was changed, removed or moved breaks the chain; a bundle that was
 removed is missed, one that was put there by hand is not in it. What a chain alone cannot show is that its
-newest lines were cut off together with their bundles, or the whole ledger rewritten: for that, the last line's
+newest lines were cut off together with their bundles, or the ledger rewritten: for that, the last line's
 hash, the head, must be kept elsewhere. `runbook run` prints it, and a postmortem is a good place.
 """
 
