@@ -8,6 +8,7 @@ Text that comes from outside: which characters it may not hold, and how a long o
 
 import re
 import unicodedata
+from string import Formatter
 
 _INVISIBLE = frozenset("Cc Cf Cs Co Cn Zl Zp".split())
 
@@ -123,3 +124,15 @@ def quoted(value: object) -> str:
         return f"{value[:_LONGEST_QUOTE]!r}… ({len(value):,} characters)"
     text = repr(value)
     return text if len(text) <= 2 * _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…"
+
+
+def filled(template: str, /, **facts: object) -> str:
+    """The template with each `{name}` or `{name:spec}` replaced by its fact.
+
+    Only names are allowed: a field with an attribute or an index could read what is not meant to be shown.
+    Raises ValueError for such a field, and KeyError for a fact that is missing.
+    """
+    for _, name, _, _ in Formatter().parse(template):
+        if name is not None and not name.isidentifier():
+            raise ValueError(f"the template has the field {{{name}}}, which is not a name")
+    return template.format(**facts)

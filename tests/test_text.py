@@ -1,6 +1,6 @@
 import pytest
 
-from runbooklib.text import hidden, quoted
+from runbooklib.text import filled, hidden, quoted
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,13 @@ def test_a_quote_is_short_and_in_one_line() -> None:
     assert quoted("x" * 61) == f"{'x' * 60!r}… (61 characters)"
     assert quoted(5) == "5"
     assert len(quoted(["x" * 1000])) < 130
+
+
+def test_a_template_is_filled_by_name() -> None:
+    assert filled("{share:.0%} of {what}", share=0.5, what="{requests}") == "50% of {requests}"
+
+
+@pytest.mark.parametrize("template", ["{x.__class__}", "{x[0]}", "{}", "{0}", "{x.y:>9}"])
+def test_a_template_with_another_field_than_a_name_is_refused(template: str) -> None:
+    with pytest.raises(ValueError, match="is not a name"):
+        filled(template, x="x")

@@ -26,6 +26,7 @@ from runbooklib.redact.redactor import Depth, Redactor, tag
 from runbooklib.redact.secret_names import sounds_secret
 from runbooklib.sources.context import Context
 from runbooklib.sources.site_files import SYSTEM, Settings, bare, read, settings_in, text_of, with_settings
+from runbooklib.text import filled
 
 _LOG_IS_LOST = "The container is recreated; its log is lost. Save the log first."
 _EFFECT_LATER = "{effect} It takes effect when the service is restarted."
@@ -130,9 +131,9 @@ def proposal(context: Context, action: str, *, title: str, by_hand: str, effect:
     return Proposal(
         title,
         command=_diff(context, switch),
-        effect=effect if command else _EFFECT_LATER.format(effect=effect),
+        effect=effect if command else filled(_EFFECT_LATER, effect=effect),
         loses=_LOG_IS_LOST if command else "",
-        undo=undo.format(copy=f"{switch.file}.before-FINGERPRINT", file=switch.file, command=command),
+        undo=filled(undo, copy=f"{switch.file}.before-FINGERPRINT", file=switch.file, command=command),
     )
 
 

@@ -16,6 +16,7 @@ from runbooklib.config.site_secrets import secret
 from runbooklib.errors import ActionError, UnreachableError
 from runbooklib.sources.context import Context
 from runbooklib.sources.postgres.session import CONNECT_SECONDS, SYSTEM
+from runbooklib.text import filled
 
 # pid, backend_start, and the start time of its transaction or query (None: it has none); times in ISO 8601.
 Session = tuple[int, str, str | None]
@@ -67,7 +68,7 @@ def protection(context: Context, pid: int) -> str:
         return ""
     for pattern, sentence in _PROTECTED:
         if match := re.fullmatch(pattern, kind, re.DOTALL):
-            return sentence.format(pid=pid, **match.groupdict())
+            return filled(sentence, pid=pid, **match.groupdict())
     return f"pid {pid} is protected ({kind}) and is never ended"
 
 

@@ -19,6 +19,7 @@ from runbooklib.errors import ActionError, NoDataError, ParameterError, SourceEr
 from runbooklib.model.plan import Proposal
 from runbooklib.model.window import moment_of, seconds_of
 from runbooklib.sources.context import Context
+from runbooklib.text import filled
 
 _IDLE_FOR = (
     "a.state like 'idle in transaction%%' and a.state_change < clock_timestamp() - make_interval(secs => %s)"
@@ -95,7 +96,7 @@ def terminate_idle_transactions(context: Context, *, older_than: str) -> Proposa
     """End the sessions that are idle in transaction."""
     return Proposal(
         title=f"Now: end the sessions that are idle in transaction for more than {older_than}",
-        command=f'psql -c "{_TERMINATE_IDLE.format(seconds=int(seconds_of(older_than)))}"',
+        command=f'psql -c "{filled(_TERMINATE_IDLE, seconds=int(seconds_of(older_than)))}"',
         effect="Their connections and locks are freed. Their uncommitted work is rolled back.",
         loses="Which session held what. Read pg_stat_activity first. Needs the role pg_signal_backend.",
         undo="Not possible: the clients reconnect and repeat the work that was rolled back.",
@@ -159,7 +160,7 @@ def _cancel(approved: ApprovedAction) -> str:
 
 def _signal_command(function: str, pid: int, backend_start: str) -> str:
     start = moment_of(backend_start).isoformat() if backend_start else ""
-    query = (_SIGNAL_SINCE if start else _SIGNAL).format(function=function, pid=int(pid), start=start)
+    query = filled(_SIGNAL_SINCE if start else _SIGNAL, function=function, pid=int(pid), start=start)
     return f'psql -c "{query}"'
 
 

@@ -17,6 +17,7 @@ from runbooklib.model.findings import Fact, Finding, Status, unknown
 from runbooklib.model.plan import Proposal
 from runbooklib.sources.context import Context
 from runbooklib.sources.tape import OPENING, Tape
+from runbooklib.text import filled
 
 _FACT = re.compile(r"\{([a-z_]+)\}")
 Check = Callable[..., Finding]
@@ -131,7 +132,7 @@ def propose(action: Callable[..., Proposal], parameters: Mapping[str, Any], cont
 def no_proposal(action: Callable[..., Proposal], template: str, reason: str) -> Proposal:
     """A proposal without a command; `template` has the fact `reason`."""
     title = (action.__doc__ or action.__name__).strip().splitlines()[0]
-    return Proposal(title, command="", effect=template.format(reason=reason))
+    return Proposal(title, command="", effect=filled(template, reason=reason))
 
 
 def expired(finding: Finding) -> Finding:

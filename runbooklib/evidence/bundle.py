@@ -2,9 +2,8 @@
 
 The files are written to a hidden folder beside the bundles and synced; then the folder is renamed. A
 bundle that exists is never changed. The writing process holds a lock on the hidden folder
-(`files.Workplace`) until the rename: by this lock `recover` distinguishes a run in progress from a killed run.
-
-`seal` writes the bundle of a notebook that plain papermill or JupyterLab executed.
+(`files.Workplace`) until the rename: by this lock, recovery distinguishes a run in progress from a killed
+run. `seal` writes the bundle of a notebook that plain papermill or JupyterLab executed.
 """
 
 import errno

@@ -3,7 +3,7 @@
 Each line holds the SHA-256 of the line before it, that of its bundle's manifest, and when the run ended,
 as the manifest has it too. A line that was changed, removed or moved breaks the chain; a bundle that was
 removed is missed, one that was put there by hand is not in it. What a chain alone cannot show is that its
-newest lines were cut off together with their bundles, or all of it written anew: for that, the last line's
+newest lines were cut off together with their bundles, or the ledger rewritten: for that, the last line's
 hash, the head, must be kept elsewhere. `runbook run` prints it, and a postmortem is a good place.
 """
 
@@ -36,8 +36,8 @@ class Line:
 
     def as_text(self) -> str:
         """The line as it is stored, with its line break."""
-        told = {name: getattr(self, name) for name in sorted(self.__slots__)}
-        return json.dumps(told, ensure_ascii=False, separators=(",", ":")) + "\n"
+        fields = {name: getattr(self, name) for name in sorted(self.__slots__)}
+        return json.dumps(fields, ensure_ascii=False, separators=(",", ":")) + "\n"
 
     @property
     def sha256(self) -> str:
@@ -47,7 +47,7 @@ class Line:
 
 @contextmanager
 def held(folder: Path) -> Iterator[IO[bytes]]:
-    """The ledger's file while nobody else can write it; made where there is none. Raises OSError."""
+    """The ledger's file locked for writing; created if there is none. Raises OSError."""
     descriptor = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "r+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -118,8 +118,8 @@ def heads(folder: Path) -> dict[str, str]:
 
 def head_of(bundle: Path) -> str:
     """The head when this bundle was entered: it vouches for the bundle and all before it; empty without."""
-    found = [head for head, name in heads(bundle.parent).items() if name == bundle.name]
-    return found[-1] if found else ""
+    matching = [head for head, name in heads(bundle.parent).items() if name == bundle.name]
+    return matching[-1] if matching else ""
 
 
 def _stored(folder: Path) -> list[bytes]:
@@ -155,7 +155,7 @@ def _lines_in(content: bytes) -> list[bytes]:
 
 def _line(stored: bytes) -> Line | None:
     try:
-        told = json.loads(stored)
-        return Line(**{name: str(told[name]) for name in Line.__slots__})
+        fields = json.loads(stored)
+        return Line(**{name: str(fields[name]) for name in Line.__slots__})
     except (ValueError, KeyError, TypeError, RecursionError):
         return None

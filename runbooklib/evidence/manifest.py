@@ -73,10 +73,10 @@ def _git(home: Path, *words: str) -> str:
 def whole(folder: Path) -> dict[str, Any] | None:
     """The manifest of a bundle that is whole, whatever the ledger says of it; None for another folder."""
     try:
-        told: dict[str, Any] = json.loads((folder / FILE).read_bytes())
-        is_whole = all(sha256(folder / name) == about["sha256"] for name, about in told["files"].items())
-        datetime.fromisoformat(told["ended_at"])
-        return told if is_whole and isinstance(told["bundle"], str) else None
+        fields: dict[str, Any] = json.loads((folder / FILE).read_bytes())
+        is_whole = all(sha256(folder / name) == about["sha256"] for name, about in fields["files"].items())
+        datetime.fromisoformat(fields["ended_at"])
+        return fields if is_whole and isinstance(fields["bundle"], str) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -90,9 +90,9 @@ def verify_bundle(folder: Path) -> list[str]:
     if not path.is_file():
         return [f"{folder.name}/{FILE}: is missing"]
     try:
-        told = json.loads(path.read_bytes())
-        expected = {str(name): str(about["sha256"]) for name, about in told["files"].items()}
-        ended_at = str(told["ended_at"])
+        fields = json.loads(path.read_bytes())
+        expected = {str(name): str(about["sha256"]) for name, about in fields["files"].items()}
+        ended_at = str(fields["ended_at"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return [f"{folder.name}/{FILE}: was changed: it cannot be read"]
     present = {entry.name for entry in folder.iterdir()} - {FILE, signature.FILE}

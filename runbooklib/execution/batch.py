@@ -143,10 +143,10 @@ def _signals_deferred() -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
-    for number in dict.fromkeys(received):
-        signal.raise_signal(number)
+        for signal_number, handler in former.items():
+            signal.signal(signal_number, handler)
+    for signal_number in dict.fromkeys(received):
+        signal.raise_signal(signal_number)
 
 
 class _Running:

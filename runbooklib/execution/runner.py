@@ -189,8 +189,8 @@ def _sealed_by_signals(watch: Any) -> Iterator[_Ending]:
     try:
         yield ending
     finally:
-        for number, former in ending.former.items():
-            signal.signal(number, former)
+        for signal_number, former in ending.former.items():
+            signal.signal(signal_number, former)
 
 
 def _run_papermill(notebook: Path, *, values: Mapping[str, Value] | None, **engine: Any) -> str:

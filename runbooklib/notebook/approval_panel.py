@@ -14,6 +14,7 @@ from runbooklib.model.plan import Plan, Proposal
 from runbooklib.notebook.incident import Incident
 from runbooklib.render.html import proposal_lines, status_line, text
 from runbooklib.render.inert_html import literal
+from runbooklib.text import filled
 
 _TIMEOUT_SECONDS = 900
 _INTERRUPTED = "This cell was interrupted. The action continues; see its outcome with `runbook actions`."
@@ -129,7 +130,7 @@ def _where(plan: Plan) -> str:
     """Where the action would run, and whose sessions it would end."""
     held_by = plan.identity.get("held by")
     template = _WHERE_HELD if held_by else _WHERE
-    return template.format(environment=plan.environment, service=plan.service, held_by=held_by)
+    return filled(template, environment=plan.environment, service=plan.service, held_by=held_by)
 
 
 def _content(plan: Plan) -> tuple[object, ...]:
@@ -156,11 +157,11 @@ def _run_gate(argv: list[str]) -> str:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except subprocess.TimeoutExpired:
-        return _LATE.format(minutes=_TIMEOUT_SECONDS / 60)
+        return filled(_LATE, minutes=_TIMEOUT_SECONDS / 60)
     except OSError as error:
         return f"`runbook approve` cannot be started: {error}."
     done = [line for line in out.splitlines() if line.startswith("Done: ")]
     if gate.returncode == 0 and done:
-        return _DONE.format(done=done[-1])
+        return filled(_DONE, done=done[-1])
     last = (err.strip().splitlines() or ["`runbook approve` ended without output"])[-1]
     return last.removeprefix("runbook: ")

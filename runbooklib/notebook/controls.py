@@ -30,6 +30,7 @@ from runbooklib.render.html import status_line
 from runbooklib.render.sentences import headline, time
 from runbooklib.sources.context import Context, Sources
 from runbooklib.sources.tape import Tape
+from runbooklib.text import filled
 
 NOW, AT, AROUND = "now", "at", "around the alert's start"
 _SPANS = ("5m", "15m", "30m", "1h", "3h", "6h", "24h")
@@ -183,7 +184,7 @@ class Bar:
         verdict, took = self._incident.verdict, monotonic() - started
         template = _LOOKED_RELOADED if self._is_reloaded else _LOOKED
         at, status = time(datetime.now(UTC)), verdict.status.name
-        self._say(template.format(at=at, seconds=took, status=status, headline=headline(verdict)))
+        self._say(filled(template, at=at, seconds=took, status=status, headline=headline(verdict)))
         return True
 
     def _incomplete(self, error: BaseException, interrupted: str, failed: str) -> str:
@@ -191,7 +192,7 @@ class Bar:
         verdict = self._incident.verdict
         message = self._incident.tape.redactor.text(f"{type(error).__name__}: {error}".removesuffix(": "))
         template = interrupted if isinstance(error, KeyboardInterrupt) else failed
-        return template.format(error=message, status=verdict.status.name, headline=headline(verdict))
+        return filled(template, error=message, status=verdict.status.name, headline=headline(verdict))
 
     def _began(self) -> datetime | None:
         """When the alert began to fire; if that is not known, when the symptom began."""

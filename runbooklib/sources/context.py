@@ -26,6 +26,7 @@ from runbooklib.sources.prometheus.client import Prometheus
 from runbooklib.sources.site_files import Files
 from runbooklib.sources.tape import DEADLINE_SECONDS, Tape, side_by_side
 from runbooklib.sources.web import Web
+from runbooklib.text import filled
 
 _CLOCK_BEHIND = "its clock is {seconds:.0f} s behind the clock of the other systems"
 _CLOCK_AHEAD = "its clock is {seconds:.0f} s ahead of the clock of the other systems"
@@ -79,7 +80,7 @@ class Sources:
             behind = skew_seconds - own
             template = _CLOCK_BEHIND if behind > 0 else _CLOCK_AHEAD
             self._clock_errors["docker"] = StaleError(
-                template.format(seconds=abs(behind)),
+                filled(template, seconds=abs(behind)),
                 system="docker",
                 target=url,
                 hint="set the clock of its host",

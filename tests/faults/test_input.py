@@ -327,6 +327,8 @@ def test_nothing_of_ours_fills_in_a_text_that_is_no_constant() -> None:
         and isinstance(node.func, ast.Attribute)
         and node.func.attr in ("format", "format_map", "vformat")
         and not isinstance(node.func.value, ast.Constant)
+        # `text.filled` refuses a field that is not a plain name.
+        and path != package / "text.py"
         # psycopg's own: it looks names up among those that it was given, and knows no attributes
         and not ast.unparse(node.func.value).startswith("SQL(")
     ]
