@@ -136,7 +136,7 @@ def test_the_table_has_a_line_a_run_earlier_bundles_stay_linked_and_new_ones_are
         (["Small", "--services", "backend,"], "has an empty name"),
         (["Small", "--services", "backend", "-p", "service=backend"], "contradict each other"),
         (["Small", "-p", "lookbak=1h"], "did you mean 'lookback'?"),
-        (["Small", "Fails", "-p", "limit=high"], "must be float, and 'high' is not"),
+        (["Small", "Fails", "-p", "limit=high"], "must be float, but is 'high'"),
         (["Small", "--at", "yesterday"], "is not a time"),
         (["Small", "-e", "dwon"], "did you mean 'down'?"),
         (["Small", "--jobs", "0"], "see runbook batch --help"),

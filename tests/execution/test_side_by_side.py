@@ -94,7 +94,7 @@ def test_sealing_beside_a_recovering_loop_is_done_once(kind: str, tmp_path: Path
 # Steps of more than 1 only keep it short: the kinds share most of their file operations with "whole".
 @pytest.mark.parametrize(("kind", "step"), [("whole", 1), ("cut short", 3), ("spooled", 4), ("record", 2)])
 def test_a_kill_at_any_file_operation_leaves_one_whole_bundle(kind: str, step: int, tmp_path: Path) -> None:
-    argv = ["python", "-m", "tests.notebooks.killing", str(tmp_path), kind, str(step)]
+    argv = ["python", "-m", "tests.support.killing", str(tmp_path), kind, str(step)]
     ended = command(argv, {"RUNBOOK_HOME": str(tmp_path), "OPENBLAS_NUM_THREADS": "1"})
     assert ended.code == 0, ended.err
     moments = [json.loads(line) for line in ended.out.splitlines()]

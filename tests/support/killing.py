@@ -1,6 +1,6 @@
 """A program that seals evidence, again and again, and is killed at one file operation after another.
 
-`python -m tests.notebooks.killing FOLDER KIND STEP` kills it at each STEP-th file operation, and prints one
+`python -m tests.support.killing FOLDER KIND STEP` kills it at each STEP-th file operation, and prints one
 JSON object for each. It forks: a process
 of its own for each kill would spend two seconds on imports.
 """
