@@ -16,6 +16,8 @@ from runbooklib.notebook.session import open_incident as open_incident
 if TYPE_CHECKING:
     incident: Incident
 
+# Importing the module of that name has bound `incident`; the name must reach `__getattr__`.
+del globals()["incident"]
 _REGISTERED = {**log_patterns(), **all_proposals(), **all_checks()}
 globals().update(_REGISTERED)
 __all__ = sorted([*_REGISTERED, "incident", "open_incident"])

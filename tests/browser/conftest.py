@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.support.hostile_page import HOSTILE, HostileRun, listening
+from tests.support.hostile_page import HOSTILE, HostileRun, browser, listening
 from tests.support.running import ROOT
 from tests.support.site import Told, running_site
 from tests.support.terminal import on_terminal
+
+__all__ = ["browser"]  # a fixture
 
 # A busy machine takes its time; what does not come in a minute does not come.
 expect.set_options(timeout=180_000)

@@ -433,7 +433,7 @@ def test_no_check_calls_a_service_without_a_single_series_sound(
 def test_a_timeout_and_a_circuit_breaker_are_proposed_with_what_was_measured(prometheus: str) -> None:
     quick = make_context(prometheus, "quick")
     assert set_timeout(quick).command == "# timeout of a request to the AI provider: 15 s"
-    assert set_timeout(quick).effect.startswith("P50 is 5 s in the last 5m;")
+    assert set_timeout(quick).effect.startswith("P50 of the last 5m is 5 s.")
     assert break_circuit(quick).effect.startswith("40.0% of 1 requests a second fail now: open,")
     with pytest.raises(NoDataError, match="longer than the histogram can tell"):
         set_timeout(make_context(prometheus, "off"))

@@ -118,4 +118,4 @@ def test_what_was_not_executed_is_refused_and_leaves_nothing(tmp_path: Path, con
 
 def test_a_notebook_that_is_not_there_is_refused(tmp_path: Path) -> None:
     ended = command(["runbook", "seal", str(tmp_path / "nowhere.ipynb")])
-    assert (ended.code, "cannot be read" in ended.err) == (3, True)
+    assert (ended.code, "does not exist" in ended.err) == (3, True)

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.alertmanagers import Told
+from tests.support.alertmanagers import Told, alertmanager, answering
 from tests.support.jupyter_server import Served, environment_file, home, serving
 from tests.support.running import command
+
+__all__ = ["alertmanager", "answering"]  # fixtures
 
 
 @pytest.fixture(scope="session")

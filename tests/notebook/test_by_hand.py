@@ -73,8 +73,8 @@ def test_what_belongs_to_an_incident_of_before_says_so_and_changes_nothing(hand:
     hand.run("import", "open", "error-rate", "cause", "open", "error-rate")
     before = verdict_of(notebook(hand.save()))
     hand.run("remedy")
-    assert "this belongs to an incident that is closed" in hand.said("remedy")
-    assert "in their order" in hand.said("remedy")
+    assert "This cell belongs to an incident that is closed" in hand.said("remedy")
+    assert "in order" in hand.said("remedy")
     assert verdict_of(notebook(hand.save())) == before
     hand.run("cause", "remedy")
     assert "restart the container" in hand.said("remedy")
@@ -220,7 +220,7 @@ def test_after_a_restart_the_notebook_offers_what_it_was_saved_with(hand: ByHand
     hand.stop()
     hand.start()
     hand.run("import", "open")
-    assert 'To go on with them: open_incident(…, resume="this")' in hand.said("open")
+    assert 'To resume: open_incident(…, resume="this")' in hand.said("open")
 
 
 @pytest.mark.parametrize(
@@ -283,10 +283,10 @@ def test_own_questions_are_frames_recorded_and_in_the_timeline(hand: ByHand, tmp
     [
         ('incident.sql("delete from x")', "only queries that read are allowed (begin with SELECT)"),
         ('incident.sql("select 1")', "no connection"),
-        ('incident.logs(matching="(")', "matching '(' is no pattern"),
+        ('incident.logs(matching="(")', "matching '(' is not a regular expression"),
         ('incident.logs(since="yesterday")', "'yesterday' is not a time"),
         ('incident.logs(since="1m", until="5m")', "is not before until"),
-        ('incident.note("  ")', "a note needs words"),
+        ('incident.note("  ")', "The note is empty"),
     ],
 )
 def test_a_question_of_ones_own_that_fails_is_one_clear_line(hand: ByHand, source: str, told: str) -> None:

@@ -74,7 +74,7 @@ def test_such_a_name_in_the_settings_is_refused_before_a_kernel_starts(tmp_path:
     argv = ["runbook", "run", "ServiceDown", "-e", "down", "--output", str(tmp_path / "out")]
     ended = command(argv, {"RUNBOOK_ENVIRONMENTS": str(tmp_path), "DOWN_PASSWORD": "x"})
     assert ended.code == 3
-    assert "no name of a container" in ended.err
+    assert "is not a container name" in ended.err
     assert not list((tmp_path / "out").glob("*/notebook.ipynb"))
 
 
