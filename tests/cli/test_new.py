@@ -130,7 +130,7 @@ def test_an_alert_that_shares_a_notebook_gets_no_second_one(tmp_path: Path) -> N
     path.write_text(json.dumps(shared))
     ended = command(["runbook", "new", "PostgreSQLDown", "--rules", str(FILES[2]), "-e", "down"], site)
     assert ended.code == 3
-    assert "a runbook of PostgreSQLDown already has a runbook" in ended.err
+    assert "PostgreSQLDown already has a runbook" in ended.err
 
 
 def test_of_a_file_with_one_bad_name_nothing_is_written(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ RUN = ["runbook", "run", "HighErrorRate", "--environment", "lab"]
         (["runbook", "run", "HighErrorRate", "-e", "labb"], "did you mean 'lab'?"),
         ([*RUN, "-s", "backened"], "did you mean 'backend'?"),
         ([*RUN, "-p", "lookbak=2h"], "did you mean 'lookback'?"),
-        ([*RUN, "-p", "error_rate_limit=high"], "must be float, but 'high' is not"),
+        ([*RUN, "-p", "error_rate_limit=high"], "must be float, but is 'high'"),
         ([*RUN, "-p", "lookback"], "is not name=value"),
         ([*RUN, "--lookback", "2 hours"], "is not a duration"),
         ([*RUN, "--at", "yesterday"], "is not a time"),
