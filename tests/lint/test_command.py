@@ -83,7 +83,7 @@ def test_json_and_sarif_say_the_same_for_programs(tmp_path: Path) -> None:
     [
         (["--explain", "ratio-without-flor"], "did you mean 'ratio-without-floor'?"),
         (["--alertmanager", "alertmanager.yml"], "add --rules FILE"),
-        (["--rules", "nowhere.yml"], "nowhere.yml cannot be read"),
+        (["--rules", "nowhere.yml"], "nowhere.yml does not exist"),
         (["--live", "nowhere"], "there is no environment 'nowhere'"),
     ],
 )
