@@ -125,24 +125,14 @@ class Tape:
         NotRecordedError in a replay whose recording has no answer.
         """
         request = self.redactor.json(request)
-        key = _key(source, request)
+        key, depth = _key(source, request), Depth.KNOWN if is_ours else Depth.EVERYTHING
         if self.is_replay and key not in self._answered:
-            raise NotRecordedError(
-                f"was never asked {json.dumps(request, ensure_ascii=False)[:300]} in this recording",
-                system=source,
-                target=target,
-                hint="record the incident again, or replay it with the notebook that recorded it",
-            )
+            raise _not_recorded(source, request, target)
         with self._lock:
             request_lock = self._request_locks.setdefault(key, threading.Lock())
         with request_lock:
             entry = self._answered.get(key) or self._ask(
-                source,
-                request,
-                call,
-                target,
-                deadline_seconds,
-                Depth.KNOWN if is_ours else Depth.EVERYTHING,
+                source, request, call, target, deadline_seconds, depth
             )
         self._note_use(entry)
         if entry.is_cut and self.is_replay:
@@ -234,6 +224,15 @@ class Tape:
         """Record every answer once more when it is used: the output with its recording was deleted."""
         with self._lock:
             self._noted.clear()
+
+
+def _not_recorded(source: str, request: dict[str, Any], target: str) -> NotRecordedError:
+    return NotRecordedError(
+        f"was never asked {json.dumps(request, ensure_ascii=False)[:300]} in this recording",
+        system=source,
+        target=target,
+        hint="record the incident again, or replay it with the notebook that recorded it",
+    )
 
 
 def side_by_side(calls: Sequence[Callable[[], T]]) -> list[T]:
