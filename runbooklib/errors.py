@@ -1,21 +1,21 @@
-"""Every error that this library raises on purpose, in one tree.
+"""All errors that this library raises on purpose, in one tree.
 
 RunbookError                     what failed (system, target) and what to do (hint)
-├── InputError                   refused before anything was asked; exit code 3
-│   ├── UnknownAlertError        no runbook of that name
-│   ├── ParameterError           unknown name, wrong type, or a value that cannot be meant
+├── InputError                   invalid input, refused before any request is sent; exit code 3
+│   ├── UnknownAlertError        no runbook has this name
+│   ├── ParameterError           unknown name, wrong type or invalid value
 │   ├── SettingsError            parameters/ or the environment cannot be read
 │   └── MissingSecretError       an environment variable that a setting names is not set
-├── SourceError                  a system gave no usable answer; carries the Reason of the UNKNOWN
+├── SourceError                  a system gave no usable answer; has the Reason of the UNKNOWN finding
 │   ├── UnreachableError         no connection
 │   ├── DeadlineError            no whole answer within the deadline
-│   ├── RefusedError             the system answered, and said no
-│   ├── NonsenseError            the system answered something that it should not
-│   ├── NoDataError              the system answered, and the answer was empty
-│   ├── StaleError               the system speaks of another time than the one asked about
+│   ├── RefusedError             the system refused the request
+│   ├── NonsenseError            the answer is invalid
+│   ├── NoDataError              the answer is empty
+│   ├── StaleError               the answer is about another time than the requested time
 │   └── NotConfiguredError       the environment does not name this system
-├── NotRecordedError             a replay was asked something that nobody asked when it was recorded
-├── EvidenceError                the run, or its evidence, failed; exit code 4
+├── NotRecordedError             a replay needs an answer that is not in the recording
+├── EvidenceError                the run failed, or its evidence cannot be written or read; exit code 4
 └── ActionError                  an action was refused or failed; exit code 5
 """
 
@@ -25,7 +25,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Why a question has no answer. An UNKNOWN finding always carries one."""
+    """Why a check has no answer. Every UNKNOWN finding has a reason."""
 
     UNREACHABLE = "unreachable"
     TIMED_OUT = "timed out"
@@ -40,9 +40,9 @@ class Reason(StrEnum):
 
 
 class RunbookError(Exception):
-    """An error that says what failed, where, and what to do about it.
+    """An error with a message, the system that failed, and a hint.
 
-    `system` is the kind of system ("prometheus"), `target` which one, without credentials
+    `system` is the kind of system ("prometheus"), `target` its address without credentials
     ("http://prometheus:9090"), `hint` the next step for the reader.
     """
 
@@ -54,7 +54,7 @@ class RunbookError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        """One line: system and target, what happened, what to do."""
+        """One line: system and target, message, hint."""
         where = f"{self.system} at {self.target}" if self.target else self.system
         text = f"{where}: {self.message}" if where else self.message
         if not self.hint:
@@ -62,24 +62,24 @@ class RunbookError(Exception):
         return f"{text} {self.hint}" if text.endswith((".", "!", "?")) else f"{text} ({self.hint})"
 
     def _render_traceback_(self) -> list[str]:
-        """What IPython shows instead of a traceback: at 3am the sentence helps, and the stack does not."""
+        """The text that IPython shows instead of a traceback, which does not help an operator."""
         return [f"{type(self).__name__}: {self}"]
 
 
 class InputError(RunbookError):
-    """What the caller gave cannot be used; nothing was asked of any system."""
+    """The input is invalid. No request was sent to any system."""
 
 
 class UnknownAlertError(InputError):
-    """There is no runbook of that name."""
+    """No runbook has this name."""
 
 
 class ParameterError(InputError):
-    """A parameter is unknown, has the wrong type or a value that cannot be meant."""
+    """A parameter has an unknown name, a wrong type or an invalid value."""
 
 
 class SettingsError(InputError):
-    """A file under parameters/ cannot be read or does not hold what it must."""
+    """A file under parameters/ cannot be read, or its content is invalid."""
 
 
 class MissingSecretError(InputError):
@@ -87,7 +87,7 @@ class MissingSecretError(InputError):
 
 
 class SourceError(RunbookError):
-    """A system gave no usable answer. `reason` becomes the reason of the UNKNOWN finding."""
+    """A system gave no usable answer. The UNKNOWN finding gets its `reason`."""
 
     reason: Reason = Reason.NONSENSE
 
@@ -99,13 +99,13 @@ class UnreachableError(SourceError):
 
 
 class DeadlineError(SourceError):
-    """The whole answer was not there when the deadline had passed."""
+    """The answer was not complete at the deadline."""
 
     reason = Reason.TIMED_OUT
 
 
 class RefusedError(SourceError):
-    """The system answered and said no; `code` is its own word for why (HTTP status, SQLSTATE)."""
+    """The system refused the request; `code` is its own code for the reason (HTTP status, SQLSTATE)."""
 
     reason = Reason.REFUSED
 
@@ -117,19 +117,19 @@ class RefusedError(SourceError):
 
 
 class NonsenseError(SourceError):
-    """The system answered something that such a system does not answer."""
+    """The answer is invalid for this kind of system."""
 
     reason = Reason.NONSENSE
 
 
 class NoDataError(SourceError):
-    """The system answered, and there was nothing in it. A missing series is not zero."""
+    """The answer is empty. A missing series is not zero."""
 
     reason = Reason.NO_DATA
 
 
 class StaleError(SourceError):
-    """The system can only speak of another time than the one that was asked about."""
+    """The answer is about another time than the requested time."""
 
     reason = Reason.STALE
 
@@ -141,17 +141,17 @@ class NotConfiguredError(SourceError):
 
 
 class NotRecordedError(RunbookError):
-    """A replay was asked a question that was never recorded."""
+    """A replay needs an answer that is not in the recording."""
 
 
 class EvidenceError(RunbookError):
-    """The run itself, or the writing of its evidence, failed."""
+    """The run failed, or its evidence cannot be written or read."""
 
 
 class ActionError(RunbookError):
     """An action was refused or failed.
 
-    Not `is_outcome_known`: it was asked for, and nobody heard whether it was done.
+    If `is_outcome_known` is False, the request was sent, but its result is unknown.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class ActionError(RunbookError):
 
 
 def nearest(given: str, known: Sequence[str]) -> str:
-    """The known name that is most similar to `given`; empty where none is similar."""
+    """The known name that is most similar to `given`; empty if no name is similar."""
     return next(iter(difflib.get_close_matches(given, known, n=1, cutoff=0.5)), "")
 
 

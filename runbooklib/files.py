@@ -1,6 +1,7 @@
-"""Folders that nobody can exchange under our hands: held by descriptors, reached through no link.
+"""Safe file operations: folders opened without following links, files written atomically.
 
-On Linux a held folder has a path of its own, whatever becomes of its name; elsewhere its name has to do.
+A folder that is held by a descriptor cannot be replaced by another folder. On Linux it keeps a path in
+/proc/self/fd when it is renamed; on other systems its own path is used.
 """
 
 import errno
@@ -21,47 +22,48 @@ _ATTEMPTS = 10
 
 
 def opened(path: Path) -> int:
-    """A descriptor of the folder; what is missing of it is created for its owner alone.
+    """A descriptor of the folder. Missing parts of its path are created with mode 0700.
 
-    Raises OSError, and NotADirectoryError where a part of the path is a link.
+    Raises OSError, and NotADirectoryError if a part of the path is a link.
     """
-    held = os.open("/", _FLAGS)
+    descriptor = os.open("/", _FLAGS)
     for name in Path(os.path.abspath(path)).parts[1:]:  # noqa: PTH100 - links must not be resolved
         try:
             with suppress(FileExistsError):
-                os.mkdir(name, 0o700, dir_fd=held)
-            below = os.open(name, _FLAGS, dir_fd=held)
+                os.mkdir(name, 0o700, dir_fd=descriptor)
+            child = os.open(name, _FLAGS, dir_fd=descriptor)
         except OSError as error:
-            if _is_link(name, held):
+            if _is_link(name, descriptor):
                 raise NotADirectoryError(errno.ENOTDIR, f"{name} is a link, and may lead elsewhere") from None
             raise error from None
         finally:
-            os.close(held)
-        held = below
-    return held
+            os.close(descriptor)
+        descriptor = child
+    return descriptor
 
 
 def trouble(error: OSError) -> str:
-    """What could not be done, and with which file, where the system says so."""
-    told = error.strerror or type(error).__name__
-    return f"{error.filename}: {told}" if error.filename else told
+    """The error as text: the path, if the error has one, and the reason."""
+    reason = error.strerror or type(error).__name__
+    return f"{error.filename}: {reason}" if error.filename else reason
 
 
 def checked(name: str) -> str:
-    """The name of a bundle, which may come from a file that somebody else wrote. Raises ValueError."""
+    """The name of a bundle, if it is valid: it can come from a file of another user. Raises ValueError."""
     if not _NAME.fullmatch(name):
-        raise ValueError(f"{name[:80]!r} is no name of a bundle")
+        raise ValueError(f"{name[:80]!r} is not a name of a bundle")
     return name
 
 
 def write_new(path: Path, content: bytes, mode: int = 0o600, owner: tuple[int, int] | None = None) -> None:
-    """A new file with this content, synced, by default for its owner alone; no link is followed.
+    """Create a file with this content and sync it to disk. No link is followed.
 
-    `owner` is (uid, gid). Raises OSError, and FileExistsError where there is one.
+    By default only the owner can read the file; `owner` is (uid, gid). Raises OSError, and FileExistsError if
+    the file exists.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(path, flags, mode), "wb") as file:
-        os.fchmod(file.fileno(), mode)  # whatever the umask is
+        os.fchmod(file.fileno(), mode)  # the umask must not change the mode
         if owner is not None and owner != (os.geteuid(), os.getegid()):
             os.fchown(file.fileno(), *owner)
         file.write(content)
@@ -70,7 +72,7 @@ def write_new(path: Path, content: bytes, mode: int = 0o600, owner: tuple[int, i
 
 
 def replace(path: Path, content: bytes, mode: int = 0o600, owner: tuple[int, int] | None = None) -> None:
-    """Put a file in the place of one that may be there: a kill or a full disk leaves the old one.
+    """Write a file atomically: after a kill or on a full disk, an existing file is unchanged.
 
     `owner` is (uid, gid). Raises OSError.
     """
@@ -85,35 +87,34 @@ def replace(path: Path, content: bytes, mode: int = 0o600, owner: tuple[int, int
 
 
 def sync(path: Path) -> None:
-    """What was made or renamed in the folder is there after a loss of power too. Raises OSError."""
-    held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Sync the folder, so that new and renamed files survive a power failure. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(held)
+        os.fsync(descriptor)
     finally:
-        os.close(held)
+        os.close(descriptor)
 
 
-def _is_link(name: str, held: int) -> bool:
+def _is_link(name: str, folder: int) -> bool:
     try:
-        return stat.S_ISLNK(os.stat(name, dir_fd=held, follow_symlinks=False).st_mode)
+        return stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
     except OSError:
         return False
 
 
 class Workplace:
-    """A hidden folder within a folder of bundles, in which one of them is put together.
+    """A hidden folder inside the folder of bundles, in which a process builds a bundle.
 
-    The process that makes it owns it, by a lock on the folder itself. The lock lasts until the folder is
-    closed or the process ends: through the rename that publishes the bundle, and not only while the run
-    writes its journal.
+    The process that creates it owns it, by a lock on the folder. The lock lasts until `close` or the end of
+    the process, so it covers the rename that publishes the bundle.
     """
 
     def __init__(self, root: Path, name: str) -> None:
-        """Make it, under a name that nobody can guess, and own it. Raises OSError."""
+        """Create the folder with a random name, and lock it. Raises OSError."""
         self.root = root
         self._root = opened(root)
         try:
-            self._name, self._work = _made(name, self._root)
+            self._name, self._work = _create(name, self._root)
         except OSError:
             os.close(self._root)
             raise
@@ -121,7 +122,7 @@ class Workplace:
 
     @classmethod
     def existing(cls, root: Path, name: str) -> "Workplace":
-        """Hold a folder that is there, without owning it. Raises OSError."""
+        """Open an existing folder without locking it. Raises OSError."""
         place = cls.__new__(cls)
         place.root, place._name = root, name
         place._root = opened(root)
@@ -135,9 +136,9 @@ class Workplace:
 
     @classmethod
     def claimed(cls, root: Path, name: str) -> "Workplace | None":
-        """Own a folder whose process is dead; None where a process owns it, or it has been published.
+        """Lock a folder whose process has ended; None if a process owns it or it is published.
 
-        Raises OSError, also where the file system has no locks: then nobody can tell whether it is in use.
+        Raises OSError, also if the file system has no locks: then a run may be using the folder.
         """
         try:
             place = cls.existing(root, name)
@@ -145,7 +146,7 @@ class Workplace:
             return None
         try:
             fcntl.flock(place._work, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Between the listing and the lock its owner may have published it, and let go of it.
+            # Before this lock, the owner may have published the folder and released it.
             is_ours = _is_named(name, place._root, place._work)
         except BlockingIOError:
             is_ours = False
@@ -158,19 +159,19 @@ class Workplace:
 
     @property
     def folder(self) -> Path:
-        """Its path, as long as it is held."""
-        return _through(self._work, self.root / self._name)
+        """The path of the folder, valid until `close`."""
+        return _descriptor_path(self._work, self.root / self._name)
 
     @property
     def beside(self) -> Path:
-        """The path of the folder of bundles, as long as it is held."""
-        return _through(self._root, self.root)
+        """The path of the folder of bundles, valid until `close`."""
+        return _descriptor_path(self._root, self.root)
 
     def free_name(self, name: str) -> str:
-        """That name, or that name with a number, of which there is none yet. Raises OSError."""
+        """The name itself if it is free, otherwise the name with a number. Raises OSError."""
         os.fsync(self._work)
-        for again in range(1, 10_000):
-            free = name if again == 1 else f"{name}-{again}"
+        for number in range(1, 10_000):
+            free = name if number == 1 else f"{name}-{number}"
             try:
                 os.stat(free, dir_fd=self._root, follow_symlinks=False)
             except FileNotFoundError:
@@ -178,42 +179,42 @@ class Workplace:
         raise FileExistsError(errno.EEXIST, f"there are 9,999 runs named {name}")
 
     def rename(self, name: str) -> None:
-        """Give it the name, at one stroke; a file, a link or a folder that is not empty stays."""
+        """Rename the folder atomically. Raises OSError if a file, link or non-empty folder has the name."""
         os.rename(self._name, name, src_dir_fd=self._root, dst_dir_fd=self._root)
         os.fsync(self._root)
 
     def remove(self) -> None:
-        """Remove it as far as that can be done, and let go of it."""
+        """Delete the folder as far as possible, and close it."""
         with suppress(OSError):
             shutil.rmtree(self._name, dir_fd=self._root)
         self.close()
 
     def close(self) -> None:
-        """Let go of it, and of its lock."""
+        """Close the folder and release its lock."""
         if not self._is_open:
             return
-        self._is_open = False  # a number that is closed twice may be that of another file by then
-        for held in (self._work, self._root):
+        self._is_open = False  # a second close could close another file with the same number
+        for descriptor in (self._work, self._root):
             with suppress(OSError):
-                os.close(held)
+                os.close(descriptor)
 
 
 def is_workplace(name: str) -> bool:
-    """Whether a hidden folder has a name that `Workplace` gives."""
+    """Whether the name is that of the folder of a `Workplace`."""
     return _WORKPLACE.fullmatch(name) is not None
 
 
-def _made(name: str, root: int) -> tuple[str, int]:
-    """A new hidden folder, which this process owns: its name and a descriptor. Raises OSError."""
+def _create(name: str, root: int) -> tuple[str, int]:
+    """Create a hidden folder and lock it; return its name and descriptor. Raises OSError."""
     for _ in range(_ATTEMPTS):
         hidden = f".{name}.{os.getpid()}.{secrets.token_hex(16)}"
         os.mkdir(hidden, 0o700, dir_fd=root)
-        # Until it is locked, `recover` may take the empty folder for that of a dead run and remove it.
+        # Before the lock, `recover` may remove the empty folder as the folder of an ended run.
         try:
             work = os.open(hidden, _FLAGS, dir_fd=root)
         except FileNotFoundError:
             continue
-        # A file system without locks keeps no run from running: there, `recover` leaves all folders alone.
+        # A file system without locks does not prevent a run: there, `recover` does not change any folder.
         with suppress(OSError):
             fcntl.flock(work, fcntl.LOCK_EX)
         if _is_named(hidden, root, work):
@@ -223,14 +224,15 @@ def _made(name: str, root: int) -> tuple[str, int]:
 
 
 def _is_named(name: str, root: int, work: int) -> bool:
-    """Whether the held folder still has that name."""
+    """Whether the folder of the descriptor `work` still has this name."""
     try:
-        there = os.stat(name, dir_fd=root, follow_symlinks=False)
+        status = os.stat(name, dir_fd=root, follow_symlinks=False)
     except FileNotFoundError:
         return False
-    return os.path.samestat(there, os.fstat(work))
+    return os.path.samestat(status, os.fstat(work))
 
 
-def _through(held: int, path: Path) -> Path:
-    own = _DESCRIPTORS / str(held)
-    return own if own.exists() else path
+def _descriptor_path(descriptor: int, path: Path) -> Path:
+    """The path in /proc/self/fd if the system has it, otherwise `path`."""
+    in_proc = _DESCRIPTORS / str(descriptor)
+    return in_proc if in_proc.exists() else path

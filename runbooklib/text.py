@@ -1,9 +1,8 @@
-r"""Text shown as what it is: what nobody sees, or would take for something else, is written out.
+r"""Characters that are safe to show: invisible and misleading characters are replaced or reported.
 
-A line break and a tab stay. Other control characters, marks of direction, characters without a width and
-letters that look like others become their code point: `\u{1b}` for ESC, `\u{202e}` for a mark of direction.
-
-Text that comes from outside: which characters it may not hold, and how a long one is quoted.
+`visible` keeps line breaks and tabs. It writes other control characters, direction marks, zero-width
+characters and letters that look like other letters as their code point: `\u{1b}` for ESC, `\u{202e}` for a
+direction mark.
 """
 
 import re
@@ -12,13 +11,13 @@ from string import Formatter
 
 _INVISIBLE = frozenset("Cc Cf Cs Co Cn Zl Zp".split())
 
-# Of other categories, and yet nothing is seen of them: joiners, fillers, selectors of variants.
+# Invisible characters of other categories: joiners, fillers, variation selectors.
 _BLANK = frozenset(
     [*"\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u2800\u3164\uffa0", *map(chr, range(0xFE00, 0xFE0F))]
 )
 _SUPPLEMENT = range(0xE0100, 0xE01F0)
 
-# Letters that most typefaces draw like a Latin one, by script. µ, Ω or д are none: nobody misreads them.
+# Letters that most fonts draw like a Latin letter, by script. µ, Ω and д do not look like a Latin letter.
 _LOOKALIKES = {
     "CYRILLIC": frozenset(
         "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u04bb\u0501\u051b\u051d"
@@ -38,14 +37,14 @@ _LATIN = re.compile(r"[A-Za-z]")
 
 
 def visible(text: str) -> str:
-    """The text with everything invisible shown: control characters, bidi marks, zero-width characters.
+    """The text with its control characters, direction marks and zero-width characters as code points.
 
-    A letter that passes for a Latin one is shown too: in a word with Latin letters, or where the text has no
-    letter by which its script could be recognised.
+    A letter that looks like a Latin letter is written as its code point too, if its word has Latin letters or
+    if the text has no letter that shows its script.
     """
     if text.isascii() and text.isprintable():
         return text
-    # By its different characters, which are few: evidence holds texts of a hundred thousand.
+    # Examine each different character once: texts in evidence can have a hundred thousand characters.
     return _unmasked(text.translate({ord(c): _escaped(c) for c in set(text) if not _is_seen(c)}))
 
 
@@ -62,15 +61,15 @@ def _escaped(char: str) -> str:
 
 
 def _unmasked(text: str) -> str:
-    """The text with letters that pass for Latin ones written out."""
+    """The text with letters that look like Latin letters written as code points."""
     if not any(c.isalnum() and not c.isascii() for c in set(text)):
         return text
     plain = {script for script in _LOOKALIKES if _has_own_letter(text, script)}
-    return _WORD.sub(lambda found: _word(found[0], plain), text)
+    return _WORD.sub(lambda match: _word(match[0], plain), text)
 
 
 def _has_own_letter(text: str, script: str) -> bool:
-    """Whether the text has a letter of the script that passes for no Latin one."""
+    """Whether the text has a letter of the script that does not look like a Latin letter."""
     own = _LOOKALIKES[script]
     return script != "LATIN" and any(
         c not in own and unicodedata.name(c, "").startswith(script) for c in set(text) if not c.isascii()
@@ -90,25 +89,25 @@ def _is_mask(char: str, plain: set[str], *, is_mixed: bool) -> bool:
     if char in _SIMILAR:
         script = next(name for name, letters in _LOOKALIKES.items() if char in letters)
         return is_mixed or script not in plain
-    # Letters of mathematics (bold, script) and of double width.
-    drawn = unicodedata.normalize("NFKC", char)
-    return len(drawn) == 1 and drawn.isascii() and char.isalpha() and char not in "\xaa\xba"
+    # Mathematical letters (bold, script) and full-width letters.
+    plain_form = unicodedata.normalize("NFKC", char)
+    return len(plain_form) == 1 and plain_form.isascii() and char.isalpha() and char not in "\xaa\xba"
 
 
 _ALLOWED = frozenset("\n\t\u3000")  # the last is the space of Chinese and Japanese
 
-# Letters and marks by their category, and yet nothing is drawn for them.
+# Letters and marks by category, but nothing is drawn for them.
 _NOT_DRAWN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | frozenset(
     chr(code) for first, last in ((0x180B, 0x180F), (0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
     for code in range(first, last + 1)
 )  # fmt: skip
-_LONGEST_QUOTE = 60
+_MAX_QUOTED_CHARACTERS = 60
 
 
 def hidden(text: str) -> str:
-    """The first character that a reader would not see as what it is: its code and name; empty without one.
+    """The code and name of the first hidden character of the text; empty without a hidden character.
 
-    Control characters, halves of characters, marks of direction, zero-width characters, other kinds of space.
+    Hidden are control characters, surrogates, direction marks, zero-width characters and unusual spaces.
     """
     if text.isascii() and text.isprintable():
         return ""
@@ -119,11 +118,11 @@ def hidden(text: str) -> str:
 
 
 def quoted(value: object) -> str:
-    """The value as Python writes it, cut where it is long: for a message of one line."""
-    if isinstance(value, str) and len(value) > _LONGEST_QUOTE:
-        return f"{value[:_LONGEST_QUOTE]!r}… ({len(value):,} characters)"
+    """The `repr` of the value, cut if it is long, for a message on a single line."""
+    if isinstance(value, str) and len(value) > _MAX_QUOTED_CHARACTERS:
+        return f"{value[:_MAX_QUOTED_CHARACTERS]!r}… ({len(value):,} characters)"
     text = repr(value)
-    return text if len(text) <= 2 * _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…"
+    return text if len(text) <= 2 * _MAX_QUOTED_CHARACTERS else f"{text[:_MAX_QUOTED_CHARACTERS]}…"
 
 
 def filled(template: str, /, **facts: object) -> str:

@@ -225,7 +225,7 @@ def prove(
 
     def look() -> tuple[Context, Tape]:
         own = Tape(redactor)
-        return context.anew(own, at_least_seconds=wait.hold_seconds * 1.5), own
+        return context.with_new_window(own, at_least_seconds=wait.hold_seconds * 1.5), own
 
     result = watch(
         look,

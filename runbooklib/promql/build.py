@@ -1,8 +1,6 @@
 """PromQL builder: pure functions from names and values to an expression.
 
 Every label value is escaped. Values from outside are only used in equality matchers.
-
-PromQL reader: what an expression measures, its threshold, and the series that it selects. Pure.
 """
 
 import re

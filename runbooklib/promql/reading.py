@@ -1,9 +1,4 @@
-"""PromQL builder: pure functions from names and values to an expression.
-
-Every label value is escaped. Values from outside are only used in equality matchers.
-
-PromQL reader: what an expression measures, its threshold, and the series that it selects. Pure.
-"""
+"""PromQL reader: what an expression measures, its threshold, and the series that it selects. Pure."""
 
 import math
 import re

@@ -1,8 +1,7 @@
-"""Secrets out, before anything is recorded, used or shown.
+"""Replace secrets by tags, before text and data are recorded, used or shown.
 
-First the exact values that this process knows to be secret, in every encoding in which they tend to
-turn up; then shapes that only secrets have. Equal secrets get equal tags, so that a reader can still
-tell that two lines speak of the same one.
+First the values that this process knows to be secret are replaced, in all usual encodings; then everything
+that has the form of a secret. Equal secrets get equal tags, so a reader can see where the same secret occurs.
 """
 
 import base64
@@ -18,20 +17,20 @@ from urllib.parse import quote, quote_plus, unquote
 
 from runbooklib.redact.secret_names import is_secret_pair, secret_spans, values_with_secret_names
 
-# A "secret" of three letters would blank half of every log.
+# A secret of three letters would match in half of all log lines.
 _SHORTEST_SECRET = 4
-# Where programs break a long line: mail's base64, a pretty-printed bytes, either of them in JSON.
+# How programs break a long line: base64 in mails, pretty-printed bytes, both also inside JSON.
 _JOINT = r"""(?:(?:['"]?\r?\n[ \t]{0,40}(?:b?['"])?)|(?:\\+r)?\\+n)?"""
 _HEX_JOINT = r"(?:[ :]|\\+x|\r?\n)?"
 _BREAKS = re.compile(r"""\\+[rnx]|b?['"]|[\s:]""")
 _ELLIPSIS = re.compile(r"\.\.\.|\u2026")
-# So much of a secret is kept by what cuts it short, and can be told from a word.
-_TELLING = 8
+# A cut secret is recognised by this many characters at its beginning or end: a word rarely matches them.
+_MIN_CUT_CHARACTERS = 8
 _NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|Inf|NaN)")
 
 
 def tag(value: str) -> str:
-    """What stands in a secret's place: 16 bits of its digest, too few to find it by, enough to match."""
+    """The replacement of a secret: 16 bits of its digest, enough to compare, too few to guess the secret."""
     return f"[redacted:{hashlib.sha256(value.encode('utf-8', 'surrogatepass')).hexdigest()[:4]}]"
 
 
@@ -41,7 +40,7 @@ def encodings(secret: str) -> list[str]:
     forms = {secret, repr(secret)[1:-1], repr(raw)[2:-1], quote(raw, safe=""), quote_plus(raw)}
     forms |= {*_in_hex(raw), *_in_base64(raw)}
     forms |= {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
-    # What stands within a longer repr may have either quote escaped.
+    # Inside a longer repr, either quote can be escaped.
     forms |= {form.replace("'", "\\'") for form in (secret, repr(secret)[1:-1])}
     forms |= {html.escape(secret, quote=is_all) for is_all in (True, False)}
     return sorted((form for form in forms if len(form) >= _SHORTEST_SECRET), key=len, reverse=True)
@@ -55,7 +54,7 @@ def _in_base64(raw: bytes) -> set[str]:
     forms = set()
     for shift in range(3):
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
-            # The first and last characters of a shifted encoding also hold bits of the neighbours.
+            # The first and last characters of a shifted encoding also contain bits of the neighbours.
             start, spare = (0, 2, 3)[shift], (len(raw) + shift) % 3
             text = encode(b"\0" * shift + raw).decode().rstrip("=")
             forms.add(text[start : len(text) - 1 if spare else len(text)])
@@ -63,11 +62,11 @@ def _in_base64(raw: bytes) -> set[str]:
 
 
 def _broken(form: str, size: int, joint: str) -> str:
-    """A pattern of the form as it may be broken into lines or groups."""
+    """A pattern for the form when it is broken into lines or groups."""
     return joint.join(re.escape(form[at : at + size]) for at in range(0, len(form), size))
 
 
-# No card begins like a time in milli-, micro- or nanoseconds does.
+# No card number begins with the first digits of a current time in milli-, micro- or nanoseconds.
 _CARD_ISSUER = re.compile(r"[3-6]|2[2-7]")
 
 
@@ -76,18 +75,18 @@ def _luhn(digits: str) -> bool:
     return sum(d - 9 if d > 9 else d for d in doubled) % 10 == 0
 
 
-def _card(found: re.Match[str]) -> str:
-    digits = re.sub(r"\D", "", found[0])
-    return tag(digits) if _CARD_ISSUER.match(digits) and _luhn(digits) else found[0]
+def _card(match: re.Match[str]) -> str:
+    digits = re.sub(r"\D", "", match[0])
+    return tag(digits) if _CARD_ISSUER.match(digits) and _luhn(digits) else match[0]
 
 
 def _group(number: int) -> Callable[[re.Match[str]], str]:
-    def replace(found: re.Match[str]) -> str:
-        secret = found[number].rstrip("\\")  # in JSON within JSON they escape the closing quote
+    def replace(match: re.Match[str]) -> str:
+        secret = match[number].rstrip("\\")  # in JSON inside JSON, backslashes escape the closing quote
         if not secret or secret.startswith("[redacted:"):
-            return found[0]
-        start = found.start(number) - found.start()
-        return f"{found[0][:start]}{tag(secret)}{found[0][start + len(secret) :]}"
+            return match[0]
+        start = match.start(number) - match.start()
+        return f"{match[0][:start]}{tag(secret)}{match[0][start + len(secret) :]}"
 
     return replace
 
@@ -96,7 +95,7 @@ _URL_PASSWORD = re.compile(r"://[^\s/:@'\"]*:([^\s/'\"]+)@")
 
 
 def secrets_within(value: str) -> Iterator[str]:
-    """The secrets in a variable's value: a URL's password, and what has a secret's name in a DSN or JSON."""
+    """The secrets in the value of a variable: the password of a URL, and values with the name of a secret."""
     for password in _URL_PASSWORD.findall(value):
         yield from (password, unquote(password))
     for secret in values_with_secret_names(value):
@@ -104,10 +103,10 @@ def secrets_within(value: str) -> Iterator[str]:
 
 
 def _without_pairs(text: str) -> str:
-    """The text without the values of `name=value` and `name: value` where the name is one of a secret."""
+    """The text without the values of `name=value` and `name: value` if the name is that of a secret."""
     parts, at = [], 0
     for start, end, quotes in secret_spans(text):
-        secret = text[start:end].rstrip("\\")  # in JSON within JSON they escape the closing quote
+        secret = text[start:end].rstrip("\\")  # in JSON inside JSON, backslashes escape the closing quote
         if secret and not secret.startswith("[redacted:"):
             parts += [text[at:start], quotes, tag(secret), quotes]
             at = start + len(secret)
@@ -116,7 +115,7 @@ def _without_pairs(text: str) -> str:
 
 _BIRTHDAY = r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
 _UNIT = r"\s?(?:bytes|B|[nuµm]?s)\b"
-# Each begins with something rare, or is bounded: a hostile line of a megabyte must not take minutes.
+# Each pattern begins with rare text or has a length limit: a hostile line of a megabyte must be fast.
 _Shape = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
 _SECRET_SHAPES: tuple[_Shape, ...] = (
     (
@@ -153,31 +152,34 @@ _PERSONAL_SHAPES: tuple[_Shape, ...] = (
 
 
 class Depth(IntEnum):
-    """What is taken out: values known to be secret; also what looks like a secret; also personal data."""
+    """What is replaced: known secrets; also everything with the form of a secret; also personal data."""
 
     KNOWN = 0
     SECRETS = 1
     EVERYTHING = 2
 
 
-def _shared(one: str, other: str) -> int:
-    """How many characters both begin with."""
-    pairs = zip(one, other, strict=False)
-    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+def _common_prefix_length(left: str, right: str) -> int:
+    pairs = zip(left, right, strict=False)
+    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(left), len(right)))
 
 
-def _remnant(form: str, text: str, found: re.Match[str], *, is_piece: bool) -> tuple[int, int]:
-    """Where a piece of the form stands that an ellipsis follows or precedes; empty if none does."""
-    start, end = found.span()
-    if form.startswith(found[0]):
-        size = _shared(form, text[start : start + len(form)])
+def _remnant(form: str, text: str, match: re.Match[str], *, is_piece: bool) -> tuple[int, int]:
+    """The span of the part of the form at `match`, if an ellipsis follows or precedes it; else an empty span.
+
+    In a piece of a longer text, the beginning or end of a line counts like an ellipsis if the part is at
+    least half of the form.
+    """
+    start, end = match.span()
+    if form.startswith(match[0]):
+        size = _common_prefix_length(form, text[start : start + len(form)])
         if _ELLIPSIS.match(text, start + size) or (
             is_piece and 2 * size >= len(form) and text[start + size : start + size + 1] in ("", "\n")
         ):
             return start, start + size
-    if form.endswith(found[0]):
+    if form.endswith(match[0]):
         before = text[max(0, end - len(form)) : end]
-        size = _shared(form[::-1], before[::-1])
+        size = _common_prefix_length(form[::-1], before[::-1])
         if text.endswith(("...", "\u2026"), 0, end - size) or (
             is_piece and 2 * size >= len(form) and text[max(0, end - size - 1) : end - size] in ("", "\n")
         ):
@@ -186,7 +188,7 @@ def _remnant(form: str, text: str, found: re.Match[str], *, is_piece: bool) -> t
 
 
 class Redactor:
-    """Takes secrets out of text and of JSON values. `know` adds a value that must never be seen."""
+    """Replaces secrets in text and JSON values. `know` adds a known secret."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._known: dict[str, str] = {}
@@ -197,12 +199,14 @@ class Redactor:
             self.know(secret)
 
     def know(self, secret: str) -> None:
-        """From now on this value is replaced wherever it occurs, in any encoding."""
+        """Add a secret: from now on it is replaced in every encoding. Very short values are ignored."""
         if len(secret) < _SHORTEST_SECRET:
             return
         raw = secret.encode("utf-8", "surrogatepass")
         broken = dict.fromkeys(_in_hex(raw), (2, _HEX_JOINT))
-        broken |= dict.fromkeys((form for form in _in_base64(raw) if len(form) > _TELLING), (1, _JOINT))
+        broken |= dict.fromkeys(
+            (form for form in _in_base64(raw) if len(form) > _MIN_CUT_CHARACTERS), (1, _JOINT)
+        )
         for form in encodings(secret):
             self._known[form] = tag(secret)
             self._patterns[form] = _broken(form, *broken[form]) if form in broken else re.escape(form)
@@ -210,10 +214,10 @@ class Redactor:
         self._pattern = re.compile("|".join(self._patterns[form] for form in forms))
 
     def allow(self, texts: Iterable[str]) -> None:
-        """Personal data that these texts hold is no secret here: a contact in the site's own settings."""
+        """Keep the personal data in these texts, for example a contact in the site's own settings."""
         for text in texts:
             for shape, _ in _PERSONAL_SHAPES:
-                self._allowed |= {found[0] for found in shape.finditer(text)}
+                self._allowed |= {match[0] for match in shape.finditer(text)}
 
     def __repr__(self) -> str:
         return f"Redactor({len(self._known)} forms)"
@@ -223,15 +227,15 @@ class Redactor:
         if self._pattern is not None:
             value = self._cut_short(self._pattern.sub(self._replaced, value))
         if _NUMBER.fullmatch(value):
-            return value  # a sample of a counter is no card number
+            return value  # the value of a counter is not a card number
         if depth >= Depth.SECRETS:
             value = _without_pairs(self._without(_SECRET_SHAPES, value))
         return self._without(_PERSONAL_SHAPES, value) if depth >= Depth.EVERYTHING else value
 
     def pieces(self, texts: Sequence[str], depth: Depth = Depth.EVERYTHING) -> list[str]:
-        """Texts that a reader sees one after the other, without secrets.
+        """The texts, which a reader sees one after the other, without secrets.
 
-        Where one begins in a text and ends in another, the first gets all that they say.
+        If a secret begins in a text and ends in a later one, the first text gets the content of all.
         """
         if len(texts) == 1:
             return [self.text(texts[0], depth)]
@@ -239,11 +243,11 @@ class Redactor:
         return apart if whole == "".join(apart) else [whole, *("" for _ in texts[1:])]
 
     def piece(self, text: str) -> str:
-        """A text that may begin or end within a secret, of which nobody knows the rest, without that part."""
+        """A piece of a longer text, without the part of a secret at its beginning or end."""
         return self._cut_short(text, is_piece=True)
 
-    def _replaced(self, found: re.Match[str]) -> str:
-        form = found[0] if found[0] in self._known else _BREAKS.sub("", found[0])
+    def _replaced(self, match: re.Match[str]) -> str:
+        form = match[0] if match[0] in self._known else _BREAKS.sub("", match[0])
         return self._known.get(form) or tag(form)
 
     def _without(self, shapes: Iterable[_Shape], text: str) -> str:
@@ -251,29 +255,32 @@ class Redactor:
             text = shape.sub(partial(self._unless_allowed, replace), text)
         return text
 
-    def _unless_allowed(self, replace: Callable[[re.Match[str]], str], found: re.Match[str]) -> str:
-        return found[0] if found[0] in self._allowed else replace(found)
+    def _unless_allowed(self, replace: Callable[[re.Match[str]], str], match: re.Match[str]) -> str:
+        return match[0] if match[0] in self._allowed else replace(match)
 
     def _cut_short(self, text: str, *, is_piece: bool = False) -> str:
-        """The text without the beginnings and ends of secrets that something has cut short (`abcdef...`).
+        """The text without the beginnings and ends of cut secrets (`abcdef...`).
 
-        What is a piece of a longer text may also be cut where its lines begin or end; half of a secret is
-        needed there, since many a word begins one.
+        In a piece of a longer text, a secret can also be cut at the beginning or end of a line. There, at
+        least half of the secret must match, because a word can be equal to its first characters.
         """
         near = [
-            f for f in self._known if len(f) > _TELLING and (f[:_TELLING] in text or f[-_TELLING:] in text)
+            f
+            for f in self._known
+            if len(f) > _MIN_CUT_CHARACTERS
+            and (f[:_MIN_CUT_CHARACTERS] in text or f[-_MIN_CUT_CHARACTERS:] in text)
         ]
         if not near or not (is_piece or _ELLIPSIS.search(text)):
             return text
         for form in near:
-            begun, ended = re.escape(form[:_TELLING]), re.escape(form[-_TELLING:])
-            for found in reversed(list(re.finditer(rf"{begun}|{ended}", text))):
-                start, end = _remnant(form, text, found, is_piece=is_piece)
+            first, last = re.escape(form[:_MIN_CUT_CHARACTERS]), re.escape(form[-_MIN_CUT_CHARACTERS:])
+            for match in reversed(list(re.finditer(rf"{first}|{last}", text))):
+                start, end = _remnant(form, text, match, is_piece=is_piece)
                 text = text[:start] + (self._known[form] if end > start else "") + text[end:]
         return text
 
     def json(self, value: Any, depth: Depth = Depth.EVERYTHING) -> Any:
-        """The JSON value without secrets; keys too, and the values of keys that are called like secrets."""
+        """The JSON value without secrets in keys and values. A value under a secret's name is replaced."""
         if isinstance(value, str):
             return self.text(value, depth)
         if isinstance(value, list | tuple):
@@ -289,7 +296,7 @@ class Redactor:
 
     def _hidden(self, item: Any, depth: Depth) -> Any:
         if isinstance(item, list | tuple):
-            return [self._hidden(one, depth) for one in item]
+            return [self._hidden(part, depth) for part in item]
         if isinstance(item, str | int) and not isinstance(item, bool) and item != "":
             return item if str(item).startswith("[redacted:") else tag(str(item))
         return self.json(item, depth)

@@ -21,7 +21,7 @@ _ORDINARY_KEYS = frozenset(
     "public publishable primary foreign unique composite partition shard sharding sort group routing cache "
     "row object lookup dedup deduplication idempotency label metric map dict hot short arrow".split()
 )
-# With one of these as its last word a name describes a secret: PASS_RATE, KEY_COUNT, KeyError.
+# A name that ends with one of these words only describes a secret: PASS_RATE, KEY_COUNT, KeyError.
 _DESCRIPTIONS = frozenset(
     "address age alg algorithm avg backend bits bytes class column count counter counts days desktop "
     "disabled domain driver enabled engine env error errors exception expiration expires expiry field "
@@ -38,9 +38,9 @@ _COUNTED_TOKENS = frozenset(
 
 
 def sounds_secret(name: str) -> bool:
-    """Whether a value of that name may be a secret: of an environment variable, a setting, a JSON key.
+    """Whether the value of an environment variable, a setting or a JSON key with this name may be a secret.
 
-    Of a path, the last part is the name. Where a name can mean both, it is a secret.
+    Of a path, the last part is the name. An ambiguous name counts as the name of a secret.
     """
     words = [word.lower() for word in _NAME_PART.findall(name.rpartition("/")[2])]
     if not words or words[-1] in _DESCRIPTIONS:
@@ -74,9 +74,9 @@ def is_secret_pair(name: str, value: str) -> bool:
     return bool(sounds_secret(name) and not is_count and not _NOT_SECRET.fullmatch(value))
 
 
-# In a sentence ("key: value") these are ordinary words; in capitals they are settings.
+# In a sentence ("key: value") these are ordinary words; in capital letters they are settings.
 _ORDINARY_ALONE = frozenset("key keys auth session salt tokens pat bearer otp sas webhook webhooks".split())
-# The name is possessive, and begins where no other can: a line of a megabyte is read once.
+# Possessive quantifiers, and no name that begins inside another name: a line of a megabyte is read once.
 _NAME = re.compile(r"""(?<![\w-])([\w-]++)(\\*+["']?)\s*+[=:]\s*+""")
 _QUOTED = re.compile(r"""b?\\*["']([^"']{2,})["']""")
 _BARE = re.compile(r"""(?i:(?:bearer|basic|token|digest|negotiate)[ \t]+)?([^\s"'&,;})]{2,})""")
@@ -89,9 +89,9 @@ def _is_ordinary_alone(name: str) -> bool:
 
 
 def secret_spans(text: str) -> Iterator[tuple[int, int, str]]:
-    """Start and end of each secret value of `name=value` or `name: value`, quoted or not.
+    """The start, end and quotes of each secret value of `name=value` or `name: value`, quoted or not.
 
-    With each the quotes that its replacement needs: those of the name, where JSON holds a bare number.
+    The quotes are those that the replacement needs: those of the name for a number in JSON, otherwise "".
     """
     at = 0
     while name := _NAME.search(text, at):
@@ -106,7 +106,7 @@ def secret_spans(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def values_with_secret_names(text: str) -> Iterator[str]:
-    """The secrets in a DSN, a connection string or JSON; where one may end early, in both lengths."""
+    """The secrets in a DSN, a connection string or JSON; if the end is ambiguous, in both lengths."""
     for start, end, _ in secret_spans(text):
         yield text[start:end]
         longer = _UP_TO_SPACE.match(text, start)

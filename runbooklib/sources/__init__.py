@@ -1,1 +1,1 @@
-"""The systems that are asked, one module each: how to ask, and nothing about what the answer means."""
+"""The systems that runbooks query, in modules by system: how to query them, not what an answer means."""

@@ -194,10 +194,10 @@ class Context:
         return dict(self.service.labels)
 
     def is_ours(self, alert: Alert) -> bool:
-        """Whether the alert is not another service's: no label names one."""
+        """Whether the alert can be about this service: none of its labels names another service."""
         others = self.target.environment.services.keys() - {self.target.service_name}
-        fits = all(alert.labels.get(name, value) == value for name, value in self.labels.items())
-        return fits and alert.labels.get("service") not in others
+        is_matching = all(alert.labels.get(name, value) == value for name, value in self.labels.items())
+        return is_matching and alert.labels.get("service") not in others
 
     @property
     def container(self) -> str:
@@ -225,7 +225,7 @@ class Context:
         self.sources.compare_clocks(skew)
         return replace(self, window=self.window.by_clock(skew))
 
-    def anew(self, tape: Tape, *, at_least_seconds: float = 0.0) -> "Context":
+    def with_new_window(self, tape: Tape, *, at_least_seconds: float = 0.0) -> "Context":
         """The same target over another tape, with a window that ends now and has a minimum length."""
         lookback = max(seconds_of(self.timing.lookback), at_least_seconds)
         window = Window.open(

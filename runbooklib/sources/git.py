@@ -1,7 +1,7 @@
-"""What was deployed when: each deployment is a tag in a clone of the repository.
+"""Deployments: each deployment is a tag in a clone of the repository.
 
-Asked of the git program, which is told to run nothing that the repository's own configuration names
-(hooks, pagers, filters, monitors) and to fetch nothing.
+This module runs the git program with options that disable everything that the configuration of the
+repository could start (hooks, pagers, filters, monitors), and that prevent downloads.
 """
 
 import os
@@ -40,11 +40,12 @@ _SAFE = {
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One deployment: its tag, when (aware UTC; the tag's own date where it has one), and what it changed.
+    """A deployment: its tag, its time `at` (aware UTC), and its changes.
 
-    Compared with the deployment before it (`previous_revision`), or with its parent where it is the first.
-    The numbers are None where this clone does not hold what is needed to count; a binary file counts no
-    lines; `changed_files` names at most MAX_FILES.
+    The time is the date of the tag, or of the commit for a lightweight tag. The changes are those since the
+    previous deployment (`previous_revision`), or since the parent commit for the first deployment. Their
+    numbers are None if this clone lacks the data; a binary file counts no lines; `changed_files` contains at
+    most MAX_FILES paths.
     """
 
     tag: str
@@ -60,7 +61,7 @@ class Deployment:
 
 
 class Git:
-    """A clone of what is deployed, by its path."""
+    """A local clone of the repository that is deployed."""
 
     def __init__(
         self,
@@ -71,7 +72,7 @@ class Git:
         deadline_seconds: float = 10.0,
     ) -> None:
         if not _PATTERN.fullmatch(deployment_tags):
-            raise ParameterError(f"{deployment_tags!r} is no pattern of tags", system=SYSTEM)
+            raise ParameterError(f"{deployment_tags!r} is not a pattern for tags", system=SYSTEM)
         self._repository = repository
         self._tape = tape
         self._pattern = deployment_tags
@@ -81,9 +82,9 @@ class Git:
         return f"Git({self._repository!r})"
 
     def deployments(self, since: datetime, until: datetime) -> tuple[Deployment, ...]:
-        """The deployments of that time, newest last, at most MAX_DEPLOYMENTS.
+        """The deployments from `since` to `until`, oldest first; the newest MAX_DEPLOYMENTS of them.
 
-        Raises NoDataError where no tag at all matches, RefusedError where this is no repository.
+        Raises NoDataError if no tag matches the pattern, RefusedError if the path is not a repository.
         """
         span = (since.isoformat(), until.isoformat())
         return self._ask(
@@ -92,22 +93,24 @@ class Git:
         )
 
     def last_deployment(self, before: datetime) -> Deployment | None:
-        """The newest deployment that is older than `before`; None where there is none."""
-        found = self._ask(
+        """The newest deployment that is older than `before`; None without such a deployment."""
+        deployments = self._ask(
             {"question": "last_deployment", "before": before.isoformat()},
             lambda tags: [i for i, tag in enumerate(tags) if tag.at < before][-1:],
         )
-        return found[0] if found else None
+        return deployments[0] if deployments else None
 
     def deployment_of(self, revision: str) -> Deployment | None:
-        """The newest deployment of that revision (4 to 64 hexadecimal digits); None where there is none."""
+        """The newest deployment of a revision (4 to 64 hexadecimal digits); None if there is none."""
         if not _REVISION.fullmatch(revision):
-            raise ParameterError(f"{revision!r} is no revision", system=SYSTEM, hint="give it in hexadecimal")
-        found = self._ask(
+            raise ParameterError(
+                f"{revision!r} is not a revision", system=SYSTEM, hint="pass 4 to 64 hexadecimal digits"
+            )
+        deployments = self._ask(
             {"question": "deployment_of", "revision": revision},
             lambda tags: [i for i, tag in enumerate(tags) if tag.revision.startswith(revision)][-1:],
         )
-        return found[0] if found else None
+        return deployments[0] if deployments else None
 
     def _ask(self, request: dict[str, Any], choose: "_Choice") -> tuple[Deployment, ...]:
         def call() -> list[dict[str, Any]]:
@@ -115,7 +118,7 @@ class Git:
             tags = _tags(program, self._pattern)
             return [_deployment(program, tags, index) for index in choose(tags)]
 
-        told = self._tape.ask(
+        rows = self._tape.ask(
             SYSTEM,
             request | {"tags": self._pattern},
             call,
@@ -124,7 +127,7 @@ class Git:
         )
         return tuple(
             Deployment(**(row | {"at": moment_of(row["at"]), "changed_files": tuple(row["changed_files"])}))
-            for row in told
+            for row in rows
         )
 
 
@@ -139,23 +142,26 @@ _Choice = Callable[[Sequence[_Tag]], list[int]]
 
 
 class _Program:
-    """The git program in one repository, until the deadline."""
+    """Runs the git program in one repository; all runs share one deadline."""
 
     def __init__(self, repository: str, deadline_seconds: float) -> None:
         self.repository = repository
         self._deadline_seconds = deadline_seconds
-        self._ends = time.monotonic() + deadline_seconds
-        found = shutil.which("git")
-        if found is None:
+        self._ends_at = time.monotonic() + deadline_seconds
+        git = shutil.which("git")
+        if git is None:
             raise UnreachableError(
                 "the program git is not installed", system=SYSTEM, target=repository, hint="install git"
             )
-        self._start = [found, "--no-pager", "--literal-pathspecs"]
+        self._start = [git, "--no-pager", "--literal-pathspecs"]
         self._start += [part for name, value in _SAFE.items() for part in ("-c", f"{name}={value}")]
         self._start += ["-C", repository]
 
     def run(self, *arguments: str, is_optional: bool = False) -> str | None:
-        """What it prints. Raises RefusedError with its words, or gives None where failing is allowed."""
+        """The output of git. Raises DeadlineError, and RefusedError with the message of git.
+
+        If git fails and `is_optional`, the result is None.
+        """
         parent = str(Path(self.repository).resolve().parent)
         try:
             done = subprocess.run(
@@ -164,7 +170,7 @@ class _Program:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 check=False,
-                timeout=max(self._ends - time.monotonic(), 0.05),
+                timeout=max(self._ends_at - time.monotonic(), 0.05),
             )
         except subprocess.TimeoutExpired:
             raise DeadlineError(
@@ -174,18 +180,18 @@ class _Program:
             return done.stdout.decode("utf-8", "backslashreplace")
         if is_optional:
             return None
-        told = done.stderr.decode("utf-8", "backslashreplace").strip().partition("\n")[0]
+        message = done.stderr.decode("utf-8", "backslashreplace").strip().partition("\n")[0]
         raise RefusedError(
-            told.removeprefix("fatal: ") or f"git ended with {done.returncode}",
+            message.removeprefix("fatal: ") or f"git exited with code {done.returncode}",
             system=SYSTEM,
             target=self.repository,
-            hint="set systems.git.repository to a clone of what is deployed",
+            hint="set systems.git.repository to a clone of the repository that is deployed",
             code=str(done.returncode),
         )
 
 
 def _environment(ceiling: str) -> dict[str, str]:
-    """Nothing of ours: no user's or machine's configuration, no prompt, no fetching of what a clone lacks."""
+    """The environment of git: without the configuration of user and machine, prompts, and downloads."""
     return {
         "PATH": os.defpath + ":/usr/local/bin",
         "HOME": "/nonexistent",
@@ -204,15 +210,16 @@ def _environment(ceiling: str) -> dict[str, str]:
 
 
 def _tags(program: _Program, pattern: str) -> list[_Tag]:
-    """All deployments, oldest first. Tags of anything but a commit are left out."""
-    told = (
+    """All deployments, oldest first, without tags of objects that are not commits."""
+    output = (
         program.run("for-each-ref", "--sort=creatordate", f"--format={_FORMAT}", f"refs/tags/{pattern}") or ""
     )
     tags = []
-    for line in told.split("\n")[:-1]:
-        name, at, kind, own, pointed = line.split("\0")
+    for line in output.split("\n")[:-1]:
+        name, at, kind, object_id, target_id = line.split("\0")
         if at and kind in ("commit", "tag"):
-            tags.append(_Tag(name, moment_of(at).astimezone(UTC), own if kind == "commit" else pointed))
+            revision = object_id if kind == "commit" else target_id
+            tags.append(_Tag(name, moment_of(at).astimezone(UTC), revision))
     if not tags:
         raise NoDataError(
             f"no tag matches {pattern!r}",
@@ -246,7 +253,7 @@ def _cut(text: str) -> str:
 
 
 def _parent(program: _Program, revision: str) -> str:
-    """The commit's first parent; for a root commit the empty tree; "" where a shallow clone lost it."""
+    """The first parent of a commit; the empty tree for a root commit; "" if a shallow clone lacks it."""
     parent = program.run("rev-parse", "--verify", "--quiet", f"{revision}^", is_optional=True)
     if parent is None and (program.run("rev-parse", "--is-shallow-repository") or "").strip() == "false":
         parent = program.run("hash-object", "-t", "tree", "--stdin")
@@ -254,13 +261,13 @@ def _parent(program: _Program, revision: str) -> str:
 
 
 def _changes(program: _Program, before: str, after: str) -> dict[str, Any]:
-    told = None if not before else program.run(
+    output = None if not before else program.run(
         "diff-tree", "-r", "-z", "--numstat", "--no-renames", "--no-ext-diff", "--no-textconv",
         "--end-of-options", before, after, is_optional=True,
     )  # fmt: skip
-    if told is None:
+    if output is None:
         return {"files_changed": None, "insertions": None, "deletions": None, "changed_files": []}
-    rows = [row.split("\t", 2) for row in told.split("\0") if row]
+    rows = [row.split("\t", 2) for row in output.split("\0") if row]
     return {
         "files_changed": len(rows),
         "insertions": sum(int(row[0]) for row in rows if row[0] != "-"),

@@ -1,12 +1,7 @@
-r"""One bounded HTTP request, for every source that speaks HTTP.
+r"""Strict parser for the JSON of other systems: limited depth, no duplicate keys, no NaN.
 
-Bounded in time as a whole and not per read, in size after decoding, and in where it goes: no redirect is
-followed, no proxy or netrc of the environment is used, so that a token only ever reaches the system it
-is for. Answers are asked for without compression: unpacking costs more than a local network saves.
-
-JSON from outside, read so that anything may pass it on: not absurdly deep, no key twice, all of it text.
-
-Bytes that are not UTF-8 and lone surrogates stay readable as escapes like `\xff`.
+Every string of the result can be encoded as UTF-8: invalid bytes and lone surrogates become escapes like
+`\xff`.
 """
 
 import json
@@ -15,39 +10,39 @@ from typing import Any
 
 from runbooklib.errors import NonsenseError
 
-# Real answers are at most ten deep; what redacts and renders them goes down one call a level.
+# Real answers have at most ten levels. The code that redacts and renders them makes one call for each level.
 MAX_DEEP = 64
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def read(body: bytes, *, system: str = "", target: str = "") -> Any:
-    """The value that the body holds. Raises NonsenseError with `system` and `target`."""
+    """Parse the body. Raises NonsenseError with `system` and `target`."""
     try:
         text = body.decode("utf-8", "surrogateescape")
         value = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
         if _is_too_deep(value):
             raise RecursionError
     except RecursionError:
-        told = f"its JSON is nested more than {MAX_DEEP} deep"
-        raise NonsenseError(told, system=system, target=target) from None
+        message = f"the JSON of the answer is nested more than {MAX_DEEP} deep"
+        raise NonsenseError(message, system=system, target=target) from None
     except ValueError as error:
-        # Only the parser's own words: its error would carry the whole document along.
-        told = f"its answer is not JSON: {str(error)[:200]}"
-        raise NonsenseError(told, system=system, target=target) from None
+        # Keep only the parser's message: its error contains the whole document.
+        message = f"the answer is not JSON: {str(error)[:200]}"
+        raise NonsenseError(message, system=system, target=target) from None
     is_clean = not (_SURROGATE.search(text) or _SURROGATE_ESCAPE.search(text))
     return value if is_clean else _with_escapes(value)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key occurs twice in one object")
-    return found
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("a key occurs twice in an object")
+    return fields
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _is_too_deep(value: Any) -> bool:
@@ -68,6 +63,6 @@ def _with_escapes(value: Any) -> Any:
     return value
 
 
-def _escape(found: re.Match[str]) -> str:
-    code = ord(found[0])
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"

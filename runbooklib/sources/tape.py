@@ -1,8 +1,8 @@
-"""The one seam to the outside: every answer from a system passes here.
+"""The tape: every request to a system passes through it, and it records or replays the answer.
 
-Live, a question is asked within its deadline, the answer is redacted, then recorded, then used. In a
-replay the recorded answer is given, and a question that was never recorded fails loudly. Within one run
-the same question has one answer, and a system that could not be reached is not waited for twice.
+In a live run a request has a deadline; its answer is redacted, then recorded, then used. A replay returns the
+recorded answer, and raises NotRecordedError for a request that is not in the recording. Within a run, equal
+requests get the same answer, and a system that was unreachable is not tried a second time.
 """
 
 import base64
@@ -22,21 +22,27 @@ from runbooklib.redact.redactor import Depth, Redactor
 
 VERSION = 1
 
-# The source of what an incident was opened with; no system was asked for it.
+# The source of the entry with the arguments of `open_incident`, which come from no system.
 OPENING = "opening"
 
-# In an output's recording: the places of those entries that people asked and noted themselves.
+# The source of a note that a person wrote.
+NOTE = "note"
+
+# The key in an output's recording for the positions of the entries that a person caused: queries and notes.
 OWN = "own"
 DEADLINE_SECONDS = 10.0
 
-# One answer larger than this is used but not recorded, and its finding says so.
+# A larger answer is used but not recorded, and its finding says so.
 MAX_RECORDED_BYTES = 4_000_000
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One question and what came of it. `answer` is JSON; `error` is set where there was none."""
+    """A request and its outcome: `answer` as JSON, or `error` as the fields of a SourceError.
+
+    `asked_at` is aware UTC. `is_cut`: the answer is too large to record.
+    """
 
     source: str
     request: dict[str, Any]
@@ -48,11 +54,11 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """The same question gives the same key, however its request was put together."""
+        """Equal requests have equal keys; the order of their fields does not matter."""
         return _key(self.source, self.request)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able."""
+        """The entry as JSON, for `from_dict`."""
         return {
             "source": self.source,
             "request": self.request,
@@ -74,10 +80,10 @@ def _key(source: str, request: dict[str, Any]) -> str:
 
 
 class Tape:
-    """Records every answer of a live run, or plays a recording back.
+    """Records the answers of a live run, or replays a recording.
 
-    With `resumed`, the recording of a run that is to go on, what was answered then is not asked again; other
-    questions are asked live, and so are those that had no answer.
+    `resumed` is the recording of an interrupted run. Its answers are used again; requests that have no
+    recorded answer are sent live.
     """
 
     def __init__(
@@ -89,16 +95,17 @@ class Tape:
     ) -> None:
         self.redactor = redactor or Redactor()
         self.is_replay = recording is not None
-        # Of a question that was asked again, the newest answer counts, wherever in the notebook it lies.
-        known = [*(recording or ()), *(one for one in resumed if one.error is None and not one.is_cut)]
-        self._answered: dict[str, Entry] = {one.key: one for one in sorted(known, key=_asked_at)}
+        # If a request was sent several times, its newest answer counts, in whichever cell it is recorded.
+        usable = [entry for entry in resumed if entry.error is None and not entry.is_cut]
+        by_time = sorted([*(recording or ()), *usable], key=lambda entry: entry.asked_at)
+        self._answered: dict[str, Entry] = {entry.key: entry for entry in by_time}
         self._recorded: list[Entry] = []
         self._used: list[Entry] = []
         self._noted: set[str] = set()
         self._remarks: list[str] = []
-        self._dead: dict[tuple[str, str], SourceError] = {}
+        self._unreachable: dict[tuple[str, str], SourceError] = {}
         self._lock = threading.Lock()
-        self._asking: dict[str, threading.Lock] = {}
+        self._request_locks: dict[str, threading.Lock] = {}
 
     def ask(
         self,
@@ -110,32 +117,22 @@ class Tape:
         deadline_seconds: float = DEADLINE_SECONDS,
         is_ours: bool = False,
     ) -> Any:
-        """The JSON answer of `call`, which is given up after `deadline_seconds`, all retries included.
+        """The JSON answer of `call`, which gets `deadline_seconds` including all retries.
 
-        `request` must tell the question from every other one; `target` names the system without
-        credentials. An answer that `is_ours` is no system's but the site's own settings: only known secrets
-        are taken out of it, and e-mail addresses stay. Raises the SourceError that the system's answer
-        amounts to, live and in replay.
+        `request` identifies the request: different requests must differ in it. `target` names the system
+        without credentials. `is_ours`: the answer contains the site's own settings, so only known secrets are
+        removed and e-mail addresses stay. Raises the SourceError of `call`, live and in a replay, and
+        NotRecordedError in a replay whose recording has no answer.
         """
-        asked = self.redactor.json(request)
-        key = _key(source, asked)
+        request = self.redactor.json(request)
+        key, depth = _key(source, request), Depth.KNOWN if is_ours else Depth.EVERYTHING
         if self.is_replay and key not in self._answered:
-            raise NotRecordedError(
-                f"was never asked {json.dumps(asked, ensure_ascii=False)[:300]} in this recording",
-                system=source,
-                target=target,
-                hint="record the incident again, or replay it with the notebook that recorded it",
-            )
+            raise _not_recorded(source, request, target)
         with self._lock:
-            one_at_a_time = self._asking.setdefault(key, threading.Lock())
-        with one_at_a_time:
+            request_lock = self._request_locks.setdefault(key, threading.Lock())
+        with request_lock:
             entry = self._answered.get(key) or self._ask(
-                source,
-                asked,
-                call,
-                target,
-                deadline_seconds,
-                Depth.KNOWN if is_ours else Depth.EVERYTHING,
+                source, request, call, target, deadline_seconds, depth
             )
         self._note_use(entry)
         if entry.is_cut and self.is_replay:
@@ -147,7 +144,7 @@ class Tape:
     def _note_use(self, entry: Entry) -> None:
         with self._lock:
             self._used.append(entry)
-            # A replay's own evidence must be replayable too: it records again what it plays.
+            # The evidence of a replay can be replayed too, so a replay records the answers that it uses.
             if entry.key not in self._noted:
                 self._noted.add(entry.key)
                 self._recorded.append(replace(entry, answer=None) if entry.is_cut else entry)
@@ -161,89 +158,99 @@ class Tape:
         deadline: float,
         depth: Depth,
     ) -> Entry:
-        asked_at, begun = datetime.now(UTC), monotonic()
+        asked_at, start = datetime.now(UTC), monotonic()
         answer, error = None, None
         try:
-            self._refuse_the_dead(source, target)
-            answer = self.redactor.json(_within(deadline, call, source, target), depth)
+            self._refuse_unreachable(source, target)
+            answer = self.redactor.json(_call_with_deadline(deadline, call, source, target), depth)
         except SourceError as caught:
             if isinstance(caught, UnreachableError | DeadlineError):
-                self._dead.setdefault((source, target), caught)
+                self._unreachable.setdefault((source, target), caught)
             error = self.redactor.json(_error_as_dict(caught))
         is_cut = answer is not None and len(json.dumps(answer)) > MAX_RECORDED_BYTES
-        entry = Entry(source, request, asked_at, monotonic() - begun, answer, error, is_cut)
+        entry = Entry(source, request, asked_at, monotonic() - start, answer, error, is_cut)
         with self._lock:
             self._answered[entry.key] = entry
         return entry
 
-    def _refuse_the_dead(self, source: str, target: str) -> None:
-        dead = self._dead.get((source, target))
-        if dead is not None:
-            again = type(dead)(dead.message, system=dead.system, target=dead.target, hint=dead.hint)
-            raise again from dead
+    def _refuse_unreachable(self, source: str, target: str) -> None:
+        """Raise the earlier error of a system that was unreachable or late."""
+        first = self._unreachable.get((source, target))
+        if first is not None:
+            raise type(first)(
+                first.message, system=first.system, target=first.target, hint=first.hint
+            ) from first
 
     def take_recorded(self) -> list[Entry]:
-        """What was recorded since this was last called; for the output of the cell that asked."""
+        """The entries recorded since the last call, for the output of the current cell."""
         with self._lock:
             taken, self._recorded = self._recorded, []
         return taken
 
     def take_used(self) -> list[Entry]:
-        """What was answered since this was last called, recorded now or before."""
+        """The entries used since the last call, whether they were recorded now or earlier."""
         with self._lock:
             taken, self._used = self._used, []
         return taken
 
     def known(self, source: str) -> list[Entry]:
-        """What this source has answered, then and now, by time."""
+        """All entries of this source, including those of the recording."""
         with self._lock:
             return [entry for entry in self._answered.values() if entry.source == source]
 
     def remark(self, text: str) -> None:
-        """A system warned of its own answer: it may be incomplete."""
+        """Add a warning of a system that its answer may be incomplete."""
         with self._lock:
             self._remarks.append(text)
 
     def take_remarks(self) -> list[str]:
-        """What systems warned of since this was last called, each once."""
+        """The different warnings since the last call, in order."""
         with self._lock:
             taken, self._remarks = list(dict.fromkeys(self._remarks)), []
         return taken
 
     def forget(self, *, keeping: Container[str] = ()) -> None:
-        """From now on questions are asked again, and dead systems get another chance.
+        """Forget all answers and unreachable systems of a live run, so that requests are sent again.
 
-        `keeping`: sources of which the answers stay.
+        The answers of the sources in `keeping` stay. A replay forgets nothing.
         """
         if not self.is_replay:
-            kept = {key: one for key, one in self._answered.items() if one.source in keeping}
+            kept = {key: entry for key, entry in self._answered.items() if entry.source in keeping}
             self._answered = kept
-            self._dead.clear()
+            self._unreachable.clear()
             self.record_again()
 
     def record_again(self) -> None:
-        """From now on answers are recorded once more: the output that they lay in is gone."""
+        """Record every answer once more when it is used: the output with its recording was deleted."""
         with self._lock:
             self._noted.clear()
 
 
-def _asked_at(entry: Entry) -> datetime:
-    return entry.asked_at
+def _not_recorded(source: str, request: dict[str, Any], target: str) -> NotRecordedError:
+    return NotRecordedError(
+        f"was never asked {json.dumps(request, ensure_ascii=False)[:300]} in this recording",
+        system=source,
+        target=target,
+        hint="record the incident again, or replay it with the notebook that recorded it",
+    )
 
 
 def side_by_side(calls: Sequence[Callable[[], T]]) -> list[T]:
-    """The results of independent calls, asked at the same time, in their order; the first error is raised."""
+    """Run independent calls in parallel and return their results in order.
+
+    Raises the error of the first call in order that fails.
+    """
     if len(calls) < 2:
         return [call() for call in calls]
     with ThreadPoolExecutor(max_workers=min(len(calls), 16)) as pool:
         return [future.result() for future in [pool.submit(call) for call in calls]]
 
 
-def _within(deadline_seconds: float, call: Callable[[], T], source: str, target: str) -> T:
-    """The call's result, or DeadlineError: a whole deadline, which timeouts of single reads are not.
+def _call_with_deadline(deadline_seconds: float, call: Callable[[], T], source: str, target: str) -> T:
+    """The result of the call. Raises DeadlineError if the whole call takes longer than the deadline.
 
-    The call runs in a daemon thread that is left behind when it is late; a source sets its own socket
-    timeouts, so that such a thread ends soon after.
+    The call runs in a daemon thread, which continues after the deadline. Each source sets socket timeouts, so
+    the thread ends soon after.
     """
     outcome: list[T] = []
     failure: list[BaseException] = []
@@ -251,7 +258,7 @@ def _within(deadline_seconds: float, call: Callable[[], T], source: str, target:
     def run() -> None:
         try:
             outcome.append(call())
-        except BaseException as caught:  # noqa: BLE001 - carried to the asking thread and raised there
+        except BaseException as caught:  # noqa: BLE001 - raised again in the calling thread
             failure.append(caught)
 
     worker = threading.Thread(target=run, daemon=True, name=f"ask-{source}")
@@ -264,7 +271,7 @@ def _within(deadline_seconds: float, call: Callable[[], T], source: str, target:
             f"no answer within {deadline_seconds:g} s",
             system=source,
             target=target,
-            hint="see whether it is overloaded, or hangs",
+            hint="check whether it is overloaded or hangs",
         )
     return outcome[0]
 
@@ -284,26 +291,23 @@ def _error_of(stored: dict[str, str]) -> SourceError:
 
 
 def pack(entries: Sequence[Entry]) -> dict[str, Any]:
-    """A recording as the JSON that lies in a cell's output: versioned and compressed."""
+    """The entries as the JSON for a cell's output, with a version and compressed data."""
     plain = json.dumps([entry.as_dict() for entry in entries], ensure_ascii=False, separators=(",", ":"))
     data = base64.b64encode(zlib.compress(plain.encode("utf-8", "surrogatepass"), 9)).decode()
     return {"version": VERSION, "encoding": "zlib+base64", "entries": len(entries), "data": data}
 
 
 def unpack(recording: dict[str, Any]) -> list[Entry]:
-    """The reverse of `pack`. Raises EvidenceError for what this version cannot read."""
+    """The reverse of `pack`. Raises EvidenceError for another version or damaged data."""
     if recording.get("version") != VERSION or recording.get("encoding") != "zlib+base64":
         raise errors.EvidenceError(
             f"a recording of version {recording.get('version')!r} cannot be read",
-            hint="use the runbooklib that recorded it, or a newer one",
+            hint="use the runbooklib that recorded it, or a newer version",
         )
     try:
         plain = zlib.decompress(base64.b64decode(recording["data"])).decode("utf-8", "surrogatepass")
         return [Entry.from_dict(stored) for stored in json.loads(plain)]
     except (zlib.error, ValueError, TypeError, KeyError):
         raise errors.EvidenceError(
-            "a recording is damaged", hint="take an undamaged copy of the notebook that holds it"
+            "a recording is damaged", hint="use an undamaged copy of the notebook that contains it"
         ) from None
-
-
-NOTE = "note"

@@ -1,4 +1,4 @@
-"""The pages of the service itself: its health, and whether its key functions answer."""
+"""The HTTP pages of the service: its health page and the pages of its key functions."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +12,11 @@ MAX_TEXT = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page as it was answered. `seconds` is until its last byte; `json` is None where it is not JSON.
+    """A page of the service, with any status.
 
-    `text` holds the first 64 KiB; `location` is where a redirect, which is not followed, leads;
-    `request_id` is the service's own X-Request-ID, to find the request in its logs.
+    `seconds` is the time until its last byte. `text` is cut to MAX_TEXT characters; `json` is None if the
+    page is not JSON. `location` is the destination of a redirect, which is not followed. `request_id` is the
+    X-Request-ID of the service, for a search in its logs.
     """
 
     path: str
@@ -29,16 +30,16 @@ class Page:
 
     @property
     def components(self) -> dict[str, dict[str, Any]]:
-        """What a health page says of its service's parts, by their names; empty where it says nothing."""
-        told = self.json.get("components") if isinstance(self.json, dict) else None
-        parts = told.items() if isinstance(told, dict) else ()
-        return {str(name): part for name, part in parts if isinstance(part, dict)}
+        """The `components` of a health page by name; empty if the page has none."""
+        components = self.json.get("components") if isinstance(self.json, dict) else None
+        items = components.items() if isinstance(components, dict) else ()
+        return {str(name): component for name, component in items if isinstance(component, dict)}
 
 
 class Web:
-    """One service's pages, only ever read.
+    """Reads the pages of one service.
 
-    Every status is an answer. Raises UnreachableError, DeadlineError, and NonsenseError for what is not HTTP.
+    Every status is an answer. Raises UnreachableError, DeadlineError or NonsenseError.
     """
 
     def __init__(self, url: str, tape: Tape, *, deadline_seconds: float = DEADLINE_SECONDS) -> None:
@@ -51,19 +52,19 @@ class Web:
         return f"Web({self._target!r})"
 
     def page(self, path: str) -> Page:
-        """The page at the path, which begins with "/" and may have a query."""
+        """The page at the path, which begins with "/" and can have a query. Raises ParameterError."""
         if not path.startswith("/"):
             raise ParameterError(f"{path!r} is not a path", hint='begin it with "/"')
         answer = self._tape.ask(
             "web",
             {"method": "GET", "path": path},
-            lambda: self._asked(path),
+            lambda: self._fetch(path),
             target=self._target,
             deadline_seconds=self._deadline_seconds,
         )
         return Page(path=path, **answer)
 
-    def _asked(self, path: str) -> dict[str, Any]:
+    def _fetch(self, path: str) -> dict[str, Any]:
         response = fetch(
             "GET",
             f"{self._base}{path}",

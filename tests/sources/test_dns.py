@@ -187,7 +187,7 @@ def test_a_url_without_host_or_port_is_refused(url: str) -> None:
 
 @pytest.mark.parametrize("host", ["", "a..b", "x" * 64 + ".test"])
 def test_what_is_no_name_is_refused(host: str) -> None:
-    with pytest.raises(ParameterError, match="is no name"):
+    with pytest.raises(ParameterError, match="is not a host name"):
         of().resolve(host)
 
 

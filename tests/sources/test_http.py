@@ -28,8 +28,8 @@ from tests.support.stand_in import (
 from tests.support.timing import BUSY_SECONDS, HANG_SECONDS, seconds_taken
 
 
-def ask(url: str, *, deadline_seconds: float = 5.0, most_bytes: int = MAX_BYTES) -> Response:
-    return fetch("GET", url, system="web", deadline_seconds=deadline_seconds, most_bytes=most_bytes)
+def ask(url: str, *, deadline_seconds: float = 5.0, max_bytes: int = MAX_BYTES) -> Response:
+    return fetch("GET", url, system="web", deadline_seconds=deadline_seconds, max_bytes=max_bytes)
 
 
 def open_files() -> int:
