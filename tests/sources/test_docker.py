@@ -164,6 +164,7 @@ def test_of_a_huge_log_the_first_and_the_last_entries_are_kept_in_little_memory(
     assert time.process_time() - begun < 8
 
 
+@pytest.mark.alone
 def test_what_matters_is_found_among_many_quiet_lines(url: str, engine: Engine) -> None:
     quiet = 'INFO:     127.0.0.1:5 - "GET / HTTP/1.1" 200 OK'
     name = engine.run(f"echo ERROR early; seq -f '{quiet} %.0f' 1 200000; echo ERROR late", wait=True)

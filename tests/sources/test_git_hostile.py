@@ -49,7 +49,7 @@ def unchanged(repository: Repository) -> Iterator[None]:
 def test_what_is_no_revision_is_refused_before_git_is_run(repository: Repository, given: str) -> None:
     mark = repository.path.parent / "mark"
     tape = Tape()
-    with unchanged(repository), pytest.raises(errors.ParameterError, match="no revision"):
+    with unchanged(repository), pytest.raises(errors.ParameterError, match="is not a revision"):
         source(repository, tape).deployment_of(given.replace("{mark}", str(mark)))
     assert tape.take_recorded() == []
 
@@ -61,7 +61,7 @@ def test_what_is_no_revision_is_refused_before_git_is_run(repository: Repository
 )
 def test_what_is_no_pattern_of_tags_is_refused(repository: Repository, given: str) -> None:
     given = given.replace("{mark}", str(repository.path.parent / "mark"))
-    with unchanged(repository), pytest.raises(errors.ParameterError, match="no pattern of tags"):
+    with unchanged(repository), pytest.raises(errors.ParameterError, match="is not a pattern for tags"):
         Git(str(repository.path), Tape(), deployment_tags=given)
 
 
