@@ -53,7 +53,8 @@ def test_a_kernel_without_memory_is_said_to_have_had_none(rig: Rig) -> None:
     ("fault", "status_after"),
     [
         (KILL.format("SIGSTOP"), "not_run"),
-        ("import time; time.sleep(1e6)", "ok"),
+        # Whether the interrupt ends the step within the grace period of a second depends on the machine.
+        pytest.param("import time; time.sleep(1e6)", "ok", marks=pytest.mark.alone),
         (
             "import signal, time; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}); time.sleep(1e6)",
             "not_run",
