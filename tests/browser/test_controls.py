@@ -182,7 +182,7 @@ def test_a_page_that_is_loaded_anew_shows_what_ran_and_its_bar_says_what_to_do(o
     expect(says(opened)).to_contain_text("Looked at")
     expect(says(opened)).to_contain_text("symptom is not present")
     # JupyterLab has forgotten which output is the answer, and nobody may take the old one for the new.
-    expect(says(opened)).to_contain_text("Run all cells, and they move")
+    expect(says(opened)).to_contain_text("Run all cells")
     press(opened, "Seal evidence")
     expect(says(opened)).to_contain_text("run all cells, save (Ctrl+S), then seal")
     site.told = told

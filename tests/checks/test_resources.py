@@ -434,8 +434,8 @@ def test_a_timeout_and_a_circuit_breaker_are_proposed_with_what_was_measured(pro
     quick = make_context(prometheus, "quick")
     assert set_timeout(quick).command == "# timeout of a request to the AI provider: 15 s"
     assert set_timeout(quick).effect.startswith("P50 of the last 5m is 5 s.")
-    assert break_circuit(quick).effect.startswith("40.0% of 1 requests a second fail now: open,")
-    with pytest.raises(NoDataError, match="longer than the histogram can tell"):
+    assert break_circuit(quick).effect.startswith("40.0% of 1 requests per second fail now.")
+    with pytest.raises(NoDataError, match="beyond the largest bucket"):
         set_timeout(make_context(prometheus, "off"))
     for text in (set_timeout, break_circuit):
         with pytest.raises(NoDataError, match="no AI request was measured"):

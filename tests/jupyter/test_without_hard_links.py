@@ -52,7 +52,7 @@ FULL = """
 import os, resource, signal, sys
 from datetime import datetime
 from pathlib import Path
-from runbooklib.jupyter import incidents, link
+from runbooklib.jupyter import alert_link, prepare
 import papermill
 
 def refused(*_, **__):
@@ -63,7 +63,7 @@ def refused(*_, **__):
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 os.link = refused
 now = datetime.fromisoformat(sys.argv[2])
-incidents.prepare(link.read(sys.argv[1], now), Path(sys.argv[3]), now)
+prepare.prepare(alert_link.read(sys.argv[1], now), Path(sys.argv[3]), now)
 """
 
 
