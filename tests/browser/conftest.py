@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
 
 from tests.support.hostile_page import HOSTILE, HostileRun, browser, listening
 from tests.support.running import ROOT
@@ -14,9 +13,6 @@ from tests.support.site import Told, running_site
 from tests.support.terminal import on_terminal
 
 __all__ = ["browser"]  # a fixture
-
-# A busy machine takes its time; what does not come in a minute does not come.
-expect.set_options(timeout=180_000)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -216,7 +216,7 @@ def test_sealing_asks_to_save_first_then_makes_a_whole_bundle(opened: Opened, tm
     outputs = [output for cell in sealed["cells"] for output in cell.get("outputs", ())]
     assert not [output for output in outputs if WIDGET in output.get("data", {})]
     assert "widgets" not in sealed["metadata"]
-    assert "In JupyterLab this is a bar to click." in (bundle / "notebook.html").read_text()
+    assert "In JupyterLab this is a control bar." in (bundle / "notebook.html").read_text()
     ended = command(["runbook", "replay", str(bundle), "--output", str(tmp_path)])
     assert "The verdict is the recorded one, to the byte." in ended.out, ended.out + ended.err
 

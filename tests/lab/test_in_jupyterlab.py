@@ -106,11 +106,11 @@ def says(screen: Screen, text: str, within: float = 60.0) -> None:
 
 def look_again(screen: Screen) -> None:
     """Press the button, and wait for what it comes to: not for what was said before."""
-    told = screen.notebook.locator(".jupyter-widgets div[role='status']", has_text="Looked at").first
-    before = told.inner_text()
+    status = screen.notebook.locator(".jupyter-widgets div[role='status']", has_text="Looked at").first
+    before = status.inner_text()
     screen.press("Look again")
-    expect(told).not_to_have_text(before)
-    expect(told).to_be_visible()
+    expect(status).not_to_have_text(before)
+    expect(status).to_be_visible()
 
 
 def run_new_cell(screen: Screen, code: str) -> None:
