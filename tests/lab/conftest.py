@@ -10,6 +10,7 @@ import pytest
 
 from lab import Lab, LabError, engine, postgres, processes
 from tests.support.lab import REST_SECONDS
+from tests.support.supervisor import prefix
 
 RUNNING = pytest.StashKey[Lab]()
 PROGRAMS = {
@@ -43,7 +44,7 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     if reason:
         pytest.skip(reason)
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    lab = Lab(Path(tempfile.mkdtemp(dir="/tmp", prefix="rl-")), 31000 + 100 * worker)
+    lab = Lab(Path(tempfile.mkdtemp(dir="/tmp", prefix=prefix("rl"))), 31000 + 100 * worker)
     try:
         lab.up()
         request.session.stash[RUNNING] = lab

@@ -34,6 +34,7 @@ from lab import (
     rules,
     web,
 )
+from tests.support.supervisor import prefix
 
 FIRING_SECONDS = 30.0
 ALERTS = 18
@@ -149,7 +150,7 @@ def test_sound_lab_is_green_and_has_all_rules_roles_and_deployments(lab: Lab) ->
 
 def test_second_lab_runs_beside_the_first_on_its_engine(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "MACHINE_SOCKET", lab.layout.docker_socket)
-    second = Lab(Path(tempfile.mkdtemp(dir="/tmp", prefix="rl-")), lab.base_port + 1000)
+    second = Lab(Path(tempfile.mkdtemp(dir="/tmp", prefix=prefix("rl"))), lab.base_port + 1000)
     try:
         second.up()
         assert second.status().green

@@ -27,6 +27,7 @@ from runbooklib.sources.context import Context, Sources
 from runbooklib.sources.tape import Tape
 from tests.support.servers import running
 from tests.support.stand_in import Asked, Behaviour, answer, closed_port
+from tests.support.supervisor import prefix
 
 TOKEN = "canary-of-the-site-5d1c"
 TOKEN_VARIABLE = "RUNBOOK_SOUND_TOKEN"
@@ -196,7 +197,7 @@ def database() -> Iterator[int]:
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found:
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("PostgreSQL is not installed")
-    home, port = Path(tempfile.mkdtemp(prefix="rbs-", dir="/tmp")), closed_port()
+    home, port = Path(tempfile.mkdtemp(prefix=prefix("rbs"), dir="/tmp")), closed_port()
     start = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
     try:
         if start:
