@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -77,13 +78,13 @@ def at(minutes: float) -> datetime:
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures that are drawn."""
     kept: list[Figure] = []
-    plain = Figure.savefig
+    plain: Any = FigureCanvasAgg.draw
 
-    def savefig(self: Figure, *args: Any, **kwargs: Any) -> None:
-        kept.append(self)
-        plain(self, *args, **kwargs)
+    def draw(self: FigureCanvasAgg) -> None:
+        kept.append(self.figure)
+        plain(self)
 
-    monkeypatch.setattr(Figure, "savefig", savefig)
+    monkeypatch.setattr(FigureCanvasAgg, "draw", draw)
     return kept
 
 
