@@ -18,11 +18,11 @@ PROBES_PER_SECOND = 2.0
 TIMEOUT_SECONDS = 5.0
 CLIENTS = 200
 SHARES = {  # three fifths need the database, a fifth the AI provider
-    "/api/v1/agents": 27,
-    "/api/v1/conversations?agent={agent}": 24,
+    "/api/v1/agents": 26,
+    "/api/v1/conversations?agent={agent}": 22,
     "/api/v1/chat?message=hello": 20,
     "/api/v1/sandbox/execute?language=python": 15,
-    "/api/v1/search?q=hello%20{agent}": 5,
+    "/api/v1/search?q=hello%20{agent}": 8,
     "/api/v1/agents/touch?agent={agent}": 6,
     "/api/v1/sandbox/pool/stats": 3,
 }
