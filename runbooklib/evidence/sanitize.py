@@ -1,7 +1,8 @@
-"""A whole executed notebook made fit to be kept: the one place that each of its bytes passes first.
+"""Cleans an executed notebook before it becomes evidence. Every byte of a bundle's notebook passes here.
 
-Secrets go out of it, and with them what redaction cannot read. What a viewer of notebooks would act on
-becomes something to read. Texts are joined before they are looked through: a secret has no seams.
+It removes secrets, and every content that redaction cannot read. Content that a notebook viewer would act on,
+such as scripts and links, becomes inert text. Texts are joined before they are searched, because a secret can
+be split between two of them.
 """
 
 import base64
@@ -24,19 +25,19 @@ from runbooklib.text import visible
 _EMBEDDED = re.compile(r"(data:image/png;base64,)([A-Za-z0-9+/=]+)")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PICTURE_CHUNKS = frozenset(b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB bKGD pHYs sBIT acTL fcTL fdAT".split())
-# The colours of IPython's tracebacks: they stand within words and tear them apart.
+# The colour codes of IPython's tracebacks can occur within a word and split it.
 _COLOUR = re.compile(r"\x1b\[[0-9;]{0,20}m")
 _URL_PASSWORD = re.compile(r"://[^\s/:@'\"\\]*:([^\s/'\"\\@]+)@")
-# Shorter words may be words; and a hostile notebook must not make redaction slow.
-_MEANT, _MOST = 6, 50
+# A shorter password may be an ordinary word. The count is limited so that no notebook makes redaction slow.
+_MIN_PASSWORD_LENGTH, _MAX_PASSWORDS = 6, 50
 _CELL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MIME = re.compile(r"[\w.+-]{1,60}/[\w.+-]{1,60}")
-# A raw cell goes into nbconvert's pages as it is, unless it says that it is text.
+# nbconvert copies a raw cell into its page unchanged, unless the metadata declare it as plain text.
 _RAW = {"format": "text/plain", "raw_mimetype": "text/plain"}
 
 
 def cleaned(notebook: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
-    """The executed notebook (nbformat 4) without secrets, without paths of this machine, and inert."""
+    """The executed notebook (nbformat 4) without secrets, without this machine's paths, and inert."""
     _learn(notebook, redactor)
     metadata = _without_paths(notebook.get("metadata", {}))
     metadata.pop("widgets", None)
@@ -45,7 +46,10 @@ def cleaned(notebook: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
 
 
 def cleaned_part(part: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
-    """The same for one output, or one cell's metadata. What outputs have torn is seen in the whole."""
+    """The same for one output, or for one cell's metadata.
+
+    A secret that is split between two outputs is only removed by `cleaned`.
+    """
     if "output_type" not in part:
         kept: dict[str, Any] = redactor.json(part, Depth.SECRETS)
         return kept
@@ -57,31 +61,31 @@ def cleaned_part(part: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
 
 
 def cleaned_text(text: str, redactor: Redactor) -> str:
-    """The same for what a stream goes on to say."""
+    """The same for the next text of a stream."""
     return _shown_stream(redactor.text(text))
 
 
 def _learn(notebook: Mapping[str, Any], redactor: Redactor) -> None:
-    """Tell the redactor what the notebook itself gives away: what is secret in it, and what is not."""
+    """Add to the redactor the site's own texts, which it keeps, and the passwords in the notebook's URLs."""
     redactor.allow(_contacts(notebook))
-    for secret in _told_in_urls(notebook):
+    for secret in _url_passwords(notebook):
         redactor.know(secret)
 
 
 def _without_paths(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The metadata without this machine's paths, which papermill notes there."""
-    found = {**metadata}
-    if "papermill" in found:
-        told = {**found["papermill"]}
+    """The metadata without this machine's paths, which papermill writes into them."""
+    kept = {**metadata}
+    if "papermill" in kept:
+        papermill = {**kept["papermill"]}
         for name in ("input_path", "output_path"):
-            if told.get(name):
-                told[name] = Path(told[name]).name
-        found["papermill"] = told
-    return found
+            if papermill.get(name):
+                papermill[name] = Path(papermill[name]).name
+        kept["papermill"] = papermill
+    return kept
 
 
 def _contacts(notebook: Mapping[str, Any]) -> Iterator[str]:
-    """The texts of the site's own settings, as the notebook recorded them."""
+    """The texts of the site's settings, as the notebook recorded them."""
     for cell in notebook["cells"]:
         for output in cell.get("outputs", ()):
             yield from _contacts_in(output)
@@ -94,11 +98,16 @@ def _contacts_in(output: Mapping[str, Any]) -> Iterator[str]:
             yield json.dumps(entry.answer, ensure_ascii=False)
 
 
-def _told_in_urls(found_in: Mapping[str, Any]) -> list[str]:
-    """Passwords that stand in a URL somewhere: elsewhere an error may tell them alone."""
-    texts = json.dumps(found_in, ensure_ascii=False)
-    found = {told for one in _URL_PASSWORD.findall(texts) for told in (one, unquote(one))}
-    return sorted(one for one in found if len(one) >= _MEANT and not one.startswith("[redacted:"))[:_MOST]
+def _url_passwords(notebook: Mapping[str, Any]) -> list[str]:
+    """The passwords in all URLs of the notebook. An error message may contain a password without its URL."""
+    texts = json.dumps(notebook, ensure_ascii=False)
+    encoded = set(_URL_PASSWORD.findall(texts))
+    passwords = sorted(
+        password
+        for password in encoded | {unquote(password) for password in encoded}
+        if len(password) >= _MIN_PASSWORD_LENGTH and not password.startswith("[redacted:")
+    )
+    return passwords[:_MAX_PASSWORDS]
 
 
 def _entries(packed: dict[str, Any]) -> list[Entry]:
@@ -125,46 +134,48 @@ def _cell(cell: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
     return kept
 
 
-def _cell_id(told: str) -> str:
-    return (
-        told if _CELL_ID.fullmatch(told) else hashlib.sha256(told.encode("utf-8", "replace")).hexdigest()[:16]
-    )
+def _cell_id(cell_id: str) -> str:
+    """The id if nbformat allows it, else a digest of it."""
+    if _CELL_ID.fullmatch(cell_id):
+        return cell_id
+    return hashlib.sha256(cell_id.encode("utf-8", "replace")).hexdigest()[:16]
 
 
 def _outputs(outputs: Sequence[Mapping[str, Any]], redactor: Redactor) -> list[dict[str, Any]]:
-    """The outputs; what streams say is looked through as a whole, each alone and all as they follow."""
-    found = _merged(outputs)
-    streams = [place for place, output in enumerate(found) if output.get("output_type") == "stream"]
-    names = {found[place]["name"] for place in streams}
-    for chosen in ([p for p in streams if found[p]["name"] == name] for name in sorted(names)):
-        _look_through(found, chosen, redactor)
+    """The cleaned outputs. The texts of each stream are searched together, then those of both streams."""
+    merged = _merged(outputs)
+    streams = [output for output in merged if output.get("output_type") == "stream"]
+    names = {output["name"] for output in streams}
+    for name in sorted(names):
+        _redact_streams([output for output in streams if output["name"] == name], redactor)
     if len(names) > 1:
-        _look_through(found, streams, redactor)
-    for place in streams:
-        found[place]["text"] = redactor.piece(found[place]["text"])
-    return [_output(output, redactor) for output in found if output.get("text") != ""]
+        _redact_streams(streams, redactor)
+    for output in streams:
+        output["text"] = redactor.piece(output["text"])
+    return [_output(output, redactor) for output in merged if output.get("text") != ""]
 
 
 def _merged(outputs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The outputs, with what one stream says in a row as one."""
-    found: list[dict[str, Any]] = []
+    """Copies of the outputs; consecutive outputs of the same stream are joined."""
+    merged: list[dict[str, Any]] = []
     for output in outputs:
         if output.get("output_type") != "stream":
-            found.append({**output})
+            merged.append({**output})
             continue
         name = "stderr" if output.get("name") == "stderr" else "stdout"
         text = _joined(output.get("text", ""))
-        if found and found[-1].get("name") == name and found[-1].get("output_type") == "stream":
-            found[-1]["text"] += text
+        if merged and merged[-1].get("name") == name and merged[-1].get("output_type") == "stream":
+            merged[-1]["text"] += text
         else:
-            found.append({"output_type": "stream", "name": name, "text": text})
-    return found
+            merged.append({"output_type": "stream", "name": name, "text": text})
+    return merged
 
 
-def _look_through(found: list[dict[str, Any]], places: Sequence[int], redactor: Redactor) -> None:
-    texts = redactor.pieces([found[place]["text"] for place in places]) if places else []
-    for place, text in zip(places, texts, strict=True):
-        found[place]["text"] = text
+def _redact_streams(streams: Sequence[dict[str, Any]], redactor: Redactor) -> None:
+    """Redact the texts in place, also a secret that is split between them."""
+    texts = redactor.pieces([output["text"] for output in streams])
+    for output, text in zip(streams, texts, strict=True):
+        output["text"] = text
 
 
 def _output(output: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
@@ -172,9 +183,9 @@ def _output(output: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
     if kind == "stream":
         return {**output, "text": _shown_stream(output["text"])}
     if kind == "error":
-        told = {name: _said(str(output.get(name, "")), redactor) for name in ("ename", "evalue")}
-        trace = _said("\n".join(map(str, output.get("traceback") or ())), redactor)
-        return {"output_type": kind, **told, "traceback": trace.split("\n") if trace else []}
+        error = {name: _error_text(str(output.get(name, "")), redactor) for name in ("ename", "evalue")}
+        trace = _error_text("\n".join(map(str, output.get("traceback") or ())), redactor)
+        return {"output_type": kind, **error, "traceback": trace.split("\n") if trace else []}
     data, left_out = _data(output.get("data", {}), redactor)
     kept = {"output_type": kind if kind == "execute_result" else "display_data", "data": data, "metadata": {}}
     if kind == "execute_result":
@@ -190,16 +201,16 @@ def _shown_stream(text: str) -> str:
     return visible(text.replace("\r\n", "\n"))
 
 
-def _said(text: str, redactor: Redactor) -> str:
+def _error_text(text: str, redactor: Redactor) -> str:
     return visible(redactor.text(_COLOUR.sub("", text)))
 
 
 def _data(data: Mapping[str, Any], redactor: Redactor) -> tuple[dict[str, Any], list[str]]:
-    """What an output shows, by type; and the types that were left out."""
-    # What is ours was made from answers that had been looked through, and keeps the site's own words.
+    """The contents of an output by MIME type, and the types that were left out."""
+    # Our own outputs come from answers that were already redacted. They keep the site's own texts.
     depth = Depth.SECRETS if OURS & data.keys() else Depth.EVERYTHING
     shown = {mime: _shown(mime, content, redactor, depth) for mime, content in data.items()}
-    kept = {mime: told for mime, told in shown.items() if told}
+    kept = {mime: content for mime, content in shown.items() if content}
     if "text/markdown" in kept:
         kept.setdefault("text/html", kept.pop("text/markdown"))
     left_out = sorted(mime if _MIME.fullmatch(mime) else "?" for mime in data if not shown[mime])
@@ -209,61 +220,61 @@ def _data(data: Mapping[str, Any], redactor: Redactor) -> tuple[dict[str, Any], 
 
 
 def _shown(mime: str, content: Any, redactor: Redactor, depth: Depth) -> Any:
-    """The content as it may be kept; nothing where it may not."""
+    """The cleaned content; empty or None if it must not be kept."""
     if mime == RECORDING_MIME:
         return _recording(content, redactor)
     if mime in OURS:
         return redactor.json(content, Depth.SECRETS)
     text = _joined(content)
     if mime == "image/png":
-        return _picture_alone(text)
+        return _png_without_text(text)
     if mime == "text/plain":
         return visible(redactor.text(text, depth))
     if mime == "text/html":
-        return _html(_EMBEDDED.sub(lambda found: found[1] + _picture_alone(found[2]), text), redactor, depth)
+        return _html(_EMBEDDED.sub(lambda png: png[1] + _png_without_text(png[2]), text), redactor, depth)
     if mime == "text/markdown":
         return _html(markdown(redactor.text(text, depth)), redactor, depth)
     return None
 
 
 def _html(fragment: str, redactor: Redactor, depth: Depth) -> str:
-    """HTML without secrets, be they written in entities or torn apart by tags, inert, and never typeset."""
-    told = clean(redactor.text(clean(without_literal(fragment)), depth))
-    words = words_of(told)
-    seen = redactor.text(words, Depth.KNOWN)
-    return literal(told if seen == words else preformatted(redactor.text(seen, depth)))
+    """Inert HTML without secrets. The visible text is searched too: tags or entities can split a secret."""
+    markup = clean(redactor.text(clean(without_literal(fragment)), depth))
+    words = words_of(markup)
+    redacted = redactor.text(words, Depth.KNOWN)
+    return literal(markup if redacted == words else preformatted(redactor.text(redacted, depth)))
 
 
 def _recording(packed: Any, redactor: Redactor) -> Any:
-    """The recording without known secrets: the tape took them out, unless something else recorded."""
-    told = [entry.as_dict() for entry in _entries(packed)]
-    kept = redactor.json(told, Depth.KNOWN)
-    if kept == told:
+    """The recording without known secrets. The tape removed them, unless other code wrote this recording."""
+    entries = [entry.as_dict() for entry in _entries(packed)]
+    kept = redactor.json(entries, Depth.KNOWN)
+    if kept == entries:
         return packed
     own = packed.get(OWN)
-    is_own_told = isinstance(own, list) and all(isinstance(place, int) for place in own)
-    return {**pack([Entry.from_dict(one) for one in kept]), **({OWN: own} if is_own_told else {})}
+    is_own_valid = isinstance(own, list) and all(isinstance(position, int) for position in own)
+    return {**pack([Entry.from_dict(entry) for entry in kept]), **({OWN: own} if is_own_valid else {})}
 
 
 def _joined(content: Any) -> str:
-    """A text as nbformat keeps it: whole, or in lines."""
+    """A text of nbformat, which is a string or a list of lines."""
     if isinstance(content, list):
         return "".join(map(str, content))
     return content if isinstance(content, str) else ""
 
 
-def _picture_alone(encoded: str) -> str:
-    """A PNG in base64 without its chunks of text, packed or not; nothing where it is no PNG."""
+def _png_without_text(encoded: str) -> str:
+    """A base64 PNG without its text chunks; empty if it is not a PNG."""
     try:
         whole = base64.b64decode(encoded)
     except ValueError:
         return ""
     if not whole.startswith(_PNG):
         return ""
-    kept, place = [_PNG], len(_PNG)
-    while place + 12 <= len(whole):
-        end = place + 12 + int.from_bytes(whole[place : place + 4], "big")
-        if whole[place + 4 : place + 8] in _PICTURE_CHUNKS:
-            kept.append(whole[place:end])
-        place = end
+    kept, start = [_PNG], len(_PNG)
+    while start + 12 <= len(whole):
+        end = start + 12 + int.from_bytes(whole[start : start + 4], "big")
+        if whole[start + 4 : start + 8] in _PICTURE_CHUNKS:
+            kept.append(whole[start:end])
+        start = end
     return base64.b64encode(b"".join(kept)).decode()
