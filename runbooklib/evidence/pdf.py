@@ -1,8 +1,8 @@
-"""The sealed page as PDF, printed by a Chromium that is already on this machine.
+"""Prints the sealed page to PDF with an installed Chromium.
 
-The browser gets a profile of its own that is thrown away, an environment without our secrets, no network
-and a bounded time. Script is forbidden by the page's own policy; headless Chromium cannot print without
-its engine.
+The browser runs with a temporary profile, an environment without our secrets, no network and a time limit.
+The page's own content security policy forbids scripts. JavaScript itself stays enabled in Chromium, because
+headless Chromium cannot print without it.
 """
 
 import os
@@ -33,7 +33,7 @@ _OPTIONS = (
     "--metrics-recording-only",
     "--no-first-run",
     "--no-default-browser-check",
-    "--no-pdf-header-footer",  # they would show this machine's path
+    "--no-pdf-header-footer",  # header and footer would show a path of this machine
     "--host-resolver-rules=MAP * ~NOTFOUND",
     "--proxy-server=socks5://127.0.0.1:9",
     "--proxy-bypass-list=<-loopback>",
@@ -41,30 +41,30 @@ _OPTIONS = (
 
 
 def chromium() -> str:
-    """The browser's program. Raises InputError where there is none."""
-    found = next((path for path in map(shutil.which, PROGRAMS) if path), None)
-    if found is None:
+    """The path of the Chromium program. Raises InputError if none is installed."""
+    program = next((path for path in map(shutil.which, PROGRAMS) if path), None)
+    if program is None:
         raise InputError(
             f"--pdf needs a Chromium, and there is no {', '.join(PROGRAMS)} on the PATH",
             hint="install one, or leave --pdf out: notebook.html can be printed from any browser",
         )
-    return found
+    return program
 
 
 def print_page(program: str, page: Path, file: Path, *, within_seconds: float = SECONDS) -> None:
-    """Print the HTML page to the file, which is synced and readable for its owner alone.
+    """Print the HTML page to the file, which is synced and which only its owner can read.
 
     Raises EvidenceError; then there is no file.
     """
     with tempfile.TemporaryDirectory(prefix="runbook-", ignore_cleanup_errors=True) as folder:
         root = ("--no-sandbox",) if os.geteuid() == 0 else ()
-        # The browser works on copies: the bundle's own folder is held open by us, and by nobody else.
+        # The browser reads and writes copies: only this process opens files in the bundle's folder.
         copy, printed = Path(folder) / "page.html", Path(folder) / "page.pdf"
         shutil.copyfile(page, copy)
-        places = (f"--user-data-dir={folder}/profile", f"--print-to-pdf={printed}")
-        reason = _run([program, *_OPTIONS, *root, *places, copy.as_uri()], folder, within_seconds)
+        paths = (f"--user-data-dir={folder}/profile", f"--print-to-pdf={printed}")
+        reason = _run([program, *_OPTIONS, *root, *paths, copy.as_uri()], folder, within_seconds)
         if not reason and not _is_whole(printed):
-            reason = "Chromium wrote no whole PDF"
+            reason = "Chromium did not write a complete PDF"
         if reason:
             raise EvidenceError(
                 f"{FILE} was not printed: {reason}", hint="print notebook.html from a browser"
@@ -74,7 +74,7 @@ def print_page(program: str, page: Path, file: Path, *, within_seconds: float = 
 
 
 def _run(argv: list[str], folder: str, seconds: float) -> str:
-    """Run the browser to its end, with all processes that it starts; why it failed, or nothing."""
+    """Run the browser, then kill all its processes; return why it failed, or an empty text."""
     environment = {
         variables.PATH: os.environ.get(variables.PATH, os.defpath),
         "HOME": folder,

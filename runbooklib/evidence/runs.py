@@ -1,4 +1,4 @@
-"""When a runbook was last used, and last drilled: read from the evidence of its runs."""
+"""Reads the runs in the evidence: the newest runs, and when a runbook was last used and last drilled."""
 
 import hashlib
 import json
@@ -17,17 +17,16 @@ from runbooklib.evidence import ledger, manifest
 from runbooklib.evidence.executed_notebook import PAGE, VERDICT
 from runbooklib.evidence.ledger import Line
 
-# The folder of the evidence, where a run keeps it elsewhere than in evidence/ of the home.
-# What is older is not looked for: a runbook that was not used in so many runs was not used.
+# Older bundles are not read. A runbook without a run in this many bundles counts as unused.
 MAX_BUNDLES = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Uses:
-    """When an alert's runbook was last run in earnest and last run where things are broken on purpose.
+    """When an alert's runbook was last used in production, and last used in a drill.
 
-    ISO 8601 in UTC, empty where the evidence knows of none. `unread` says what of it could not be read, and
-    why: then there may be newer ones.
+    ISO 8601 in UTC, empty if the evidence contains no such run. `unread` names the first file that could not
+    be read, and the reason; there may then be newer runs.
     """
 
     last_used: str = ""
@@ -36,12 +35,12 @@ class Uses:
 
 
 def evidence_place() -> Path:
-    """Where evidence is kept: RUNBOOK_EVIDENCE, else evidence/ of the home. Raises SettingsError."""
+    """The folder of the evidence: RUNBOOK_EVIDENCE, else evidence/ of the home. Raises SettingsError."""
     return Path(os.environ.get(variables.EVIDENCE) or home() / "evidence")
 
 
 def evidence_folder() -> Path | None:
-    """The same; None where there is no home."""
+    """The folder of the evidence; None without RUNBOOK_EVIDENCE and a home."""
     try:
         return evidence_place()
     except SettingsError:
@@ -49,21 +48,21 @@ def evidence_folder() -> Path | None:
 
 
 def uses_of(alert: str, evidence: Path) -> Uses:
-    """The last uses that the evidence in this folder knows of, and what of it could not be read."""
+    """The last uses of the alert's runbook in this folder's evidence."""
     used = drilled = ""
     unread: list[OSError] = []
-    for verdict, at in _runs(alert, evidence, unread):
+    for verdict, sealed_at in _runs(alert, evidence, unread):
         if verdict.get("is_drill"):
-            drilled = drilled or at
+            drilled = drilled or sealed_at
         else:
-            used = used or at
+            used = used or sealed_at
         if used and drilled:
             break
     return Uses(used, drilled, files.trouble(unread[0]) if unread else "")
 
 
 def _runs(alert: str, evidence: Path, unread: list[OSError]) -> Iterator[tuple[dict[str, Any], str]]:
-    """The verdict and time of each run of the alert, newest first; a replay is no use of a runbook."""
+    """The verdict and time of each run of the alert, newest first, without replays."""
     try:
         lines, _ = ledger.read(evidence)
     except OSError as error:
@@ -75,7 +74,7 @@ def _runs(alert: str, evidence: Path, unread: list[OSError]) -> Iterator[tuple[d
             verdict = json.loads((bundle / VERDICT).read_bytes())
             about = json.loads((bundle / manifest.FILE).read_bytes())
         except (FileNotFoundError, NotADirectoryError, ValueError):
-            continue  # what is no run has no verdict, and what was removed was not used
+            continue  # other kinds of bundle have no verdict.json; a removed bundle does not count
         except OSError as error:
             unread.append(error)
             continue
@@ -83,15 +82,16 @@ def _runs(alert: str, evidence: Path, unread: list[OSError]) -> Iterator[tuple[d
             yield verdict, line.sealed_at
 
 
-# What is no run has no verdict: it is what was known before an action, or whether it is over.
+# These kinds of bundle have no verdict: the state before an action, and the result of a recovery check.
 _NO_VERDICT = {"action": "ACTION", "recovery": "RECOVERY"}
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One bundle. `status` is a Status's name, else what its kind comes to; `at` is the window's end.
+    """One bundle. `kind` is run, replay, seal, action or recovery; `at` (aware UTC) is the window's end.
 
-    `kind` is run, replay, seal, action or recovery; `is_finished` is false where the run was cut short.
+    `status` is the name of the verdict's Status; without a verdict it is ACTION, RECOVERY or FAILED.
+    `is_finished` is false if the run was interrupted.
     """
 
     bundle: str
@@ -106,21 +106,21 @@ class Run:
     parameters: Mapping[str, Any]
 
 
-def recent(evidence: Path, most: int) -> tuple[list[Run], list[str]]:
-    """The newest runs, the newest first, and what could not be read."""
-    found, wrong = [], []
+def recent(evidence: Path, limit: int) -> tuple[list[Run], list[str]]:
+    """The newest `limit` runs, newest first, and what could not be read. Raises OSError."""
+    runs, problems = [], []
     lines, broken = ledger.read(evidence)
-    for line in reversed(lines[-most:]):
+    for line in reversed(lines[-limit:]):
         run = _run(evidence, line)
         if isinstance(run, str):
-            wrong.append(run)
+            problems.append(run)
         else:
-            found.append(run)
-    return found, [*broken[-3:], *wrong]
+            runs.append(run)
+    return runs, [*broken[-3:], *problems]
 
 
 def page_of(evidence: Path, bundle: str) -> bytes | None:
-    """The page of a bundle that the ledger knows, or None. Raises EvidenceError where it was changed."""
+    """The page of a bundle; None if the ledger does not list it. Raises EvidenceError if it was changed."""
     try:
         path = evidence / files.checked(bundle)
     except ValueError:
@@ -133,14 +133,15 @@ def page_of(evidence: Path, bundle: str) -> bytes | None:
     return (path / PAGE).read_bytes()
 
 
-def _newest(evidence: Path) -> Iterator[Run | str]:
+def newest(evidence: Path) -> Iterator[Run | str]:
+    """The runs, newest first; a text in place of a run that could not be read. Raises OSError."""
     lines, _ = ledger.read(evidence)
     for line in reversed(lines[-MAX_BUNDLES:]):
         yield _run(evidence, line)
 
 
 def _run(evidence: Path, line: Line) -> Run | str:
-    """What a bundle says of itself; else that it cannot be read, or says another thing than was sealed."""
+    """The run in a bundle; else a text: the bundle cannot be read, or was changed."""
     try:
         path = evidence / files.checked(line.bundle)
         about = _read(path / manifest.FILE, line.manifest_sha256)
@@ -174,7 +175,7 @@ def _changed(evidence: Path, line: Line) -> str:
 
 def _read(path: Path, digest: str) -> dict[str, Any]:
     content = path.read_bytes()
-    found = json.loads(content)
-    if not isinstance(found, dict) or hashlib.sha256(content).hexdigest() != digest:
-        raise ValueError("not what was sealed")
-    return found
+    fields = json.loads(content)
+    if not isinstance(fields, dict) or hashlib.sha256(content).hexdigest() != digest:
+        raise ValueError("the file differs from the sealed file")
+    return fields

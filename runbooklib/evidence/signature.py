@@ -1,9 +1,9 @@
-"""Who sealed a bundle: an Ed25519 signature over its manifest, in `manifest.dsse.json` beside it.
+"""The signature of a bundle: an Ed25519 signature over its manifest, in `manifest.dsse.json` beside it.
 
-The file is a DSSE v1 envelope around an in-toto Statement v1. The statement's subjects are the raw bytes of
-manifest.json and each file that the manifest lists, by their SHA-256; nothing depends on how JSON is spelt.
-The private key is named by RUNBOOK_SIGNING_KEY in the process that runs a runbook, and never in its kernel's
-environment. Whoever verifies needs the public key alone.
+The file is a DSSE v1 envelope with an in-toto Statement v1. The statement's subjects are manifest.json and
+each file that the manifest lists, by the SHA-256 of their raw bytes, so the JSON formatting does not matter.
+RUNBOOK_SIGNING_KEY names the private key in the process that runs a runbook; it is removed from the kernel's
+environment. Verification needs only the public key.
 """
 
 import base64
@@ -33,23 +33,26 @@ _MAX_BYTES = 10_000_000
 
 
 def kernel_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment for a kernel: everything but what names the signing key."""
+    """The environment for a kernel: without the variable that names the signing key."""
     return {name: value for name, value in environment.items() if name != variables.SIGNING_KEY}
 
 
 def make_keys(private: Path) -> Path:
-    """A new pair of keys, the private one at this path; the public one's path. Raises InputError."""
+    """Write a new private key to this path and its public key beside it; return the latter's path.
+
+    Raises InputError.
+    """
     from cryptography.hazmat.primitives import serialization as form
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     key = Ed25519PrivateKey.generate()
     public = private.with_suffix(".pub.pem")
     secret = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
-    told = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
+    shared = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
     try:
         write_new(private, secret)
         try:
-            write_new(public, told, mode=0o644)
+            write_new(public, shared, mode=0o644)
         except OSError:
             private.unlink()
             raise
@@ -62,32 +65,32 @@ def make_keys(private: Path) -> Path:
 
 
 def private_key() -> "Ed25519PrivateKey | None":
-    """The key that RUNBOOK_SIGNING_KEY names, as it was when it was first read; None where it names none.
+    """The key that RUNBOOK_SIGNING_KEY names, read once for each process; None if the variable is not set.
 
-    Raises InputError for a file that is no such key, or that others may read.
+    Raises InputError if the file is not an Ed25519 private key, or if other users may read it.
     """
-    named = os.environ.get(variables.SIGNING_KEY, "")
-    return _private_key(named) if named else None
+    path = os.environ.get(variables.SIGNING_KEY, "")
+    return _private_key(path) if path else None
 
 
 @cache
-def _private_key(named: str) -> "Ed25519PrivateKey":
+def _private_key(path: str) -> "Ed25519PrivateKey":
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    content, mode = _content(Path(named), variables.SIGNING_KEY)
+    content, mode = _content(Path(path), variables.SIGNING_KEY)
     if mode & 0o077:
         raise InputError(
-            f"{variables.SIGNING_KEY}: {named} may be read by others (mode {mode:04o})",
-            hint=f"chmod 600 {named}",
+            f"{variables.SIGNING_KEY}: {path} may be read by others (mode {mode:04o})",
+            hint=f"chmod 600 {path}",
         )
     key: Any = None
-    with suppress(ValueError, TypeError, ArithmeticError):  # TypeError: it wants a passphrase
+    with suppress(ValueError, TypeError, ArithmeticError):  # TypeError: the key has a passphrase
         key = load_pem_private_key(content, password=None)
     if not isinstance(key, Ed25519PrivateKey):
         raise InputError(
-            f"{variables.SIGNING_KEY}: {named} is no Ed25519 key in PEM without a passphrase",
-            hint="make one with `runbook keygen signing.pem`",
+            f"{variables.SIGNING_KEY}: {path} is not an Ed25519 key in PEM without a passphrase",
+            hint="create a key with `runbook keygen signing.pem`",
         )
     return key
 
@@ -103,26 +106,27 @@ def public_key(path: Path) -> "Ed25519PublicKey":
         key = load_pem_public_key(content)
     if not isinstance(key, Ed25519PublicKey):
         raise InputError(
-            f"--key: {path} is no public Ed25519 key in PEM", hint="`runbook keygen` wrote a .pub.pem"
+            f"--key: {path} is not a public Ed25519 key in PEM",
+            hint="pass the .pub.pem file of `runbook keygen`",
         )
     return key
 
 
 def _content(path: Path, what: str) -> tuple[bytes, int]:
-    """The file's content and mode; a pipe is not waited for."""
+    """The file's content and mode. A pipe does not block. Raises InputError."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             about = os.fstat(file.fileno())
             if not stat.S_ISREG(about.st_mode):
-                raise InputError(f"{what}: {path} is no file", hint="name a PEM file")
+                raise InputError(f"{what}: {path} is not a regular file", hint="pass a PEM file")
             return file.read(10_000), stat.S_IMODE(about.st_mode)
     except OSError as error:
-        raise InputError(f"{what}: {path} cannot be read: {error.strerror}", hint="name a PEM file") from None
+        raise InputError(f"{what}: {path} cannot be read: {error.strerror}", hint="pass a PEM file") from None
 
 
 def key_id(key: "Ed25519PublicKey") -> str:
-    """What a key goes by: the SHA-256 of its public half in DER."""
+    """The id of a key: the SHA-256 of its public key in DER."""
     from cryptography.hazmat.primitives import serialization as form
 
     return hashlib.sha256(
@@ -131,21 +135,21 @@ def key_id(key: "Ed25519PublicKey") -> str:
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:
-    """What DSSE v1 signs: the type and the payload, each after its length."""
+    """The pre-authentication encoding of DSSE v1: type and payload, each after its length."""
     kind = payload_type.encode()
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
 
 def envelope(manifest: bytes, key: "Ed25519PrivateKey") -> str:
-    """The signed statement about a manifest of these bytes."""
-    told = json.loads(manifest)
+    """The envelope, as JSON, with the signed statement about a manifest of these bytes."""
+    fields = json.loads(manifest)
     digests = {MANIFEST: hashlib.sha256(manifest).hexdigest()}
-    digests |= {name: about["sha256"] for name, about in told["files"].items()}
+    digests |= {name: about["sha256"] for name, about in fields["files"].items()}
     statement = {
         "_type": _STATEMENT,
         "subject": [{"name": name, "digest": {"sha256": digest}} for name, digest in digests.items()],
         "predicateType": _PREDICATE,
-        "predicate": {name: told[name] for name in _ABOUT if name in told},
+        "predicate": {name: fields[name] for name in _ABOUT if name in fields},
     }
     payload = json.dumps(statement, ensure_ascii=False).encode()
     signed = key.sign(pae(PAYLOAD_TYPE, payload))
@@ -155,7 +159,7 @@ def envelope(manifest: bytes, key: "Ed25519PrivateKey") -> str:
 
 
 def sign(folder: Path) -> None:
-    """Sign the folder's manifest, where RUNBOOK_SIGNING_KEY names a key. Raises EvidenceError, OSError."""
+    """Sign the folder's manifest if RUNBOOK_SIGNING_KEY names a key. Raises EvidenceError, OSError."""
     try:
         key = private_key()
     except InputError as error:
@@ -165,12 +169,12 @@ def sign(folder: Path) -> None:
 
 
 def is_signed(folder: Path) -> bool:
-    """Whether the bundle has a signature, be it right or wrong."""
+    """Whether the bundle has a signature, valid or not."""
     return os.path.lexists(folder / FILE)
 
 
 def misfit(folder: Path) -> list[str]:
-    """What can be said against a bundle's signature without any key: it is not about this very manifest."""
+    """The problems of a bundle's signature that need no key: it is unreadable, or is for another manifest."""
     if not is_signed(folder):
         return []
     where = f"{folder.name}/{FILE}"
@@ -182,7 +186,7 @@ def misfit(folder: Path) -> list[str]:
 
 
 def verify(folder: Path, key: "Ed25519PublicKey") -> list[str]:
-    """What is wrong with a bundle's signature, held against this public key. Nothing: it is signed by it."""
+    """The problems of a bundle's signature with this public key; empty if this key signed the bundle."""
     from cryptography.exceptions import InvalidSignature
 
     where = f"{folder.name}/{FILE}"
@@ -191,44 +195,45 @@ def verify(folder: Path, key: "Ed25519PublicKey") -> list[str]:
     read = _read(folder)
     if read is None:
         return [f"{where}: was changed: it cannot be read"]
-    payload, named, signed = read
+    payload, signer, signed = read
     try:
         key.verify(signed, pae(PAYLOAD_TYPE, payload))
     except InvalidSignature:
-        if named != key_id(key):
-            return [f"{where}: is signed by another key, {named[:16]}…, and not by {key_id(key)[:16]}…"]
+        if signer != key_id(key):
+            return [f"{where}: is signed by another key, {signer[:16]}…, and not by {key_id(key)[:16]}…"]
         return [f"{where}: was changed, or signed by another key under the name of this one"]
     return [] if _is_about(payload, folder) else [f"{where}: is not about this bundle's {MANIFEST}"]
 
 
 def _read(folder: Path) -> tuple[bytes, str, bytes] | None:
-    """Payload, key id and signature of the envelope; None where it is none of ours."""
+    """Payload, key id and signature of the envelope; None if it cannot be read or has another format."""
     path = folder / FILE
     try:
         if path.is_symlink() or not path.is_file() or path.stat().st_size > _MAX_BYTES:
             return None
-        told = json.loads(path.read_bytes())
-        [signature] = told["signatures"]
-        if told["payloadType"] != PAYLOAD_TYPE:
+        fields = json.loads(path.read_bytes())
+        [signature] = fields["signatures"]
+        if fields["payloadType"] != PAYLOAD_TYPE:
             return None
-        payload = base64.b64decode(told["payload"], validate=True)
+        payload = base64.b64decode(fields["payload"], validate=True)
         signed = base64.b64decode(signature["sig"], validate=True)
         return payload, _printable(signature["keyid"]), signed
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
-def _printable(named: Any) -> str:
-    return "".join(c if c.isprintable() else "?" for c in str(named))
+def _printable(value: Any) -> str:
+    return "".join(c if c.isprintable() else "?" for c in str(value))
 
 
 def _is_about(payload: bytes, folder: Path) -> bool:
-    """Whether the statement's first subject is the manifest as it is now."""
+    """Whether the statement is about the folder's manifest as it is now."""
     try:
-        told = json.loads(payload)
-        if (told["_type"], told["predicateType"]) != (_STATEMENT, _PREDICATE):
+        statement = json.loads(payload)
+        if (statement["_type"], statement["predicateType"]) != (_STATEMENT, _PREDICATE):
             return False
-        [digest] = [one["digest"]["sha256"] for one in told["subject"] if one["name"] == MANIFEST]
+        subjects = statement["subject"]
+        [digest] = [subject["digest"]["sha256"] for subject in subjects if subject["name"] == MANIFEST]
         return bool(digest == hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest())
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False

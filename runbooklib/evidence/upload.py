@@ -1,11 +1,11 @@
-"""Evidence elsewhere: a bundle that is whole on this machine, copied to any URL that fsspec can write to.
+"""Uploads a sealed bundle to any URL that fsspec can write to.
 
-A run is always sealed on local disk first and copied afterwards; the local bundle stays. The manifest goes
-last, so that half a copy is never taken for a whole one, and everything is read back and compared to the
-byte. Nothing that is there is replaced, but for the beginning of a file of ours whose writing broke off.
+A run is always sealed on the local disk first and then copied; the local bundle stays. The manifest is copied
+last, so a partial copy has no manifest. Every file is read back and compared byte by byte. An upload never
+replaces a file, with one exception: a file of this bundle whose earlier upload was interrupted.
 
-The ledger stays with the local bundles: object stores cannot append, and two machines that wrote one ledger
-there would break each other's chain. At the URL a bundle is held together by its own manifest.
+The ledger is not uploaded: object stores cannot append, and two machines that write the same ledger would
+break its hash chain. At the URL, only the manifest shows whether a bundle is complete.
 """
 
 import errno
@@ -28,23 +28,23 @@ from runbooklib.redact.redactor import Depth, Redactor
 ATTEMPTS, FIRST_PAUSE_SECONDS, TOTAL_SECONDS = 3, 1.0, 180.0
 _INSTALL = "pip install 'runbooklib[remote]'"
 _S3 = frozenset(("s3", "s3a"))
-# Where a folder must be made before a file can be; in an object store making one could make a bucket.
+# These need a folder before a file. In an object store, creating a folder could create a bucket.
 _HAS_FOLDERS = frozenset("file local memory sftp ssh smb ftp webdav hdfs dbfs".split())
 _PERMANENT = (RunbookError, PermissionError, FileNotFoundError, NotADirectoryError)
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where evidence goes: a local folder, and the URL that it is copied to afterwards (empty: none)."""
+    """The local folder for evidence, and the URL that it is then copied to (empty: no copy)."""
 
     folder: Path
     url: str = ""
 
 
 def destination(output: str) -> Destination:
-    """What `--output` means: a folder, or a URL and the folder of the local bundle.
+    """The destination that `--output` names: a folder, or a URL.
 
-    That folder is RUNBOOK_EVIDENCE, else evidence/. No connection is opened.
+    With a URL, the local bundle is in RUNBOOK_EVIDENCE, else in evidence/. This opens no connection.
     Raises InputError for a URL that cannot be written to.
     """
     if "://" not in output and "::" not in output:
@@ -54,15 +54,15 @@ def destination(output: str) -> Destination:
 
 
 def check(url: str) -> None:
-    """Refuse a URL that nothing can be uploaded to, before a run. Raises InputError."""
+    """Raise InputError for a URL that cannot be uploaded to. This is called before a run."""
     protocol, separator, rest = url.partition("://")
     if not separator or "::" in url or not rest:
-        raise InputError(f"{shown(url)} is no URL of a folder", hint="for example s3://bucket/prefix")
+        raise InputError(f"{shown(url)} is not the URL of a folder", hint="for example s3://bucket/prefix")
     if protocol in ("http", "https"):
         raise InputError(f"{protocol}:// cannot be written to", hint="for example s3://bucket/prefix")
     if protocol in _S3 and "@" in rest.partition("/")[0]:
         raise InputError(
-            "credentials do not belong in an s3:// URL", hint="give them as AWS_* environment variables"
+            "an s3:// URL must not contain credentials", hint="set them as AWS_* environment variables"
         )
     try:
         from fsspec.registry import get_filesystem_class
@@ -74,27 +74,27 @@ def check(url: str) -> None:
         raise InputError(f"{protocol}:// needs a library that is not installed", hint=hint) from None
     except ValueError:
         raise InputError(
-            f"no storage is called {protocol}://", hint="for example s3://bucket/prefix"
+            f"{protocol}:// is an unknown storage protocol", hint="for example s3://bucket/prefix"
         ) from None
 
 
 def shown(url: str) -> str:
-    """The URL as it may be told: without user, password, query and fragment."""
+    """The URL without user, password, query and fragment, for messages."""
     return re.sub(r"://[^/?#]*@", "://", url).partition("?")[0].partition("#")[0].rstrip("/")
 
 
 def upload(bundle: Path, url: str, *, within_seconds: float = TOTAL_SECONDS) -> bool:
-    """Copy the bundle to `url`/<its name>; False where an equal one was there already.
+    """Copy the bundle to `url`/<its name>; return False if an equal copy already exists there.
 
-    Tries three times, pausing longer each time, and ends within the given seconds whatever the storage
-    does. Raises InputError for what can never work, EvidenceError where the copy is not there in the end
-    or another bundle of that name is; the local bundle is as it was.
+    It tries three times with increasing pauses, and returns within the given seconds even if the storage
+    does not answer. Raises InputError if the bundle or the URL can never work. Raises EvidenceError if the
+    copy fails or another bundle of that name exists there. The local bundle does not change.
     """
     check(url)
     contents = _contents(bundle)
     name = bundle.resolve().name
     left, ends_at = ATTEMPTS, time.monotonic() + within_seconds
-    with ThreadPool(1) as pool:  # its thread is a daemon: storage that hangs does not keep the process
+    with ThreadPool(1) as pool:  # daemon thread: unresponsive storage does not keep the process running
         while True:
             errors: list[BaseException] = []
             copied = pool.apply_async(_copy, (url, name, contents), error_callback=errors.append)
@@ -121,18 +121,18 @@ def _failure(bundle: Path, url: str, error: BaseException | None, seconds: float
 
 
 def _line(error: BaseException, url: str) -> str:
-    """The error in one line, without secrets."""
+    """The type and first line of the error, without secrets."""
     lines = str(error).strip().splitlines() or [""]
     user = re.search(r"://([^/?#]*)@", url)
     known = [part for part in (user[1].split(":", 1) if user else []) if part]
-    told = Redactor([*environment_secrets(), *known]).text(lines[0], Depth.SECRETS)
-    return f"{type(error).__name__}: {told[:300]}" if told else type(error).__name__
+    message = Redactor([*environment_secrets(), *known]).text(lines[0], Depth.SECRETS)
+    return f"{type(error).__name__}: {message[:300]}" if message else type(error).__name__
 
 
 def _contents(bundle: Path) -> dict[str, bytes]:
-    """The files of a bundle that is whole, the manifest last. Raises InputError, EvidenceError."""
+    """The files of an intact bundle, the manifest last. Raises InputError, EvidenceError."""
     if not (bundle / manifest.FILE).is_file():
-        raise InputError(f"{bundle} is no bundle", hint="name a folder that `runbook run` wrote")
+        raise InputError(f"{bundle} is not a bundle", hint="pass a folder that `runbook run` wrote")
     wrong = manifest.verify_bundle(bundle)
     if wrong:
         raise EvidenceError(
@@ -143,33 +143,35 @@ def _contents(bundle: Path) -> dict[str, bytes]:
 
 
 def _copy(url: str, name: str, contents: Mapping[str, bytes]) -> bool:
-    """One attempt: go on where the one before ended. False where there was nothing left to do."""
+    """Make one attempt, which continues an earlier attempt; return False if the copy was already complete."""
     from fsspec.core import url_to_fs
 
     storage, root = url_to_fs(url, **_options(url))
     folder = f"{root.rstrip('/')}/{name}"
     storage.invalidate_cache()
-    found = {file: storage.cat_file(f"{folder}/{file}") for file in _names(storage, folder)}
-    unfinished = _unfinished(found, contents)
-    differing = sorted(file for file in found if file not in unfinished and found[file] != contents.get(file))
+    stored = {file: storage.cat_file(f"{folder}/{file}") for file in _names(storage, folder)}
+    unfinished = _unfinished(stored, contents)
+    differing = sorted(
+        file for file in stored if file not in unfinished and stored[file] != contents.get(file)
+    )
     if differing:
         raise EvidenceError(
-            f"{shown(url)}/{name} is there and differs from this bundle ({', '.join(differing)}); "
+            f"{shown(url)}/{name} already exists and differs from this bundle ({', '.join(differing)}); "
             "nothing was replaced",
             hint="choose another URL",
         )
-    if found.keys() == contents.keys() and not unfinished:
+    if stored.keys() == contents.keys() and not unfinished:
         return False
     if storage.protocol in _HAS_FOLDERS or not _HAS_FOLDERS.isdisjoint(storage.protocol):
         storage.makedirs(folder, exist_ok=True)
-    for file in contents:  # in this order: the manifest is the last
-        if file not in found or file in unfinished:
-            _write(storage, f"{folder}/{file}", contents[file], is_new=file not in found)
+    for file in contents:  # the manifest is the last
+        if file not in stored or file in unfinished:
+            _write(storage, f"{folder}/{file}", contents[file], is_new=file not in stored)
     return True
 
 
 def _options(url: str) -> dict[str, Any]:
-    """S3's own retries are turned down, for ours are bounded; what the user's fsspec settings say wins."""
+    """Options that reduce S3's own retries and timeouts. The user's fsspec settings take precedence."""
     protocol = url.partition("://")[0]
     if protocol not in _S3:
         return {}
@@ -187,25 +189,28 @@ def _names(storage: Any, folder: str) -> list[str]:
     return [str(path).rstrip("/").rpartition("/")[2] for path in listed]
 
 
-def _unfinished(found: Mapping[str, bytes], contents: Mapping[str, bytes]) -> set[str]:
-    """Files that break off in the middle, as a write of ours that was interrupted leaves them.
+def _unfinished(stored: Mapping[str, bytes], contents: Mapping[str, bytes]) -> set[str]:
+    """The stored files that contain only the beginning of this bundle's file, as an interrupted upload does.
 
-    Only while the manifest is not there whole: what was finished once is never written again.
+    Empty if the manifest is stored completely: then the upload was finished, and it is not repeated.
     """
-    known = {file: there for file, there in found.items() if file in contents}
-    cut = {file for file in known if known[file] != contents[file] and contents[file].startswith(known[file])}
-    return cut if manifest.FILE in cut or manifest.FILE not in found else set()
+    cut = {
+        file
+        for file, content in stored.items()
+        if file in contents and content != contents[file] and contents[file].startswith(content)
+    }
+    return cut if manifest.FILE in cut or manifest.FILE not in stored else set()
 
 
 def _write(storage: Any, path: str, content: bytes, *, is_new: bool) -> None:
-    # An answer that was lost on the way makes a second try find its own file: what counts is what is read.
+    # If the answer to a first write was lost, the file exists already. The content that is read back decides.
     with suppress(FileExistsError):
         try:
             storage.pipe_file(path, content, mode="create" if is_new else "overwrite")
         except OSError as error:
             if error.errno != errno.ENOSYS:
                 raise
-            storage.pipe_file(path, content)  # storage that cannot refuse to overwrite; we have looked
+            storage.pipe_file(path, content)  # this storage cannot refuse to overwrite; `_copy` has checked
     storage.invalidate_cache()
     if storage.cat_file(path) != content:
-        raise EvidenceError(f"{path} reads back otherwise than it was written", hint="choose another URL")
+        raise EvidenceError(f"{path} was read back with a different content", hint="choose another URL")

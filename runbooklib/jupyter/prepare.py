@@ -27,7 +27,6 @@ from runbooklib.config.parameters import Value
 from runbooklib.errors import EvidenceError, InputError, SourceError
 from runbooklib.evidence import manifest, runs
 from runbooklib.evidence.executed_notebook import read_notebook
-from runbooklib.evidence.runs import _newest
 from runbooklib.evidence.sanitize import cleaned
 from runbooklib.files import Workplace, write_new
 from runbooklib.jupyter import firing_alerts, incident_folder
@@ -258,7 +257,7 @@ def headless(evidence: Path, incident: IncidentFolder) -> tuple[Path | None, str
     could not be read. Raises OSError where no evidence can be.
     """
     unread = ""
-    for run in _newest(evidence):
+    for run in runs.newest(evidence):
         if isinstance(run, str):
             unread = unread or run
             continue

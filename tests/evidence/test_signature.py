@@ -159,11 +159,11 @@ def test_what_is_no_key_is_refused_at_once(
 def test_a_private_key_is_no_public_one_and_the_other_way_round(
     key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(InputError, match="is no public Ed25519 key"):
+    with pytest.raises(InputError, match="is not a public Ed25519 key"):
         signature.public_key(tmp_path / "signing.pem")
     key.chmod(0o600)
     monkeypatch.setenv(variables.SIGNING_KEY, str(key))
-    with pytest.raises(InputError, match="is no Ed25519 key"):
+    with pytest.raises(InputError, match="is not an Ed25519 key"):
         signature.private_key()
 
 

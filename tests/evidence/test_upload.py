@@ -138,7 +138,8 @@ def test_a_manifest_that_broke_off_is_written_again(faulty: type[Faulty], tmp_pa
 def test_storage_that_keeps_something_else_is_found_out(faulty: type[Faulty], tmp_path: Path) -> None:
     faulty.faults.append("lies")
     with pytest.raises(
-        EvidenceError, match=r"notebook.html reads back otherwise .* the evidence is whole in"
+        EvidenceError,
+        match=r"notebook.html was read back with a different content.* the evidence is whole in",
     ):
         upload.upload(sealed(tmp_path), "faulty://evidence")
     assert there(faulty) == ["notebook.html"]
@@ -149,7 +150,9 @@ def test_another_bundle_of_the_same_name_is_not_replaced(faulty: type[Faulty], t
     assert first.name == second.name
     upload.upload(first, "faulty://evidence")
     before = {path: file.getvalue() for path, file in faulty.store.items()}
-    with pytest.raises(EvidenceError, match=r"is there and differs .*notebook.html.*nothing was replaced"):
+    with pytest.raises(
+        EvidenceError, match=r"already exists and differs .*notebook.html.*nothing was replaced"
+    ):
         upload.upload(second, "faulty://evidence")
     assert {path: file.getvalue() for path, file in faulty.store.items()} == before
 
@@ -201,10 +204,10 @@ def test_a_file_url_makes_its_folder_and_keeps_every_byte(tmp_path: Path) -> Non
     ("url", "told"),
     [
         ("https://example.com/x", "https:// cannot be written to"),
-        ("nowhere://bucket", "no storage is called nowhere://"),
-        ("s3://", "is no URL of a folder"),
-        ("simplecache::s3://bucket", "is no URL of a folder"),
-        ("s3://key:hunter2-canary@bucket/x", "credentials do not belong in an s3:// URL"),
+        ("nowhere://bucket", "nowhere:// is an unknown storage protocol"),
+        ("s3://", "is not the URL of a folder"),
+        ("simplecache::s3://bucket", "is not the URL of a folder"),
+        ("s3://key:hunter2-canary@bucket/x", "an s3:// URL must not contain credentials"),
     ],
 )
 def test_a_url_that_can_never_work_is_refused_before_anything_runs(url: str, told: str) -> None:
@@ -331,7 +334,7 @@ def test_upload_finishes_what_was_stranded_and_can_be_said_twice(
     client.put_object(Bucket="evidence", Key=f"team/{bundle.name}/verdict.json", Body=b"{}")
     refused = command(argv, s3)
     assert refused.code == 4
-    assert "is there and differs from this bundle (verdict.json); nothing was replaced" in refused.err
+    assert "already exists and differs from this bundle (verdict.json); nothing was replaced" in refused.err
 
 
 def test_seal_uploads_too(s3: dict[str, str], client: Any, bundle: Path, tmp_path: Path) -> None:

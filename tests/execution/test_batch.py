@@ -141,7 +141,7 @@ def test_the_table_has_a_line_a_run_earlier_bundles_stay_linked_and_new_ones_are
         (["Small", "-e", "dwon"], "did you mean 'down'?"),
         (["Small", "--jobs", "0"], "see runbook batch --help"),
         (["Small", "--output", "/dev/null/evidence"], "choose another folder with --output"),
-        (["Small", "--output", "nowhere://bucket"], "no storage is called nowhere://"),
+        (["Small", "--output", "nowhere://bucket"], "nowhere:// is an unknown storage protocol"),
     ],
 )
 def test_bad_input_is_refused_for_all_before_any_run(

@@ -146,7 +146,7 @@ def browser(folder: Path, script: str) -> str:
     ("script", "told"),
     [
         ("exit 3", "Chromium ended with 3"),
-        ("exit 0", "Chromium wrote no whole PDF"),
+        ("exit 0", "Chromium did not write a complete PDF"),
         (
             'for w; do case $w in --print-to-pdf=*) printf "%%PDF-1.4 cut" >"${w#*=}";; esac; done',
             "no whole PDF",
