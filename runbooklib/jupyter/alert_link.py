@@ -1,4 +1,4 @@
-"""The link that stands in an alert: `runbooks/open?alertname=…&<labels>&starts_at=…`, written and read.
+"""The link in an alert's annotation: `runbooks/open?alertname=…&<labels>&starts_at=…`, written and read.
 
 Anyone who can send a link controls its content. So a link only selects: the alert, the environment, the
 service, and the text parameters that the notebook declares to be "as in the alert's label". It sets no
@@ -33,7 +33,7 @@ _ZONE = re.compile(r"(?<=T.{5}) (?=\d\d:?\d\d$)|(?<=T.{8}) (?=\d\d:?\d\d$)|(?<=\
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What a link asks for. `labels` are the alert's other labels; `starts_at` (aware UTC) may be unknown."""
+    """The content of a link. `labels` are the other labels; `starts_at` is aware UTC, None if unknown."""
 
     alert: str
     environment: str = ""
@@ -51,7 +51,7 @@ class Link:
 
 
 def read(query: str, now: datetime) -> Link:
-    """The link of this query. An empty label is none, as in Prometheus. Raises ParameterError."""
+    """The link of this query. As in Prometheus, an empty label counts as absent. Raises ParameterError."""
     fields = pairs(query)
     alert = fields.get(ALERT, "")
     if not alert:
@@ -74,31 +74,32 @@ def pairs(query: str) -> dict[str, str]:
     fields: dict[str, str] = {}
     for name, value in listed:
         if name in fields:
-            raise ParameterError(f"the link says {quoted(name)} twice", hint="leave one out")
+            raise ParameterError(f"the link contains {quoted(name)} twice", hint="leave one out")
         fields[name] = value
     return fields
 
 
 def moment(text: str, now: datetime) -> datetime:
-    """When the alert began, to the second, as aware UTC. Raises ParameterError."""
+    """The alert's start time, to the second, as aware UTC. Raises ParameterError."""
     if len(text) > 40:
         raise ParameterError(f"{quoted(text)} is not a time", hint='write it like "2026-01-15T03:12:00Z"')
-    found = moment_of(_ZONE.sub("+", text)).replace(microsecond=0)
-    if not _OLDEST <= found <= now + _AHEAD:
+    starts_at = moment_of(_ZONE.sub("+", text)).replace(microsecond=0)
+    if not _OLDEST <= starts_at <= now + _AHEAD:
         raise ParameterError(
-            f"{STARTS_AT} is {text!r}, and no alert began then", hint="give the alert's own startsAt"
+            f"{STARTS_AT} is {text!r}, which cannot be an alert's start time",
+            hint="pass the alert's startsAt",
         )
-    return found
+    return starts_at
 
 
 def given(runbook: Runbook, link: Link) -> dict[str, str]:
-    """The parameters that the link sets. Raises ParameterError for a value that cannot be meant."""
-    found = {name: link.labels[name] for name in settable(runbook) if name in link.labels}
+    """The parameters that the link sets. Raises ParameterError for a long or unprintable value."""
+    values = {name: link.labels[name] for name in settable(runbook) if name in link.labels}
     if link.environment:
-        found[ENVIRONMENT] = link.environment
-    for name, value in found.items():
+        values[ENVIRONMENT] = link.environment
+    for name, value in values.items():
         _refuse_unfit(name, value)
-    return found
+    return values
 
 
 def settable(runbook: Runbook) -> list[str]:
@@ -116,4 +117,4 @@ def _refuse_unfit(name: str, value: str) -> None:
             f"{name} has {len(value):,} characters", hint=f"at most {_MAX_CHARACTERS} are read"
         )
     if fault := hidden(value) or ("a line break" if "\n" in value else ""):
-        raise ParameterError(f"{name} holds {fault}", hint="write it in plain text")
+        raise ParameterError(f"{name} contains {fault}", hint="use plain text")

@@ -32,8 +32,10 @@ def alerts(environment: str, name: str = "") -> tuple[Alert, ...]:
     return Sources(target, tape, deadline_seconds=DEADLINE_SECONDS).alertmanager.alerts(name)
 
 
-def meant(environment: str, name: str, labels: Mapping[str, str]) -> tuple[Alert, ...]:
-    """The alerts of that name that no label contradicts: one that counts all services together has none.
+def matching(environment: str, name: str, labels: Mapping[str, str]) -> tuple[Alert, ...]:
+    """The alerts of that name whose labels do not differ from `labels`; a missing label does not differ.
+
+    An alert over all services has no service label.
 
     Raises like `alerts`.
     """

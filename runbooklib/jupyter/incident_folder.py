@@ -1,12 +1,12 @@
-"""The folders of incidents: what each is for, what it is called, and which of them are there.
+"""The folders of incidents: their names, the incident of each, and whether their notebooks were changed.
 
-`incidents/<UTC start>-<Alert>-<service>` below the server's root; where the link chooses more by the alert's
-labels, that follows. The name is for people: whose a folder is, the notebook in it says.
+A folder is `incidents/<UTC start>-<Alert>-<service>[-<labels>]` below the server's root; `labels` are the
+values that the link sets besides environment and service. The name is for people. The metadata of the
+notebook in the folder name its incident.
 
-Whether a notebook is still as it was made here: its metadata hold a digest of what its cells say and show.
-
-JupyterLab writes the kernel's language into the metadata of a notebook that somebody only looks at, and
-splits texts into lines. So metadata do not count, and a text is the same text however it is split.
+The metadata also contain a digest of the cells as they were created, which shows whether a person changed or
+ran the notebook. JupyterLab adds metadata to a notebook that is only viewed, and splits texts into lines. So
+the digest excludes metadata, and does not depend on how a text is split.
 """
 
 import hashlib
@@ -28,18 +28,18 @@ from runbooklib.jupyter.alert_link import ENVIRONMENT, SERVICE
 FOLDER = "incidents"
 _STAMP = "%Y%m%dT%H%M%SZ"
 
-# Whoever clicks twice means the same incident, where nobody can say when it began.
+# If the start time is unknown, a second click within this time opens the same incident.
 _SAME_WITHIN = timedelta(hours=1)
-_GOES_ON_WITHIN = timedelta(days=1)
+_CONTINUED_WITHIN = timedelta(days=1)
 _MAX_FOLDERS = 100
-_MAX_OF_LABELS = 60
+_MAX_LABELS_LENGTH = 60
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class IncidentFolder:
-    """What the folder is for. `labels` are the parameters that the link sets, but environment and service."""
+    """The incident of a folder. `labels` are the link's parameters, without environment and service."""
 
     runbook: Runbook
     values: Mapping[str, Value]
@@ -48,22 +48,22 @@ class IncidentFolder:
 
     @property
     def environment(self) -> str:
-        """The environment that is asked."""
-        return str(self.full[ENVIRONMENT])
+        """The name of the environment."""
+        return str(self.parameters[ENVIRONMENT])
 
     @property
     def service(self) -> str:
-        """The service that is looked at."""
-        return str(self.full[SERVICE])
+        """The name of the service."""
+        return str(self.parameters[SERVICE])
 
     @property
-    def full(self) -> dict[str, Value | None]:
-        """All parameters: what is set, else what the notebook declares."""
+    def parameters(self) -> dict[str, Value | None]:
+        """All parameters of the runbook: the values of this incident, else the notebook's defaults."""
         return {**defaults(self.runbook), **self.values}
 
     @property
-    def told(self) -> dict[str, Any]:
-        """What the notebook's metadata say of it."""
+    def metadata(self) -> dict[str, Any]:
+        """The description of the incident in the notebook's metadata."""
         return {
             "alert": self.runbook.alert,
             "environment": self.environment,
@@ -74,18 +74,21 @@ class IncidentFolder:
 
     @property
     def notebook(self) -> str:
-        """The name of its notebook's file."""
-        return f"{_named(self.runbook.alert)}.ipynb"
+        """The file name of the notebook."""
+        return f"{_escaped(self.runbook.alert)}.ipynb"
 
 
 def defaults(runbook: Runbook) -> dict[str, Value | None]:
-    """What the notebook declares; None where it is required."""
-    return {name: one.default for name, one in runbook.declared.items()}
+    """The defaults of the notebook's parameters; None if the parameter is required."""
+    return {name: parameter.default for name, parameter in runbook.declared.items()}
 
 
-def free(incident: IncidentFolder, root: Path) -> str:
-    """The incident's folder; with a number where that of another has its name already."""
-    name = f"{incident.starts_at:{_STAMP}}-{_end(incident)}"
+def folder_name(incident: IncidentFolder, root: Path) -> str:
+    """The name of the incident's folder, with a number if another incident's folder has the same name.
+
+    Raises EvidenceError if there are too many such folders.
+    """
+    name = f"{incident.starts_at:{_STAMP}}-{_suffix(incident)}"
     for number in range(1, _MAX_FOLDERS):
         folder = name if number == 1 else f"{name}-{number}"
         path = root / FOLDER / folder
@@ -94,96 +97,101 @@ def free(incident: IncidentFolder, root: Path) -> str:
     raise EvidenceError(f"there are {_MAX_FOLDERS} folders {FOLDER}/{name}", hint="remove some")
 
 
-def opened(incident: IncidentFolder, root: Path, now: datetime) -> Iterator[datetime]:
-    """When the incidents of this alert, service and labels began that may be meant by who knows no beginning.
+def recent_starts(incident: IncidentFolder, root: Path, now: datetime) -> Iterator[datetime]:
+    """The start times of recent incidents with the same alert, service and labels, for a link without one.
 
-    Those of the last hour; and those of the last day that somebody worked in: the alert may have ended, or
-    its Alertmanager.
+    They are the incidents of the last hour, and those of the last day in which a person worked: by now the
+    alert may have ended, or Alertmanager may not answer.
     """
-    end = re.compile(re.escape(_end(incident)) + r"(?:-\d+)?")
+    suffix = re.compile(re.escape(_suffix(incident)) + r"(?:-\d+)?")
     for path in root.glob(f"{FOLDER}/*"):
         stamp, _, rest = path.name.partition("-")
         try:
-            began = datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
+            starts_at = datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
         except ValueError:
             continue
-        if began > now or not end.fullmatch(rest) or not _is_of(path, incident):
+        if starts_at > now or not suffix.fullmatch(rest) or not _is_of(path, incident):
             continue
-        if now - began <= _SAME_WITHIN or (now - began <= _GOES_ON_WITHIN and _is_worked_in(path)):
-            yield began
+        age = now - starts_at
+        if age <= _SAME_WITHIN or (age <= _CONTINUED_WITHIN and _is_worked_in(path)):
+            yield starts_at
 
 
 def _is_worked_in(folder: Path) -> bool:
-    """Whether somebody ran or changed a notebook in it: the incident's own, or the copy of a headless run."""
-    return any(not found(notebook) for notebook in folder.glob("*.ipynb"))
+    """Whether a person ran or changed a notebook in the folder, also a copy of a headless run."""
+    return any(not unchanged_digest(notebook) for notebook in folder.glob("*.ipynb"))
 
 
-def _end(incident: IncidentFolder) -> str:
-    """What follows the time in the folder's name."""
-    names = [_named(incident.runbook.alert), _named(incident.service)]
-    return "-".join(names + ([_labelled(incident.labels)] if incident.labels else []))
+def _suffix(incident: IncidentFolder) -> str:
+    """The part of the folder's name after the time."""
+    names = [_escaped(incident.runbook.alert), _escaped(incident.service)]
+    return "-".join(names + ([_labels_part(incident.labels)] if incident.labels else []))
 
 
-def _named(name: str) -> str:
-    """A name of ours as part of a file's: none leads elsewhere, and no two become one."""
+def _escaped(name: str) -> str:
+    """The name as part of a file name, without `/`. Different names stay different."""
     return quote(name, safe=" ")
 
 
-def _labelled(labels: Mapping[str, str]) -> str:
-    """The labels' values as part of a file's name: as they are, or what can be read of them and a digest."""
+def _labels_part(labels: Mapping[str, str]) -> str:
+    """The labels' values as part of a file name: unchanged if short and plain, else cut, with a digest."""
     plain = "-".join(labels.values())
-    if len(plain) <= _MAX_OF_LABELS and all(map(_PLAIN.fullmatch, labels.values())):
+    if len(plain) <= _MAX_LABELS_LENGTH and all(map(_PLAIN.fullmatch, labels.values())):
         return plain
     digest = hashlib.sha256(json.dumps(labels, sort_keys=True).encode()).hexdigest()[:8]
-    return "-".join(filter(None, (_NOT_PLAIN.sub("_", plain)[:_MAX_OF_LABELS].strip("_-"), digest)))
+    return "-".join(filter(None, (_NOT_PLAIN.sub("_", plain)[:_MAX_LABELS_LENGTH].strip("_-"), digest)))
 
 
 def _is_of(folder: Path, incident: IncidentFolder) -> bool:
-    """Whether the folder is this incident's. One whose notebook is gone or says nothing of it is."""
+    """Whether the folder belongs to this incident. Without a notebook that names its incident, it does."""
     try:
-        told = notebook_file.read(folder / incident.notebook)["metadata"]["runbook"]["incident"]
-        found = told[ENVIRONMENT], told.get(SERVICE, incident.service), told.get("labels", {})
+        saved = notebook_file.read(folder / incident.notebook)["metadata"]["runbook"]["incident"]
+        identity = saved[ENVIRONMENT], saved.get(SERVICE, incident.service), saved.get("labels", {})
     except (SettingsError, KeyError, TypeError, AttributeError):
         return True
-    return bool(found == (incident.environment, incident.service, incident.labels))
+    return bool(identity == (incident.environment, incident.service, incident.labels))
 
 
 _DIGEST = "as_made"
-_COUNT = ("cell_type", "source", "attachments", "outputs", "execution_count")
+_DIGESTED_FIELDS = ("cell_type", "source", "attachments", "outputs", "execution_count")
 
 
 def digest(notebook: Mapping[str, Any]) -> str:
-    """What the cells amount to, whatever the metadata and the cells' ids are."""
-    cells = [{name: _joined(cell[name]) for name in _COUNT if cell.get(name)} for cell in notebook["cells"]]
+    """The SHA-256 of the cells' content, without metadata and cell ids."""
+    cells = [
+        {name: _joined(cell[name]) for name in _DIGESTED_FIELDS if cell.get(name)}
+        for cell in notebook["cells"]
+    ]
     return hashlib.sha256(json.dumps(cells, sort_keys=True).encode()).hexdigest()
 
 
-def mark(notebook: dict[str, Any], told: Mapping[str, Any]) -> None:
-    """Write this into the notebook's own part of the metadata, and the digest."""
+def mark(notebook: dict[str, Any], fields: Mapping[str, Any]) -> None:
+    """Add the fields and the digest of the cells to `runbook` in the notebook's metadata."""
     metadata = notebook.setdefault("metadata", {})
     former = metadata.get("runbook")
     kept = former if isinstance(former, dict) else {}
-    metadata["runbook"] = {**kept, **told, _DIGEST: digest(notebook)}
+    metadata["runbook"] = {**kept, **fields, _DIGEST: digest(notebook)}
 
 
-def found(path: Path) -> str:
-    """The digest of the notebook there, if nobody ran or changed a cell of it since it was made; else empty.
+def unchanged_digest(path: Path) -> str:
+    """The digest of the notebook, if no cell was run or changed since this program created it; else empty.
 
-    One that cannot be read, is a link, or was made elsewhere, is left to who made it so.
+    Also empty if the file cannot be read, is a symbolic link, or was not created by this program.
     """
     try:
         notebook = notebook_file.read(path)
-        told, now = notebook.get("metadata", {}).get("runbook"), digest(notebook)
+        fields, current = notebook.get("metadata", {}).get("runbook"), digest(notebook)
     except (SettingsError, RecursionError):
         return ""
-    is_as_made = isinstance(told, dict) and told.get(_DIGEST) == now
-    return now if is_as_made and not path.is_symlink() else ""
+    is_unchanged = isinstance(fields, dict) and fields.get(_DIGEST) == current
+    return current if is_unchanged and not path.is_symlink() else ""
 
 
 def _joined(value: Any) -> Any:
+    """The value with each list of strings joined, because JupyterLab splits a text into lines."""
     if isinstance(value, dict):
-        return {name: _joined(one) for name, one in value.items()}
+        return {name: _joined(item) for name, item in value.items()}
     if isinstance(value, list):
-        is_text = bool(value) and all(isinstance(one, str) for one in value)
-        return "".join(value) if is_text else [_joined(one) for one in value]
+        is_text = bool(value) and all(isinstance(item, str) for item in value)
+        return "".join(value) if is_text else [_joined(item) for item in value]
     return value

@@ -1,12 +1,8 @@
-"""The notebooks of an incident's folder, made and put there: the one to run, and the copy of one that ran.
-
-The incident's folder and its notebook: prepared and never executed, once for each alert that began.
+"""Creates the notebooks in an incident's folder. It executes none of them.
 
 `incidents/<UTC start>-<Alert>-<service>/<Alert>.ipynb` below the server's root is the runbook with its
-parameters set, as papermill sets them. Where a headless run of the alert is in the evidence, a copy of its
-notebook lies beside it. What somebody ran or edited is never overwritten, and evidence is only read.
-
-The runs that the evidence knows of: the newest, and the one that belongs to an alert.
+parameters set by papermill. If the evidence contains a headless run of the incident, a copy of its notebook
+is beside it. A notebook that a person ran or edited is never overwritten. Evidence is only read.
 """
 
 import json
@@ -38,12 +34,12 @@ from runbooklib.redact.redactor import Redactor
 
 
 def put(path: Path, make: Callable[[], dict[str, Any]]) -> None:
-    """Put a notebook there, whole or not at all, unless somebody worked in the one that is there.
+    """Write the notebook that `make` returns atomically, unless a person ran or changed the existing one.
 
-    One that is still as it was made gets what is true by now: the window grows with the alert's age. Raises
-    OSError.
+    An unchanged notebook is replaced if its content differs: its window grows with the alert's age.
+    Raises OSError.
     """
-    former = incident_folder.found(path)
+    former = incident_folder.unchanged_digest(path)
     if not former and os.path.lexists(path):
         return
     stored = path.read_bytes() if former else b""
@@ -57,14 +53,14 @@ def put(path: Path, make: Callable[[], dict[str, Any]]) -> None:
         target = place.folder / path.name
         if not former:
             _add(target, text.encode("utf-8"))
-        elif target.read_bytes() == stored:  # nobody saved it in the meantime
+        elif target.read_bytes() == stored:  # it was not saved in the meantime
             files.replace(target, text.encode("utf-8"), target.stat().st_mode & 0o777)
     finally:
         place.close()
 
 
 def _add(path: Path, content: bytes) -> None:
-    """A new file, whole; another click may be faster, and then its file stays. Raises OSError."""
+    """Create the file atomically; a file that another click created meanwhile stays. Raises OSError."""
     work = path.with_name(f".{secrets.token_hex(8)}")
     try:
         write_new(work, content)
@@ -75,7 +71,7 @@ def _add(path: Path, content: bytes) -> None:
 
 
 def _link(work: Path, path: Path, content: bytes) -> None:
-    """Name it at one stroke; on a file system without hard links (SMB, Azure Files) make it there anew."""
+    """Link the file to its path atomically; without hard links (SMB, Azure Files), write a second file."""
     try:
         os.link(work, path, follow_symlinks=False)
     except FileExistsError:
@@ -90,29 +86,29 @@ def _make(path: Path, content: bytes) -> None:
     except FileExistsError:
         raise
     except OSError:
-        path.unlink(missing_ok=True)  # half of it is no notebook
+        path.unlink(missing_ok=True)  # an incomplete file is not a valid notebook
         raise
 
 
 def notebook(incident: IncidentFolder) -> dict[str, Any]:
-    """The runbook with its parameters set, as papermill sets them, and not executed."""
-    import papermill  # only once something is prepared
+    """The runbook with its parameters set by papermill, not executed."""
+    import papermill  # slow to import
 
-    # Papermill formats paths with the parameters; a name with braces in it is a name.
+    # Papermill formats the path with the parameters, so braces in the name must be escaped.
     path = str(incident.runbook.notebook).replace("{", "{{").replace("}", "}}")
     made = papermill.execute_notebook(path, None, dict(incident.values), prepare_only=True)
     made.metadata.papermill["input_path"] = incident.runbook.notebook.name
-    told: dict[str, Any] = json.loads(json.dumps(made))
-    incident_folder.mark(told, {"incident": incident.told})
-    return told
+    prepared: dict[str, Any] = json.loads(json.dumps(made))
+    incident_folder.mark(prepared, {"incident": incident.metadata})
+    return prepared
 
 
 def copy_of_run(bundle: Path, name: str) -> dict[str, Any]:
-    """The executed notebook of a bundle, with a cell on top that says what it is and leads to the one to run.
+    """The executed notebook of a bundle, with a first cell that links to the notebook `name`.
 
     Raises InputError.
     """
-    # An older version may have sealed it, which left in what JupyterLab acts on.
+    # A bundle of an older version may contain active content for JupyterLab.
     copied = cleaned(read_notebook(bundle), Redactor())
     cell = {"cell_type": "markdown", "metadata": {}, "source": _about(bundle.name, name)}
     if copied.get("nbformat_minor", 0) >= 5:
@@ -123,29 +119,30 @@ def copy_of_run(bundle: Path, name: str) -> dict[str, Any]:
 
 
 def _about(bundle: str, name: str) -> str:
-    """What the copy is. A bundle's name is letters, digits and `_.-`: nothing that a system said."""
+    """The Markdown of the first cell. A bundle's name contains only letters, digits and `_.-`."""
     return (
-        f"**This ran before you came.** It is a copy of the evidence `{bundle}`, which stays as it is: here\n"
-        f"you may dig on.\n\n**[Run again, as it is now]({quote(name)})**: the same runbook, not run yet."
+        f"**This runbook already ran.** This notebook is a copy of the evidence `{bundle}`. You can\n"
+        f"change and run it; the evidence does not change.\n\n"
+        f"**[Run again with current data]({quote(name)})**: the same runbook, not run yet."
     )
 
 
-# An alert that began before that is over, unless Alertmanager says that it still fires.
+# An older alert counts as resolved, unless Alertmanager reports that it is firing.
 _LIVE_WITHIN = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The notebook to open, below the root, with `/`; and which evidence could not be read, and why."""
+    """The path of the notebook below the root, with `/`; `unread` names evidence that could not be read."""
 
     path: str
     unread: str = ""
 
 
 def prepare(link: Link, root: Path, now: datetime) -> Prepared:
-    """Prepare what the link asks for.
+    """Prepare the notebook for the link.
 
-    Raises InputError for what cannot be meant, and EvidenceError where nothing can be written.
+    Raises InputError for an invalid link, and EvidenceError if the folder cannot be written.
     """
     incident = _incident(link, root, now)
     try:
@@ -169,26 +166,26 @@ def _incident(link: Link, root: Path, now: datetime) -> IncidentFolder:
 
 
 def _began(incident: IncidentFolder, link: Link, root: Path, now: datetime) -> datetime:
-    """Since when it fires by Alertmanager; else as it was opened or worked in last, else now."""
-    began = _since(incident, link)
-    return began or max(incident_folder.opened(incident, root, now), default=now.replace(microsecond=0))
+    """The start time by Alertmanager, else of the newest recent folder of this incident, else now."""
+    starts = incident_folder.recent_starts(incident, root, now)
+    return _firing_since(incident, link) or max(starts, default=now.replace(microsecond=0))
 
 
-def _since(incident: IncidentFolder, link: Link) -> datetime | None:
-    """Since when it fires; None where it does not, or where nobody can say."""
+def _firing_since(incident: IncidentFolder, link: Link) -> datetime | None:
+    """The start time of the alert; None if it is not firing, or if Alertmanager does not answer."""
     try:
-        found = firing_alerts.meant(incident.environment, link.alert, link.labels)
+        alerts = firing_alerts.matching(incident.environment, link.alert, link.labels)
     except (SourceError, InputError):
         return None
-    began = [alert.starts_at for alert in found if alert.starts_at]
-    return min(began).replace(microsecond=0) if began else None
+    starts = [alert.starts_at for alert in alerts if alert.starts_at]
+    return min(starts).replace(microsecond=0) if starts else None
 
 
 def _window(incident: IncidentFolder, link: Link, now: datetime) -> dict[str, Value]:
-    """The parameters of the window, so that it holds the alert's beginning; what is set already stays.
+    """The parameters for a window that contains the alert's start; empty if the link already sets them.
 
-    It ends now, and of an alert older than a day it is the usual one: more would be slow. If Alertmanager
-    says that such an alert is over, it ends soon after the beginning.
+    The window ends now. For an alert older than a day it has the usual length, because a longer window would
+    be slow; if Alertmanager reports that such an alert is not firing, the window ends soon after its start.
     """
     declared = incident.runbook.declared
     if not {"at", "lookback"} <= declared.keys() or any(incident.values.get(n) for n in ("at", "lookback")):
@@ -198,37 +195,38 @@ def _window(incident: IncidentFolder, link: Link, now: datetime) -> dict[str, Va
     if elapsed <= _LIVE_WITHIN:
         needed = elapsed.total_seconds() + timing.lead_seconds
         return {"lookback": f"{math.ceil(needed / 60)}m"} if needed > usual else {}
-    if _fires(incident, link) is not False:
+    if _is_firing(incident, link) is not False:
         return {}
     return {"at": f"{incident.starts_at + timedelta(seconds=usual / 2):%Y-%m-%dT%H:%M:%SZ}"}
 
 
-def _fires(incident: IncidentFolder, link: Link) -> bool | None:
+def _is_firing(incident: IncidentFolder, link: Link) -> bool | None:
+    """Whether the alert is firing; None if Alertmanager does not answer."""
     try:
-        return bool(firing_alerts.meant(incident.environment, link.alert, link.labels))
+        return bool(firing_alerts.matching(incident.environment, link.alert, link.labels))
     except (SourceError, InputError):
         return None
 
 
 def _prepared(incident: IncidentFolder, root: Path) -> Prepared:
-    """The notebook to open: the one that was worked in, else the copy of a headless run, else the new one."""
-    folder, name = incident_folder.free(incident, root), incident.notebook
+    """The notebook to open: one that a person changed, else the copy of a headless run, else the new one."""
+    folder, name = incident_folder.folder_name(incident, root), incident.notebook
     place = root / FOLDER / folder
     put(place / name, lambda: notebook(incident))
-    if not incident_folder.found(place / name):  # somebody worked in it
+    if not incident_folder.unchanged_digest(place / name):
         return Prepared(f"{FOLDER}/{folder}/{name}")
     copied, unread = _copied(incident, place)
     return Prepared(f"{FOLDER}/{folder}/{copied or name}", unread)
 
 
 def _copied(incident: IncidentFolder, place: Path) -> tuple[str | None, str]:
-    """The name of the copy of a headless run, None where there is none; and what could not be read.
+    """The file name of the copy of a headless run, None without such a run; and what could not be read.
 
-    A copy is more than was asked for: evidence of another user costs nobody the runbook.
+    Evidence that cannot be read, such as another user's, does not prevent the runbook from opening.
     """
-    there = sorted(path.name for path in place.glob("2*Z-*.ipynb"))
-    if there:
-        return there[0], ""
+    copies = sorted(path.name for path in place.glob("2*Z-*.ipynb"))
+    if copies:
+        return copies[0], ""
     try:
         bundle, unread = headless(runs.evidence_place(), incident)
         copy = copy_of_run(bundle, incident.notebook) if bundle else None
@@ -243,32 +241,32 @@ def _copied(incident: IncidentFolder, place: Path) -> tuple[str | None, str]:
     return name, ""
 
 
-_OF_THE_WINDOW = {"at", "lookback"}
+_WINDOW_PARAMETERS = {"at", "lookback"}
 
-# A run that was started by the alert follows it closely; one of the next firing does not.
+# The window of a run that this alert started ends in this range around the alert's start.
 _BEFORE, _AFTER = timedelta(minutes=1), timedelta(hours=1)
 
 
 def headless(evidence: Path, incident: IncidentFolder) -> tuple[Path | None, str]:
-    """The bundle of the newest finished, whole run of this incident that looked at it soon after it began.
+    """The bundle of the newest finished, intact run of this incident, soon after its start; None without one.
 
-    It was run with the parameters that the incident has, all but those of the window: a run of another
-    component, or one with a limit that somebody chose, says something else. Without one, the text says what
-    could not be read. Raises OSError where no evidence can be.
+    The run must have the incident's parameters, except for the window: a run of another component, or with
+    another limit, gives other answers. If the bundle is None, the text names evidence that could not be
+    read. Raises OSError if the ledger cannot be read.
     """
     unread = ""
     for run in runs.newest(evidence):
         if isinstance(run, str):
             unread = unread or run
             continue
-        is_its = (run.alert, run.service, run.environment) == (
+        is_of_incident = (run.alert, run.service, run.environment) == (
             incident.runbook.alert,
             incident.service,
             incident.environment,
         )
-        is_then = incident.starts_at - _BEFORE <= run.at <= incident.starts_at + _AFTER
-        is_whole = run.kind == "run" and run.is_finished and run.status in Status.__members__
-        if is_its and is_then and is_whole and _is_run_with(incident, run.parameters):
+        is_near_start = incident.starts_at - _BEFORE <= run.at <= incident.starts_at + _AFTER
+        is_complete = run.kind == "run" and run.is_finished and run.status in Status.__members__
+        if is_of_incident and is_near_start and is_complete and _is_run_with(incident, run.parameters):
             bundle = evidence / run.bundle
             if not manifest.verify_bundle(bundle):
                 return bundle, ""
@@ -277,5 +275,5 @@ def headless(evidence: Path, incident: IncidentFolder) -> tuple[Path | None, str
 
 def _is_run_with(incident: IncidentFolder, parameters: Mapping[str, Any]) -> bool:
     ran = {**incident_folder.defaults(incident.runbook), **parameters}
-    names = (ran.keys() | incident.full.keys()) - _OF_THE_WINDOW
-    return all(name in ran and ran[name] == incident.full.get(name) for name in names)
+    names = (ran.keys() | incident.parameters.keys()) - _WINDOW_PARAMETERS
+    return all(name in ran and ran[name] == incident.parameters.get(name) for name in names)

@@ -1,8 +1,8 @@
 """The annotation `runbook_url` of each alert in a rule file: the link that opens its notebook.
 
-Prometheus fills `{{ $labels.service | urlquery }}` in when the alert fires. It knows no word for when that
-was, so the link has no `starts_at`: Alertmanager is asked. A file is changed by putting text into it, so
-that comments and layout stay, and only if nothing but the links is different afterwards.
+Prometheus expands `{{ $labels.service | urlquery }}` when the alert fires. It has no template variable for
+the start time, so the link has no `starts_at`, and the Jupyter server asks Alertmanager. Text is inserted
+into the file, so that comments and layout stay. The file is not written if more than the links would change.
 """
 
 import json
@@ -27,7 +27,7 @@ _TEMPLATE = re.compile(r"\{\{")
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Text to put in the place of what stands from `start` to `end`."""
+    """Replacement text for the characters from `start` to `end`."""
 
     start: int
     end: int
@@ -36,7 +36,7 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Linked:
-    """A rule file with its links: what each alert's is, which alerts have no runbook, and the new text."""
+    """A rule file with its links: the URL of each rule, the alerts without a runbook, and the new text."""
 
     urls: tuple[tuple[AlertRule, str], ...]
     without: tuple[str, ...]
@@ -49,10 +49,12 @@ def checked_server(address: str) -> str:
     parts = urlsplit(address)
     is_plain = address.isascii() and address.isprintable() and not set(' "\\{}') & set(address)
     if parts.scheme not in ("http", "https") or not parts.netloc or not is_plain:
-        raise InputError(f"{address[:80]!r} is no address", hint="like https://jupyter.example/user/oncall")
+        raise InputError(
+            f"{address[:80]!r} is not an address", hint="for example https://jupyter.example/user/oncall"
+        )
     if parts.query or parts.fragment or "@" in parts.netloc:
         raise InputError(
-            "the server's address holds more than a place", hint="leave out users, tokens, ? and #"
+            "the server's address contains more than host and path", hint="remove user, token, ? and #"
         )
     return address.rstrip("/")
 
@@ -83,28 +85,30 @@ def linked(path: Path, server: str, environment: str = "") -> Linked:
 
 
 def url_of(rule: AlertRule, server: str, environment: str = "") -> str:
-    """The link of a rule, as a template of Prometheus': labels that the rule itself sets stand in it."""
-    told = [f"{ALERT}={quote_plus(rule.alert)}"]
-    told += [f"{ENVIRONMENT}={quote_plus(environment)}"] if environment else []
+    """The link of a rule as a Prometheus template. Labels that the rule itself sets are literal text."""
+    pairs = [f"{ALERT}={quote_plus(rule.alert)}"]
+    pairs += [f"{ENVIRONMENT}={quote_plus(environment)}"] if environment else []
     for name in settable(runbooks.find(rule.alert)):
         own = rule.labels.get(name, "")
-        value = quote_plus(own) if own and not _TEMPLATE.search(own) else _labelled(name)
-        told.append(f"{quote(name)}={value}")
-    return f"{server}/{OPEN}?{'&'.join(told)}"
+        value = quote_plus(own) if own and not _TEMPLATE.search(own) else _label_template(name)
+        pairs.append(f"{quote(name)}={value}")
+    return f"{server}/{OPEN}?{'&'.join(pairs)}"
 
 
-def _labelled(name: str) -> str:
+def _label_template(name: str) -> str:
     return "{{ $labels." + name + " | urlquery }}"
 
 
-def write(path: Path, found: Linked) -> None:
-    """Write the new text in the file's place, whole or not at all. Raises InputError."""
+def write(path: Path, links: Linked) -> None:
+    """Replace the file by the new text atomically. Raises InputError."""
     try:
         former = path.read_bytes()
         mark = _BYTE_ORDER if former.startswith(_BYTE_ORDER) else b""
-        files.replace(path.resolve(), mark + found.text.encode("utf-8"), path.stat().st_mode & 0o777)
+        files.replace(path.resolve(), mark + links.text.encode("utf-8"), path.stat().st_mode & 0o777)
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}", hint="see its folder") from None
+        raise InputError(
+            f"{path} cannot be written: {error.strerror}", hint="see the permissions of its folder"
+        ) from None
 
 
 def _with_url(rule: AlertRule, url: str | None) -> AlertRule:
@@ -112,33 +116,33 @@ def _with_url(rule: AlertRule, url: str | None) -> AlertRule:
 
 
 def _refuse_other_changes(text: str, wanted: list[AlertRule], path: Path) -> None:
-    """Read what would be written: it must say the same as before, and the links."""
+    """Raise InputError if the new text has other rules than the wanted ones."""
     try:
-        found = [rule for rule, _ in placed_rules(text, path)]
+        rules = [rule for rule, _ in placed_rules(text, path)]
     except SettingsError:
-        found = []
-    for rule, want in zip(found, wanted, strict=False):
-        if replace(rule, line=0) != replace(want, line=0):
-            raise _shared(want)
-    if len(found) != len(wanted):
-        raise InputError(f"{path}: the links cannot be put into it", hint="write the annotations by hand")
+        rules = []
+    for rule, wanted_rule in zip(rules, wanted, strict=False):
+        if replace(rule, line=0) != replace(wanted_rule, line=0):
+            raise _shared(wanted_rule)
+    if len(rules) != len(wanted):
+        raise InputError(f"{path}: the links cannot be inserted", hint="write the annotations by hand")
 
 
 def _shared(rule: AlertRule) -> InputError:
     return InputError(
-        f"{rule.file}:{rule.line}: the link of {rule.alert} cannot be put there without changing more",
-        hint="write its annotations out, one on a line, and without an alias",
+        f"{rule.file}:{rule.line}: the link of {rule.alert} cannot be inserted without another change",
+        hint="write each of its annotations on its own line, without a YAML alias",
     )
 
 
 def _edited(text: str, edits: Mapping[int, Edit]) -> str:
-    for edit in sorted(edits.values(), key=lambda one: one.start, reverse=True):
+    for _, edit in sorted(edits.items(), reverse=True):
         text = text[: edit.start] + edit.text + text[edit.end :]
     return text
 
 
 def _edit(rule: AlertRule, node: yaml.MappingNode, url: str, text: str) -> Edit | None:
-    """How the text is changed for one rule; None where it says so already."""
+    """The edit that gives the rule this URL; None if it already has it."""
     if rule.annotations.get(ANNOTATION) == url:
         return None
     fields = dict(_fields(node))
@@ -149,7 +153,7 @@ def _edit(rule: AlertRule, node: yaml.MappingNode, url: str, text: str) -> Edit 
         own = dict(_fields(annotations)).get(ANNOTATION)
         return _replaced(own, url, text) if own else _added(annotations, line, text)
     start, end = annotations.start_mark.index, annotations.end_mark.index
-    return Edit(start, end, f"{'' if end > start else ' '}{{{line}}}")  # `annotations:` of nothing
+    return Edit(start, end, f"{'' if end > start else ' '}{{{line}}}")  # an empty `annotations:`
 
 
 def _replaced(own: yaml.Node, url: str, text: str) -> Edit:
@@ -160,7 +164,7 @@ def _replaced(own: yaml.Node, url: str, text: str) -> Edit:
 
 
 def _added(annotations: yaml.MappingNode, line: str, text: str) -> Edit:
-    """In front of the first annotation: what follows the last may be a comment on something else."""
+    """An edit before the first annotation. A comment after the last may be about something else."""
     start = annotations.start_mark.index
     if annotations.flow_style:
         return Edit(start + 1, start + 1, line + (", " if annotations.value else ""))
@@ -168,7 +172,7 @@ def _added(annotations: yaml.MappingNode, line: str, text: str) -> Edit:
 
 
 def _new_annotations(node: yaml.MappingNode, alert: yaml.Node, line: str, text: str) -> Edit:
-    """Annotations below the line of the alert's name."""
+    """An edit that adds annotations below the line of the alert's name."""
     end = alert.end_mark.index
     if node.flow_style:
         return Edit(end, end, f", annotations: {{{line}}}")

@@ -1,4 +1,4 @@
-"""What the start page shows, gathered: each part on its own, so that what fails takes nothing with it."""
+"""Gathers the content of the start page. A part that fails is reported, and the other parts are shown."""
 
 from datetime import datetime
 from urllib.parse import quote, urlencode
@@ -55,7 +55,7 @@ def _environments(wrong: list[str]) -> list[str]:
 
 
 def _environment(asked: str, known: list[str], wrong: list[str]) -> str:
-    """The environment that is asked for, if there is one of that name; else the usual one."""
+    """The requested environment, else the default; empty if it does not exist."""
     try:
         usual = asked or firing_alerts.usual_environment()
     except RunbookError as error:
@@ -71,13 +71,15 @@ def _firing(base_url: str, environment: str, served: set[str], wrong: list[str])
     if not environment:
         return None
     try:
-        found = firing_alerts.alerts(environment)
+        alerts = firing_alerts.alerts(environment)
     except RunbookError as error:
-        wrong.append(f"Which alerts fire: {error}")
+        wrong.append(f"Firing alerts: {error}")
         return None
-    if len(found) > _MAX_FIRING:
-        wrong.append(f"{len(found) - _MAX_FIRING:,} more alerts fire than are shown")
-    return [_alert(base_url, environment, one, is_served=one.name in served) for one in found[:_MAX_FIRING]]
+    if len(alerts) > _MAX_FIRING:
+        wrong.append(f"{len(alerts) - _MAX_FIRING:,} more firing alerts are not shown")
+    return [
+        _alert(base_url, environment, alert, is_served=alert.name in served) for alert in alerts[:_MAX_FIRING]
+    ]
 
 
 def _alert(base_url: str, environment: str, alert: Alert, *, is_served: bool) -> Firing:
@@ -86,7 +88,7 @@ def _alert(base_url: str, environment: str, alert: Alert, *, is_served: bool) ->
         (name for name in alert.labels if name != alert_link.ALERT),
         key=lambda name: (name not in _FIRST_LABELS, name),
     )
-    quiet = [f"silenced by {one}" for one in alert.silenced_by]
+    quiet = [f"silenced by {silence}" for silence in alert.silenced_by]
     quiet += ["inhibited by another alert"] if alert.inhibited_by else []
     return Firing(
         alert=alert.name,
@@ -99,7 +101,7 @@ def _alert(base_url: str, environment: str, alert: Alert, *, is_served: bool) ->
 
 
 def _listed(base_url: str, environment: str, wrong: list[str]) -> list[Listed]:
-    found = []
+    listed = []
     try:
         names = runbooks.alerts()
     except RunbookError as error:
@@ -110,18 +112,18 @@ def _listed(base_url: str, environment: str, wrong: list[str]) -> list[Listed]:
             title = runbooks.find(name).title
         except RunbookError as error:
             title = f"cannot be read: {error}"
-        found.append(Listed(name, title, f"{base_url}{alert_link.OPEN}?{Link(name, environment).query}"))
-    return found
+        listed.append(Listed(name, title, f"{base_url}{alert_link.OPEN}?{Link(name, environment).query}"))
+    return listed
 
 
 def _runs(base_url: str, wrong: list[str]) -> list[Ran]:
     try:
-        found, unread = runs.recent(runs.evidence_place(), _MAX_RUNS)
+        newest, unread = runs.recent(runs.evidence_place(), _MAX_RUNS)
     except (RunbookError, OSError) as error:
         reason = files.trouble(error) if isinstance(error, OSError) else error
         wrong.append(f"The evidence cannot be read: {reason}")
         return []
-    wrong += [f"Evidence: {one}" for one in unread]
+    wrong += [f"Evidence: {problem}" for problem in unread]
     return [
         Ran(
             at=run.at,
@@ -132,5 +134,5 @@ def _runs(base_url: str, wrong: list[str]) -> list[Ran]:
             headline=run.headline if run.kind != "replay" else f"(replay) {run.headline}",
             link=f"{base_url}{alert_link.PAGE}/evidence/{quote(run.bundle)}",
         )
-        for run in found
+        for run in newest
     ]

@@ -153,7 +153,7 @@ def test_nothing_is_typeset_in_the_copy_of_a_headless_run(page: Page, lab: Lab) 
     began = datetime.fromtimestamp(time.time() - 20, UTC)
     page.goto(f"{lab.address}/runbooks/open?alertname=HighErrorRate&starts_at={began:%Y-%m-%dT%H:%M:%SZ}")
     page.wait_for_selector(".jp-Notebook .jp-OutputArea-output", state="attached")
-    expect(page.locator(".jp-Notebook", has_text="This ran before you came")).to_be_visible()
+    expect(page.locator(".jp-Notebook", has_text="This runbook already ran")).to_be_visible()
     assert typeset(page) == []
     for within in (".jp-RenderedHTMLCommon", ".jp-RenderedHTMLCommon table", ".jp-RenderedText"):
         assert AS_IT_IS in shown(page, within), within

@@ -36,7 +36,7 @@ def test_the_link_opens_a_copy_of_the_run_with_run_again_beside_it(served: Serve
     assert path.parent.parent == served.root / "incidents"
     cells = notebook(path)["cells"]
     assert cells[0]["cell_type"] == "markdown"
-    assert "[Run again, as it is now](HighErrorRate.ipynb)" in cells[0]["source"]
+    assert "[Run again with current data](HighErrorRate.ipynb)" in cells[0]["source"]
     executed = notebook(bundle / "notebook.ipynb")["cells"]
     assert [c["source"] for c in cells[1:]] == [c["source"] for c in executed]
     assert any(c.get("outputs") for c in cells)

@@ -149,7 +149,7 @@ def browser(folder: Path, script: str) -> str:
         ("exit 0", "Chromium did not write a complete PDF"),
         (
             'for w; do case $w in --print-to-pdf=*) printf "%%PDF-1.4 cut" >"${w#*=}";; esac; done',
-            "no whole PDF",
+            "did not write a complete PDF",
         ),
         ("sleep 60 & sleep 60", "Chromium did not end within 0.5 s"),
     ],
