@@ -8,8 +8,8 @@ from typing import Any
 
 from runbooklib.config import runbooks, variables
 from runbooklib.errors import ActionError, InputError
-from runbooklib.evidence import bundle as bundle_module
 from runbooklib.evidence import executed_notebook, ledger, manifest
+from runbooklib.evidence.bundle import spool
 from runbooklib.model.plan import Plan
 
 
@@ -71,7 +71,7 @@ def _require_evidence_folder(bundle: Path) -> None:
             f"{ledger.FILE} in this folder does not list this bundle; was it copied?",
             hint="approve the original bundle",
         )
-    if folder == bundle_module.spool().resolve():
+    if folder == spool().resolve():
         raise ActionError(
             "this evidence is in the spool, which has no record of earlier actions",
             hint="free space in the evidence folder, and run the runbook again",

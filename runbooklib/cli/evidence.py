@@ -275,13 +275,13 @@ def seal_evidence(
 
 
 def _seal_notebook(notebook: Path, output: str, *, has_pdf: bool) -> None:
-    from runbooklib.evidence import bundle as bundle_module
     from runbooklib.evidence import signature
+    from runbooklib.evidence.bundle import seal
 
     refuse_missing(notebook, "pass a notebook that was executed")
     signature.private_key()
     to, chromium = place(output), browser(is_wanted=has_pdf)
-    bundle = bundle_module.seal(notebook, to.folder, chromium)
+    bundle = seal(notebook, to.folder, chromium)
     print(f"Evidence: {bundle / 'notebook.html'}")
     complete(bundle, to.url, has_pdf=has_pdf)
 

@@ -4,7 +4,7 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 from urllib.parse import quote
 
 import typer
@@ -16,9 +16,6 @@ from runbooklib.cli.options import Environment, Service, refuse_unknown_environm
 from runbooklib.config import variables
 from runbooklib.errors import InputError
 
-if TYPE_CHECKING:
-    from runbooklib.jupyter.alert_link import Link
-
 _HOST = "127.0.0.1"
 
 
@@ -29,7 +26,7 @@ _HOST = "127.0.0.1"
         "runbook urls --rules rules.yml --server https://jupyter.example -e production --write",
     ),
 )
-def rule_urls(
+def print_links(
     *,
     rules: Annotated[Path, typer.Option(metavar="FILE", help="A Prometheus rule file or a PrometheusRule.")],
     server: Annotated[
@@ -51,10 +48,10 @@ def rule_urls(
 
     With --write, each link is written into the rule file as the annotation `runbook_url`.
     """
-    from runbooklib.jupyter import rule_urls as rule_urls_module
+    from runbooklib.jupyter import rule_urls
 
     refuse_unknown_environment(environment)
-    links = rule_urls_module.linked(rules, server, environment)
+    links = rule_urls.linked(rules, server, environment)
     for alert in links.without:
         print(f"runbook: {one_line(alert)} has no runbook, so it gets no link", file=sys.stderr)
     if not write:
@@ -62,7 +59,7 @@ def rule_urls(
             print(f"{one_line(rule.alert)}  {url}")
         return
     if links.is_changed:
-        rule_urls_module.write(rules, links)
+        rule_urls.write(rules, links)
     print(f"{len(links.urls)} links {'written to' if links.is_changed else 'are in'} {rules}")
 
 
@@ -123,21 +120,20 @@ def _page(alert: str, environment: str, service: str, starts_at: str, home: Path
     """The path that JupyterLab shows first: the prepared notebook or the start page."""
     from datetime import UTC, datetime
 
-    from runbooklib.jupyter import alert_link as alert_link_module
-    from runbooklib.jupyter import prepare
+    from runbooklib.jupyter import alert_link, prepare
 
     if not alert:
         if service or starts_at:
             raise InputError("--service and --starts-at need an alert", hint="name it, or leave them out")
-        return f"/{alert_link_module.PAGE}"
+        return f"/{alert_link.PAGE}"
     now = datetime.now(UTC)
-    alert_link: Link = alert_link_module.Link(
+    link = alert_link.Link(
         alert,
         environment,
-        {alert_link_module.SERVICE: service} if service else {},
-        alert_link_module.moment(starts_at, now) if starts_at else None,
+        {alert_link.SERVICE: service} if service else {},
+        alert_link.moment(starts_at, now) if starts_at else None,
     )
-    incident = prepare.prepare(alert_link, home, now)
+    incident = prepare.prepare(link, home, now)
     if incident.unread:
         print(f"runbook: cannot tell whether a headless run exists: {incident.unread}", file=sys.stderr)
     print(f"Notebook: {incident.path}")

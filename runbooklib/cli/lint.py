@@ -96,7 +96,7 @@ def _live(material: "Material", environment: str, now: "datetime") -> "list[Mess
     """Messages about series. Raises EvidenceError if the environment's Prometheus does not answer."""
     from runbooklib.config import site, site_secrets
     from runbooklib.errors import EvidenceError, SourceError
-    from runbooklib.lint.rules import live as live_module
+    from runbooklib.lint.rules import live
     from runbooklib.redact.redactor import Redactor
     from runbooklib.sources.context import Sources
     from runbooklib.sources.tape import Tape
@@ -105,7 +105,7 @@ def _live(material: "Material", environment: str, now: "datetime") -> "list[Mess
     target = site.read_target(environment, known[0] if known else "")
     tape = Tape(Redactor(site_secrets.secrets_of(target)))
     try:
-        return list(live_module.check(material, Sources(target, tape).prometheus, now))
+        return list(live.check(material, Sources(target, tape).prometheus, now))
     except SourceError as error:
         raise EvidenceError(f"the series were not checked: {error}") from None
 
