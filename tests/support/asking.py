@@ -67,13 +67,13 @@ class Asking:
 
     def ask(self, *checks: Check | tuple[Check, dict[str, Any]]) -> list[Finding]:
         """What the checks find."""
-        asked = [(one, {}) if callable(one) else one for one in checks]
+        asked = [(check, {}) if callable(check) else check for check in checks]
         return [self.incident.check(check, **limits) for check, limits in asked]
 
 
 def told(findings: Sequence[Finding]) -> str:
     """What a reader is told of them."""
-    return "\n".join(f"{one.status.name} {sentence(one)}" for one in findings)
+    return "\n".join(f"{finding.status.name} {sentence(finding)}" for finding in findings)
 
 
 def is_short_and_names(finding: Finding, *names: str) -> bool:

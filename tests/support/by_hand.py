@@ -101,15 +101,15 @@ class ByHand:
         parent = message["header"]["msg_id"]
         while True:
             try:
-                told = self._client.get_iopub_msg(timeout=_SECONDS)
+                published = self._client.get_iopub_msg(timeout=_SECONDS)
             except Empty:
                 raise AssertionError(f"the cell {name} has not ended") from None
-            kind, content = told["msg_type"], told["content"]
+            kind, content = published["msg_type"], published["content"]
             if kind == "update_display_data":
                 self._update(content)
             elif kind in ("display_data", "execute_result", "stream", "error"):
                 self._show(cell, kind, content)
-            is_own = told["parent_header"].get("msg_id") == parent
+            is_own = published["parent_header"].get("msg_id") == parent
             if is_own and kind == "status" and content["execution_state"] == "idle":
                 return
 
@@ -142,13 +142,13 @@ class ByHand:
     def said(self, name: str) -> str:
         """What the cell shows, as text."""
         outputs = self.cells[name]["outputs"]
-        told = [o.get("text") or o.get("evalue") or o.get("data", {}).get("text/plain", "") for o in outputs]
-        return "\n".join(map(str, told))
+        texts = [o.get("text") or o.get("evalue") or o.get("data", {}).get("text/plain", "") for o in outputs]
+        return "\n".join(map(str, texts))
 
     def findings(self, name: str) -> list[dict[str, Any]]:
         """The findings in the cell's outputs."""
         data = [output.get("data", {}) for output in self.cells[name]["outputs"]]
-        return [one[FINDING_MIME] for one in data if FINDING_MIME in one]
+        return [content[FINDING_MIME] for content in data if FINDING_MIME in content]
 
 
 @contextmanager

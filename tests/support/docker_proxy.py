@@ -66,15 +66,17 @@ class Proxy:
             method, target = first.decode("latin-1").split(" ")[:2]
             self.asked.append((method, target))
             if method != "GET":
-                told = b'{"message":"the proxy lets only GET through"}'
+                body = b'{"message":"the proxy lets only GET through"}'
                 head = b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nConnection: close\r\n"
-                line.sendall(head + b"Content-Length: %d\r\n\r\n%b" % (len(told), told))
+                line.sendall(head + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
                 return
             with socket.socket(socket.AF_UNIX) as upstream:
                 upstream.connect(self._upstream)
                 self._lines.append(upstream)
                 # One request a connection: a second one could not be filtered.
-                kept = [one for one in rest.split(b"\r\n") if not one.lower().startswith(b"connection:")]
+                kept = [
+                    header for header in rest.split(b"\r\n") if not header.lower().startswith(b"connection:")
+                ]
                 upstream.sendall(b"\r\n".join([first, b"Connection: close", *kept]))
                 while part := upstream.recv(65536):
                     line.sendall(part)

@@ -52,8 +52,8 @@ def logged_in(served: Served, token: str = TOKEN) -> requests.Session:
     """A browser that went through the login page."""
     session = requests.Session()
     session.get(f"{served.address}/login", timeout=120)
-    told = {"password": token, "_xsrf": session.cookies.get("_xsrf", "")}
-    answer = session.post(f"{served.address}/login", told, allow_redirects=False, timeout=120)
+    form = {"password": token, "_xsrf": session.cookies.get("_xsrf", "")}
+    answer = session.post(f"{served.address}/login", form, allow_redirects=False, timeout=120)
     assert answer.status_code == 302, answer.text
     return session
 
@@ -68,13 +68,13 @@ def home(folder: Path) -> Path:
 def environment_file(folder: Path, alertmanager: str, *services: str) -> None:
     """An environment `site` that has nothing but an Alertmanager."""
     folder.mkdir(parents=True, exist_ok=True)
-    told = {
+    settings = {
         "title": "Site",
         "systems": {"alertmanager": {"url": alertmanager}},
         "timing": {"lookback": "10m", "lead": "5m"},
         "services": {name: {"title": name, "labels": {"job": name}} for name in services},
     }
-    (folder / "site.yaml").write_text(json.dumps(told))
+    (folder / "site.yaml").write_text(json.dumps(settings))
 
 
 @contextmanager
@@ -128,7 +128,7 @@ def waited_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
 
 def links_in(page: str) -> list[str]:
     """The addresses of all links of a page."""
-    return [one.replace("&amp;", "&") for one in re.findall(r'href="([^"]*)"', page)]
+    return [link.replace("&amp;", "&") for link in re.findall(r'href="([^"]*)"', page)]
 
 
 def query(at: str, alert: str = "ComponentUnhealthy", **labels: str) -> str:
@@ -144,7 +144,7 @@ def opened(desk: Path, asked: str, now: datetime | None = None) -> Path:
 def ran(desk: Path, alert: str, *words: str) -> Path:
     """The bundle of a headless run; the words are parameters, like `component=database`."""
     argv = ["runbook", "run", alert, "-e", "site", "--output", str(desk / "evidence")]
-    ended = command([*argv, *(word for one in words for word in ("-p", one))])
+    ended = command([*argv, *(word for parameter in words for word in ("-p", parameter))])
     assert ended.code in (0, 1, 2), ended.err
     return max((path for path in (desk / "evidence").iterdir() if path.is_dir()), key=lambda p: p.name)
 
@@ -177,9 +177,9 @@ def led_to(served: Served, answer: requests.Response) -> Path:
 def injected(path: Path) -> dict[str, object]:
     cells = notebook(path)["cells"]
     (source,) = (c["source"] for c in cells if c["metadata"].get("tags") == ["injected-parameters"])
-    found: dict[str, object] = {}
-    exec(source, found)  # noqa: S102 - it is what papermill wrote
-    return {name: value for name, value in found.items() if name != "__builtins__"}
+    namespace: dict[str, object] = {}
+    exec(source, namespace)  # noqa: S102 - it is what papermill wrote
+    return {name: value for name, value in namespace.items() if name != "__builtins__"}
 
 
 def page(served: Served, query: str = "", *, path: str = "") -> requests.Response:

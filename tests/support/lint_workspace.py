@@ -102,8 +102,8 @@ class Home:
 
     def lint(self) -> list[Message]:
         """Everything that is found."""
-        found = gathered(self.folder, TODAY, rule_files=[self.rules], alertmanager=self.routing)
-        return lint(found)
+        material = gathered(self.folder, TODAY, rule_files=[self.rules], alertmanager=self.routing)
+        return lint(material)
 
     def edit(self, name: str, old: str, new: str) -> None:
         """Replace a text that stands once in a file."""
@@ -116,8 +116,8 @@ class Home:
         """Change the source of one cell, and keep the notebook tidy."""
         path = self.folder / "notebooks" / f"{alert}.ipynb"
         notebook = notebook_file.read(path)
-        (found,) = [one for one in notebook["cells"] if one["id"] == cell]
-        found["source"] = change(notebook_file.source(found))
+        (changed,) = [each for each in notebook["cells"] if each["id"] == cell]
+        changed["source"] = change(notebook_file.source(changed))
         path.write_text(notebook_file.canonical(notebook))
 
     def reorder(self, alert: str, change: Callable[[list[dict[str, Any]]], None]) -> None:

@@ -112,13 +112,13 @@ class Server:
 @contextlib.contextmanager
 def own_server(slots: int = 8, app_limit: int = 4) -> Iterator[Server]:
     """A server with a reader, an application and a few things, until the end of the block."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not found:
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not programs:
         missing("no PostgreSQL server is installed")
     home = Path(tempfile.mkdtemp(prefix=prefix("rbp"), dir="/tmp"))
     server: Server | None = None
     try:
-        server = Server(found[-1].parent, home, slots)
+        server = Server(programs[-1].parent, home, slots)
         server.start()
         server.do(f"create role runbook_reader login password '{PASSWORD}' in role pg_monitor")
         server.do(f"create role app login password 'app-pass' connection limit {app_limit}")
@@ -216,8 +216,8 @@ def nothing_left(server: Server, within_seconds: float = 60.0) -> Iterator[None]
     with contextlib.closing(server.connect()) as watcher:
         yield
         ends = time.monotonic() + within_seconds
-        while found := [*backends_of(watcher), *watching_threads()]:
-            assert time.monotonic() < ends, found
+        while sessions := [*backends_of(watcher), *watching_threads()]:
+            assert time.monotonic() < ends, sessions
             time.sleep(0.1)
 
 

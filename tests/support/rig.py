@@ -36,13 +36,13 @@ class Disturbed:
 
     @property
     def bundle(self) -> Path:
-        (found,) = self.bundles
-        return found
+        (bundle,) = self.bundles
+        return bundle
 
     @property
     def notebook(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.bundle / "notebook.ipynb").read_bytes())
-        return found
+        notebook: dict[str, Any] = json.loads((self.bundle / "notebook.ipynb").read_bytes())
+        return notebook
 
     @property
     def steps(self) -> dict[str, tuple[str, str]]:

@@ -26,8 +26,8 @@ class Ended:
 
     @property
     def verdict(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.out)
-        return found
+        printed: dict[str, Any] = json.loads(self.out)
+        return printed
 
 
 def command(

@@ -16,9 +16,9 @@ import pytest
 
 def program(name: str) -> str:
     """Where the server's program is; without it a test fails in CI and is skipped elsewhere."""
-    found = shutil.which(name)
-    if found:
-        return found
+    program = shutil.which(name)
+    if program:
+        return program
     reason = f"{name} is not installed: apt-get install {name}"
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
@@ -58,11 +58,11 @@ def running(argv: list[str], folder: Path, is_ready: Callable[[], bool]) -> Iter
 
 def certificate(folder: Path) -> Path:
     """A certificate for localhost and 127.0.0.1 that vouches for itself, with its key, in one file."""
-    key, told = folder / "key.pem", folder / "certificate.pem"
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
     names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
     argv = [program("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30"]
-    argv += ["-subj", "/CN=localhost", "-addext", names, "-keyout", str(key), "-out", str(told)]
+    argv += ["-subj", "/CN=localhost", "-addext", names, "-keyout", str(key), "-out", str(certificate)]
     subprocess.run(argv, check=True, capture_output=True)
     both = folder / "both.pem"
-    both.write_text(told.read_text() + key.read_text())
+    both.write_text(certificate.read_text() + key.read_text())
     return both
