@@ -7,7 +7,7 @@ import pandas as pd
 from runbooklib.checks import thresholds
 from runbooklib.checks.registry import check
 from runbooklib.checks.time_series import began, unseen_seconds
-from runbooklib.errors import NotConfiguredError, Reason
+from runbooklib.errors import DeadlineError, NotConfiguredError, Reason, UnreachableError
 from runbooklib.model.findings import Finding, Status, unknown
 from runbooklib.promql import build
 from runbooklib.sources.context import Context
@@ -99,29 +99,54 @@ def _last_error(context: Context) -> str:
 
 @check
 def service_reachable(context: Context) -> Finding:
-    """Does the service accept a connection from here (DNS, port, certificate)?"""
+    """Does the service answer from here (DNS, port, certificate, an HTTP answer)?
+
+    An accepted connection is not enough: the kernel accepts connections for a process that hangs. The page
+    of the service must answer within the deadline, with any status. A gateway that answers 502 or 504 says
+    that the service behind it does not answer.
+    """
     context.need_live("dns")
     if not context.service.url:
         raise NotConfiguredError(
             "the service has no url", system="dns", hint="add it to the environment's file"
         )
     reach = context.sources.dns.reach(context.service.url)
+    step, error, code = reach.failed_at, reach.error, 0
+    if not step:
+        step, error, code = _answer(context)
     return Finding(
-        status=Status.CRITICAL if reach.failed_at else Status.OK,
-        template=(
-            "{host}:{port} cannot be reached from here. The step {step} failed: {error}"
-            if reach.failed_at
-            else "{host}:{port} accepts connections from here."
-        ),
-        facts={"host": reach.host, "port": str(reach.port), "step": reach.failed_at, "error": reach.error},
-        source="dns",
-        query=context.service.url,
+        status=Status.CRITICAL if step else Status.OK,
+        template=_REACHABLE.get(step, _UNREACHABLE),
+        facts={"host": reach.host, "port": str(reach.port), "step": step, "error": error, "code": code},
+        source="dns" if reach.failed_at else "web",
+        query=context.service.url if reach.failed_at else f"GET {context.service.health}",
     )
+
+
+_UNREACHABLE = "{host}:{port} cannot be reached from here. The step {step} failed: {error}"
+_REACHABLE = {
+    "": "{host}:{port} answers from here with HTTP status {code}.",
+    "answer": (
+        "{host}:{port} accepts connections and does not answer: {error}. A process that hangs looks like"
+        " this."
+    ),
+    "gateway": "{host}:{port} answers {code}: a gateway says that the service behind it does not answer.",
+}
+_GATEWAY_STATUSES = frozenset({502, 504})
+
+
+def _answer(context: Context) -> tuple[str, str, int]:
+    """The step that failed (empty: none), its error, and the HTTP status."""
+    try:
+        status = context.sources.web.page(context.service.health).status
+    except (DeadlineError, UnreachableError) as error:
+        return "answer", error.message, 0
+    return ("gateway" if status in _GATEWAY_STATUSES else "", "", status)
 
 
 @check
 def alive_though_unscraped(context: Context) -> Finding:
-    """Does the service accept connections although Prometheus cannot reach it?
+    """Does the service answer from here although Prometheus cannot reach it?
 
     Then the fault is between the two: a changed address, a network rule, or a target that was removed from
     the configuration.
@@ -140,7 +165,7 @@ def alive_though_unscraped(context: Context) -> Finding:
     return Finding(
         status=Status.WARNING if contradicts else Status.OK,
         template=(
-            "{host} accepts connections, but Prometheus cannot reach it. Check the network between the two."
+            "{host} answers from here, but Prometheus cannot reach it. Check the network between the two."
             if contradicts
             else "Prometheus and this check agree on whether the service can be reached."
         ),
