@@ -14,7 +14,7 @@ from runbooklib.checks.time_series import began, finite
 from runbooklib.errors import NoDataError
 from runbooklib.model.alert import Alert
 from runbooklib.model.findings import Fact, Finding, Status
-from runbooklib.promql import build, reading
+from runbooklib.promql import build, needs, reading
 from runbooklib.promql.reading import Condition
 from runbooklib.sources.context import Context
 from runbooklib.sources.tape import side_by_side
@@ -62,7 +62,7 @@ def _need_series(context: Context, query: str) -> None:
     One existing series is enough: a counter of errors has none before the first error.
     """
     for alternative in reading.alternatives(query):
-        selectors = reading.rests_on(alternative)
+        selectors = needs.rests_on(alternative)
         counted = context.sources.prometheus.counts(selectors, context.window.end)
         if selectors and not any(count is None or 0 < count < math.inf for count in counted):
             raise NoDataError(
@@ -183,13 +183,13 @@ def alert_expression(context: Context, *, expression: str, severity: str = "warn
 def _need_all(context: Context, expression: str) -> None:
     """Raises NoDataError if the condition is not true because a series is missing."""
     for alternative in reading.alternatives(expression):
-        _need(context, reading.rests_on(alternative))
+        _need(context, needs.rests_on(alternative))
         condition = reading.condition_of(alternative)
         for side in (condition.measured, condition.other) if condition else ():
             # A side with a comparison of its own is empty if that comparison is not true. Its series exist:
             # they were checked above.
-            if side and reading.condition_of(side) is None:
-                _need(context, (side,))
+            if side and not needs.is_filter(side):
+                _need(context, (needs.without_constants(side),))
 
 
 def _need(context: Context, queries: tuple[str, ...]) -> None:
