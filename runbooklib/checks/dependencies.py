@@ -13,8 +13,9 @@ from runbooklib.sources.context import Context
 from runbooklib.sources.tape import side_by_side
 from runbooklib.sources.web import Page
 
-# The states of a component that a health page may report. Any other word is UNKNOWN.
-_HEALTHY = ("healthy", "ok", "up", "configured", "disabled")
+# The states of a component that a health page may report, in any case. Any other word is UNKNOWN.
+DISABLED = ("disabled", "not_enabled", "skipped", "off")
+HEALTHY = ("healthy", "ok", "up", "pass", "configured")
 _UNHEALTHY = ("unhealthy", "error", "not_configured", "degraded", "down")
 # By the step at which reaching a dependency fails; the steps are those of `sources.dns.Reach.failed_at`.
 _UNREACHABLE = {
@@ -113,24 +114,29 @@ def component_health(context: Context, *, component: str) -> Finding:
     """What state of {component} does the health page report?"""
     context.need_live("web")
     page = context.sources.web.page(context.service.health)
-    if "status" not in page.components.get(component, {}):
-        raise NonsenseError(
-            f"the health page reports no state of {component}", system="web", target=context.service.url
-        )
-    state = str(page.components[component]["status"])
-    if state not in (*_HEALTHY, *_UNHEALTHY):
+    state = component_state(context, page, component)
+    if state.lower() not in (*HEALTHY, *DISABLED, *_UNHEALTHY):
         raise NonsenseError(
             f"the health page reports an unknown state of {component}: “{state[:80]}”",
             system="web",
             target=context.service.url,
         )
     return Finding(
-        status=Status.WARNING if state in _UNHEALTHY else Status.OK,
+        status=Status.WARNING if state.lower() in _UNHEALTHY else Status.OK,
         template="The health page reports {component} as “{state}”.",
         facts={"component": component, "state": state},
         source="web",
         query=f"GET {context.service.health}",
     )
+
+
+def component_state(context: Context, page: Page, component: str) -> str:
+    """The word of the health page for the state of a component. Raises NonsenseError."""
+    if "status" not in page.components.get(component, {}):
+        raise NonsenseError(
+            f"the health page reports no state of {component}", system="web", target=context.service.url
+        )
+    return str(page.components[component]["status"])
 
 
 @check

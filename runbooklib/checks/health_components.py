@@ -5,10 +5,11 @@ from datetime import datetime
 import pandas as pd
 
 from runbooklib.checks import thresholds
+from runbooklib.checks.dependencies import DISABLED, HEALTHY, component_state
 from runbooklib.checks.registry import check
 from runbooklib.checks.time_series import began, finite, unseen_seconds
-from runbooklib.errors import NoDataError, NonsenseError
-from runbooklib.model.findings import Finding, Status
+from runbooklib.errors import NoDataError, Reason
+from runbooklib.model.findings import Finding, Status, unknown
 from runbooklib.promql import build
 from runbooklib.sources.context import Context
 
@@ -75,15 +76,19 @@ def health_page_contradicted(context: Context) -> Finding:
     """
     context.need_live("web")
     page = context.sources.web.page(context.service.health)
-    database = page.components.get("database", {})
-    if "status" not in database:
-        raise NonsenseError(
-            "the health page reports no state of the database", system="web", target=context.service.url
+    state = component_state(context, page, "database")
+    message = str(page.components["database"].get("message", ""))
+    if state.lower() in DISABLED:
+        return unknown(
+            Reason.NOT_CONFIGURED,
+            "The health page reports the database as “{state}”: it makes no statement that can be compared.",
+            facts={"state": state},
+            source="web",
+            query=f"GET {context.service.health}",
         )
-    state = str(database["status"])
     connections = context.sources.postgres.connections()
     has_free_connections = not connections.refused and connections.usage < 1
-    is_wrong = state not in ("healthy", "disabled") and has_free_connections
+    is_wrong = state.lower() not in HEALTHY and has_free_connections
     template = "The health page reports the database as “{state}”; the database itself shows the same."
     if is_wrong:
         template = (
@@ -93,7 +98,7 @@ def health_page_contradicted(context: Context) -> Finding:
     return Finding(
         status=Status.CRITICAL if is_wrong else Status.OK,
         template=template,
-        facts={"state": state, "message": str(database.get("message", ""))},
+        facts={"state": state, "message": message},
         source="web",
         query=f"GET {context.service.health}",
     )

@@ -1,10 +1,11 @@
 """The code sandbox: free workers, failed executions and execution times."""
 
 from runbooklib.checks import queries, thresholds
+from runbooklib.checks.dependencies import DISABLED
 from runbooklib.checks.registry import check
 from runbooklib.checks.thresholds import Threshold, Wording
-from runbooklib.errors import NonsenseError
-from runbooklib.model.findings import Finding, Status
+from runbooklib.errors import NonsenseError, Reason
+from runbooklib.model.findings import Finding, Status, unknown
 from runbooklib.promql import build
 from runbooklib.sources.context import Context
 
@@ -53,7 +54,16 @@ def pool_matches_health_page(context: Context) -> Finding:
     """
     context.need_live("web")
     page = context.sources.web.page(context.service.health)
-    reported = page.components.get("sandbox_pool", {}).get("available_containers")
+    pool = page.components.get("sandbox_pool", {})
+    reported, state = pool.get("available_containers"), str(pool.get("status", ""))
+    if state.lower() in DISABLED:
+        return unknown(
+            Reason.NOT_CONFIGURED,
+            "The health page reports the sandbox pool as “{state}”: it has no number that can be compared.",
+            facts={"state": state},
+            source="web",
+            query=f"GET {context.service.health}",
+        )
     if not isinstance(reported, int):
         raise NonsenseError(
             "the health page reports no number of free sandboxes",

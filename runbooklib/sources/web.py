@@ -30,10 +30,23 @@ class Page:
 
     @property
     def components(self) -> dict[str, dict[str, Any]]:
-        """The `components` of a health page by name; empty if the page has none."""
+        """The `components` of a health page by name; empty if the page has none.
+
+        A component that is only a word (`"database": "disabled"`) has that word as its `status`; so has one
+        with `"enabled": false` and no status.
+        """
         components = self.json.get("components") if isinstance(self.json, dict) else None
         items = components.items() if isinstance(components, dict) else ()
-        return {str(name): component for name, component in items if isinstance(component, dict)}
+        read = {str(name): _component(component) for name, component in items}
+        return {name: component for name, component in read.items() if component}
+
+
+def _component(value: Any) -> dict[str, Any]:
+    if isinstance(value, str):
+        return {"status": value}
+    if not isinstance(value, dict):
+        return {}
+    return {"status": "disabled", **value} if value.get("enabled") is False else value
 
 
 class Web:

@@ -390,6 +390,35 @@ def everything(prometheus: Prometheus, at: datetime, window: Window) -> list[Any
 # Against the stand-in
 
 
+def test_names_that_only_prometheus_3_allows_are_columns_and_quoted_labels() -> None:
+    labels = {"__name__": "http.server.duration", "service.name": "a", "größe": "b"}
+    vector = [{"metric": labels, "histogram": [AT.timestamp(), {"count": "3.5", "sum": "NaN"}]}]
+    with standin(told_by_prometheus(vector)) as server:
+        frame = of(server).instant('{"http.server.duration"}', AT)
+    assert frame.to_dict("records") == [{**labels, "value": 3.5}]
+    start = WINDOW.start.timestamp()
+    both = {"values": [[start, "1"]], "histograms": [[start + 15, {"count": "2", "sum": "9"}]]}
+    with standin(told_by_prometheus([{"metric": labels, **both}], "matrix")) as server:
+        ranged = of(server).range('{"http.server.duration"}', WINDOW)
+    assert list(ranged.columns) == ['__name__="http.server.duration","größe"="b","service.name"="a"']
+    assert list(ranged.iloc[:2, 0]) == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [
+        {},
+        {"histogram": [AT.timestamp()]},
+        {"histogram": [AT.timestamp(), "5"]},
+        {"histogram": [AT.timestamp(), {"sum": "5"}]},
+        {"histogram": [AT.timestamp(), {"count": "many"}]},
+    ],
+)
+def test_a_sample_that_is_neither_a_number_nor_a_histogram_is_nonsense(sample: dict[str, Any]) -> None:
+    with standin(told_by_prometheus([{"metric": {}, **sample}])) as server, pytest.raises(NonsenseError):
+        of(server).instant("up", AT)
+
+
 @pytest.mark.row("F35")
 @pytest.mark.parametrize("ask", ["ours", "library"])
 def test_there_is_a_whole_deadline_for_every_question(ask: str) -> None:
@@ -523,7 +552,6 @@ NONSENSE: dict[str, Behaviour] = {
     "no JSON": answer("{"),
     "no body": answer(b""),
     "deep": answer(b"[" * 200_000 + b"]" * 200_000),
-    "histogram": told_by_prometheus([{"metric": {}, "histogram": [AT.timestamp(), {"count": "1"}]}]),
     "no metric": told_by_prometheus([{"value": [AT.timestamp(), "1"]}]),
     "no number": told_by_prometheus([sample(AT, "many")]),
     "400 digits": told_by_prometheus([sample(AT, "1" + "0" * 400)]),

@@ -53,8 +53,9 @@ class Prometheus(PrometheusConnect):
         """One row for each series at a time: its labels as str columns ("" for a missing label), and "value".
 
         "value" is float64; a label named "value" becomes "exported_value". Without a series the frame is
-        empty. `attrs["warnings"]` contains the server's warnings. Raises StaleError for samples of another
-        time.
+        empty. A native histogram has the number of its observations as value; `attrs["histograms"]` is the
+        number of such series. `attrs["warnings"]` contains the server's warnings. Raises StaleError for
+        samples of another time.
         """
         params = (("query", query), ("time", _text_of(at)))
         data, warnings = self._data("/api/v1/query", params)
