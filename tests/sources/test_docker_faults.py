@@ -19,7 +19,8 @@ import docker
 import pytest
 
 from runbooklib import errors
-from runbooklib.checks.containers import container_cpu, container_deaths, container_memory, container_state
+from runbooklib.checks.container_state import container_state
+from runbooklib.checks.containers import container_cpu, container_deaths, container_memory
 from runbooklib.checks.logs import log_lines, new_exceptions
 from runbooklib.errors import Reason
 from runbooklib.model.findings import Status

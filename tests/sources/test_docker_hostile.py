@@ -11,7 +11,7 @@ import docker
 import pytest
 
 from runbooklib import errors
-from runbooklib.checks.containers import container_state
+from runbooklib.checks.container_state import container_state
 from runbooklib.checks.logs import log_lines, new_exceptions
 from runbooklib.model.findings import Finding, Status
 from runbooklib.sources.context import Context
