@@ -97,7 +97,7 @@ def lint_runbooks(
 def _check_series(material: "Material", environment: str, now: "datetime") -> "list[Message]":
     """Messages about series. Raises EvidenceError if the environment's Prometheus does not answer."""
     from runbooklib.config import site, site_secrets
-    from runbooklib.errors import EvidenceError, SourceError
+    from runbooklib.errors import EvidenceError, MissingSecretError, SourceError
     from runbooklib.lint.rules import live
     from runbooklib.redact.redactor import Redactor
     from runbooklib.sources.context import Sources
@@ -108,6 +108,8 @@ def _check_series(material: "Material", environment: str, now: "datetime") -> "l
     tape = Tape(Redactor(site_secrets.secrets_of(target)))
     try:
         return list(live.check(material, Sources(target, tape).prometheus, now))
+    except MissingSecretError:
+        raise  # bad input
     except SourceError as error:
         raise EvidenceError(f"the series were not checked: {error}") from None
 

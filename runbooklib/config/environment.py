@@ -146,7 +146,11 @@ class GitSystem(_Section):
 
 
 class Systems(_Section):
-    """The systems to query. A check of a system that is not listed is UNKNOWN, "not configured"."""
+    """The systems to query. A check of a system that is not listed is UNKNOWN, "not configured".
+
+    `unusable` is written by the reader of the file, not by a site: the systems whose settings are wrong, and
+    what is wrong with them. A check of such a system is UNKNOWN as well.
+    """
 
     prometheus: HttpSystem | None = None
     alertmanager: HttpSystem | None = None
@@ -154,6 +158,7 @@ class Systems(_Section):
     postgres: PostgresSystem | None = None
     dns: DnsSystem = DnsSystem()
     git: GitSystem | None = None
+    unusable: dict[str, str] = Field(default={}, exclude_if=lambda unusable: not unusable)
 
 
 class Dependency(_Section):

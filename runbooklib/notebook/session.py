@@ -47,8 +47,8 @@ def open_incident(
     environment's). `replay` is the path of a bundle or an executed notebook: its recording answers every
     request instead of the systems, and its parameters replace the others. `resume` is the path of an
     interrupted run to continue; "this" is the current notebook, as it was last saved. Its recorded answers
-    are reused, and all other requests go to the systems. Raises ParameterError, SettingsError and
-    MissingSecretError before the first request.
+    are reused, and all other requests go to the systems. Raises ParameterError and
+    SettingsError before the first request.
     """
     for name, value in {
         "environment": environment,

@@ -10,7 +10,7 @@ from functools import cached_property, partial
 
 from runbooklib.config import site, site_secrets
 from runbooklib.config.environment import Service, Target, Timing
-from runbooklib.config.site import configured
+from runbooklib.config.site import System, configured
 from runbooklib.config.site_secrets import secret
 from runbooklib.errors import NotConfiguredError, StaleError
 from runbooklib.model.alert import Alert
@@ -64,7 +64,10 @@ class Sources:
         return next((skew for skew in skews if skew is not None), 0.0)
 
     def _skew_by(self, name: str, url: str, path: str, token_env: str) -> float | None:
-        token = self._secret(token_env)
+        try:
+            token = self._secret(token_env, name)
+        except NotConfiguredError:
+            return None  # the checks of this system say why
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         return skew_by_http(
             self._tape, name, url, path, headers=headers, deadline_seconds=self._deadline_seconds
@@ -89,22 +92,22 @@ class Sources:
     @cached_property
     def prometheus(self) -> Prometheus:
         """Metrics and rules."""
-        system = configured(self._target.systems.prometheus, "prometheus")
+        system = self._configured(self._target.systems.prometheus, "prometheus")
         return Prometheus(
             system.url,
             self._tape,
-            token=self._secret(system.token_env),
+            token=self._secret(system.token_env, "prometheus"),
             deadline_seconds=self._deadline_seconds,
         )
 
     @cached_property
     def alertmanager(self) -> Alertmanager:
         """Alerts and silences."""
-        system = configured(self._target.systems.alertmanager, "alertmanager")
+        system = self._configured(self._target.systems.alertmanager, "alertmanager")
         return Alertmanager(
             system.url,
             self._tape,
-            token=self._secret(system.token_env),
+            token=self._secret(system.token_env, "alertmanager"),
             deadline_seconds=self._deadline_seconds,
         )
 
@@ -113,17 +116,17 @@ class Sources:
         """Containers, their events and logs."""
         if "docker" in self._clock_errors:
             raise self._clock_errors["docker"]
-        system = configured(self._target.systems.docker, "docker")
+        system = self._configured(self._target.systems.docker, "docker")
         return Docker(system.url, self._tape, deadline_seconds=self._deadline_seconds)
 
     @cached_property
     def postgres(self) -> Postgres:
         """Sessions, locks and limits of the database."""
-        system = configured(self._target.systems.postgres, "postgres")
+        system = self._configured(self._target.systems.postgres, "postgres")
         return Postgres(
             system.dsn,
             self._tape,
-            password=self._secret(system.password_env),
+            password=self._secret(system.password_env, "postgres"),
             deadline_seconds=self._deadline_seconds,
         )
 
@@ -139,13 +142,13 @@ class Sources:
     @cached_property
     def dns(self) -> Dns:
         """Name resolution and reachability."""
-        nameservers = self._target.systems.dns.nameservers
+        nameservers = self._configured(self._target.systems.dns, "dns").nameservers
         return Dns(nameservers, self._tape, deadline_seconds=self._deadline_seconds)
 
     @cached_property
     def git(self) -> Git:
         """Deployments."""
-        system = configured(self._target.systems.git, "git")
+        system = self._configured(self._target.systems.git, "git")
         return Git(
             system.repository,
             self._tape,
@@ -158,9 +161,12 @@ class Sources:
         """Scripts and .env files of the site on this machine."""
         return Files(self._tape, deadline_seconds=self._deadline_seconds)
 
-    def _secret(self, variable: str) -> str:
+    def _configured(self, system: System | None, name: str) -> System:
+        return configured(system, name, self._target.systems.unusable)
+
+    def _secret(self, variable: str, system: str) -> str:
         # A replay sends no request, so it needs no secret.
-        return "" if self._tape.is_replay else secret(variable)
+        return "" if self._tape.is_replay else secret(variable, system)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ STANDALONE = {"execution/supervisor.py": {variables.JUPYTER_PARENT}}
 BY_SITE = {
     "config/site_secrets.py": {
         "secret",
+        "secrets_of",
         "operator_secrets_of",
         "operators_value",
         "operators_tag",
