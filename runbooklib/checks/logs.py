@@ -131,12 +131,16 @@ def log_lines(context: Context, *, matching: str, about: str, least: int = 1) ->
 def new_exceptions(context: Context) -> Finding:
     """Does the log contain exceptions?
 
-    Exceptions of the current container by type, most frequent first: from tracebacks, and from JSON lines
-    that contain one.
+    Exceptions of the current container by type, most frequent first: from stack traces, from JSON lines that
+    contain one, and from lines that begin with the name of one. UNKNOWN if there is none, but an entry of level
+    error, or one with a sign of an exception in an unknown form.
     """
     logs = _logs(context)
     entries = logs.frame[logs.frame["exception"] != ""]
     if not len(entries):
+        errors = logs.frame[logs.frame["is_unnamed_error"]]
+        if len(errors):
+            return _errors_without_exception(errors)
         return _too_few(context, logs, _EXCEPTIONS, count=0, least=1, query="Traceback")
     rows = _by_exception(entries)
     name, first = str(rows["exception"].iloc[0]), rows["first"].iloc[0]
@@ -158,6 +162,19 @@ def new_exceptions(context: Context) -> Finding:
     )
 
 
+def _errors_without_exception(errors: pd.DataFrame) -> Finding:
+    first = errors.iloc[0]
+    return unknown(
+        Reason.NO_DATA,
+        "The log has entries of level error, or with a sign of an exception, in which no exception can be"
+        " named: {count}, first at {first:time}: “{line}”",
+        facts={"count": len(errors), "first": first["at"].to_pydatetime(), "line": str(first["line"])},
+        source=_SOURCE,
+        query="Traceback",
+        rows=_examples(errors, re.compile("")),
+    )
+
+
 def _logs(context: Context) -> LogLines:
     return context.sources.docker.logs(context.container, context.suspect_since, context.window.end)
 
@@ -166,10 +183,15 @@ def _starts_after_onset(context: Context, logs: LogLines) -> bool:
     return context.onset is not None and logs.reads_since > context.onset
 
 
+def _is_rotated(context: Context, logs: LogLines) -> bool:
+    return logs.lost_before is not None and logs.lost_before > context.suspect_since
+
+
 def _since(context: Context, logs: LogLines, first: pd.Timestamp) -> datetime | None:
     """When the first entry was written; None if an earlier one may be missing."""
     is_after_gap = logs.gap is not None and first > logs.gap[0]
-    return None if is_after_gap or _starts_after_onset(context, logs) else first.to_pydatetime()
+    is_late = _starts_after_onset(context, logs) or _is_rotated(context, logs)
+    return None if is_after_gap or is_late else first.to_pydatetime()
 
 
 def _template(context: Context, logs: LogLines, first: pd.Timestamp, sentences: _Sentences) -> str:
@@ -181,6 +203,11 @@ def _template(context: Context, logs: LogLines, first: pd.Timestamp, sentences: 
 
 def _unread(context: Context, logs: LogLines) -> tuple[str, dict[str, Any]] | None:
     """Which part of the log was not read, as a template and its facts; None if all of it was read."""
+    if _is_rotated(context, logs):
+        return (
+            "The log that can be read begins at {since:time}; its earlier lines may be deleted (rotation).",
+            {"since": logs.reads_since},
+        )
     if _starts_after_onset(context, logs):
         return (
             "The log begins at {since:time}, when the container was created, after the symptom began.",
@@ -192,6 +219,11 @@ def _unread(context: Context, logs: LogLines) -> tuple[str, dict[str, Any]] | No
         return (
             "The log was read only in part: the entries between {after:time} and {before:time} are missing.",
             {"after": logs.gap[0], "before": logs.gap[1]},
+        )
+    if logs.cut_at is not None:
+        return (
+            "The log was read only in part: the entry at {at:time} is too long, and its middle is left out.",
+            {"at": logs.cut_at},
         )
     return None
 

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
+from runbooklib.redact.private_keys import PRIVATE_KEY
 from runbooklib.redact.secret_names import is_secret_pair, secret_spans, values_with_secret_names
 
 # A secret of three letters would match in half of all log lines.
@@ -118,10 +119,7 @@ _UNIT = r"\s?(?:bytes|B|[nuµm]?s)\b"
 # Each pattern begins with rare text or has a length limit: a hostile line of a megabyte must be fast.
 _Shape = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
 _SECRET_SHAPES: tuple[_Shape, ...] = (
-    (
-        re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"),
-        _group(0),
-    ),
+    (PRIVATE_KEY, _group(0)),
     (_URL_PASSWORD, _group(1)),
     (re.compile(r"(?i)\bport:? ['\"]([^\s'\"@]+)@"), _group(1)),
     (re.compile(r"(?i)\bbearer\s+([A-Za-z0-9._~+/=-]{8,})"), _group(1)),

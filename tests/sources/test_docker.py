@@ -217,12 +217,14 @@ def test_only_the_window_is_read(url: str, engine: Engine) -> None:
 
 def test_a_very_long_line_is_one_line_and_cut(url: str, engine: Engine) -> None:
     name = engine.run(
-        "head -c 200000 /dev/zero | while read -r x; do :; done; seq -s , 1 20000; echo end", wait=True
+        "head -c 200000 /dev/zero | while read -r x; do :; done; seq -s , 1 80000; echo end", wait=True
     )
     texts = Docker(url, Tape()).logs(name, *span()).frame["text"].tolist()
     assert texts[-1] == "end"
     assert len(texts) == 2
-    assert 15_000 < len(texts[0]) <= 16_000
+    assert 60_000 < len(texts[0]) <= 64_100
+    assert "characters left out" in texts[0]
+    assert texts[0].endswith(",79999,80000")
     assert "T" not in texts[0], "no time of a later part within the line"
 
 
@@ -291,7 +293,7 @@ def test_a_replay_without_the_engine_gives_equal_answers(url: str, engine: Engin
     assert live[:2] == again[:2]
     pd.testing.assert_frame_equal(live[2].frame, again[2].frame)
     pd.testing.assert_frame_equal(live[3].frame, again[3].frame)
-    for name_of_fact in ("reads_since", "quiet_lines", "gap", "ends_early_at"):
+    for name_of_fact in ("reads_since", "quiet_lines", "gap", "ends_early_at", "lost_before", "cut_at"):
         assert getattr(live[3], name_of_fact) == getattr(again[3], name_of_fact)
     with pytest.raises(errors.NotRecordedError):
         source.container("never-asked")
@@ -386,6 +388,7 @@ def test_a_hung_engine_is_given_up_at_the_deadline(tmp_path: Path) -> None:
 
 def test_an_engine_that_falls_silent_in_a_log_has_ended_it_early() -> None:
     found = {"Name": "/backend", "Id": "c" * 64, "Config": {"Tty": True}, "Created": "2026-01-15T03:00:00Z"}
+    found["HostConfig"] = {"LogConfig": {"Type": "json-file", "Config": {}}}
     since, until = datetime(2026, 1, 15, 3, tzinfo=UTC), datetime(2026, 1, 15, 4, tzinfo=UTC)
 
     def silent(line: socket.socket, server: Standin) -> None:

@@ -44,7 +44,7 @@ def excerpt(*lines: str, stream: str = "stdout") -> Excerpt:
 
 
 def texts(made: Excerpt) -> list[str]:
-    return [line.text for line in lines_of(made.text)]
+    return [line.text for line in lines_of(made.lines)]
 
 
 def test_quiet_lines_are_counted_and_not_kept() -> None:
@@ -82,7 +82,7 @@ def test_a_quiet_line_of_the_other_stream_does_not_tear_a_traceback() -> None:
         made.add("stdout", f"2026-01-15T03:12:00Z INFO: {number}\n".encode())
     assert texts(made) == TRACE
     assert made.quiet_lines == 4
-    assert [record.kind for record in parse(lines_of(made.text))] == ["traceback"]
+    assert [record.kind for record in parse(lines_of(made.lines))] == ["traceback"]
 
 
 def test_a_traceback_without_its_top_is_kept() -> None:
@@ -91,10 +91,10 @@ def test_a_traceback_without_its_top_is_kept() -> None:
 
 def test_an_excerpt_is_bounded_in_bytes_by_large_lines_and_by_a_traceback_without_end() -> None:
     large = excerpt(*(f"{i} {'é' * 9_000}" for i in range(300)))
-    assert len(json.dumps(large.text)) < 1_200_000
+    assert len(json.dumps(large.lines)) < 1_200_000
     assert large.gap is not None
     endless = excerpt(*TRACE, *("  goes on" + "x" * 1_000 for _ in range(5_000)))
-    assert len(json.dumps(endless.text)) < 1_200_000
+    assert len(json.dumps(endless.lines)) < 1_200_000
     assert texts(endless)[:4] == TRACE
 
 
@@ -108,7 +108,7 @@ def test_what_lies_outside_of_the_window_is_left_out() -> None:
 def test_bytes_that_are_no_text_are_shown() -> None:
     made = Excerpt(AT, AT + timedelta(hours=1))
     made.add("stderr", b"2026-01-15T03:12:09.000000001Z last \xff\n")
-    assert [(line.stream, line.text) for line in lines_of(made.text)] == [("stderr", "last \\xff")]
+    assert [(line.stream, line.text) for line in lines_of(made.lines)] == [("stderr", "last \\xff")]
 
 
 def test_parts_of_a_long_line_become_one() -> None:
@@ -122,11 +122,11 @@ def test_parts_of_a_long_line_become_one() -> None:
 
 
 def test_a_line_torn_from_its_time_keeps_the_one_before() -> None:
-    found = list(lines_of("2026-01-15T03:12:00.5Z stderr a\ntorn\n2026-01-15T03:12:01Z stdout "))
+    found = list(lines_of(["2026-01-15T03:12:00.5Z stderr a", "torn", "2026-01-15T03:12:01Z stdout "]))
     assert [(line.at, line.stream, line.text) for line in found] == [
         (AT + timedelta(seconds=0.5), "stderr", "a"),
         (AT + timedelta(seconds=0.5), "stderr", "torn"),
         (AT + timedelta(seconds=1), "stdout", ""),
     ]
-    assert list(lines_of("")) == []
+    assert list(lines_of([])) == []
     assert moment_of_line("2026-01-15T03:12:00.123456789Z x").microsecond == 123456
