@@ -152,7 +152,7 @@ def read_events(engine: Engine, name: str, since: datetime, until: datetime) -> 
     filter of the request would not help: Docker applies it to the buffer, in which the events of health
     checks have already displaced others. So the container's own state is a second source.
     """
-    response = engine.get("/events", {"since": "1", "until": f"{engine.now:.6f}"})
+    response = engine.get("/events", {"since": "1", "until": f"{engine.unix_time:.6f}"})
     events = [json.loads(line) for line in b"".join(engine.chunks(response)).splitlines() if line.strip()]
     times = [datetime.fromtimestamp(event["timeNano"] / 1e9, UTC) for event in events]
     own = [
