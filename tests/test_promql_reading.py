@@ -12,6 +12,7 @@ from runbooklib.promql.reading import (
     is_absence,
     metrics,
     one_line,
+    or_operands,
     selectors,
 )
 

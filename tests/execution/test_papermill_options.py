@@ -18,7 +18,7 @@ LONG = "import time\nfor number in range(30):\n    print('beat', number)\n    ti
 
 
 def write(path: Path, *sources: str, kernel: str = "python3") -> Path:
-    cells = [
+    cells: list[dict[str, Any]] = [
         {
             "cell_type": "code",
             "id": f"cell-{number}",

@@ -23,9 +23,7 @@ def home(tmp_path: Path) -> dict[str, str]:
 
 def manifest_and_verdict(evidence: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     [bundle] = [path for path in evidence.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    return tuple(  # type: ignore[return-value] # two files, two values
-        json.loads((bundle / name).read_text()) for name in ("manifest.json", "verdict.json")
-    )
+    return tuple(json.loads((bundle / name).read_text()) for name in ("manifest.json", "verdict.json"))
 
 
 @pytest.mark.parametrize("engine", [[], ["--engine", "runbook"]], ids=["plain papermill", "our engine"])
