@@ -5,7 +5,6 @@ against mistakes; what protects the database is a role that can only read (pg_mo
 from query texts before they are recorded.
 """
 
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,9 +17,9 @@ from psycopg.conninfo import conninfo_to_dict
 
 from runbooklib.errors import ParameterError, RefusedError, SettingsError, UnreachableError
 from runbooklib.sources.postgres.locks import lock_chains
+from runbooklib.sources.postgres.refusal import NO_SLOT_LEFT, RefusalError
 from runbooklib.sources.postgres.session import (
     MAX_ROWS,
-    NO_SLOT_LEFT,
     SYSTEM,
     Transaction,
     is_read_query,
@@ -102,7 +101,7 @@ class Connections:
 
     `reserved`: slots that ordinary roles cannot use. `frame`: usename, application_name, state, count,
     longest_seconds (in this state). `role_limits`: role -> (used, limit). `refused`: the server's
-    message if it had no slot left for us, else empty.
+    message if it had no slot left for us, else empty; `refused_role`: our role, if its own limit was reached.
     """
 
     max_connections: int | None
@@ -111,6 +110,7 @@ class Connections:
     frame: pd.DataFrame
     role_limits: dict[str, tuple[int, int]]
     refused: str
+    refused_role: str = ""
 
     @property
     def usage(self) -> float:
@@ -129,8 +129,7 @@ class Connections:
 
     def _fullest(self) -> tuple[float, str]:
         if self.refused:
-            match = re.search(r'too many connections for role "([^"]+)"', self.refused)
-            return 1.0, match[1] if match else ""
+            return 1.0, self.refused_role
         slots = (self.max_connections or 0) - (self.reserved or 0)
         shares = [((self.used or 0) / slots if slots > 0 else 1.0, "")]
         for role, (used, limit) in self.role_limits.items():
@@ -178,14 +177,27 @@ class Postgres:
             except RefusedError as error:
                 if error.code != NO_SLOT_LEFT:
                     raise
-                return {"limits": {}, "groups": [], "roles": [], "refused": error.message}
+                empty: dict[str, Any] = {"limits": {}, "groups": [], "roles": []}
+                return {**empty, "refused": error.message, "refused_role": self._limited_role(error)}
 
         answer = self._ask({"question": "connections"}, call)
         numbers = {name: answer["limits"].get(name) for name in ("max_connections", "reserved", "used")}
         columns = ["usename", "application_name", "state", "count", "longest_seconds"]
         roles = {row["role"]: (int(row["used"]), int(row["limit"])) for row in answer["roles"]}
         frame = pd.DataFrame(answer["groups"], columns=columns)
-        return Connections(**numbers, frame=frame, role_limits=roles, refused=answer["refused"])
+        return Connections(
+            **numbers,
+            frame=frame,
+            role_limits=roles,
+            refused=answer["refused"],
+            refused_role=answer.get("refused_role", ""),
+        )
+
+    def _limited_role(self, error: RefusedError) -> str:
+        """Our own role if it is refused by its own limit; "" if the limit is that of the server."""
+        cause = error.__cause__
+        is_role_limit = isinstance(cause, RefusalError) and cause.refusal.is_role_limit
+        return str(self._parameters.get("user") or "") if is_role_limit else ""
 
     def sessions(self) -> pd.DataFrame:
         """Every client session except ours: pid, backend_start, xact_start, query_start (aware UTC), usename,
