@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
+from psycopg.pq.abc import PGconn
 
 NO_SLOT_LEFT = "53300"
 PASSWORD_NEEDED = "28P01"  # noqa: S105 - a SQLSTATE
@@ -101,7 +102,7 @@ def _refusal_of(response: str) -> Refusal:
     return Refusal(code_of(fields.get("C", ""), message, function), message, function)
 
 
-def _connect(connection: pq.PGconn, ends: float) -> bool:
+def _connect(connection: PGconn, ends: float) -> bool:
     """Whether the connection is accepted before `ends` (monotonic)."""
     while True:
         state = connection.connect_poll()
