@@ -1,9 +1,11 @@
 """Why a connection is refused, in the languages of a real server, and in the words of poolers."""
 
-import os
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -17,6 +19,7 @@ from runbooklib.sources.tape import Tape
 from tests.support.asking import told
 from tests.support.pgbouncer import pgbouncer
 from tests.support.postgresql import PASSWORD, Server, asking, connections, own_server
+from tests.support.supervisor import prefix
 
 # language -> words of PostgreSQL's own translation of "too many clients" and "remaining slots are reserved".
 LANGUAGES = {
@@ -25,25 +28,31 @@ LANGUAGES = {
 }
 
 
-@pytest.fixture(scope="module", params=LANGUAGES)
-def translated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with six slots that speaks the language; its locale is compiled for the test."""
-    language = str(request.param)
-    folder = tmp_path_factory.mktemp("locales")
-    for place in (folder, *folder.parents):
-        with suppress(PermissionError):
-            place.chmod(place.stat().st_mode | 0o011) if place.stat().st_uid == os.geteuid() else None
+@contextmanager
+def locale(language: str) -> Iterator[None]:
+    """The locale of the language in UTF-8, compiled into a folder that user postgres can read."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix("rbl"), dir="/tmp"))
+    folder.chmod(0o755)
     argv = ["localedef", "-i", language, "-f", "UTF-8", str(folder / f"{language}.UTF-8")]
-    subprocess.run(argv, check=True, capture_output=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LOCPATH", str(folder))
-        with own_server(slots=6, app_limit=2) as server:
-            with (server.home / "data" / "postgresql.conf").open("a") as settings:
-                settings.write(f"lc_messages = '{language}.UTF-8'\n")
-            server.stop()
-            server.start()
-            server.do("create role limited login password 'x' connection limit 0 in role pg_monitor")
-            yield server
+    try:
+        subprocess.run(argv, check=True, capture_output=True)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("LOCPATH", str(folder))
+            yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module", params=LANGUAGES)
+def translated(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A server with six slots that speaks the language."""
+    with locale(str(request.param)), own_server(slots=6, app_limit=2) as server:
+        with (server.home / "data" / "postgresql.conf").open("a") as settings:
+            settings.write(f"lc_messages = '{request.param}.UTF-8'\n")
+        server.stop()
+        server.start()
+        server.do("create role limited login password 'x' connection limit 0 in role pg_monitor")
+        yield server
 
 
 def asked(server: Server) -> list[Finding]:
