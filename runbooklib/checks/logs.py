@@ -132,8 +132,8 @@ def new_exceptions(context: Context) -> Finding:
     """Does the log contain exceptions?
 
     Exceptions of the current container by type, most frequent first: from stack traces, from JSON lines that
-    contain one, and from lines that begin with the name of one. UNKNOWN if there is none, but an entry of level
-    error, or one with a sign of an exception in an unknown form.
+    contain one, and from lines that begin with the name of one. UNKNOWN if there is none, but an entry of
+    level error, or an entry with a sign of an exception in an unknown form.
     """
     logs = _logs(context)
     entries = logs.frame[logs.frame["exception"] != ""]

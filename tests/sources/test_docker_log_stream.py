@@ -5,7 +5,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from runbooklib.sources.docker.log_stream import Excerpt, demultiplexed, lines_of, moment_of_line
+from runbooklib.redact.redactor import Redactor
+from runbooklib.sources.docker.log_stream import (
+    PARTIAL_BYTES,
+    Excerpt,
+    demultiplexed,
+    lines_of,
+    moment_of_line,
+)
 from runbooklib.sources.logs.records import parse
 
 AT = datetime(2026, 1, 15, 3, 12, tzinfo=UTC)
@@ -119,6 +126,66 @@ def test_parts_of_a_long_line_become_one() -> None:
     made.add("stdout", b"2026-01-15T03:12:01Z rest")
     made.finish()
     assert texts(made) == ["other", "one two", "rest"]
+
+
+def frames(*payloads: str, stream: str = "stdout") -> list[str]:
+    made = Excerpt(AT, AT + timedelta(hours=1))
+    for payload in payloads:
+        made.add(stream, f"2026-01-15T03:12:{payload}".encode())
+    made.finish()
+    return texts(made)
+
+
+def test_parts_are_joined_by_their_time_and_not_across_lines() -> None:
+    part = "x" * PARTIAL_BYTES
+    assert frames(f"00.1Z {part}", f"00.1Z {part}", "00.1Z y\n", "00.2Z z\n") == [part + part + "y", "z"]
+    # The driver local writes no line end after the last part.
+    assert frames(f"00.1Z {part}", "00.1Z y", "00.1003Z z\n") == [part + "y", "z"]
+    # podman gives each part the time at which it was read.
+    assert frames(f"00.1Z {part}", f"00.1001Z {part}", "00.1002Z y\n") == [part + part + "y"]
+    # The process ended in the middle of a line, and was started again.
+    assert frames(f"00.1Z {part}", "00.3Z z\n") == [part, "z"]
+
+
+def test_a_character_that_is_cut_between_two_parts_is_whole_again() -> None:
+    made = Excerpt(AT, AT + timedelta(hours=1))
+    raw = "é".encode()
+    made.add("stdout", b"2026-01-15T03:12:00Z x" + raw[:1])
+    made.add("stdout", b"2026-01-15T03:12:00Z " + raw[1:] + b"y\n")
+    assert texts(made) == ["xéy"]
+
+
+def test_parts_of_a_long_line_of_a_terminal_lose_their_times() -> None:
+    at, part = b"2026-01-15T03:12:00.000000001Z ", b"x" * PARTIAL_BYTES
+    after = b"2026-01-15T03:12:00.000000002Z z\n"
+    for end, rest in ((b"y\n", []), (b"y", [after])):
+        whole = at + part + at + part + at + end + b"".join(rest)
+        assert list(demultiplexed([whole], is_tty=True)) == [
+            ("stdout", line) for line in [at + part + part + b"y\n", *rest]
+        ]
+
+
+def test_a_long_json_line_stays_json_and_says_that_it_was_cut() -> None:
+    values = {"level": "error", "prompt": "x" * 200_000, "exception": "shop.PoolError: none left"}
+    made = excerpt(json.dumps(values), "WARNING after")
+    record = parse(lines_of(made.lines))[0]
+    assert (record.kind, record.exception) == ("json", "shop.PoolError")
+    assert len(record.text) < 10_000
+    assert made.cut_at is not None
+    assert excerpt("ERROR short").cut_at is None
+
+
+def test_half_a_secret_at_a_cut_is_hidden_even_among_many_others() -> None:
+    secret, shapes = "hunter2-" + "s" * 40, "0123456789-" * 4_000
+    redactor = Redactor([secret, "0123456789-"])
+    made = Excerpt(AT, AT + timedelta(hours=1), redact=redactor.text)
+    for filler in range(0, 1_100, 137):
+        text = f"ERROR {shapes}{'y' * (4_950 - filler)}{secret}{'z' * 30_000}"
+        made.add("stdout", f"2026-01-15T03:12:00Z {text}\n".encode())
+    made.finish()
+    assert made.cut_at is not None
+    kept = "\n".join(redactor.text(line) for line in made.lines)
+    assert "hunter2" not in kept
 
 
 def test_a_line_torn_from_its_time_keeps_the_one_before() -> None:

@@ -88,8 +88,9 @@ class LogLines:
     Ordinary requests and lines of level info or below are not in it; `quiet_lines` counts them.
     `gap`: from when to when (aware UTC) entries are left out; None if none are. `ends_early_at`: up to when
     the log was read; None if it was read to the end of the window. `reads_since`: when this container was
-    created, since the log of a container that it replaced is lost; if earlier lines of this one may be deleted
-    (rotation), `lost_before` and `reads_since` are the time of the first line that can be read. `cut_at`: when
+    created, since the log of a container that it replaced is lost. If lines of this one may be deleted
+    (rotation), `lost_before` and `reads_since` are the time of the first line that can be read.
+    `cut_at`: when
     the first line was written that is too long to be kept whole; None if there is none.
     """
 

@@ -39,7 +39,7 @@ def lost_before(
 ) -> datetime | None:
     """The time of the first line that can be read, if earlier lines since `since` may be deleted; else None.
 
-    `read`: for each part of the log that was read, its bytes, its entries, and whether it was read to its end.
+    `read`: for each part of the log that was read: bytes, entries, and whether it was read to its end.
     """
     created = moment_of(container["Created"])
     driver, options = _config(container)

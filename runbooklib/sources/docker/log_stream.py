@@ -38,6 +38,7 @@ MAX_FRAME_BYTES = 1_000_000
 _STREAMS = {1: "stdout", 2: "stderr"}
 _STREAM_BYTES = (0, *_STREAMS)
 _STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT\d\S{4,30}) ")
+_NANOSECONDS = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z ")
 _STAMPED = re.compile(r"(\d{4}-\d\d-\d\dT\S+Z) (stdout|stderr) ?(.*)", re.DOTALL)
 
 
@@ -76,12 +77,37 @@ class _Entry:
             self.part.size += size
 
 
+@dataclass(slots=True)
+class _PartialLine:
+    """A line without its end. Docker's driver `local` gives no line end to a long line at all."""
+
+    at: str
+    last_at: str
+    text: bytes = b""
+    parts: int = 0
+    longest: int = 0
+    last_size: int = 0
+
+    def add(self, at: str, text: bytes) -> None:
+        self.text = (self.text + text)[:MAX_JOINED_BYTES]
+        self.parts, self.last_at, self.last_size = self.parts + 1, at or self.last_at, len(text)
+        self.longest = max(self.longest, len(text))
+
+    def is_continued_at(self, at: str) -> bool:
+        """Whether a frame of this time continues the line; a frame without a time always does."""
+        if not at or at == self.last_at:
+            return True
+        if self.last_size < self.longest or (self.parts > 1 and self.last_at == self.at):
+            return False
+        return abs(moment_of_line(at) - moment_of_line(self.last_at)) <= _MAX_BETWEEN_PARTS
+
+
 class Excerpt:
     """The first and the last relevant entries of a log that arrives as frames.
 
     Each frame begins with its time. A line longer than 16 KB comes in several frames without a line end, each
-    with a time. `quiet_lines` counts the routine lines; `cut_at` is the time of the first line (text) of which
-    only a part is kept, None if there is none. `redact` removes secrets from a line before it is cut.
+    with a time. `quiet_lines` counts the routine lines; `cut_at` is the time (text) of the first line of
+    which only a part is kept, None if there is none. `redact` removes secrets from a line before it is cut.
     """
 
     def __init__(
@@ -99,28 +125,30 @@ class Excerpt:
         self._open: dict[str, _Entry] = {}
         # A quiet line is kept after all if the next line is a frame of a stack trace.
         self._quiet: dict[str, str] = {}
-        self._partial: dict[str, tuple[str, bytes]] = {}
+        self._partial: dict[str, _PartialLine] = {}
 
     def add(self, stream: str, payload: bytes) -> None:
         """Add one frame. Raises ValueError if it has no time and continues no other frame."""
         stamp = _STAMP.match(payload)
         at, text = (stamp[1].decode(), payload[stamp.end() :]) if stamp else ("", payload)
         partial = self._partial.pop(stream, None)
-        if partial is not None and (not at or _is_continued(partial[0], at)):
-            at, text = partial[0], partial[1] + text
-        elif partial is not None:
-            self._take(partial[0], stream, partial[1])
-        if not at:
-            raise ValueError("a log entry without a time")
+        if partial is not None and not partial.is_continued_at(at):
+            self._take(partial.at, stream, partial.text)
+            partial = None
+        if partial is None:
+            if not at:
+                raise ValueError("a log entry without a time")
+            partial = _PartialLine(at, at)
+        partial.add(at, text)
         if text.endswith(b"\n"):
-            self._take(at, stream, text)
+            self._take(partial.at, stream, partial.text)
         else:
-            self._partial[stream] = at, text[:MAX_JOINED_BYTES]
+            self._partial[stream] = partial
 
     def finish(self) -> None:
         """End of the frames: a last line without a line end is added too."""
-        for stream, (at, text) in self._partial.items():
-            self._take(at, stream, text)
+        for stream, partial in self._partial.items():
+            self._take(partial.at, stream, partial.text)
         self._partial.clear()
 
     def skip(self) -> None:
@@ -227,11 +255,6 @@ class Excerpt:
             self._is_cut = True
 
 
-def _is_continued(at: str, next_at: str) -> bool:
-    """Whether a frame of the second time can continue a line without an end that has the first time."""
-    return at == next_at or abs(moment_of_line(next_at) - moment_of_line(at)) <= _MAX_BETWEEN_PARTS
-
-
 def demultiplexed(chunks: Iterable[bytes], *, is_tty: bool) -> Iterator[tuple[str, bytes]]:
     """Docker's frames as (stream, payload). A terminal's output has none: each line is one payload."""
     rest = b""
@@ -240,24 +263,30 @@ def demultiplexed(chunks: Iterable[bytes], *, is_tty: bool) -> Iterator[tuple[st
         start = 0
         while frame := (_line_in if is_tty else _frame_in)(rest, start):
             stream, payload, start = frame
-            yield stream, _without_inner_times(payload) if is_tty else payload
+            yield from ((stream, line) for line in (_lines_of_terminal(payload) if is_tty else [payload]))
         rest = rest[start:]
     if is_tty and rest:
-        yield "stdout", _without_inner_times(rest)
+        yield from (("stdout", line) for line in _lines_of_terminal(rest))
     elif rest and rest[0] not in _STREAM_BYTES:
         raise ValueError("the last bytes are not the beginning of a Docker frame")
 
 
-def _without_inner_times(payload: bytes) -> bytes:
-    """A terminal's line without the times that Docker writes before each further 16 KB of it."""
+def _lines_of_terminal(payload: bytes) -> Iterator[bytes]:
+    """A terminal's line without the times that Docker writes before each further 16 KB of it.
+
+    The driver `local` writes no line end after such a line: what follows it is another line.
+    """
     stamp = _STAMP.match(payload)
-    if stamp is None or len(payload) <= PARTIAL_BYTES:
-        return payload
-    parts, rest = [stamp[0]], payload[stamp.end() :]
-    while rest.startswith(stamp[0], PARTIAL_BYTES):
-        parts.append(rest[:PARTIAL_BYTES])
-        rest = rest[PARTIAL_BYTES + len(stamp[0]) :]
-    return b"".join([*parts, rest])
+    last = payload.rfind(stamp[0]) if stamp and len(payload) > PARTIAL_BYTES else 0
+    if stamp is None or last <= 0:
+        yield payload
+        return
+    following = _NANOSECONDS.search(payload, last + len(stamp[0]))
+    end = following.start() if following else len(payload)
+    line = stamp[0] + payload[:end].replace(stamp[0], b"")
+    yield line + b"\n" if following else line
+    if following:
+        yield from _lines_of_terminal(payload[end:])
 
 
 def _line_in(rest: bytes, start: int) -> tuple[str, bytes, int] | None:

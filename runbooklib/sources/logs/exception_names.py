@@ -42,16 +42,17 @@ _REPORTS = tuple(
         r"^(\w[\w.]*) +Traceback \(most recent call last\)",
         r"Unhandled [Ee]xception[.:]\s+([\w.`+]+)(?:: |$)",
         r"Exception in thread \"[^\"]*\" ([\w.$]+)",
-        r"(?i)\b(segmentation fault|stack overflow|double free or corruption|bus error|illegal instruction)\b",
+        r"(?i)\b(segmentation fault|stack overflow|double free or corruption|bus error)\b",
+        r"(?i)\b(illegal instruction)\b",
         r"(Sanitizer): [\w-]+",
         r"^([A-Z]\w*(?:Error|Exception)) \([^\n]*\):\s*$",
     )
 )
 # Each report contains one of these: most lines have none, and to see that is fast.
 _IN_REPORTS = (
-    "panic", "fatal error", "uncaught", "(code: ", ":in ", "** (", "terminate called", "exception", "fatal python",
-    "traceback", "segmentation", "stack overflow", "double free", "bus error", "illegal instruction", "sanitizer",
-    "error (",
+    "panic", "fatal error", "uncaught", "(code: ", ":in ", "** (", "terminate called", "exception",
+    "fatal python", "traceback", "segmentation", "stack overflow", "double free", "bus error",
+    "illegal instruction", "sanitizer", "error (",
 )  # fmt: skip
 
 

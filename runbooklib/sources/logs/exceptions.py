@@ -23,7 +23,7 @@ _AFTER_PANIC = re.compile(
 # Lines that only a stack trace has: they belong to the line before them.
 _STACK = re.compile(
     r"\s+at (?:async |new )?(?:\S{1,500}[.(:]|[\w<>.$\[\]]{1,200} \()|\s*Caused by: \S|\s*Suppressed: \S"
-    r"|\s*\.\.\. \d+ (?:more|common frames)|\s*--- End of |\s*---> \S|\s*#\d+ (?:/|\{main\}|\[internal|main |0x)"
+    r"|\s*\.\.\. \d+ (?:more|common frames)|\s*--- End of |\s*---> \S|\s*#\d+ (?:/|\{main\}|\[internal|main )"
     r"|Stack trace:|\[stacktrace\]|\[previous exception\]|\s+thrown in \S|\s+from \S+:\d+:in |\s+what\(\):"
     r"|\s+\(\w[\w. ]* [\d.]+\) \S+:\d+: |(?i:stack backtrace):|\s+\d+: \S+::|goroutine \d+ \["
     r"|(?:lua )?stack traceback:|\s*Call ?Stack"

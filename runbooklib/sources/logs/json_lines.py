@@ -18,8 +18,8 @@ _MAX_DEPTH = 6
 _MAX_FIELDS = 400
 _LEVEL_NAMES = frozenset(
     "level levelname levelno level_name level_value level_number loglevel log_level log.level severity"
-    " severitytext severity_text severitynumber severity_number lvl l @l s priority record.level.name record.level.no"
-    " log.syslog.severity.name level.name syslog_severity severity_name".split()
+    " severitytext severity_text severitynumber severity_number lvl l @l s priority record.level.name"
+    " record.level.no log.syslog.severity.name level.name syslog_severity severity_name".split()
 )
 _WRAPPERS = frozenset(
     "record fields attributes log resource payload jsonpayload context extra event error err exception exc"
@@ -30,9 +30,9 @@ _MESSAGES = (
     " record.message fields.message"
 ).split()
 _TEXT_OF_EXCEPTION = frozenset(
-    "exception exc_info exc_text traceback stacktrace stack_trace stack error_stack backtrace @x exc error.stack"
-    " error.stack_trace exception.stacktrace err.stack full_message throwable thrown exception_stacktrace"
-    " stack_info errorverbose".split()
+    "exception exc_info exc_text traceback stacktrace stack_trace stack error_stack backtrace @x exc"
+    " error.stack error.stack_trace exception.stacktrace err.stack full_message throwable thrown"
+    " exception_stacktrace stack_info errorverbose".split()
 )
 _PARTS_OF_TYPE = frozenset(
     "type name class classname class_name exc_type exceptiontype exception_type kind errortype".split()
@@ -49,7 +49,8 @@ _TYPE_WITH_SIGN = re.compile(
     r".*(?:Error|Exception|Fault|Failure|Panic|Interrupt|Exit|Timeout)$|.*[.\\:][A-Z]\w*$"
 )
 _REQUEST_FIELDS = frozenset(
-    "request method request_method path uri url request_uri req requestpath http_method verb requesturl".split()
+    "request method request_method path uri url request_uri req requestpath http_method verb"
+    " requesturl".split()
 )
 _STATUS = re.compile(r"[1-9]\d\d", re.ASCII)
 _STATUS_NAMES = (
@@ -77,7 +78,7 @@ def object_of(text: str) -> dict[str, Any] | None:
 
 
 def flat(values: dict[str, Any]) -> dict[str, Any]:
-    """The object's fields by dotted name in lower case, also those of nested objects. Objects are kept too."""
+    """The fields by dotted name in lower case, of nested objects too; the objects are also kept."""
     return dict(_fields(values, "", 0, iter(range(_MAX_FIELDS))))
 
 

@@ -96,7 +96,7 @@ def _of_number(number: int, field: str, others: frozenset[str]) -> str:
             {100: "debug", 200: "info", 250: "notice", 300: "warning", 400: "error", 500: "critical"}, number
         )
     if number >= 10:
-        # 40 is a warning of pino and bunyan and an error of Python: without their fields, the worse is assumed.
+        # 40 is a warning of pino and bunyan, and an error of Python: the worse without fields of pino.
         return _at_most(_PINO if _PINO_FIELDS & others else _PYTHON, number)
     if number < 0:  # slog's debug, and zap's
         return "debug"

@@ -32,7 +32,8 @@ _ACCESS = tuple(
         r"(?:(?P<level>[A-Z]+):\s+\S+(?: -)?|(?:\S+ ){0,5}\[[^\]]{1,40}\])"
         rf' "{_METHOD} (?P<path>\S+)(?: HTTP/[\d.]+)?" (?P<status>\d{{3}})\b',
         rf'\[GIN\] \S+ - \S+ \|\s*(?P<status>\d{{3}}) \|[^"]{{1,80}}\| {_METHOD}\s+"(?P<path>[^"]*)"',
-        r"(?P<method>GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) (?P<path>/\S*) (?P<status>\d{3}) (?:[\d.]+ ?m?s|- )",
+        r"(?P<method>GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) (?P<path>/\S*) (?P<status>\d{3})"
+        r" (?:[\d.]+ ?m?s|- )",
     )
 )
 _BRACKETED = re.compile(r"\S+(?: \S+)? \[(?P<level>[a-z]+)\s*\] (?P<message>.*?)(?=\s{2,}|\s\[| \w+=|$)")
@@ -57,9 +58,9 @@ class Record:
     """One event of a log. Missing texts are empty, missing numbers are None.
 
     `kind` is "json", "access", "traceback" or "text"; `level` is in lower case, on the scale of `levels`;
-    `exception` is the type of a stack trace or of a JSON line's exception; `path` has no query string; `text` is the whole event
-    without colours, `line` a short form of it for readers. `is_unnamed_error`: the level is error or worse, or
-    the text has a sign of an exception, and no exception could be named.
+    `exception` is the type of a stack trace or of a JSON line's exception; `path` has no query string;
+    `text` is the whole event without colours, `line` a short form of it for readers. `is_unnamed_error`: the
+    level is error or worse, or the text has a sign of an exception, and no exception could be named.
     """
 
     at: datetime
@@ -236,7 +237,7 @@ def _text_facts(text: str) -> dict[str, Any]:
         return _facts(_pairs(text), text) | {"level": level_in_text(text)}
     level, prefixed = level_in_text(text), _PREFIXED.match(text)
     message = prefixed["message"].strip() if prefixed else text.strip()
-    # A warning that begins with an exception's name handles it; a line without a level, or of level error, reports it.
+    # A warning that begins with an exception's name handles it; a line of level error reports it.
     exception = named_in(message)[0] if not level or level in ERROR_LEVELS or has_trace(text) else ""
     return {"level": level, "message": message, "exception": exception}
 

@@ -5,17 +5,18 @@ import re
 # Only a stack trace or a runtime's own report has these, whatever the level of the line is.
 _TRACE = re.compile(
     r"Traceback \(most recent call|(?:^|\n)\s+at [^\n]{1,300}(?:\(.*:\d+|:line \d+|\.java:|:\d+:\d+)"
-    r"|Caused by: |\bpanic(?:: |ked at | serving )|goroutine \d+ \[|(?i:\b(?:un(?:handled|caught)) [\w ]{0,40}"
-    r"(?:exception|error|rejection)|\bsegmentation fault|\bcore dumped|\bstack ?trace\b|\bbacktrace\b|\bfatal error\b"
-    r"|\bterminate called\b)|\bUncaught \w|\bSIG(?:SEGV|ABRT|BUS|ILL|FPE)\b|\*\* \([A-Z]\w*|\bException in "
-    r"|(?:^|\n)#\d+ (?:/|\{main\})|File \"[^\"\n]{1,300}\", line \d+|Sanitizer: "
+    r"|Caused by: |\bpanic(?:: |ked at | serving )|goroutine \d+ \["
+    r"|(?i:\b(?:un(?:handled|caught)) [\w ]{0,40}"
+    r"(?:exception|error|rejection)|\bsegmentation fault|\bcore dumped|\bstack ?trace\b|\bbacktrace\b"
+    r"|\bfatal error\b|\bterminate called\b)|\bUncaught \w|\bSIG(?:SEGV|ABRT|BUS|ILL|FPE)\b|\*\* \([A-Z]\w*"
+    r"|\bException in |(?:^|\n)#\d+ (?:/|\{main\})|File \"[^\"\n]{1,300}\", line \d+|Sanitizer: "
 )
 # Each match of the pattern contains one of these: most lines have none, and to see that is fast.
 _IN_TRACE = (
-    "traceback (most recent call", " at ", "\tat ", "caused by: ", "panic", "goroutine ", "unhandled", "uncaught",
-    "segmentation fault", "core dumped", "stack trace", "stacktrace", "backtrace", "fatal error",
-    "terminate called", "sigsegv", "sigabrt", "sigbus", "sigill", "sigfpe", "** (", "exception in ", "#", 'file "',
-    "sanitizer: ",
+    "traceback (most recent call", " at ", "\tat ", "caused by: ", "panic", "goroutine ", "unhandled",
+    "uncaught", "segmentation fault", "core dumped", "stack trace", "stacktrace", "backtrace", "fatal error",
+    "terminate called", "sigsegv", "sigabrt", "sigbus", "sigill", "sigfpe", "** (",  "exception in ", "#",
+    'file "', "sanitizer: ",
 )  # fmt: skip
 # Names of fields with an exception contain one of these.
 _IN_FIELDS = ("exc", "err", "stack", "trac", "thro", "cause", "@x", "full_message", *_IN_TRACE)
