@@ -38,6 +38,8 @@ class KeyLines:
                 self._open[stream] |= is_full
                 return True
             del self._open[stream]
+        if "BEGIN" not in text:
+            return False
         begins = [match.end() for match in _HAS_BEGIN.finditer(text)]
         if begins and not _HAS_END.search(text, begins[-1]):
             self._open[stream] = False

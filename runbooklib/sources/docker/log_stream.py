@@ -131,6 +131,9 @@ class Excerpt:
         """Add one frame. Raises ValueError if it has no time and continues no other frame."""
         stamp = _STAMP.match(payload)
         at, text = (stamp[1].decode(), payload[stamp.end() :]) if stamp else ("", payload)
+        if at and stream not in self._partial and text.endswith(b"\n"):
+            self._take(at, stream, text)
+            return
         partial = self._partial.pop(stream, None)
         if partial is not None and not partial.is_continued_at(at):
             self._take(partial.at, stream, partial.text)

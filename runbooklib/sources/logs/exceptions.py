@@ -15,7 +15,13 @@ _EXCEPTION = re.compile(r"\s*((?:[\w<>]+\.)*[A-Za-z_]\w*)(?:: |:?\s*$)")
 _LEVEL = re.compile(r"(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL):\s+.")
 _CONTINUATION = re.compile(r"\s|\[SQL|\[parameters|\(Background on|(?:DETAIL|HINT|CONTEXT|LINE \d+):")
 # Go's and Rust's reports begin a trace themselves, and end in another way than by an exception's line.
-_PANIC = re.compile(r"(?:panic|fatal error): \S|.*http: panic serving |thread .{1,80} panicked at ")
+_PANIC = re.compile(r"(?:panic|fatal error): \S|.{0,80}http: panic serving |thread .{1,80} panicked at ")
+# Every line that begins or continues a stack trace has one of these characters first, or one of these words.
+_FIRST_CHARACTERS = frozenset(" \t.-#[>╭┌+\"'")
+_WORDS = re.compile(
+    r"Traceback|File |panic|fatal error: |thread |Caused by|Suppressed|Stack trace|goroutine"
+    r"|(?i:stack )|lua stack|Call ?Stack"
+)
 _AFTER_PANIC = re.compile(
     r"\s|goroutine \d+|\[signal |created by |exit status \d|note: |stack backtrace:|panic: |\[recovered\]"
     r"|(?:[\w.\-/]+)\.[\w.(*){}\[\]\-/]+\(.*\)$"
@@ -51,7 +57,10 @@ class Tracebacks:
             if current.add(text):
                 return True
             del self._open[stream]
-        elif stream in self._has_line and _STACK.match(text):
+        if text[:1] not in _FIRST_CHARACTERS and not _WORDS.match(text) and "panic serving" not in text:
+            self._has_line.add(stream)
+            return False
+        if current is None and stream in self._has_line and _STACK.match(text):
             self._open[stream] = _OpenTraceback(text, form="stack")
             return True
         self._has_line.add(stream)

@@ -142,6 +142,9 @@ def is_quiet(text: str) -> bool:
 
     A server error or an exception is never quiet, whatever the level.
     """
+    if not any(sign in text for sign in '={"/'):
+        # Most lines have only a level, and this is all that decides.
+        return level_in_text(text) in QUIET_LEVELS and not has_trace(text)
     kind, facts, _ = _parsed(text)
     if facts.get("exception") or (facts.get("status_code") or 0) >= _SERVER_ERROR:
         return False
