@@ -15,7 +15,7 @@ _SECRET_WORD = re.compile(
     r"|.*sess(?:ion)?id|bearer|csrf|xsrf|otp|totp|pat|psk|sas"
 )
 _ORDINARY_WORDS = frozenset(
-    "monkey donkey turkey jockey hockey bypass compass encompass surpass basalt secretary".split()
+    "deauth monkey donkey turkey jockey hockey bypass compass encompass surpass basalt secretary".split()
 )
 # PUBLIC_KEY, primaryKey, hotkey: these keys open nothing.
 _ORDINARY_KEYS = frozenset(
@@ -30,6 +30,8 @@ _DESCRIPTIONS = frozenset(
     "max method min minutes mode ms name names optional policy port prefix provider rate ratio required "
     "retries samesite schema scheme seconds secure server service "
     "size sock socket state status store strategy "
+    "activity context controller event events fail failed failure filter handler info interceptor listener "
+    "path queue queueing record request response task thread tracker windows worker "
     "suffix sum through timeout total ttl type user username version".split()
 )
 # A language model's tokens are counted: MAX_TOKENS, prompt_tokens.
@@ -105,6 +107,36 @@ _SMALL_COUNT = re.compile(r"\d{1,5}")
 _KUBERNETES_NAME = re.compile(r"[a-z]+(?:-[a-z]+)+")
 
 
+# An address in memory, and how Java and Android show an object: 0x14ed93, a.b.Proxy@2bd79ce, Token{9f4ef63
+_OBJECT = re.compile(r"0x[0-9a-fA-F]{1,16}|(?:[a-z]\w*\.)+[A-Z][\w$]*@[0-9a-f]{4,8}|[A-Z]\w*\{.*")
+_STATUS_CODE = re.compile(r"\d\.\d{1,3}\.\d{1,3}")
+_URL = re.compile(r"[a-z][a-z0-9+.-]{1,20}://.*")
+_TWO_NUMBERS = re.compile(r"\d+:\d+")
+_STRONG = re.compile("(?i)passw|pwd|secret|credential|passphrase|passcode|webhook")
+
+
+def _is_value_of_a_program(name: str, value: str) -> bool:
+    """Whether a program shows an object, an address or a code there, and no secret. A password may be all."""
+    if _STRONG.search(name):
+        return False
+    if name.lower() == "dsn":
+        return _STATUS_CODE.fullmatch(value) is not None
+    is_url_of_key = name.lower().endswith("key") and _URL.fullmatch(value) is not None
+    return is_url_of_key or bool(_OBJECT.fullmatch(value) or _TWO_NUMBERS.fullmatch(value))
+
+
+def _is_prose(name: str, between: str, value: str) -> bool:
+    """Whether `name: word` is a part of a sentence: its name is one word, and its value is not random."""
+    if not name.isalpha() or not (name.islower() or name.istitle()):
+        return False
+    if ":" not in between or not between.endswith((" ", "\t")) or _STRONG.search(name):
+        return False
+    return not is_random(value) and len(value) < _MIN_LONG and value.isprintable()
+
+
+_MIN_LONG = 20
+
+
 def is_secret_pair(name: str, value: str) -> bool:
     """Whether this value under this name is a secret.
 
@@ -115,6 +147,8 @@ def is_secret_pair(name: str, value: str) -> bool:
     if name.lower() in ("pass", "passes") and _SMALL_COUNT.fullmatch(value):
         return False
     if name == "secret" and _KUBERNETES_NAME.fullmatch(value):
+        return False
+    if _is_value_of_a_program(name, value):
         return False
     words = {word.lower() for word in _NAME_PART.findall(name)}
     if not words.isdisjoint(_PERHAPS) and not sounds_secret(name):
@@ -158,7 +192,11 @@ def secret_spans(text: str) -> Iterator[tuple[int, int, str]]:
         wrapper = _WRAPPER.match(text, at)
         quoted = _QUOTED.match(text, wrapper.end() if wrapper else at)
         value = quoted or (_NUMBER if name[2] else _BARE).match(text, at)
-        if value and is_secret_pair(name[1], value[1].rstrip("\\")):
+        if not value or (
+            not quoted and not name[2] and _is_prose(name[1], name[0][len(name[1]) :], value[1])
+        ):
+            continue
+        if is_secret_pair(name[1], value[1].rstrip("\\")):
             yield *value.span(1), "" if quoted else name[2]
             at = value.end()
 

@@ -104,7 +104,7 @@ _VALUE = r"""(?:\\*["'])?([^\s"'\\,;]{2,400})"""
 SECRET_SHAPES: tuple[Shape, ...] = (
     (("private key",), PRIVATE_KEY, _group(0)),
     (("://",), URL_PASSWORD, _group(1)),
-    (("://",), re.compile(r"://([A-Za-z0-9_-]{16,400})@"), _if(_is_random(1), 1)),
+    (("://",), re.compile(r"://(?=[A-Za-z_-]{0,400}\d)([A-Za-z0-9_-]{16,400})@"), _if(_is_random(1), 1)),
     (("port",), re.compile(r"(?i)\bport:? ['\"]([^\s'\"@]+)@"), _group(1)),
     (
         ("auth",),
