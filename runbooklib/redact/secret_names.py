@@ -20,7 +20,7 @@ _ORDINARY_WORDS = frozenset(
 # PUBLIC_KEY, primaryKey, hotkey: these keys open nothing.
 _ORDINARY_KEYS = frozenset(
     "public publishable primary foreign unique composite partition shard sharding sort group routing cache "
-    "row object lookup dedup deduplication idempotency label metric map dict hot short arrow".split()
+    "row object lookup dedup deduplication idempotency label metric map dict hot short arrow get tag".split()
 )
 # A name that ends with one of these words only describes a secret: PASS_RATE, KEY_COUNT, KeyError.
 _DESCRIPTIONS = frozenset(
@@ -111,6 +111,7 @@ _KUBERNETES_NAME = re.compile(r"[a-z]+(?:-[a-z]+)+")
 _OBJECT = re.compile(r"0x[0-9a-fA-F]{1,16}|(?:[a-z]\w*\.)+[A-Z][\w$]*@[0-9a-f]{4,8}|[A-Z]\w*\{.*")
 _STATUS_CODE = re.compile(r"\d\.\d{1,3}\.\d{1,3}")
 _URL = re.compile(r"[a-z][a-z0-9+.-]{1,20}://.*")
+_SHORT_NUMBER = re.compile(r"-?\d{1,10}")
 _TWO_NUMBERS = re.compile(r"\d+:\d+")
 _STRONG = re.compile("(?i)passw|pwd|secret|credential|passphrase|passcode|webhook")
 
@@ -121,6 +122,8 @@ def _is_value_of_a_program(name: str, value: str) -> bool:
         return False
     if name.lower() == "dsn":
         return _STATUS_CODE.fullmatch(value) is not None
+    if name.endswith(("Key", "KeyId", "keyId")) and _SHORT_NUMBER.fullmatch(value):
+        return True  # NSErrorCodeKey=-2102
     is_url_of_key = name.lower().endswith("key") and _URL.fullmatch(value) is not None
     return is_url_of_key or bool(_OBJECT.fullmatch(value) or _TWO_NUMBERS.fullmatch(value))
 

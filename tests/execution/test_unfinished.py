@@ -23,7 +23,8 @@ def home(tmp_path: Path) -> dict[str, str]:
 
 def manifest_and_verdict(evidence: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     [bundle] = [path for path in evidence.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    return tuple(json.loads((bundle / name).read_text()) for name in ("manifest.json", "verdict.json"))
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    return manifest, json.loads((bundle / "verdict.json").read_text())
 
 
 @pytest.mark.parametrize("engine", [[], ["--engine", "runbook"]], ids=["plain papermill", "our engine"])
