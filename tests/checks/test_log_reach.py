@@ -81,13 +81,13 @@ def test_a_log_whose_driver_keeps_nothing_is_unknown(url: str, engine: Engine) -
 
 
 @pytest.mark.parametrize("driver", ["json-file", "local"])
-@pytest.mark.parametrize("options", [{}, {"tty": True}], ids=["pipe", "terminal"])
+@pytest.mark.parametrize("tty", [False, True], ids=["pipe", "terminal"])
 def test_a_line_of_40_kb_is_one_line_and_its_exception_is_found(
-    url: str, engine: Engine, driver: str, options: dict[str, bool]
+    url: str, engine: Engine, driver: str, *, tty: bool
 ) -> None:
     values = {"level": "error", "prompt": "é" * 20_000, "exception": "Traceback\nshop.PoolError: none left"}
     script = f"{printed(json.dumps(values, ensure_ascii=False))}\necho WARNING after"
-    name = engine.run(script, wait=True, log_config={"Type": driver, "Config": {}}, **options)
+    name = engine.run(script, wait=True, log_config={"Type": driver, "Config": {}}, tty=tty)
     where = make_context(url, name)
     finding = new_exceptions(where)
     assert (finding.status, finding.facts.get("exception")) == (Status.WARNING, "shop.PoolError"), finding
