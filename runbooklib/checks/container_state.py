@@ -24,8 +24,8 @@ _STOPPED_STATES = {
 def container_state(context: Context) -> Finding:
     """Is the container running?
 
-    A paused container and one that waits for its next start are CRITICAL. WARNING if it is running but Docker
-    restarted it after the lead before the symptom: a container in a crash loop is running most of the time.
+    A paused container is CRITICAL. WARNING if Docker restarted it after the lead before the symptom, or is
+    about to: a container in a crash loop alternates between the two, and has the same status in both.
     """
     context.need_live("docker")
     container = context.sources.docker.container(context.container)
@@ -57,7 +57,8 @@ def _ended_at(container: Container) -> datetime | None:
 
 def _state(container: Container, *, is_restarted: bool) -> tuple[Status, str]:
     if container.status in _STOPPED_STATES:
-        return Status.CRITICAL, _STOPPED_STATES[container.status]
+        is_restarting = container.status == "restarting"
+        return Status.WARNING if is_restarting else Status.CRITICAL, _STOPPED_STATES[container.status]
     if not container.is_running:
         return Status.CRITICAL, "{name} is not running: its state is “{state}”, its last exit code is {exit}."
     if container.status != "running":

@@ -58,7 +58,7 @@ def test_a_container_that_waits_for_its_next_start_is_a_problem(url: str, engine
     until_true(is_waiting)
     assert engine.client.api.inspect_container(name)["State"]["Running"]
     finding = container_state(make_context(url, name))
-    assert finding.status is Status.CRITICAL
+    assert finding.status is Status.WARNING
     assert "is restarting" in sentence(finding)
     assert "last exit code 3" in sentence(finding)
 
