@@ -51,7 +51,7 @@ def test_nearly_every_generated_secret_is_hidden_in_each_context() -> None:
             "https://api.telegram.org/bot123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw/getMe",
             "AAHdqTcvCH1vGWJx",
         ),
-        ("https://aB3dE5fG7hJ9kL1mN3@github.com/x", "aB3dE5fG7hJ9kL1mN3"),
+        ("https://aB3dE5fG7hJ9kL1mN3@git.example/x", "aB3dE5fG7hJ9kL1mN3"),
         ("postgresql://app:pa'ssw0rd@db:5432/shop", "ssw0rd"),
         ("postgresql://app:pa/ssw0rd@db:5432/shop", "ssw0rd"),
         ("postgresql://app:pa@ssw0rd@db:5432/shop", "ssw0rd"),
