@@ -111,7 +111,7 @@ _KUBERNETES_NAME = re.compile(r"[a-z]+(?:-[a-z]+)+")
 _OBJECT = re.compile(r"0x[0-9a-fA-F]{1,16}|(?:[a-z]\w*\.)+[A-Z][\w$]*@[0-9a-f]{4,8}|[A-Z]\w*\{.*")
 _STATUS_CODE = re.compile(r"\d\.\d{1,3}\.\d{1,3}")
 _URL = re.compile(r"[a-z][a-z0-9+.-]{1,20}://.*")
-_SHORT_NUMBER = re.compile(r"-?\d{1,10}")
+_SHORT_NUMBER = re.compile(r"-?\d{1,4}")
 _TWO_NUMBERS = re.compile(r"\d+:\d+")
 _STRONG = re.compile("(?i)passw|pwd|secret|credential|passphrase|passcode|webhook")
 
@@ -122,7 +122,7 @@ def _is_value_of_a_program(name: str, value: str) -> bool:
         return False
     if name.lower() == "dsn":
         return _STATUS_CODE.fullmatch(value) is not None
-    if name.endswith(("Key", "KeyId", "keyId")) and _SHORT_NUMBER.fullmatch(value):
+    if name.endswith("Key") and _SHORT_NUMBER.fullmatch(value):
         return True  # NSErrorCodeKey=-2102
     is_url_of_key = name.lower().endswith("key") and _URL.fullmatch(value) is not None
     return is_url_of_key or bool(_OBJECT.fullmatch(value) or _TWO_NUMBERS.fullmatch(value))
