@@ -40,7 +40,7 @@ def verdict_as_dict(verdict: Verdict, context: "Context") -> dict[str, Any]:
         },
         "onset": verdict.onset.isoformat() if verdict.onset else None,
         "symptoms": [_finding(finding) for finding in verdict.symptoms],
-        "causes": [_cause(weighed) for weighed in verdict.causes],
+        "causes": [_cause(ranked_cause) for ranked_cause in verdict.causes],
         "not_checked": [_finding(finding) for finding in verdict.not_checked],
         "next": [_proposal(proposal) for proposal in verdict.proposals],
         **_actions(verdict),
@@ -50,10 +50,14 @@ def verdict_as_dict(verdict: Verdict, context: "Context") -> dict[str, Any]:
 def _actions(verdict: Verdict) -> dict[str, Any]:
     """The proposals that can be approved, strongest cause first; empty without any."""
     actions: dict[str, dict[str, Any]] = {}
-    for weighed in verdict.causes:
-        for proposal in weighed.cause.proposals:
+    for ranked_cause in verdict.causes:
+        for proposal in ranked_cause.cause.proposals:
             if proposal.plan is not None:
-                about = {"undo": proposal.undo, "cause": weighed.cause.title, "rank": weighed.rank.value}
+                about = {
+                    "undo": proposal.undo,
+                    "cause": ranked_cause.cause.title,
+                    "rank": ranked_cause.rank.value,
+                }
                 action = {**_proposal(proposal), **about, "plan": proposal.plan.as_dict()}
                 actions.setdefault(proposal.plan.digest, action)
     return {"actions": list(actions.values())} if actions else {}
@@ -70,16 +74,16 @@ def _finding(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _cause(weighed: RankedCause) -> dict[str, Any]:
+def _cause(ranked_cause: RankedCause) -> dict[str, Any]:
     return {
-        "id": weighed.cause.id,
-        "title": weighed.cause.title,
-        "rank": weighed.rank.value,
-        "points_for": weighed.points_for,
-        "points_against": weighed.points_against,
-        "for": _findings(weighed.speaks_for),
-        "against": _findings((*weighed.speaks_against, *weighed.came_after)),
-        "missing": _findings(weighed.missing),
+        "id": ranked_cause.cause.id,
+        "title": ranked_cause.cause.title,
+        "rank": ranked_cause.rank.value,
+        "points_for": ranked_cause.points_for,
+        "points_against": ranked_cause.points_against,
+        "for": _findings(ranked_cause.speaks_for),
+        "against": _findings((*ranked_cause.speaks_against, *ranked_cause.came_after)),
+        "missing": _findings(ranked_cause.missing),
     }
 
 

@@ -29,15 +29,15 @@ class Alert:
     def from_alertmanager(cls, fields: Mapping[str, Any]) -> "Alert":
         """An Alert from one element of `/api/v2/alerts` or of a webhook's `alerts`. Raises NonsenseError."""
         status = fields.get("status")
-        suppressed = {} if isinstance(status, str) else _mapping(status, "status")
+        suppressed = {} if isinstance(status, str) else _require_mapping(status, "status")
         state = status if isinstance(status, str) else str(suppressed.get("state", ""))
-        labels = _texts(fields.get("labels"), "labels")
+        labels = _text_mapping(fields.get("labels"), "labels")
         return cls(
             name=labels.get("alertname", ""),
             labels=labels,
-            annotations=_texts(fields.get("annotations"), "annotations"),
-            starts_at=_moment(fields.get("startsAt")),
-            ends_at=_moment(fields.get("endsAt")),
+            annotations=_text_mapping(fields.get("annotations"), "annotations"),
+            starts_at=_parse_time(fields.get("startsAt")),
+            ends_at=_parse_time(fields.get("endsAt")),
             state=state,
             fingerprint=str(fields.get("fingerprint", "")),
             silenced_by=tuple(suppressed.get("silencedBy") or ()),
@@ -45,17 +45,17 @@ class Alert:
         )
 
 
-def _mapping(value: object, name: str) -> Mapping[str, Any]:
+def _require_mapping(value: object, name: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping | None):
         raise NonsenseError(f"the alert's {name} is a {type(value).__name__}", system="alertmanager")
     return value or {}
 
 
-def _texts(value: object, name: str) -> dict[str, str]:
-    return {str(key): str(text) for key, text in _mapping(value, name).items()}
+def _text_mapping(value: object, name: str) -> dict[str, str]:
+    return {str(key): str(text) for key, text in _require_mapping(value, name).items()}
 
 
-def _moment(text: object) -> datetime | None:
+def _parse_time(text: object) -> datetime | None:
     if not isinstance(text, str) or not text or text.startswith(_ZERO_TIME):
         return None
     try:

@@ -80,15 +80,15 @@ class Finding:
             "reason": self.reason.value if self.reason else None,
             "template": self.template,
             "further_templates": list(self.further_templates),
-            "facts": {name: _plain(value) for name, value in self.facts.items()},
+            "facts": {name: _json_value(value) for name, value in self.facts.items()},
             "measured": self.measured,
             "limit": self.limit,
             "unit": self.unit,
-            "since": _plain(self.since),
+            "since": _json_value(self.since),
             "blur_seconds": self.blur_seconds,
             "source": self.source,
             "query": self.query,
-            "asked_at": _plain(self.asked_at),
+            "asked_at": _json_value(self.asked_at),
             "is_replayable": self.is_replayable,
         }
 
@@ -104,23 +104,23 @@ class Finding:
             status=Status[fields["status"]],
             reason=Reason(fields["reason"]) if fields["reason"] else None,
             further_templates=tuple(fields.get("further_templates", ())),
-            facts={str(name): _fact(value) for name, value in fields["facts"].items()},
+            facts={str(name): _parse_fact(value) for name, value in fields["facts"].items()},
             measured=fields["measured"],
             limit=fields["limit"],
-            since=_moment(fields["since"]),
-            asked_at=_moment(fields["asked_at"]),
+            since=_parse_time(fields["since"]),
+            asked_at=_parse_time(fields["asked_at"]),
             is_replayable=bool(fields["is_replayable"]),
             blur_seconds=float(fields["blur_seconds"]),
             **texts,
         )
 
 
-def _moment(text: str | None) -> datetime | None:
+def _parse_time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-def _fact(value: Fact) -> Fact:
-    """The reverse of `_plain`: a time is stored as its ISO 8601 text."""
+def _parse_fact(value: Fact) -> Fact:
+    """The reverse of `_json_value`: a time is stored as its ISO 8601 text."""
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
@@ -128,7 +128,7 @@ def _fact(value: Fact) -> Fact:
     return moment if moment is not None and moment.isoformat() == value and moment.tzinfo else value
 
 
-def _plain(value: Fact) -> str | int | float | None:
+def _json_value(value: Fact) -> str | int | float | None:
     return value.isoformat() if isinstance(value, datetime) else value
 
 

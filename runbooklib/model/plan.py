@@ -49,7 +49,7 @@ class Plan:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
-        return {name: _normalized(getattr(self, name)) for name in self.__slots__}
+        return {name: _normalize(getattr(self, name)) for name in self.__slots__}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Plan":
@@ -87,10 +87,10 @@ def is_digest(text: object) -> bool:
     return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
 
 
-def _normalized(value: Any) -> Any:
+def _normalize(value: Any) -> Any:
     """The value as JSON, with one spelling of a number: JupyterLab saves 2.0 as 2."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, Mapping):
-        return {str(name): _normalized(item) for name, item in value.items()}
-    return [_normalized(item) for item in value] if isinstance(value, list | tuple) else value
+        return {str(name): _normalize(item) for name, item in value.items()}
+    return [_normalize(item) for item in value] if isinstance(value, list | tuple) else value

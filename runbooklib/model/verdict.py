@@ -34,7 +34,7 @@ class Rank(StrEnum):
 
 
 _RANK_ORDER = {rank: place for place, rank in enumerate(Rank)}
-CLAIMED = frozenset({Rank.CONFIRMED, Rank.LIKELY, Rank.POSSIBLE})
+SUPPORTED_RANKS = frozenset({Rank.CONFIRMED, Rank.LIKELY, Rank.POSSIBLE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +69,9 @@ class RankedCause:
         return len(self.speaks_against) + len(self.came_after)
 
     @property
-    def is_claimed(self) -> bool:
+    def is_supported(self) -> bool:
         """Whether any finding supports the cause."""
-        return self.rank in CLAIMED
+        return self.rank in SUPPORTED_RANKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +85,14 @@ class Verdict:
     not_checked: tuple[Finding, ...]
 
     @property
-    def claimed(self) -> tuple[RankedCause, ...]:
+    def supported_causes(self) -> tuple[RankedCause, ...]:
         """The causes that a finding supports, strongest first."""
-        return tuple(weighed for weighed in self.causes if weighed.is_claimed)
+        return tuple(ranked_cause for ranked_cause in self.causes if ranked_cause.is_supported)
 
     @property
     def proposals(self) -> tuple[Proposal, ...]:
         """The proposals of the strongest cause."""
-        return self.claimed[0].cause.proposals if self.claimed else ()
+        return self.supported_causes[0].cause.proposals if self.supported_causes else ()
 
 
 def onset_of(symptoms: Iterable[Finding]) -> datetime | None:
@@ -104,7 +104,7 @@ def onset_of(symptoms: Iterable[Finding]) -> datetime | None:
     return next((f.since for f in symptoms if f.status >= Status.WARNING and f.since is not None), None)
 
 
-def weigh(cause: Cause, onset: datetime | None, tolerance_seconds: float = 0.0) -> RankedCause:
+def rank_cause(cause: Cause, onset: datetime | None, tolerance_seconds: float = 0.0) -> RankedCause:
     """Rank one cause by the table in this module's docstring.
 
     A finding that began after the onset is a consequence and not a cause. "After" allows for
@@ -113,7 +113,7 @@ def weigh(cause: Cause, onset: datetime | None, tolerance_seconds: float = 0.0) 
     alarms = [sign for sign in cause.signs if sign.status >= Status.WARNING]
     latest = onset + timedelta(seconds=tolerance_seconds) if onset else None
     after = tuple(s for s in alarms if latest and s.since and s.since - _blur(s) > latest)
-    weighed = RankedCause(
+    ranked_cause = RankedCause(
         cause=cause,
         rank=Rank.CANNOT_TELL,
         speaks_for=tuple(sign for sign in alarms if sign not in after),
@@ -121,22 +121,22 @@ def weigh(cause: Cause, onset: datetime | None, tolerance_seconds: float = 0.0) 
         came_after=after,
         missing=tuple(sign for sign in cause.signs if sign.status is Status.UNKNOWN),
     )
-    return RankedCause(**{**_fields(weighed), "rank": _rank(weighed)})
+    return RankedCause(**{**_fields(ranked_cause), "rank": _compute_rank(ranked_cause)})
 
 
 def _blur(sign: Finding) -> timedelta:
     return timedelta(seconds=sign.blur_seconds)
 
 
-def _fields(weighed: RankedCause) -> dict[str, Any]:
-    return {name: getattr(weighed, name) for name in RankedCause.__dataclass_fields__}
+def _fields(ranked_cause: RankedCause) -> dict[str, Any]:
+    return {name: getattr(ranked_cause, name) for name in RankedCause.__dataclass_fields__}
 
 
-def _rank(weighed: RankedCause) -> Rank:
-    points, against = weighed.points_for, weighed.points_against
-    systems = {sign.source for sign in weighed.speaks_for}
+def _compute_rank(ranked_cause: RankedCause) -> Rank:
+    points, against = ranked_cause.points_for, ranked_cause.points_against
+    systems = {sign.source for sign in ranked_cause.speaks_for}
     if not points:
-        return Rank.UNLIKELY if against > len(weighed.missing) else Rank.CANNOT_TELL
+        return Rank.UNLIKELY if against > len(ranked_cause.missing) else Rank.CANNOT_TELL
     if points >= 3 and len(systems) >= 2 and points >= 2 * against:
         return Rank.CONFIRMED
     return Rank.LIKELY if points > against else Rank.POSSIBLE
@@ -154,17 +154,17 @@ def judge(
     `onset` is the start time of the alert (aware UTC); without it, the symptoms give the onset. Without any
     finding the verdict is UNKNOWN.
     """
-    began = onset or onset_of(symptoms)
-    weighed = [weigh(cause, began, tolerance_seconds) for cause in causes]
+    onset = onset or onset_of(symptoms)
+    ranked_causes = [rank_cause(cause, onset, tolerance_seconds) for cause in causes]
     everything = [*symptoms, *(sign for cause in causes for sign in cause.signs)]
     return Verdict(
         status=overall(everything),
-        onset=began,
+        onset=onset,
         symptoms=tuple(symptoms),
-        causes=tuple(sorted(weighed, key=_place)),
+        causes=tuple(sorted(ranked_causes, key=_sort_key)),
         not_checked=tuple(finding for finding in everything if finding.status is Status.UNKNOWN),
     )
 
 
-def _place(weighed: RankedCause) -> tuple[int, int]:
-    return _RANK_ORDER[weighed.rank], weighed.points_against - weighed.points_for
+def _sort_key(ranked_cause: RankedCause) -> tuple[int, int]:
+    return _RANK_ORDER[ranked_cause.rank], ranked_cause.points_against - ranked_cause.points_for

@@ -92,14 +92,14 @@ class Window:
         return {**moments, "step_seconds": self.step_seconds, **{k: v for k, v in more.items() if v}}
 
     @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> "Window":
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Window":
         """The reverse of `as_dict`."""
-        moments = {name: datetime.fromisoformat(stored[name]) for name in ("start", "end", "opened_at")}
+        moments = {name: datetime.fromisoformat(fields[name]) for name in ("start", "end", "opened_at")}
         return cls(
             **moments,
-            step_seconds=float(stored["step_seconds"]),
-            ends_now=bool(stored.get("ends_now", False)),
-            skew_seconds=float(stored.get("skew_seconds", 0.0)),
+            step_seconds=float(fields["step_seconds"]),
+            ends_now=bool(fields.get("ends_now", False)),
+            skew_seconds=float(fields.get("skew_seconds", 0.0)),
         )
 
     @property

@@ -201,28 +201,32 @@ def verdict_card(verdict: Verdict, about: str, *, is_replay: bool = False) -> st
 def _causes(verdict: Verdict) -> str:
     if not verdict.causes:
         return ""
-    claimed = "".join(_claimed(weighed) for weighed in verdict.claimed)
-    rest = [w for w in verdict.causes if not w.is_claimed]
-    others = "; ".join(f"{text(w.cause.title)}: {w.rank.value}" for w in rest)
+    supported = "".join(_supported_cause(ranked_cause) for ranked_cause in verdict.supported_causes)
+    others = "; ".join(
+        f"{text(ranked_cause.cause.title)}: {ranked_cause.rank.value}"
+        for ranked_cause in verdict.causes
+        if not ranked_cause.is_supported
+    )
     tail = f'<div style="{_FAINT};font-size:13px">{others}</div>' if others else ""
-    return f'<div style="margin-top:6px">{claimed}{tail}</div>'
+    return f'<div style="margin-top:6px">{supported}{tail}</div>'
 
 
-def _claimed(weighed: RankedCause) -> str:
+def _supported_cause(ranked_cause: RankedCause) -> str:
     lines = [
-        *(("for", sign, Status.OK) for sign in weighed.speaks_for),
-        *(("against", sign, Status.CRITICAL) for sign in weighed.speaks_against),
-        *(("came after", sign, Status.CRITICAL) for sign in weighed.came_after),
-        *(("missing", sign, Status.UNKNOWN) for sign in weighed.missing),
+        *(("for", sign, Status.OK) for sign in ranked_cause.speaks_for),
+        *(("against", sign, Status.CRITICAL) for sign in ranked_cause.speaks_against),
+        *(("came after", sign, Status.CRITICAL) for sign in ranked_cause.came_after),
+        *(("missing", sign, Status.UNKNOWN) for sign in ranked_cause.missing),
     ]
-    shown = "".join(
+    items = "".join(
         f'<li style="margin:1px 0">{_tag(word, colour, _SMALL)} {text(sentence(sign))}</li>'
         for word, sign, colour in lines
     )
-    counted = f"({weighed.points_for} for, {weighed.points_against} against, {len(weighed.missing)} missing)"
-    points = f'{weighed.rank.value} <span style="{_FAINT};font-size:12.5px">{counted}</span>'
-    summary = f'<summary style="cursor:pointer"><b>{text(weighed.cause.title)}</b> — {points}</summary>'
-    signs = f'<ul style="margin:2px 0 4px;padding-left:20px;font-size:13px">{shown}</ul>'
+    points_for, points_against = ranked_cause.points_for, ranked_cause.points_against
+    points = f"({points_for} for, {points_against} against, {len(ranked_cause.missing)} missing)"
+    rank = f'{ranked_cause.rank.value} <span style="{_FAINT};font-size:12.5px">{points}</span>'
+    summary = f'<summary style="cursor:pointer"><b>{text(ranked_cause.cause.title)}</b> — {rank}</summary>'
+    signs = f'<ul style="margin:2px 0 4px;padding-left:20px;font-size:13px">{items}</ul>'
     return f'<details open style="margin-bottom:4px">{summary}{signs}</details>'
 
 

@@ -200,13 +200,16 @@ def _headline(verdict: Verdict, language: str) -> Sequence[str]:
 
 
 def _worst(verdict: Verdict, language: str) -> str:
-    signs = [sign for weighed in verdict.causes for sign in weighed.cause.signs]
+    signs = [sign for ranked_cause in verdict.causes for sign in ranked_cause.cause.signs]
     return sentence(max([*verdict.symptoms, *signs], key=lambda finding: finding.status), language=language)
 
 
 def _most_likely(verdict: Verdict, language: str) -> Sequence[str]:
-    if verdict.claimed:
-        facts = {"title": verdict.claimed[0].cause.title, "rank": verdict.claimed[0].rank.value}
+    if verdict.supported_causes:
+        facts = {
+            "title": verdict.supported_causes[0].cause.title,
+            "rank": verdict.supported_causes[0].rank.value,
+        }
         return [say("Most likely cause: {title} ({rank:term}).", facts, language=language)]
     if verdict.causes:
         return [say("No known cause is supported by the checks.", language=language)]

@@ -31,7 +31,7 @@ def finding(**told: Any) -> Finding:
     return Finding(**{"status": Status.CRITICAL, "template": "x", **told})
 
 
-def weighed(title: str, *, sign: Finding, place: str, rank: Rank = Rank.LIKELY) -> Verdict:
+def verdict_with_cause(title: str, *, sign: Finding, place: str, rank: Rank = Rank.LIKELY) -> Verdict:
     signs: dict[str, tuple[Finding, ...]] = dict.fromkeys(
         ("speaks_for", "speaks_against", "came_after", "missing"), ()
     )
@@ -63,9 +63,9 @@ def fragments(line: str) -> dict[str, str]:
             Verdict(Status.UNKNOWN, None, (plain,), (), (unknown(Reason.NONSENSE, "x", question=line),)),
             "a",
         ),
-        "cause, title": html.verdict_card(weighed(line, sign=plain, place="speaks_for"), "a"),
+        "cause, title": html.verdict_card(verdict_with_cause(line, sign=plain, place="speaks_for"), "a"),
         "cause, unlikely": html.verdict_card(
-            weighed(line, sign=plain, place="speaks_against", rank=Rank.UNLIKELY), "a"
+            verdict_with_cause(line, sign=plain, place="speaks_against", rank=Rank.UNLIKELY), "a"
         ),
         "listing, title": html.listing(line, pd.DataFrame({"x": ["y"]})),
         "listing, cell": html.listing("t", pd.DataFrame({"x": [line]})),
@@ -77,7 +77,7 @@ def fragments(line: str) -> dict[str, str]:
         hostile = replace(remedy, **{part: line})  # type: ignore[arg-type]
         shown[f"proposal, {part}"] = html.proposal_lines([hostile])
     for place in ("speaks_for", "speaks_against", "came_after", "missing"):
-        shown[f"sign, {place}"] = html.verdict_card(weighed("c", sign=said, place=place), "a")
+        shown[f"sign, {place}"] = html.verdict_card(verdict_with_cause("c", sign=said, place=place), "a")
     return shown
 
 

@@ -10,7 +10,7 @@ from runbooklib.checks.containers import container_deaths, container_state, out_
 from runbooklib.checks.time_series import began, unseen_seconds
 from runbooklib.config.environment import DockerSystem, Environment, Service, Systems, Target
 from runbooklib.model.findings import Finding, Status
-from runbooklib.model.verdict import Cause, Rank, weigh
+from runbooklib.model.verdict import Cause, Rank, rank_cause
 from runbooklib.model.window import Window
 from runbooklib.sources.context import Context, Sources
 from runbooklib.sources.tape import Entry, Tape
@@ -87,7 +87,7 @@ DEATHS = tuple(event("die", 60.0 + number, exit_code=1) for number in range(3))
 
 
 def rank_of(finding: Finding) -> Rank:
-    return weigh(Cause("c", "C", (finding,)), ONSET, tolerance_seconds=30).rank
+    return rank_cause(Cause("c", "C", (finding,)), ONSET, tolerance_seconds=30).rank
 
 
 @pytest.mark.parametrize(

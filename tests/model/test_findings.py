@@ -9,7 +9,7 @@ import pytest
 from runbooklib.errors import Reason
 from runbooklib.model.findings import Finding, Status, breach, unknown
 from runbooklib.model.plan import Proposal
-from runbooklib.model.verdict import Cause, Rank, judge, onset_of, weigh
+from runbooklib.model.verdict import Cause, Rank, judge, onset_of, rank_cause
 
 ONSET = datetime(2026, 1, 15, 3, 0, tzinfo=UTC)
 SYMPTOM = Finding(status=Status.CRITICAL, template="errors", since=ONSET, source="prometheus")
@@ -60,38 +60,38 @@ def signs(words: str) -> tuple[Finding, ...]:
     ],
 )
 def test_a_cause_is_ranked_by_the_table_of_the_docstring(words: str, rank: Rank) -> None:
-    assert weigh(Cause("c", "C", signs(words)), ONSET).rank is rank
+    assert rank_cause(Cause("c", "C", signs(words)), ONSET).rank is rank
 
 
 def test_a_sign_that_began_after_the_symptom_speaks_against_the_cause() -> None:
     late, early = sign("C", "docker", minutes=10), sign("W", minutes=-10)
-    weighed = weigh(Cause("c", "C", (late, early)), ONSET)
-    assert (weighed.came_after, weighed.speaks_for) == ((late,), (early,))
-    assert (weighed.points_for, weighed.points_against, weighed.rank) == (1, 1, Rank.POSSIBLE)
+    ranked_cause = rank_cause(Cause("c", "C", (late, early)), ONSET)
+    assert (ranked_cause.came_after, ranked_cause.speaks_for) == ((late,), (early,))
+    assert (ranked_cause.points_for, ranked_cause.points_against, ranked_cause.rank) == (1, 1, Rank.POSSIBLE)
 
 
 def test_a_sign_whose_start_is_known_late_is_not_taken_for_a_consequence() -> None:
     """A rate over five minutes sees a beginning up to five minutes late."""
     late = replace(sign("W", minutes=4), blur_seconds=300.0)
-    assert weigh(Cause("c", "C", (late,)), ONSET).speaks_for == (late,)
+    assert rank_cause(Cause("c", "C", (late,)), ONSET).speaks_for == (late,)
     later = replace(sign("W", minutes=6), blur_seconds=300.0)
-    assert weigh(Cause("c", "C", (later,)), ONSET).came_after == (later,)
+    assert rank_cause(Cause("c", "C", (later,)), ONSET).came_after == (later,)
 
 
 @pytest.mark.parametrize(("minutes", "is_late"), [(-5.0, False), (0.0, False), (0.5, False), (0.51, True)])
 def test_a_start_within_the_tolerance_of_the_clocks_is_not_late(minutes: float, *, is_late: bool) -> None:
-    weighed = weigh(Cause("c", "C", (sign("C", minutes=minutes),)), ONSET, tolerance_seconds=30)
-    assert bool(weighed.came_after) is is_late
+    ranked_cause = rank_cause(Cause("c", "C", (sign("C", minutes=minutes),)), ONSET, tolerance_seconds=30)
+    assert bool(ranked_cause.came_after) is is_late
 
 
 def test_a_sign_without_known_start_or_a_symptom_without_onset_is_never_late() -> None:
-    assert not weigh(Cause("c", "C", (sign("C"),)), ONSET).came_after
-    assert not weigh(Cause("c", "C", (sign("C", minutes=60),)), None).came_after
+    assert not rank_cause(Cause("c", "C", (sign("C"),)), ONSET).came_after
+    assert not rank_cause(Cause("c", "C", (sign("C", minutes=60),)), None).came_after
 
 
 def test_a_sound_or_unknown_sign_is_never_late() -> None:
-    weighed = weigh(Cause("c", "C", (sign("O", minutes=60), sign("U"))), ONSET)
-    assert (weighed.came_after, weighed.points_against, len(weighed.missing)) == ((), 1, 1)
+    ranked_cause = rank_cause(Cause("c", "C", (sign("O", minutes=60), sign("U"))), ONSET)
+    assert (ranked_cause.came_after, ranked_cause.points_against, len(ranked_cause.missing)) == ((), 1, 1)
 
 
 def test_the_onset_is_that_of_the_first_breached_symptom_and_not_the_earliest() -> None:
@@ -146,7 +146,7 @@ def test_causes_stand_by_rank_then_points_then_in_the_order_of_the_notebook() ->
     }
     causes = [Cause(name, name, signs(text)) for name, text in words.items()]
     verdict = judge([SYMPTOM], causes)
-    assert [weighed.cause.id for weighed in verdict.causes] == [
+    assert [ranked_cause.cause.id for ranked_cause in verdict.causes] == [
         "confirmed",
         "likely-2",
         "likely-1",
@@ -155,10 +155,10 @@ def test_causes_stand_by_rank_then_points_then_in_the_order_of_the_notebook() ->
         "cannot-tell",
         "unlikely",
     ]
-    assert [weighed.cause.id for weighed in verdict.claimed][-1] == "possible"
+    assert [ranked_cause.cause.id for ranked_cause in verdict.supported_causes][-1] == "possible"
 
 
-def test_only_the_strongest_claimed_cause_proposes() -> None:
+def test_only_the_strongest_supported_cause_proposes() -> None:
     restart, wait = Proposal("restart", "docker restart x", "…"), Proposal("wait", "", "…")
     weak = Cause("weak", "", signs("W/a"), (wait,))
     strong = Cause("strong", "", signs("C/a C/b"), (restart,))

@@ -123,7 +123,7 @@ def test_signs_rank_their_cause_and_the_onset_is_the_first_symptoms() -> None:
     cause.check(other)
     assert incident.cause("a-cause", "A cause").cause == cause.cause
     assert incident.context.onset == incident.context.window.end - timedelta(minutes=5)
-    assert [weighed.rank for weighed in incident.verdict.causes] == [Rank.CONFIRMED]
+    assert [ranked_cause.rank for ranked_cause in incident.verdict.causes] == [Rank.CONFIRMED]
 
 
 def test_a_proposal_without_its_system_is_shown_and_not_proposed() -> None:
