@@ -10,7 +10,7 @@ from runbooklib.evidence import runs
 from runbooklib.jupyter import alert_link, firing_alerts
 from runbooklib.jupyter.alert_link import Link
 from runbooklib.model.alert import Alert
-from runbooklib.render.start_page_html import Board, Firing, Listed, Ran
+from runbooklib.render.start_page_html import AlertRow, Board, RunbookRow, RunRow
 
 REFRESH_SECONDS = 30
 _MAX_RUNS = 20
@@ -67,7 +67,7 @@ def _environment(asked: str, known: list[str], wrong: list[str]) -> str:
     return usual
 
 
-def _firing(base_url: str, environment: str, served: set[str], wrong: list[str]) -> list[Firing] | None:
+def _firing(base_url: str, environment: str, served: set[str], wrong: list[str]) -> list[AlertRow] | None:
     if not environment:
         return None
     try:
@@ -82,7 +82,7 @@ def _firing(base_url: str, environment: str, served: set[str], wrong: list[str])
     ]
 
 
-def _alert(base_url: str, environment: str, alert: Alert, *, is_served: bool) -> Firing:
+def _alert(base_url: str, environment: str, alert: Alert, *, is_served: bool) -> AlertRow:
     asked = Link(alert.name, environment, alert.labels, alert.starts_at)
     names = sorted(
         (name for name in alert.labels if name != alert_link.ALERT),
@@ -90,7 +90,7 @@ def _alert(base_url: str, environment: str, alert: Alert, *, is_served: bool) ->
     )
     quiet = [f"silenced by {silence}" for silence in alert.silenced_by]
     quiet += ["inhibited by another alert"] if alert.inhibited_by else []
-    return Firing(
+    return AlertRow(
         alert=alert.name,
         says=next((alert.annotations[name] for name in _SAYS if alert.annotations.get(name)), ""),
         labels=" ".join(f"{name}={alert.labels[name]}" for name in names),
@@ -100,7 +100,7 @@ def _alert(base_url: str, environment: str, alert: Alert, *, is_served: bool) ->
     )
 
 
-def _listed(base_url: str, environment: str, wrong: list[str]) -> list[Listed]:
+def _listed(base_url: str, environment: str, wrong: list[str]) -> list[RunbookRow]:
     listed = []
     try:
         names = runbooks.alerts()
@@ -112,11 +112,11 @@ def _listed(base_url: str, environment: str, wrong: list[str]) -> list[Listed]:
             title = runbooks.find(name).title
         except RunbookError as error:
             title = f"cannot be read: {error}"
-        listed.append(Listed(name, title, f"{base_url}{alert_link.OPEN}?{Link(name, environment).query}"))
+        listed.append(RunbookRow(name, title, f"{base_url}{alert_link.OPEN}?{Link(name, environment).query}"))
     return listed
 
 
-def _runs(base_url: str, wrong: list[str]) -> list[Ran]:
+def _runs(base_url: str, wrong: list[str]) -> list[RunRow]:
     try:
         newest, unread = runs.recent(runs.evidence_place(), _MAX_RUNS)
     except (RunbookError, OSError) as error:
@@ -125,7 +125,7 @@ def _runs(base_url: str, wrong: list[str]) -> list[Ran]:
         return []
     wrong += [f"Evidence: {problem}" for problem in unread]
     return [
-        Ran(
+        RunRow(
             at=run.at,
             alert=run.alert,
             service=run.service,

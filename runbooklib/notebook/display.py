@@ -26,7 +26,7 @@ from runbooklib.notebook.resume import Resumption
 from runbooklib.notebook.saved_outputs import SavedOutputs
 from runbooklib.redact.redactor import Redactor
 from runbooklib.render import charts, html
-from runbooklib.render.html import chronicle
+from runbooklib.render.html import event_table
 from runbooklib.render.inert_html import literal
 from runbooklib.render.sentences import fact_text, headline, sentence
 from runbooklib.sources.context import Context
@@ -138,7 +138,7 @@ class NotebookScreen(IncidentListener):
 
     def events_added(self, title: str, events: Sequence[Event]) -> None:
         """Show events by time."""
-        self.table_added(title, chronicle(events))
+        self.table_added(title, event_table(events))
 
     def controls_requested(self) -> None:
         """Show the controls."""
@@ -259,7 +259,7 @@ class TextScreen(IncidentListener):
 
     def events_added(self, title: str, events: Sequence[Event]) -> None:
         """Print the events by time."""
-        self.table_added(title, chronicle(events))
+        self.table_added(title, event_table(events))
 
     def controls_requested(self) -> None:
         """Print what the controls would say."""

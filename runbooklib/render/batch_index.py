@@ -60,18 +60,18 @@ def index_page(rows: Sequence[Row], earlier: Sequence[str], environment: str, en
     counted = Counter(row.status for row in rows)
     chips = "".join(f"<span>{_badge(s)} {counted[s]}</span>" for s in _WORST_FIRST if counted[s])
     about = f"{environment} · {len(rows)} runs · ended {sentences.time(ended_at)}".removeprefix(" · ")
-    lines = "\n".join(_line(row) for row in _sorted(rows))
+    lines = "\n".join(_line(row) for row in _sort_rows(rows))
     body = (
         f'<h1>Runbooks</h1><p class="about">{html.text(about)}</p><p class="chips">{chips}</p>\n'
         '<table class="runs"><thead><tr><th scope="col">Verdict</th><th scope="col">Alert</th>'
         '<th scope="col">Service</th><th scope="col">Headline</th>'
         '<th scope="col" class="number">Duration</th><th scope="col">Evidence</th></tr></thead>\n'
-        f"<tbody>{lines}</tbody></table>\n{_earlier(earlier)}"
+        f"<tbody>{lines}</tbody></table>\n{_earlier_runs(earlier)}"
     )
     return shell("Runbooks", body, _STYLE)
 
 
-def _sorted(rows: Sequence[Row]) -> list[Row]:
+def _sort_rows(rows: Sequence[Row]) -> list[Row]:
     return sorted(rows, key=lambda row: (_WORST_FIRST.index(row.status), row.alert, row.service))
 
 
@@ -95,7 +95,7 @@ def _link(bundle: str, file: str, label: str) -> str:
     return f'<a href="./{quote(bundle)}/{file}">{html.text(label)}</a>'
 
 
-def _earlier(bundles: Sequence[str]) -> str:
+def _earlier_runs(bundles: Sequence[str]) -> str:
     if not bundles:
         return ""
     items = "".join(f"<li>{_link(name, 'notebook.html', name)}</li>" for name in bundles)
@@ -120,7 +120,7 @@ def table(rows: Sequence[Row]) -> Table:
     overview.add_column("Headline", ratio=1, overflow="fold")
     overview.add_column("Seconds", justify="right", no_wrap=True)
     overview.add_column("Bundle", overflow="fold")
-    for row in _sorted(rows):
+    for row in _sort_rows(rows):
         texts = (row.alert, row.service, row.headline, f"{row.seconds:.1f}", row.bundle or "none")
         cells = [Text(terminal.one_line(text)) for text in texts]
         overview.add_row(*cells[:2], terminal.status(row.status), *cells[2:])

@@ -31,7 +31,7 @@ _SCALES: dict[str, tuple[tuple[float, float, str, str], ...]] = {
 }
 
 
-def within(frame: pd.DataFrame, marks: Sequence[Mark]) -> list[Mark]:
+def marks_within(frame: pd.DataFrame, marks: Sequence[Mark]) -> list[Mark]:
     """The marks within the frame's time, each once. A longer word replaces a word that it contains."""
     inside = sorted({mark for mark in marks if frame.index[0] <= mark[0] <= frame.index[-1]})
     return [
@@ -41,7 +41,7 @@ def within(frame: pd.DataFrame, marks: Sequence[Mark]) -> list[Mark]:
     ]
 
 
-def _thinned(marks: Sequence[Mark]) -> list[Mark]:
+def _thin_out(marks: Sequence[Mark]) -> list[Mark]:
     """The marks; if a word occurs often, only its first and last mark, with the count."""
     alike = {word: [at for at, other in marks if other == word] for _, word in marks}
     kept = []
@@ -101,9 +101,9 @@ def numbers(finding: Finding) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["series", "lowest", "highest", "last"])
 
 
-def marked(finding: Finding, marks: Sequence[Mark]) -> list[Mark]:
+def chart_marks(finding: Finding, marks: Sequence[Mark]) -> list[Mark]:
     """The marks of the chart, by time; the first and the last of many equal marks."""
-    return _thinned(within(finding.series, marks)) if finding.series is not None else []
+    return _thin_out(marks_within(finding.series, marks)) if finding.series is not None else []
 
 
 def alt_text(finding: Finding, marks: Sequence[Mark] = ()) -> str:
@@ -117,5 +117,5 @@ def alt_text(finding: Finding, marks: Sequence[Mark] = ()) -> str:
             parts.append(f"The limit is {row.last}.")
         else:
             parts.append(f"{row.series}: last {row.last}, between {row.lowest} and {row.highest}.")
-    marked_texts = [f"{word} at {at:%H:%M:%S}" for at, word in marked(finding, marks)]
+    marked_texts = [f"{word} at {at:%H:%M:%S}" for at, word in chart_marks(finding, marks)]
     return " ".join([*parts, *([f"Marked: {', '.join(marked_texts)}."] if marked_texts else [])])

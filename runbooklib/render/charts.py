@@ -16,7 +16,7 @@ import pandas as pd
 
 from runbooklib.model.findings import Finding
 from runbooklib.redact.redactor import Redactor
-from runbooklib.render.chart_text import MAX_LINES, Mark, label, number, scale, within
+from runbooklib.render.chart_text import MAX_LINES, Mark, label, marks_within, number, scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,10 +49,10 @@ def png(finding: Finding, marks: Sequence[Mark] = ()) -> bytes:
 
     # matplotlib must not read a dollar sign in the name of a series as TeX.
     with rc_context({"text.parse_math": False, "text.usetex": False}):
-        return _drawn(finding, finding.series.iloc[:, :MAX_LINES], marks)
+        return _draw_png(finding, finding.series.iloc[:, :MAX_LINES], marks)
 
 
-def _drawn(finding: Finding, frame: pd.DataFrame, marks: Sequence[Mark]) -> bytes:
+def _draw_png(finding: Finding, frame: pd.DataFrame, marks: Sequence[Mark]) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -62,14 +62,14 @@ def _drawn(finding: Finding, frame: pd.DataFrame, marks: Sequence[Mark]) -> byte
     )
     axes = figure.subplots()
     for (colour, style), name in zip(_LINES, frame.columns, strict=False):
-        _line(axes, frame[name] * factor, colour, style)
+        _draw_line(axes, frame[name] * factor, colour, style)
     if finding.limit is not None:
-        _limit(axes, finding.limit * factor, unit)
-    _dress(axes, label(word), frame)
+        _draw_limit(axes, finding.limit * factor, unit)
+    _format_axes(axes, label(word), frame)
     figure.legend(
         loc="outside lower left", ncols=2, frameon=False, fontsize=8, labelcolor=_INK, handlelength=3.5
     )
-    canvas, marks = FigureCanvasAgg(figure), within(frame, marks)
+    canvas, marks = FigureCanvasAgg(figure), marks_within(frame, marks)
     for moment, _ in marks:
         axes.axvline(moment, color=_FAINT, linestyle=(0, (1, 2)), linewidth=1.1)  # type: ignore[arg-type] # dates are fine
     _lay_out(figure)
@@ -95,7 +95,7 @@ def _lay_out(figure: "Figure") -> None:
     figure.set_layout_engine("none")
 
 
-def _line(axes: "Axes", column: "pd.Series[float]", colour: str, style: Any) -> None:
+def _draw_line(axes: "Axes", column: "pd.Series[float]", colour: str, style: Any) -> None:
     axes.plot(
         column.index, column, color=colour, linestyle=style, linewidth=1.8, label=label(str(column.name))
     )
@@ -105,7 +105,7 @@ def _line(axes: "Axes", column: "pd.Series[float]", colour: str, style: Any) -> 
     axes.plot(alone.index, alone, color=colour, linestyle="none", marker="o", markersize=3)
 
 
-def _limit(axes: "Axes", limit: float, unit: str) -> None:
+def _draw_limit(axes: "Axes", limit: float, unit: str) -> None:
     axes.axhline(limit, color=_LIMIT, linestyle=(0, (8, 3)), linewidth=1.3)
     axes.annotate(
         f"limit {number(limit)} {unit}".rstrip(),
@@ -125,7 +125,7 @@ def _name_marks(figure: "Figure", axes: "Axes", renderer: "RendererAgg", marks: 
     """Write the word of each mark into a strip that is added above the axes; these keep their size."""
     if not marks:
         return
-    placed = _placed(axes, renderer, marks)
+    placed = _place_words(axes, renderer, marks)
     rows = 1 + max((place.row for place in placed), default=-1)
     height = _HEIGHT_INCHES + (rows * _ROW_PIXELS + 4) / _DPI
     left, bottom, width, top = axes.get_position().extents
@@ -179,40 +179,40 @@ class _Place:
         return low.begins < high.x < low.ends
 
 
-def _placed(axes: "Axes", renderer: "RendererAgg", marks: Sequence[Mark]) -> list[_Place]:
+def _place_words(axes: "Axes", renderer: "RendererAgg", marks: Sequence[Mark]) -> list[_Place]:
     """The words, in rows, so that no two words overlap and no line crosses a word."""
     from matplotlib.dates import date2num
     from matplotlib.font_manager import FontProperties
 
     font, area = FontProperties(size=8), axes.get_window_extent()
 
-    def width(word: str) -> float:
+    def width_of(word: str) -> float:
         return float(renderer.get_text_width_height_descent(word, font, ismath=False)[0]) + 10
 
-    def across(moment: datetime) -> float:
+    def x_of(moment: datetime) -> float:
         return float(axes.transData.transform((date2num(moment), 0))[0])
 
-    def place(named: Mark, *, is_left: bool) -> _Place:
-        x, word = across(named[0]), label(named[1])
-        begins = x - width(word) if is_left else x
-        return _Place(named[0], x, word, is_left, begins, begins + width(word))
+    def place(mark: Mark, *, is_left: bool) -> _Place:
+        x, word = x_of(mark[0]), label(mark[1])
+        begins = x - width_of(word) if is_left else x
+        return _Place(mark[0], x, word, is_left, begins, begins + width_of(word))
 
-    named = _gathered(marks, across, width)
+    merged_marks = _merge_marks(marks, x_of, width_of)
     # From mark number `split` on, the words are left of their lines. Choose the split with most words.
     options = []
-    for split in range(len(named), -1, -1):
-        wanted = [place(mark, is_left=number >= split) for number, mark in enumerate(named)]
-        options.append(_in_rows([word for word in wanted if word.begins >= 0 and word.ends <= area.x1]))
+    for split in range(len(merged_marks), -1, -1):
+        words = [place(mark, is_left=number >= split) for number, mark in enumerate(merged_marks)]
+        options.append(_assign_rows([word for word in words if word.begins >= 0 and word.ends <= area.x1]))
     return max(options, key=len)
 
 
-def _in_rows(wanted: Sequence[_Place]) -> list[_Place]:
+def _assign_rows(words: Sequence[_Place]) -> list[_Place]:
     """The words that have room, each in the lowest free row.
 
     A line without room for its word has no word; the table under the chart contains it.
     """
-    lefts = [place for place in wanted if place.is_left]
-    rights = [place for place in wanted if not place.is_left]
+    lefts = [place for place in words if place.is_left]
+    rights = [place for place in words if not place.is_left]
     placed: list[_Place] = []
     # In this order the line to a word does not cross the words that are already placed.
     for place in (*lefts, *reversed(rights)):
@@ -222,13 +222,13 @@ def _in_rows(wanted: Sequence[_Place]) -> list[_Place]:
     return placed
 
 
-def _gathered(
-    marks: Sequence[Mark], across: Callable[[datetime], float], width: Callable[[str], float]
+def _merge_marks(
+    marks: Sequence[Mark], x_of: Callable[[datetime], float], width_of: Callable[[str], float]
 ) -> list[Mark]:
     """The marks to write: marks at the same pixel share a text, and a repeated text has a count."""
     at_once: list[tuple[datetime, list[str]]] = []
     for moment, word in marks:
-        if at_once and across(moment) - across(at_once[-1][0]) < _AT_ONCE_PIXELS:
+        if at_once and x_of(moment) - x_of(at_once[-1][0]) < _AT_ONCE_PIXELS:
             at_once[-1][1].append(word)
         else:
             at_once.append((moment, [word]))
@@ -236,7 +236,7 @@ def _gathered(
     for moment, words in at_once:
         text = ", ".join(dict.fromkeys(words))
         same = by_text.setdefault(text, [])
-        if same and across(moment) - across(same[-1][1]) < width(text) + 20:
+        if same and x_of(moment) - x_of(same[-1][1]) < width_of(text) + 20:
             first, _, count = same.pop()
             same.append((first, moment, count + 1))
         else:
@@ -261,7 +261,7 @@ def draw_without_secrets(redactor: Redactor) -> None:
     Text.set_text = set_text  # type: ignore[method-assign] # matplotlib has no hook; every text passes this method
 
 
-def _dress(axes: "Axes", unit: str, frame: pd.DataFrame) -> None:
+def _format_axes(axes: "Axes", unit: str, frame: pd.DataFrame) -> None:
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     locator = AutoDateLocator(tz=UTC, minticks=4, maxticks=9)

@@ -1,7 +1,7 @@
 """Findings and the verdict as HTML fragments for a notebook's output.
 
 They have inline styles only, no script, and no address to load; every text of a system is escaped.
-Colours follow JupyterLab's theme. Each status has a word, a sign and a colour. `chronicle` is the table of
+Colours follow JupyterLab's theme. Each status has a word, a sign and a colour. `event_table` is the table of
 events.
 """
 
@@ -85,7 +85,7 @@ def finding_card(
         inner.append(table(finding.rows))
     if finding.series is not None and not finding.series.dropna(how="all").empty:
         inner.append(_chart(finding, marks))
-    inner.append(_how(finding, is_resumed=is_resumed))
+    inner.append(_source_line(finding, is_resumed=is_resumed))
     style = (
         f"border-left:4px solid {_COLOURS[finding.status]};padding:4px 0 4px 12px;margin:4px 0;{_FONT};{_INK}"
     )
@@ -95,7 +95,7 @@ def finding_card(
 def _chart(finding: Finding, marks: Sequence[tuple[datetime, str]]) -> str:
     marks = [*marks, *finding.marks]
     data = base64.b64encode(charts.png(finding, marks)).decode()
-    happened = chart_text.marked(finding, marks)
+    happened = chart_text.chart_marks(finding, marks)
     rows = pd.DataFrame([{"marked at": sentences.time(at), "": word} for at, word in happened])
     return (
         f'<img src="data:image/png;base64,{data}" alt="{text(chart_text.alt_text(finding, marks))}" '
@@ -105,7 +105,7 @@ def _chart(finding: Finding, marks: Sequence[tuple[datetime, str]]) -> str:
     )
 
 
-def _how(finding: Finding, *, is_resumed: bool) -> str:
+def _source_line(finding: Finding, *, is_resumed: bool) -> str:
     parts = [text(finding.source)] if finding.source else []
     if finding.since:
         parts.append(f"since {sentences.time(finding.since)}")
@@ -135,7 +135,7 @@ def table(frame: pd.DataFrame, *, most: int = _MAX_ROWS) -> str:
     )
     body = "".join(
         "<tr style='background:none'>"
-        + "".join(f'<td style="{cell}">{_cell(str(c), row[c])}</td>' for c in frame.columns)
+        + "".join(f'<td style="{cell}">{_table_cell(str(c), row[c])}</td>' for c in frame.columns)
         + "</tr>"
         for _, row in frame.head(most).iterrows()
     )
@@ -155,7 +155,7 @@ def listing(title: str, frame: pd.DataFrame) -> str:
     return f'<div style="{_FONT};{_INK}">{heading}{inner}</div>'
 
 
-def _cell(column: str, value: object) -> str:
+def _table_cell(column: str, value: object) -> str:
     if column == "link" and str(value).startswith(("http://", "https://")):
         return f'<a href="{text(value)}" target="_blank" rel="noopener noreferrer">{text(value)}</a>'
     if isinstance(value, pd.Timestamp):
@@ -190,7 +190,7 @@ def verdict_card(verdict: Verdict, about: str, *, is_replay: bool = False) -> st
         f'<div style="font-size:17px;font-weight:600">{answer}</div>',
         f'<div style="{_FAINT};font-size:12.5px;margin:2px 0 8px">{text(about)}{replayed}</div>',
         _causes(verdict),
-        _next(verdict.proposals, may_act=not is_replay),
+        _next_steps(verdict.proposals, may_act=not is_replay),
         _not_checked(verdict.not_checked),
     ]
     box = f"{_LINE};border-top:5px solid {colour};border-radius:6px;padding:12px 16px;margin:4px 0"
@@ -230,7 +230,7 @@ def _supported_cause(ranked_cause: RankedCause) -> str:
     return f'<details open style="margin-bottom:4px">{summary}{signs}</details>'
 
 
-def _next(proposals: Sequence[Proposal], *, may_act: bool) -> str:
+def _next_steps(proposals: Sequence[Proposal], *, may_act: bool) -> str:
     if not proposals:
         return ""
     return f'<div style="margin-top:6px"><b>Next</b>{proposal_lines(proposals[:2], may_act=may_act)}</div>'
@@ -290,7 +290,7 @@ def section_card(title: str, status: Status, findings: Sequence[Finding]) -> str
     return f'<div style="{_FONT};{_INK}">{head}<ul style="padding-left:4px">{lines}</ul></div>'
 
 
-def chronicle(events: Sequence[Event]) -> pd.DataFrame:
+def event_table(events: Sequence[Event]) -> pd.DataFrame:
     """Columns: at (text, UTC; a dash if it is unknown), what, source."""
     rows = [
         {

@@ -64,7 +64,7 @@ ul, ol { margin: .3rem 0 .6rem; padding-left: 1.4rem; } img { background: #fff; 
 
 def page(notebook: Mapping[str, Any], title: str) -> str:
     """The whole page. `notebook` is nbformat 4."""
-    return shell(title, "\n".join(_cell(cell) for cell in notebook["cells"]))
+    return shell(title, "\n".join(_cell_html(cell) for cell in notebook["cells"]))
 
 
 def shell(title: str, body: str, style: str = "") -> str:
@@ -77,13 +77,13 @@ def shell(title: str, body: str, style: str = "") -> str:
     )
 
 
-def _cell(cell: Mapping[str, Any]) -> str:
-    source = _joined(cell.get("source", ""))
+def _cell_html(cell: Mapping[str, Any]) -> str:
+    source = _join_lines(cell.get("source", ""))
     if cell["cell_type"] == "markdown":
         return markdown(source)
     if cell["cell_type"] != "code":
         return f"<pre>{text(source)}</pre>"
-    outputs = "\n".join(_output(output) for output in cell.get("outputs", ()))
+    outputs = "\n".join(_output_html(output) for output in cell.get("outputs", ()))
     code = f'<details class="cell"><summary>code</summary><pre>{text(source)}</pre></details>'
     return f"{outputs}\n{code if source.strip() else ''}"
 
@@ -94,26 +94,26 @@ def markdown(source: str) -> str:
     return clean(rendered.replace("<li>[ ] ", "<li>☐ ").replace("<li>[x] ", "<li>☑ "))
 
 
-def _output(output: Mapping[str, Any]) -> str:
+def _output_html(output: Mapping[str, Any]) -> str:
     kind = output.get("output_type")
     if kind == "stream":
-        return f"<pre>{text(_joined(output.get('text', '')))}</pre>"
+        return f"<pre>{text(_join_lines(output.get('text', '')))}</pre>"
     if kind == "error":
         traceback = "\n".join(output.get("traceback") or [f"{output.get('ename')}: {output.get('evalue')}"])
         return f"<pre>{text(traceback)}</pre>"
     data = output.get("data", {})
     if "text/html" in data:
-        return clean(_joined(data["text/html"]))
-    picture = f"data:image/png;base64,{''.join(_joined(data.get('image/png', '')).split())}"
+        return clean(_join_lines(data["text/html"]))
+    picture = f"data:image/png;base64,{''.join(_join_lines(data.get('image/png', '')).split())}"
     if _PICTURE.fullmatch(picture):
         return clean(f'<img alt="chart" src="{picture}">')
     if "text/markdown" in data:
-        return markdown(_joined(data["text/markdown"]))
-    plain = _joined(data.get("text/plain", ""))
+        return markdown(_join_lines(data["text/markdown"]))
+    plain = _join_lines(data.get("text/plain", ""))
     return f"<pre>{text(plain)}</pre>" if plain else ""
 
 
-def _joined(source: str | Iterable[str]) -> str:
+def _join_lines(source: str | Iterable[str]) -> str:
     return source if isinstance(source, str) else "".join(source)
 
 
@@ -123,7 +123,7 @@ def clean(fragment: str) -> str:
         fragment,
         tags=_TAGS,
         attributes=_ATTRIBUTES,
-        attribute_filter=_allowed,
+        attribute_filter=_filter_attribute,
         filter_style_properties=_STYLES,
         url_schemes={"http", "https", "mailto", "data"},
         link_rel="noopener noreferrer",
@@ -132,7 +132,7 @@ def clean(fragment: str) -> str:
     return visible(_TABLE_CELL.sub(lambda match: match[1] + without_formula(match[2]), kept))
 
 
-def _allowed(_tag: str, attribute: str, value: str) -> str | None:
+def _filter_attribute(_tag: str, attribute: str, value: str) -> str | None:
     if attribute == "src":
         return value if _PICTURE.fullmatch(value) else None
     if attribute == "href":

@@ -192,19 +192,19 @@ def _headline(verdict: Verdict, language: str) -> Sequence[str]:
             say("The alert's own symptom is not present.", language=language),
             sentence(first, language=language),
             say("Another check found a problem.", language=language),
-            _worst(verdict, language),
+            _worst_finding_text(verdict, language),
         ]
     # If several are equally bad, `max` returns the first: it is the alert's own symptom.
     worst = max(verdict.symptoms, key=lambda finding: finding.status)
-    return [sentence(worst, language=language), *_most_likely(verdict, language)]
+    return [sentence(worst, language=language), *_likely_cause_texts(verdict, language)]
 
 
-def _worst(verdict: Verdict, language: str) -> str:
+def _worst_finding_text(verdict: Verdict, language: str) -> str:
     signs = [sign for ranked_cause in verdict.causes for sign in ranked_cause.cause.signs]
     return sentence(max([*verdict.symptoms, *signs], key=lambda finding: finding.status), language=language)
 
 
-def _most_likely(verdict: Verdict, language: str) -> Sequence[str]:
+def _likely_cause_texts(verdict: Verdict, language: str) -> Sequence[str]:
     if verdict.supported_causes:
         facts = {
             "title": verdict.supported_causes[0].cause.title,

@@ -46,7 +46,7 @@ _SIGNS = {"OK": "✓", "UNKNOWN": "?", "WARNING": "▲", "CRITICAL": "✖"}
 
 
 @dataclass(frozen=True, slots=True)
-class Firing:
+class AlertRow:
     """One firing alert. `link` opens its runbook (empty: none); `quiet` says what silences or inhibits it."""
 
     alert: str
@@ -58,7 +58,7 @@ class Firing:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class RunbookRow:
     """One runbook, with the link that opens it."""
 
     alert: str
@@ -67,7 +67,7 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
+class RunRow:
     """One run; `status` is a Status's name or another word, `link` leads to its page."""
 
     at: datetime
@@ -90,10 +90,10 @@ class Board:
     at: datetime
     environment: str
     environments: Sequence[tuple[str, str]]
-    firing: Sequence[Firing] | None
-    runbooks: Sequence[Listed]
+    firing: Sequence[AlertRow] | None
+    runbooks: Sequence[RunbookRow]
     searched: str
-    runs: Sequence[Ran]
+    runs: Sequence[RunRow]
     not_checked: Sequence[str]
     refresh: int
     toggle: str
@@ -152,20 +152,20 @@ def _firing(board: Board) -> str:
     elif not board.firing:
         inner = "<p>Alertmanager holds no alert.</p>"
     else:
-        rows = "".join(_alert(firing) for firing in board.firing)
+        rows = "".join(_alert_row(firing) for firing in board.firing)
         inner = _table(("Alert", "Since", "What it says", "Labels"), rows)
     return f'<section aria-labelledby="firing"><h2 id="firing">Firing now</h2>{inner}</section>'
 
 
-def _alert(firing: Firing) -> str:
-    name = _cell(firing.alert or "(no name)")
+def _alert_row(firing: AlertRow) -> str:
+    name = _cell_text(firing.alert or "(no name)")
     opened = (
         f'<a class="open" href="{text(firing.link)}">{name}</a>' if firing.link else f"{name} (no runbook)"
     )
     quiet = f'<div class="about">{text(firing.quiet)}</div>' if firing.quiet else ""
     return (
         f'<tr><td class="name">{opened}{quiet}</td><td class="time">{_time(firing.since)}</td>'
-        f'<td>{_cell(firing.says)}</td><td class="about">{_cell(firing.labels)}</td></tr>'
+        f'<td>{_cell_text(firing.says)}</td><td class="about">{_cell_text(firing.labels)}</td></tr>'
     )
 
 
@@ -181,8 +181,8 @@ def _not_checked(reasons: Sequence[str]) -> str:
 
 def _runbooks(board: Board) -> str:
     rows = "".join(
-        f'<tr><td class="name"><a href="{text(runbook.link)}">{_cell(runbook.alert)}</a></td>'
-        f"<td>{_cell(runbook.title)}</td></tr>"
+        f'<tr><td class="name"><a href="{text(runbook.link)}">{_cell_text(runbook.alert)}</a></td>'
+        f"<td>{_cell_text(runbook.title)}</td></tr>"
         for runbook in board.runbooks
     )
     listed = _table(("Alert", "Runbook"), rows) if rows else "<p>None of that name.</p>"
@@ -195,19 +195,19 @@ def _runbooks(board: Board) -> str:
     )
 
 
-def _runs(runs: Sequence[Ran]) -> str:
-    rows = "".join(_ran(run) for run in runs)
+def _runs(runs: Sequence[RunRow]) -> str:
+    rows = "".join(_run_row(run) for run in runs)
     heads = ("Time", "Verdict", "Alert", "Service", "What it says")
     inner = _table(heads, rows) if rows else "<p>None yet.</p>"
     return f'<section aria-labelledby="runs"><h2 id="runs">Recent evidence</h2>{inner}</section>'
 
 
-def _ran(run: Ran) -> str:
-    name = f'<a href="{text(run.link)}">{_cell(run.alert)}</a>' if run.link else _cell(run.alert)
+def _run_row(run: RunRow) -> str:
+    name = f'<a href="{text(run.link)}">{_cell_text(run.alert)}</a>' if run.link else _cell_text(run.alert)
     where = f'<div class="about">{text(run.environment)}</div>' if run.environment else ""
     return (
         f'<tr><td class="time">{_time(run.at)}</td><td>{_badge(run.status)}</td><td class="name">{name}</td>'
-        f"<td>{_cell(run.service)}{where}</td><td>{_cell(run.headline)}</td></tr>"
+        f"<td>{_cell_text(run.service)}{where}</td><td>{_cell_text(run.headline)}</td></tr>"
     )
 
 
@@ -216,7 +216,7 @@ def _table(heads: Sequence[str], rows: str) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
-def _cell(content: str) -> str:
+def _cell_text(content: str) -> str:
     """The text of a table's cell, which a reader may paste into a spreadsheet."""
     return without_formula(text(content))
 

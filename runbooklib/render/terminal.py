@@ -39,25 +39,25 @@ def answer(verdict: dict[str, Any]) -> Group:
     title = Text(f"{_SIGNS[status]} {status}  ", style=_STYLES[status])
     about = f"{verdict['alert']} · {verdict['service']} · {verdict['environment']}"
     title.append(one_line(about), style="bold")
-    lines: list[RenderableType] = [title, _indented(verdict["headline"])]
+    lines: list[RenderableType] = [title, _indent(verdict["headline"])]
     if verdict["onset"]:
-        lines.append(_indented(f"since {verdict['onset'][:19].replace('T', ' ')} UTC", "dim"))
+        lines.append(_indent(f"since {verdict['onset'][:19].replace('T', ' ')} UTC", "dim"))
     for cause in verdict["causes"]:
-        lines += _cause(cause)
-    lines += _missing(verdict["not_checked"])
+        lines += _cause_lines(cause)
+    lines += _not_checked_lines(verdict["not_checked"])
     if verdict["next"]:
         lines.append(Text("\nNext", style="bold"))
         for proposal in verdict["next"][:2]:
-            lines.append(_indented(proposal["title"]))
+            lines.append(_indent(proposal["title"]))
             lines.append(
                 Padding(Text(one_line(proposal["command"]), style="cyan", overflow="fold"), (0, 0, 0, 4))
             )
     return Group(*lines)
 
 
-def _cause(cause: dict[str, Any]) -> list[RenderableType]:
+def _cause_lines(cause: dict[str, Any]) -> list[RenderableType]:
     if cause["rank"] in ("unlikely", "cannot tell"):
-        return [_indented(f"{cause['title']}: {cause['rank']}", "dim")]
+        return [_indent(f"{cause['title']}: {cause['rank']}", "dim")]
     title = one_line(f"{cause['title']}: {cause['rank']}")
     lines: list[RenderableType] = [Text(f"\n{title}", style="bold")]
     for side, style in (("for", "green"), ("against", "red"), ("missing", "magenta")):
@@ -68,14 +68,14 @@ def _cause(cause: dict[str, Any]) -> list[RenderableType]:
     return lines
 
 
-def _missing(not_checked: list[dict[str, Any]]) -> list[RenderableType]:
+def _not_checked_lines(not_checked: list[dict[str, Any]]) -> list[RenderableType]:
     if not not_checked:
         return []
     lines: list[RenderableType] = [Text("\nNot checked", style="bold magenta")]
-    return lines + [_indented(f"{finding['question']} {finding['says']}") for finding in not_checked]
+    return lines + [_indent(f"{finding['question']} {finding['says']}") for finding in not_checked]
 
 
-def _indented(text: str, style: str = "default") -> Padding:
+def _indent(text: str, style: str = "default") -> Padding:
     return Padding(Text(one_line(text), style=style), (0, 0, 0, 2))
 
 

@@ -196,14 +196,14 @@ def test_a_sample_between_two_gaps_is_seen(drawn: list[Figure]) -> None:
 
 def test_of_many_marks_alike_words_and_table_name_the_first_and_the_last() -> None:
     crowd = [(at(20 + i), "died") for i in range(30)] + [(at(30), "deployed 1a2b3c4d")]
-    told = chart_text.marked(hour(), crowd)
+    told = chart_text.chart_marks(hour(), crowd)
     assert told == [
         (at(20), "died (first of 30)"),
         (at(30), "deployed 1a2b3c4d"),
         (at(49), "died (last of 30)"),
     ]
     few = [(at(20 + i), "died") for i in range(4)]
-    assert chart_text.marked(hour(), few) == few
+    assert chart_text.chart_marks(hour(), few) == few
     # A chart holds each of them once more than the picture: words that grow with them fill the evidence.
     many = [(at(i / 10), "died") for i in range(500)]
     assert len(html.finding_card(hour(), many)) < len(html.finding_card(hour(), [])) + 12_000
