@@ -51,7 +51,7 @@ def print_links(
     from runbooklib.jupyter import rule_urls
 
     refuse_unknown_environment(environment)
-    links = rule_urls.linked(rules, server, environment)
+    links = rule_urls.link_rules(rules, server, environment)
     for alert in links.without:
         print(f"runbook: {one_line(alert)} has no runbook, so it gets no link", file=sys.stderr)
     if not write:

@@ -22,7 +22,7 @@ def _load_jupyter_server_extension(app: "ServerApp") -> None:
     from runbooklib.jupyter import alert_link, handlers
 
     root = Path(app.root_dir)
-    _settle()
+    _make_paths_absolute()
     try:
         os.environ[variables.HOME] = str(site.home().absolute())
     except RunbookError as error:
@@ -33,7 +33,7 @@ def _load_jupyter_server_extension(app: "ServerApp") -> None:
     app.log.info("runbooklib: the start page is %s%s", app.base_url, alert_link.PAGE)
 
 
-def _settle() -> None:
+def _make_paths_absolute() -> None:
     """Make the paths in this process's environment absolute; its kernels inherit it.
 
     A kernel works in its notebook's folder: to it a relative path would lead to a ledger, a cooldown and a

@@ -52,7 +52,7 @@ class Link:
 
 def read(query: str, now: datetime) -> Link:
     """The link of this query. As in Prometheus, an empty label counts as absent. Raises ParameterError."""
-    fields = pairs(query)
+    fields = parse_query(query)
     alert = fields.get(ALERT, "")
     if not alert:
         raise ParameterError(f"the link names no alert ({ALERT})", hint=f"add ?{ALERT}=HighErrorRate")
@@ -63,7 +63,7 @@ def read(query: str, now: datetime) -> Link:
     return Link(alert, fields.get(ENVIRONMENT, ""), labels, starts_at)
 
 
-def pairs(query: str) -> dict[str, str]:
+def parse_query(query: str) -> dict[str, str]:
     """The names and values of a query, each once. Raises ParameterError."""
     try:
         listed = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=_MAX_PAIRS)
@@ -92,9 +92,9 @@ def moment(text: str, now: datetime) -> datetime:
     return starts_at
 
 
-def given(runbook: Runbook, link: Link) -> dict[str, str]:
+def link_parameters(runbook: Runbook, link: Link) -> dict[str, str]:
     """The parameters that the link sets. Raises ParameterError for a long or unprintable value."""
-    values = {name: link.labels[name] for name in settable(runbook) if name in link.labels}
+    values = {name: link.labels[name] for name in parameters_from_labels(runbook) if name in link.labels}
     if link.environment:
         values[ENVIRONMENT] = link.environment
     for name, value in values.items():
@@ -102,12 +102,12 @@ def given(runbook: Runbook, link: Link) -> dict[str, str]:
     return values
 
 
-def settable(runbook: Runbook) -> list[str]:
+def parameters_from_labels(runbook: Runbook) -> list[str]:
     """The parameters of a runbook that a label of its alert may set."""
-    return [name for name, parameter in runbook.declared.items() if _is_label(parameter)]
+    return [name for name, parameter in runbook.declared.items() if _may_come_from_label(parameter)]
 
 
-def _is_label(parameter: Declared) -> bool:
+def _may_come_from_label(parameter: Declared) -> bool:
     return parameter.type is str and (parameter.name == SERVICE or _FROM_LABEL in parameter.help)
 
 

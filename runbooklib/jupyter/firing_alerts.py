@@ -32,7 +32,7 @@ def alerts(environment: str, name: str = "") -> tuple[Alert, ...]:
     return Sources(target, tape, deadline_seconds=DEADLINE_SECONDS).alertmanager.alerts(name)
 
 
-def matching(environment: str, name: str, labels: Mapping[str, str]) -> tuple[Alert, ...]:
+def matching_alerts(environment: str, name: str, labels: Mapping[str, str]) -> tuple[Alert, ...]:
     """The alerts of that name whose labels do not differ from `labels`; a missing label does not differ.
 
     An alert over all services has no service label.
@@ -48,9 +48,9 @@ def matching(environment: str, name: str, labels: Mapping[str, str]) -> tuple[Al
 
 def usual_environment() -> str:
     """The default environment: RUNBOOK_ENVIRONMENT, else the first default in a runbook's parameters."""
-    named = os.environ.get(variables.ENVIRONMENT, "")
-    if named:
-        return named
+    configured = os.environ.get(variables.ENVIRONMENT, "")
+    if configured:
+        return configured
     for alert in runbooks.alerts():
         declared = runbooks.find(alert).declared.get("environment")
         if declared and declared.default:

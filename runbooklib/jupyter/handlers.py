@@ -23,7 +23,7 @@ from runbooklib.errors import (
 )
 from runbooklib.evidence import runs
 from runbooklib.jupyter import alert_link, prepare, start_page
-from runbooklib.jupyter.prepare import Prepared
+from runbooklib.jupyter.prepare import PreparedNotebook
 from runbooklib.redact.redactor import Depth, Redactor
 from runbooklib.render import start_page_html
 
@@ -103,11 +103,11 @@ class Start(Page):
     async def get(self) -> None:
         """The page."""
         try:
-            query = alert_link.pairs(self.request.query)
+            query = alert_link.parse_query(self.request.query)
         except RunbookError as error:
             self.refuse(400, error.message, error.hint)
             return
-        board = await self.in_time(start_page.gathered, self.base_url, query, datetime.now(UTC))
+        board = await self.in_time(start_page.gather_board, self.base_url, query, datetime.now(UTC))
         self.finish(start_page_html.start_page(board))
 
 
@@ -122,10 +122,10 @@ class Open(Page):
             self.refuse(403, "A runbook is opened in a window of its own.", "Click the link.")
             return
         try:
-            prepared = await self.in_time(_prepared, self.request.query, self.root)
+            prepared = await self.in_time(_prepare_notebook, self.request.query, self.root)
         except RunbookError as error:
             self.log.warning("runbooks/open: %s", type(error).__name__)
-            self.refuse(_status(error), error.message, error.hint)
+            self.refuse(_status_code(error), error.message, error.hint)
             return
         if prepared.unread:
             self.log.warning("runbooks/open: whether a headless run is there is unknown: %s", prepared.unread)
@@ -142,9 +142,9 @@ class Evidence(Page):
     async def get(self, bundle: str) -> None:
         """The page; 404 for a bundle that the ledger does not list."""
         try:
-            content = await self.in_time(_evidence, bundle)
+            content = await self.in_time(_evidence_page, bundle)
         except RunbookError as error:
-            self.refuse(_status(error), error.message, error.hint)
+            self.refuse(_status_code(error), error.message, error.hint)
             return
         if content is None:
             self.refuse(404, "There is no evidence of that name.")
@@ -163,19 +163,19 @@ def _is_click(headers: Mapping[str, str]) -> bool:
     return place in ("document", "empty")
 
 
-def _prepared(query: str, root: Path) -> Prepared:
+def _prepare_notebook(query: str, root: Path) -> PreparedNotebook:
     now = datetime.now(UTC)
     return prepare.prepare(alert_link.read(query, now), root, now)
 
 
-def _evidence(bundle: str) -> bytes | None:
+def _evidence_page(bundle: str) -> bytes | None:
     try:
         return runs.page_of(runs.evidence_place(), bundle)
     except OSError as error:
         raise EvidenceError(f"the evidence cannot be read: {files.trouble(error)}") from None
 
 
-def _status(error: RunbookError) -> int:
+def _status_code(error: RunbookError) -> int:
     if isinstance(error, UnknownAlertError):
         return 404
     # What the site's own files lack, or its disk, is no fault of the link.

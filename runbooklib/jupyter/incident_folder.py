@@ -75,7 +75,7 @@ class IncidentFolder:
     @property
     def notebook(self) -> str:
         """The file name of the notebook."""
-        return f"{_escaped(self.runbook.alert)}.ipynb"
+        return f"{_escape_name(self.runbook.alert)}.ipynb"
 
 
 def defaults(runbook: Runbook) -> dict[str, Value | None]:
@@ -92,7 +92,7 @@ def folder_name(incident: IncidentFolder, root: Path) -> str:
     for number in range(1, _MAX_FOLDERS):
         folder = name if number == 1 else f"{name}-{number}"
         path = root / FOLDER / folder
-        if not path.exists() or _is_of(path, incident):
+        if not path.exists() or _belongs_to(path, incident):
             return folder
     raise EvidenceError(f"there are {_MAX_FOLDERS} folders {FOLDER}/{name}", hint="remove some")
 
@@ -110,7 +110,7 @@ def recent_starts(incident: IncidentFolder, root: Path, now: datetime) -> Iterat
             starts_at = datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
         except ValueError:
             continue
-        if starts_at > now or not suffix.fullmatch(rest) or not _is_of(path, incident):
+        if starts_at > now or not suffix.fullmatch(rest) or not _belongs_to(path, incident):
             continue
         age = now - starts_at
         if age <= _SAME_WITHIN or (age <= _CONTINUED_WITHIN and _is_worked_in(path)):
@@ -124,11 +124,11 @@ def _is_worked_in(folder: Path) -> bool:
 
 def _suffix(incident: IncidentFolder) -> str:
     """The part of the folder's name after the time."""
-    names = [_escaped(incident.runbook.alert), _escaped(incident.service)]
+    names = [_escape_name(incident.runbook.alert), _escape_name(incident.service)]
     return "-".join(names + ([_labels_part(incident.labels)] if incident.labels else []))
 
 
-def _escaped(name: str) -> str:
+def _escape_name(name: str) -> str:
     """The name as part of a file name, without `/`. Different names stay different."""
     return quote(name, safe=" ")
 
@@ -142,7 +142,7 @@ def _labels_part(labels: Mapping[str, str]) -> str:
     return "-".join(filter(None, (_NOT_PLAIN.sub("_", plain)[:_MAX_LABELS_LENGTH].strip("_-"), digest)))
 
 
-def _is_of(folder: Path, incident: IncidentFolder) -> bool:
+def _belongs_to(folder: Path, incident: IncidentFolder) -> bool:
     """Whether the folder belongs to this incident. Without a notebook that names its incident, it does."""
     try:
         saved = notebook_file.read(folder / incident.notebook)["metadata"]["runbook"]["incident"]
@@ -159,7 +159,7 @@ _DIGESTED_FIELDS = ("cell_type", "source", "attachments", "outputs", "execution_
 def digest(notebook: Mapping[str, Any]) -> str:
     """The SHA-256 of the cells' content, without metadata and cell ids."""
     cells = [
-        {name: _joined(cell[name]) for name in _DIGESTED_FIELDS if cell.get(name)}
+        {name: _join_lines(cell[name]) for name in _DIGESTED_FIELDS if cell.get(name)}
         for cell in notebook["cells"]
     ]
     return hashlib.sha256(json.dumps(cells, sort_keys=True).encode()).hexdigest()
@@ -187,11 +187,11 @@ def unchanged_digest(path: Path) -> str:
     return current if is_unchanged and not path.is_symlink() else ""
 
 
-def _joined(value: Any) -> Any:
+def _join_lines(value: Any) -> Any:
     """The value with each list of strings joined, because JupyterLab splits a text into lines."""
     if isinstance(value, dict):
-        return {name: _joined(item) for name, item in value.items()}
+        return {name: _join_lines(item) for name, item in value.items()}
     if isinstance(value, list):
         is_text = bool(value) and all(isinstance(item, str) for item in value)
-        return "".join(value) if is_text else [_joined(item) for item in value]
+        return "".join(value) if is_text else [_join_lines(item) for item in value]
     return value

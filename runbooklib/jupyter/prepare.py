@@ -26,7 +26,7 @@ from runbooklib.evidence.executed_notebook import read_notebook
 from runbooklib.evidence.sanitize import cleaned
 from runbooklib.files import Workplace, write_new
 from runbooklib.jupyter import firing_alerts, incident_folder
-from runbooklib.jupyter.alert_link import ENVIRONMENT, SERVICE, Link, given
+from runbooklib.jupyter.alert_link import ENVIRONMENT, SERVICE, Link, link_parameters
 from runbooklib.jupyter.incident_folder import FOLDER, IncidentFolder
 from runbooklib.model.findings import Status
 from runbooklib.model.window import seconds_of
@@ -52,35 +52,35 @@ def put(path: Path, make: Callable[[], dict[str, Any]]) -> None:
     try:
         target = place.folder / path.name
         if not former:
-            _add(target, text.encode("utf-8"))
+            _create_file(target, text.encode("utf-8"))
         elif target.read_bytes() == stored:  # it was not saved in the meantime
             files.replace(target, text.encode("utf-8"), target.stat().st_mode & 0o777)
     finally:
         place.close()
 
 
-def _add(path: Path, content: bytes) -> None:
+def _create_file(path: Path, content: bytes) -> None:
     """Create the file atomically; a file that another click created meanwhile stays. Raises OSError."""
     work = path.with_name(f".{secrets.token_hex(8)}")
     try:
         write_new(work, content)
         with suppress(FileExistsError):
-            _link(work, path, content)
+            _link_or_write(work, path, content)
     finally:
         work.unlink(missing_ok=True)
 
 
-def _link(work: Path, path: Path, content: bytes) -> None:
+def _link_or_write(work: Path, path: Path, content: bytes) -> None:
     """Link the file to its path atomically; without hard links (SMB, Azure Files), write a second file."""
     try:
         os.link(work, path, follow_symlinks=False)
     except FileExistsError:
         raise
     except (OSError, NotImplementedError):
-        _make(path, content)
+        _write_without_link(path, content)
 
 
-def _make(path: Path, content: bytes) -> None:
+def _write_without_link(path: Path, content: bytes) -> None:
     try:
         write_new(path, content)
     except FileExistsError:
@@ -132,40 +132,40 @@ _LIVE_WITHIN = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedNotebook:
     """The path of the notebook below the root, with `/`; `unread` names evidence that could not be read."""
 
     path: str
     unread: str = ""
 
 
-def prepare(link: Link, root: Path, now: datetime) -> Prepared:
+def prepare(link: Link, root: Path, now: datetime) -> PreparedNotebook:
     """Prepare the notebook for the link.
 
     Raises InputError for an invalid link, and EvidenceError if the folder cannot be written.
     """
-    incident = _incident(link, root, now)
+    incident = _incident_of_link(link, root, now)
     try:
-        return _prepared(incident, root.resolve())
+        return _prepare_notebook(incident, root.resolve())
     except OSError as error:
         raise EvidenceError(
             f"{root / FOLDER} cannot be written: {error.strerror}", hint="see the server's root folder"
         ) from None
 
 
-def _incident(link: Link, root: Path, now: datetime) -> IncidentFolder:
+def _incident_of_link(link: Link, root: Path, now: datetime) -> IncidentFolder:
     runbook = runbooks.find(link.alert)
-    asked = given(runbook, link)
+    asked = link_parameters(runbook, link)
     chosen = {ENVIRONMENT: os.environ.get(variables.ENVIRONMENT, ""), **asked}
     values = runbooks.chosen(runbook, {name: value for name, value in chosen.items() if value})
     labels = {name: value for name, value in asked.items() if name not in (ENVIRONMENT, SERVICE)}
     incident = IncidentFolder(runbook, values, link.starts_at or now, labels)
     if link.starts_at is None:
-        incident = replace(incident, starts_at=_began(incident, link, root, now))
+        incident = replace(incident, starts_at=_start_time(incident, link, root, now))
     return replace(incident, values={**values, **_window(incident, link, now)})
 
 
-def _began(incident: IncidentFolder, link: Link, root: Path, now: datetime) -> datetime:
+def _start_time(incident: IncidentFolder, link: Link, root: Path, now: datetime) -> datetime:
     """The start time by Alertmanager, else of the newest recent folder of this incident, else now."""
     starts = incident_folder.recent_starts(incident, root, now)
     return _firing_since(incident, link) or max(starts, default=now.replace(microsecond=0))
@@ -174,7 +174,7 @@ def _began(incident: IncidentFolder, link: Link, root: Path, now: datetime) -> d
 def _firing_since(incident: IncidentFolder, link: Link) -> datetime | None:
     """The start time of the alert; None if it is not firing, or if Alertmanager does not answer."""
     try:
-        alerts = firing_alerts.matching(incident.environment, link.alert, link.labels)
+        alerts = firing_alerts.matching_alerts(incident.environment, link.alert, link.labels)
     except (SourceError, InputError):
         return None
     starts = [alert.starts_at for alert in alerts if alert.starts_at]
@@ -203,23 +203,23 @@ def _window(incident: IncidentFolder, link: Link, now: datetime) -> dict[str, Va
 def _is_firing(incident: IncidentFolder, link: Link) -> bool | None:
     """Whether the alert is firing; None if Alertmanager does not answer."""
     try:
-        return bool(firing_alerts.matching(incident.environment, link.alert, link.labels))
+        return bool(firing_alerts.matching_alerts(incident.environment, link.alert, link.labels))
     except (SourceError, InputError):
         return None
 
 
-def _prepared(incident: IncidentFolder, root: Path) -> Prepared:
+def _prepare_notebook(incident: IncidentFolder, root: Path) -> PreparedNotebook:
     """The notebook to open: one that a person changed, else the copy of a headless run, else the new one."""
     folder, name = incident_folder.folder_name(incident, root), incident.notebook
     place = root / FOLDER / folder
     put(place / name, lambda: notebook(incident))
     if not incident_folder.unchanged_digest(place / name):
-        return Prepared(f"{FOLDER}/{folder}/{name}")
-    copied, unread = _copied(incident, place)
-    return Prepared(f"{FOLDER}/{folder}/{copied or name}", unread)
+        return PreparedNotebook(f"{FOLDER}/{folder}/{name}")
+    copied, unread = _copy_headless_run(incident, place)
+    return PreparedNotebook(f"{FOLDER}/{folder}/{copied or name}", unread)
 
 
-def _copied(incident: IncidentFolder, place: Path) -> tuple[str | None, str]:
+def _copy_headless_run(incident: IncidentFolder, place: Path) -> tuple[str | None, str]:
     """The file name of the copy of a headless run, None without such a run; and what could not be read.
 
     Evidence that cannot be read, such as another user's, does not prevent the runbook from opening.
@@ -228,7 +228,7 @@ def _copied(incident: IncidentFolder, place: Path) -> tuple[str | None, str]:
     if copies:
         return copies[0], ""
     try:
-        bundle, unread = headless(runs.evidence_place(), incident)
+        bundle, unread = find_headless_run(runs.evidence_place(), incident)
         copy = copy_of_run(bundle, incident.notebook) if bundle else None
     except OSError as error:
         return None, files.trouble(error)
@@ -247,7 +247,7 @@ _WINDOW_PARAMETERS = {"at", "lookback"}
 _BEFORE, _AFTER = timedelta(minutes=1), timedelta(hours=1)
 
 
-def headless(evidence: Path, incident: IncidentFolder) -> tuple[Path | None, str]:
+def find_headless_run(evidence: Path, incident: IncidentFolder) -> tuple[Path | None, str]:
     """The bundle of the newest finished, intact run of this incident, soon after its start; None without one.
 
     The run must have the incident's parameters, except for the window: a run of another component, or with

@@ -18,7 +18,7 @@ from runbooklib import files
 from runbooklib.config import runbooks
 from runbooklib.config.rule_file import AlertRule, placed_rules, read_text
 from runbooklib.errors import InputError, SettingsError
-from runbooklib.jupyter.alert_link import ALERT, ENVIRONMENT, OPEN, settable
+from runbooklib.jupyter.alert_link import ALERT, ENVIRONMENT, OPEN, parameters_from_labels
 
 ANNOTATION = "runbook_url"
 _BYTE_ORDER = b"\xef\xbb\xbf"
@@ -35,7 +35,7 @@ class Edit:
 
 
 @dataclass(frozen=True, slots=True)
-class Linked:
+class LinkedRules:
     """A rule file with its links: the URL of each rule, the alerts without a runbook, and the new text."""
 
     urls: tuple[tuple[AlertRule, str], ...]
@@ -59,7 +59,7 @@ def checked_server(address: str) -> str:
     return address.rstrip("/")
 
 
-def linked(path: Path, server: str, environment: str = "") -> Linked:
+def link_rules(path: Path, server: str, environment: str = "") -> LinkedRules:
     """The rule file's links, and its text with them. Raises InputError."""
     base, text = checked_server(server), read_text(path)
     known = set(runbooks.alerts())
@@ -70,13 +70,13 @@ def linked(path: Path, server: str, environment: str = "") -> Linked:
         if id(node) in urls:
             edit = _edit(rule, node, urls[id(node)], text)
             if edit and edit.start in edits:
-                raise _shared(rule)
+                raise _insertion_error(rule)
             if edit:
                 edits[edit.start] = edit
-    new = _edited(text, edits)
+    new = _apply_edits(text, edits)
     wanted = [_with_url(rule, urls.get(id(node))) for rule, node in placed]
     _refuse_other_changes(new, wanted, path)
-    return Linked(
+    return LinkedRules(
         urls=tuple((rule, urls[id(node)]) for rule, node in placed if id(node) in urls),
         without=tuple(dict.fromkeys(rule.alert for rule, _ in placed if rule.alert not in known)),
         text=new,
@@ -88,9 +88,9 @@ def url_of(rule: AlertRule, server: str, environment: str = "") -> str:
     """The link of a rule as a Prometheus template. Labels that the rule itself sets are literal text."""
     pairs = [f"{ALERT}={quote_plus(rule.alert)}"]
     pairs += [f"{ENVIRONMENT}={quote_plus(environment)}"] if environment else []
-    for name in settable(runbooks.find(rule.alert)):
-        own = rule.labels.get(name, "")
-        value = quote_plus(own) if own and not _TEMPLATE.search(own) else _label_template(name)
+    for name in parameters_from_labels(runbooks.find(rule.alert)):
+        label = rule.labels.get(name, "")
+        value = quote_plus(label) if label and not _TEMPLATE.search(label) else _label_template(name)
         pairs.append(f"{quote(name)}={value}")
     return f"{server}/{OPEN}?{'&'.join(pairs)}"
 
@@ -99,7 +99,7 @@ def _label_template(name: str) -> str:
     return "{{ $labels." + name + " | urlquery }}"
 
 
-def write(path: Path, links: Linked) -> None:
+def write(path: Path, links: LinkedRules) -> None:
     """Replace the file by the new text atomically. Raises InputError."""
     try:
         former = path.read_bytes()
@@ -123,19 +123,19 @@ def _refuse_other_changes(text: str, wanted: list[AlertRule], path: Path) -> Non
         rules = []
     for rule, wanted_rule in zip(rules, wanted, strict=False):
         if replace(rule, line=0) != replace(wanted_rule, line=0):
-            raise _shared(wanted_rule)
+            raise _insertion_error(wanted_rule)
     if len(rules) != len(wanted):
         raise InputError(f"{path}: the links cannot be inserted", hint="write the annotations by hand")
 
 
-def _shared(rule: AlertRule) -> InputError:
+def _insertion_error(rule: AlertRule) -> InputError:
     return InputError(
         f"{rule.file}:{rule.line}: the link of {rule.alert} cannot be inserted without another change",
         hint="write each of its annotations on its own line, without a YAML alias",
     )
 
 
-def _edited(text: str, edits: Mapping[int, Edit]) -> str:
+def _apply_edits(text: str, edits: Mapping[int, Edit]) -> str:
     for _, edit in sorted(edits.items(), reverse=True):
         text = text[: edit.start] + edit.text + text[edit.end :]
     return text
@@ -148,36 +148,38 @@ def _edit(rule: AlertRule, node: yaml.MappingNode, url: str, text: str) -> Edit 
     fields = dict(_fields(node))
     annotations, line = fields.get("annotations"), f"{ANNOTATION}: {json.dumps(url)}"
     if annotations is None:
-        return _new_annotations(node, fields["alert"], line, text)
+        return _edit_adding_annotations(node, fields["alert"], line, text)
     if isinstance(annotations, yaml.MappingNode):
-        own = dict(_fields(annotations)).get(ANNOTATION)
-        return _replaced(own, url, text) if own else _added(annotations, line, text)
+        url_node = dict(_fields(annotations)).get(ANNOTATION)
+        if url_node:
+            return _edit_replacing_url(url_node, url, text)
+        return _edit_adding_url(annotations, line, text)
     start, end = annotations.start_mark.index, annotations.end_mark.index
     return Edit(start, end, f"{'' if end > start else ' '}{{{line}}}")  # an empty `annotations:`
 
 
-def _replaced(own: yaml.Node, url: str, text: str) -> Edit:
-    start, end = own.start_mark.index, own.end_mark.index
+def _edit_replacing_url(url_node: yaml.Node, url: str, text: str) -> Edit:
+    start, end = url_node.start_mark.index, url_node.end_mark.index
     is_block = text[start : start + 1] in ("|", ">")
     gap = " " if text[start - 1 : start] == ":" else ""
-    return Edit(start, end, f"{gap}{json.dumps(url)}{_break(text) if is_block else ''}")
+    return Edit(start, end, f"{gap}{json.dumps(url)}{_line_break(text) if is_block else ''}")
 
 
-def _added(annotations: yaml.MappingNode, line: str, text: str) -> Edit:
+def _edit_adding_url(annotations: yaml.MappingNode, line: str, text: str) -> Edit:
     """An edit before the first annotation. A comment after the last may be about something else."""
     start = annotations.start_mark.index
     if annotations.flow_style:
         return Edit(start + 1, start + 1, line + (", " if annotations.value else ""))
-    return Edit(start, start, f"{line}{_break(text)}{' ' * annotations.start_mark.column}")
+    return Edit(start, start, f"{line}{_line_break(text)}{' ' * annotations.start_mark.column}")
 
 
-def _new_annotations(node: yaml.MappingNode, alert: yaml.Node, line: str, text: str) -> Edit:
+def _edit_adding_annotations(node: yaml.MappingNode, alert: yaml.Node, line: str, text: str) -> Edit:
     """An edit that adds annotations below the line of the alert's name."""
     end = alert.end_mark.index
     if node.flow_style:
         return Edit(end, end, f", annotations: {{{line}}}")
     rest = text.find("\n", end)
-    place, indent, new = rest + 1 if rest >= 0 else len(text), " " * node.start_mark.column, _break(text)
+    place, indent, new = rest + 1 if rest >= 0 else len(text), " " * node.start_mark.column, _line_break(text)
     before = "" if rest >= 0 else new
     return Edit(place, place, f"{before}{indent}annotations:{new}{indent}  {line}{new}")
 
@@ -187,5 +189,5 @@ def _fields(node: yaml.MappingNode) -> Iterator[tuple[str, yaml.Node]]:
         yield str(key.value), value
 
 
-def _break(text: str) -> str:
+def _line_break(text: str) -> str:
     return "\r\n" if "\r\n" in text else "\n"

@@ -19,22 +19,22 @@ _FIRST_LABELS = ("severity", "component", "service")
 _SAYS = ("summary", "description", "message")
 
 
-def gathered(base_url: str, query: dict[str, str], now: datetime) -> Board:
+def gather_board(base_url: str, query: dict[str, str], now: datetime) -> Board:
     """The board. `query` is the query of the page: environment, q, refresh. `base_url` ends with `/`."""
-    wrong: list[str] = []
-    known = _environments(wrong)
-    environment = _environment(query.get(alert_link.ENVIRONMENT, ""), known, wrong)
+    problems: list[str] = []
+    known = _environments(problems)
+    environment = _environment(query.get(alert_link.ENVIRONMENT, ""), known, problems)
     searched, is_still = query.get("q", "").strip()[:200], query.get("refresh") == "off"
-    listed = _listed(base_url, environment, wrong)
+    rows = _runbook_rows(base_url, environment, problems)
     return Board(
         at=now,
         environment=environment,
         environments=[(name, _page(base_url, name)) for name in known],
-        firing=_firing(base_url, environment, {entry.alert for entry in listed}, wrong),
-        runbooks=[entry for entry in listed if searched.lower() in f"{entry.alert} {entry.title}".lower()],
+        firing=_alert_rows(base_url, environment, {row.alert for row in rows}, problems),
+        runbooks=[row for row in rows if searched.lower() in f"{row.alert} {row.title}".lower()],
         searched=searched,
-        runs=_runs(base_url, wrong),
-        not_checked=wrong,
+        runs=_run_rows(base_url, problems),
+        not_checked=problems,
         # A refresh would disturb a person who searches.
         refresh=0 if is_still or searched else REFRESH_SECONDS,
         toggle=_page(base_url, environment, "" if is_still or searched else "off"),
@@ -46,44 +46,47 @@ def _page(base_url: str, environment: str, refresh: str = "") -> str:
     return f"{base_url}{alert_link.PAGE}?{urlencode({name: value for name, value in query.items() if value})}"
 
 
-def _environments(wrong: list[str]) -> list[str]:
+def _environments(problems: list[str]) -> list[str]:
     try:
         return site.environments()
     except RunbookError as error:
-        wrong.append(str(error))
+        problems.append(str(error))
         return []
 
 
-def _environment(asked: str, known: list[str], wrong: list[str]) -> str:
+def _environment(requested: str, known: list[str], problems: list[str]) -> str:
     """The requested environment, else the default; empty if it does not exist."""
     try:
-        usual = asked or firing_alerts.usual_environment()
+        usual = requested or firing_alerts.usual_environment()
     except RunbookError as error:
-        wrong.append(str(error))
+        problems.append(str(error))
         return ""
     if usual not in known:
-        wrong.append(f"There is no environment {usual[:80]!r} ({suggestion(usual[:80], known)})")
+        problems.append(f"There is no environment {usual[:80]!r} ({suggestion(usual[:80], known)})")
         return ""
     return usual
 
 
-def _firing(base_url: str, environment: str, served: set[str], wrong: list[str]) -> list[AlertRow] | None:
+def _alert_rows(
+    base_url: str, environment: str, served: set[str], problems: list[str]
+) -> list[AlertRow] | None:
     if not environment:
         return None
     try:
         alerts = firing_alerts.alerts(environment)
     except RunbookError as error:
-        wrong.append(f"Firing alerts: {error}")
+        problems.append(f"Firing alerts: {error}")
         return None
     if len(alerts) > _MAX_FIRING:
-        wrong.append(f"{len(alerts) - _MAX_FIRING:,} more firing alerts are not shown")
+        problems.append(f"{len(alerts) - _MAX_FIRING:,} more firing alerts are not shown")
     return [
-        _alert(base_url, environment, alert, is_served=alert.name in served) for alert in alerts[:_MAX_FIRING]
+        _alert_row(base_url, environment, alert, is_served=alert.name in served)
+        for alert in alerts[:_MAX_FIRING]
     ]
 
 
-def _alert(base_url: str, environment: str, alert: Alert, *, is_served: bool) -> AlertRow:
-    asked = Link(alert.name, environment, alert.labels, alert.starts_at)
+def _alert_row(base_url: str, environment: str, alert: Alert, *, is_served: bool) -> AlertRow:
+    link = Link(alert.name, environment, alert.labels, alert.starts_at)
     names = sorted(
         (name for name in alert.labels if name != alert_link.ALERT),
         key=lambda name: (name not in _FIRST_LABELS, name),
@@ -96,34 +99,34 @@ def _alert(base_url: str, environment: str, alert: Alert, *, is_served: bool) ->
         labels=" ".join(f"{name}={alert.labels[name]}" for name in names),
         since=alert.starts_at,
         quiet=", ".join(quiet),
-        link=f"{base_url}{alert_link.OPEN}?{asked.query}" if is_served else "",
+        link=f"{base_url}{alert_link.OPEN}?{link.query}" if is_served else "",
     )
 
 
-def _listed(base_url: str, environment: str, wrong: list[str]) -> list[RunbookRow]:
-    listed = []
+def _runbook_rows(base_url: str, environment: str, problems: list[str]) -> list[RunbookRow]:
+    rows = []
     try:
         names = runbooks.alerts()
     except RunbookError as error:
-        wrong.append(str(error))
+        problems.append(str(error))
         return []
     for name in names:
         try:
             title = runbooks.find(name).title
         except RunbookError as error:
             title = f"cannot be read: {error}"
-        listed.append(RunbookRow(name, title, f"{base_url}{alert_link.OPEN}?{Link(name, environment).query}"))
-    return listed
+        rows.append(RunbookRow(name, title, f"{base_url}{alert_link.OPEN}?{Link(name, environment).query}"))
+    return rows
 
 
-def _runs(base_url: str, wrong: list[str]) -> list[RunRow]:
+def _run_rows(base_url: str, problems: list[str]) -> list[RunRow]:
     try:
         newest, unread = runs.recent(runs.evidence_place(), _MAX_RUNS)
     except (RunbookError, OSError) as error:
         reason = files.trouble(error) if isinstance(error, OSError) else error
-        wrong.append(f"The evidence cannot be read: {reason}")
+        problems.append(f"The evidence cannot be read: {reason}")
         return []
-    wrong += [f"Evidence: {problem}" for problem in unread]
+    problems += [f"Evidence: {problem}" for problem in unread]
     return [
         RunRow(
             at=run.at,

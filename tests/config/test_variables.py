@@ -25,7 +25,7 @@ BY_SITE = {
     },
     "execution/engine.py": {"_kernel_environment"},
     "actions/_scripts.py": {"run"},
-    "jupyter/__init__.py": {"_settle"},
+    "jupyter/__init__.py": {"_make_paths_absolute"},
     "execution/supervisor.py": {"_start"},
 }
 

@@ -72,9 +72,9 @@ def test_a_moment_that_cannot_be_meant_is_refused(text: str) -> None:
 def test_a_label_sets_the_service_and_what_the_notebook_declares_as_a_label(
     component: runbooks.Runbook,
 ) -> None:
-    assert alert_link.settable(component) == ["service", "component"]
+    assert alert_link.parameters_from_labels(component) == ["service", "component"]
     labels = dict.fromkeys(component.declared, "1h")
-    assert alert_link.given(component, Link("ComponentUnhealthy", "lab", labels)) == {
+    assert alert_link.link_parameters(component, Link("ComponentUnhealthy", "lab", labels)) == {
         "service": "1h",
         "component": "1h",
         "environment": "lab",
@@ -85,5 +85,9 @@ def test_every_parameter_of_every_runbook_that_a_link_may_set_is_known_here(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("RUNBOOK_HOME", str(ROOT))
-    found = {name for alert in runbooks.alerts() for name in alert_link.settable(runbooks.find(alert))}
+    found = {
+        name
+        for alert in runbooks.alerts()
+        for name in alert_link.parameters_from_labels(runbooks.find(alert))
+    }
     assert found == {"service", "component"}

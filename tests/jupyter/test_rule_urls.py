@@ -26,8 +26,8 @@ def rewritten(tmp_path: Path, text: str, *, server: str = SERVER) -> str:
     """The file with its links; all that reads it agrees, and a second time changes nothing."""
     path = tmp_path / "rules.yml"
     path.write_bytes(text.encode())
-    rule_urls.write(path, rule_urls.linked(path, server))
-    assert not rule_urls.linked(path, server).is_changed
+    rule_urls.write(path, rule_urls.link_rules(path, server))
+    assert not rule_urls.link_rules(path, server).is_changed
     if program := shutil.which("promtool"):
         done = subprocess.run([program, "check", "rules", path], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr + path.read_text()
@@ -131,7 +131,7 @@ def test_the_rules_of_this_repository_get_eighteen_links_and_keep_every_other_li
 def test_an_alert_without_a_runbook_is_named_and_gets_no_link(tmp_path: Path) -> None:
     path = tmp_path / "rules.yml"
     path.write_text("groups:\n- name: g\n  rules:\n  - {alert: DiskFull, expr: up}\n")
-    found = rule_urls.linked(path, SERVER)
+    found = rule_urls.link_rules(path, SERVER)
     assert found.without == ("DiskFull",)
     assert not found.is_changed
 
@@ -156,7 +156,7 @@ def test_a_shared_annotation_is_refused_and_the_file_stays(tmp_path: Path) -> No
     path = tmp_path / "rules.yml"
     path.write_text(text)
     with pytest.raises(InputError, match=r"rules\.yml:7: the link of ServiceDown"):
-        rule_urls.linked(path, SERVER)
+        rule_urls.link_rules(path, SERVER)
     assert path.read_text() == text
 
 
@@ -178,21 +178,21 @@ def test_what_is_no_plain_address_of_a_server_is_refused(tmp_path: Path, server:
     path = tmp_path / "rules.yml"
     path.write_text(LAYOUTS["block"][0])
     with pytest.raises(InputError):
-        rule_urls.linked(path, server)
+        rule_urls.link_rules(path, server)
 
 
 def test_a_file_that_is_no_rule_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "rules.yml"
     path.write_text("{{ if }}")
     with pytest.raises(SettingsError):
-        rule_urls.linked(path, SERVER)
+        rule_urls.link_rules(path, SERVER)
 
 
 def test_a_mark_of_byte_order_and_the_files_mode_stay(tmp_path: Path) -> None:
     path = tmp_path / "rules.yml"
     path.write_bytes(b"\xef\xbb\xbf" + LAYOUTS["block"][0].encode())
     path.chmod(0o640)
-    rule_urls.write(path, rule_urls.linked(path, SERVER))
+    rule_urls.write(path, rule_urls.link_rules(path, SERVER))
     assert path.read_bytes().startswith(b"\xef\xbb\xbfgroups:")
     assert path.stat().st_mode & 0o777 == 0o640
     assert [one.annotations["runbook_url"] for one in read_rules(path)] == [URL]
