@@ -91,7 +91,7 @@ def _record(result: Certificate, context: Context, deed: ActionRecord | None) ->
     if deed is not None:
         facts["after"] = named(deed)
     facts |= {f"{name} OK after": _after(seconds) for name, seconds in result.turned.items()}
-    record.tell(str(result.outcome), facts)
+    record.show_table(str(result.outcome), facts)
     for finding in result.findings:
         plain = f"{finding.status.name}  {finding.question}  {sentence(finding)}"
         record.show(finding.check, plain, html.finding_card(finding, marks))

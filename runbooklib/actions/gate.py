@@ -179,7 +179,7 @@ class Gate:
         record = _record_before(
             preflight, deed, {"not saved": "; ".join(lost), "reason to continue": without_capture}
         )
-        record.keep(parts)
+        record.show_parts(parts)
         record.recording(preflight.tape.take_recorded())
         description = {
             "kind": "action",
@@ -197,7 +197,7 @@ class Gate:
         """Write the intent to the ledger, if the site's limits allow it. Raises ActionError."""
         limits = require_actions(preflight.context)
         with _book(self._folder) as book:
-            if reason := action_ledger.stopped(self._folder):
+            if reason := action_ledger.stop_reason(self._folder):
                 raise ActionError(
                     f"all actions are stopped: {reason}",
                     hint=f"remove {action_ledger.STOP_FILE} from the evidence folder to allow them again",
@@ -246,7 +246,7 @@ def _record_before(preflight: Preflight, deed: ActionRecord, loss: dict[str, str
     facts |= {"changes": proposal.effect, "loses": proposal.loses, "undo": proposal.undo}
     record = Record()
     record.say(f"# Before an action\n\nState saved before `{deed.action}`.")
-    record.tell("The action", facts | (loss if loss["not saved"] else {}))
+    record.show_table("The action", facts | (loss if loss["not saved"] else {}))
     record.show("the plan", proposal.command, more={ACTION_MIME: preflight.plan.as_dict()})
     return record
 

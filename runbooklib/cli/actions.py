@@ -239,7 +239,7 @@ def list_actions(
     else:
         for deed in deeds:
             _print_deed(deed)
-    if reason := action_ledger.stopped(output):
+    if reason := action_ledger.stop_reason(output):
         print(f"All actions are stopped ({action_ledger.STOP_FILE}): {one_line(reason)}")
     if fault:
         print(f"runbook: {one_line(fault)}", file=sys.stderr)

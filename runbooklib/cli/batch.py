@@ -146,6 +146,6 @@ def _upload(bundles: list[Path], url: str) -> None:
         except EvidenceError as error:
             left = " ".join(map(str, bundles[number:]))
             raise EvidenceError(
-                error.message, hint=f"finish with `runbook upload {left} {upload.shown(url)}`"
+                error.message, hint=f"finish with `runbook upload {left} {upload.hide_credentials(url)}`"
             ) from None
-        print(f"Uploaded: {upload.shown(url)}/{bundle.name}", file=sys.stderr)
+        print(f"Uploaded: {upload.hide_credentials(url)}/{bundle.name}", file=sys.stderr)

@@ -40,7 +40,7 @@ def complete(bundle: Path, url: str, *, has_pdf: bool) -> None:
 
     if url:
         upload.upload(bundle, url)
-        print(f"Uploaded: {upload.shown(url)}/{bundle.name}", file=sys.stderr)
+        print(f"Uploaded: {upload.hide_credentials(url)}/{bundle.name}", file=sys.stderr)
     if has_pdf and not (bundle / pdf.FILE).exists():
         reason = json.loads((bundle / manifest.FILE).read_bytes())["pdf_failure"]
         raise EvidenceError(
@@ -77,4 +77,5 @@ def upload_evidence(
         refuse_missing(bundle)
     for bundle in bundles:
         is_new = upload.upload(bundle, url)
-        print(f"{'Uploaded' if is_new else 'There already'}: {upload.shown(url)}/{bundle.resolve().name}")
+        word = "Uploaded" if is_new else "There already"
+        print(f"{word}: {upload.hide_credentials(url)}/{bundle.resolve().name}")

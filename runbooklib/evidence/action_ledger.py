@@ -207,11 +207,11 @@ def last_of(folder: Path, environment: str, service: str, alert: str) -> ActionR
     A failed action counts: it may have changed something. Raises OSError, ValueError.
     """
     lines, _ = read(folder)
-    wanted = (environment, service, alert)
+    incident_key = (environment, service, alert)
     performed = [
         deed
         for deed in deeds_of(lines)
-        if (deed.environment, deed.service, deed.alert) == wanted and deed.outcome != "refused"
+        if (deed.environment, deed.service, deed.alert) == incident_key and deed.outcome != "refused"
     ]
     is_recent = performed and datetime.now(UTC) - performed[-1].at < _MAX_RECOVERY_DELAY
     return performed[-1] if is_recent else None
@@ -280,7 +280,7 @@ def _cooldown_refusal(earlier: ActionRecord, deed: ActionRecord, cooldown_second
     )
 
 
-def stopped(folder: Path) -> str:
+def stop_reason(folder: Path) -> str:
     """The text of the stop file, the reason why no action is allowed; empty if there is no such file."""
     path = folder / STOP_FILE
     if not os.path.lexists(path):

@@ -54,7 +54,7 @@ class Bundle:
     def __init__(
         self, output: Path, alert: str, service: str, started_at: datetime, chromium: str = ""
     ) -> None:
-        self.name = f"{started_at:%Y%m%dT%H%M%SZ}-{_safe(alert)}-{_safe(service)}"
+        self.name = f"{started_at:%Y%m%dT%H%M%SZ}-{_safe_name(alert)}-{_safe_name(service)}"
         self.started_at = started_at
         self.output = output
         self.trouble = ""
@@ -64,8 +64,8 @@ class Bundle:
             self._place = Workplace(output, self.name)
         except OSError as error:
             if error.errno not in _NO_ROOM:
-                raise _not_writable(output, error) from None
-            self._place = self._spooled(error)
+                raise _not_writable_error(output, error) from None
+            self._place = self._open_spool(error)
 
     @classmethod
     def left_behind(cls, place: Workplace, name: str, started_at: datetime) -> "Bundle":
@@ -87,9 +87,9 @@ class Bundle:
         The former folder stays until `remove_former`: if this process is killed, it is the only evidence.
         """
         if self._is_spooled:
-            raise _lost(error)
+            raise _spool_error(error)
         former = self._place
-        self._place = self._spooled(error)
+        self._place = self._open_spool(error)
         self._former = former
 
     def remove_former(self) -> None:
@@ -98,12 +98,12 @@ class Bundle:
             self._former.remove()
             self._former = None
 
-    def _spooled(self, error: OSError) -> Workplace:
+    def _open_spool(self, error: OSError) -> Workplace:
         self.trouble = f"{self.output} could not be written ({error.strerror}): the evidence is in the spool"
         try:
             place = Workplace(spool(), self.name)
         except OSError as second:
-            raise _lost(second) from None
+            raise _spool_error(second) from None
         self.output, self._is_spooled = place.root, True
         return place
 
@@ -115,15 +115,17 @@ class Bundle:
         redactor = Redactor(environment_secrets())
         # Each output of a run was cleaned alone; a secret split over several outputs is seen here.
         notebook = cleaned(notebook, redactor)
-        about = redactor.json({**_dated(self.started_at), **about}, Depth.SECRETS)
+        about = redactor.json({**_run_times(self.started_at), **about}, Depth.SECRETS)
         try:
-            published = self._finished(notebook, about, home)
+            published = self._finish_or_spool(notebook, about, home)
             self.remove_former()
             return published
         finally:
             self._close()
 
-    def _finished(self, notebook: Mapping[str, Any], about: Mapping[str, Any], home: Path | None) -> Path:
+    def _finish_or_spool(
+        self, notebook: Mapping[str, Any], about: Mapping[str, Any], home: Path | None
+    ) -> Path:
         """Finish the bundle in its folder, or in the spool if that fails."""
         try:
             return self._finish(notebook, about, home)
@@ -136,7 +138,7 @@ class Bundle:
             return self._finish(notebook, about, home)
         except OSError as error:
             self._place.remove()  # an incomplete copy; the former folder still has the evidence
-            raise _lost(error) from None
+            raise _spool_error(error) from None
 
     def _finish(self, notebook: Mapping[str, Any], about: Mapping[str, Any], home: Path | None) -> Path:
         verdict, folder = verdict_of(notebook), self.folder
@@ -145,7 +147,7 @@ class Bundle:
         _write(folder / PAGE, page(notebook, title).encode(*_UTF8))
         if verdict is not None:
             _write(folder / VERDICT, canonical(verdict).encode(*_UTF8))
-        about = {**about, **self._printed(), "bundle": self.name}
+        about = {**about, **self._print_pdf(), "bundle": self.name}
         left_out = () if about.get("failure") else (journal.FILE,)
         _write(
             folder / manifest.FILE, canonical(manifest.describe(folder, about, home, left_out)).encode(*_UTF8)
@@ -176,7 +178,7 @@ class Bundle:
             ledger.enter(book, self.name, digest, ended_at)
             place.rename(self.name)
 
-    def _printed(self) -> dict[str, str]:
+    def _print_pdf(self) -> dict[str, str]:
         """Print the page if a browser was given. Returns the failure for the manifest, or nothing."""
         if self._chromium:
             try:
@@ -197,14 +199,14 @@ class Bundle:
                 place.close()
 
 
-def _not_writable(output: Path, error: OSError) -> InputError:
+def _not_writable_error(output: Path, error: OSError) -> InputError:
     return InputError(
         f"the evidence cannot be written to {output}: {error.strerror}",
         hint="choose another folder with --output",
     )
 
 
-def _lost(error: OSError) -> EvidenceError:
+def _spool_error(error: OSError) -> EvidenceError:
     return EvidenceError(
         f"the evidence could not be written, and not to the spool {spool()} either: {error.strerror}",
         hint=f"make room, or name another spool in {variables.SPOOL}",
@@ -218,7 +220,7 @@ def _bytes(path: Path) -> bytes | None:
         return None
 
 
-def _safe(name: str) -> str:
+def _safe_name(name: str) -> str:
     return _UNSAFE.sub("_", name).strip("._-")[:80] or "unnamed"
 
 
@@ -228,7 +230,7 @@ def _write(path: Path, content: bytes) -> None:
     files.write_new(path, content)
 
 
-def _dated(started_at: datetime) -> dict[str, str]:
+def _run_times(started_at: datetime) -> dict[str, str]:
     return {"started_at": started_at.isoformat(), "ended_at": datetime.now(UTC).isoformat()}
 
 
@@ -254,11 +256,11 @@ def seal(notebook: Path, output: Path, chromium: str = "") -> Path:
 
 def spool() -> Path:
     """The folder for evidence when its own folder is full: RUNBOOK_SPOOL, else a folder of this user."""
-    given = os.environ.get(variables.SPOOL)
+    configured = os.environ.get(variables.SPOOL)
     lasting = Path("/var/tmp")  # noqa: S108 - kept after a reboot; only this user can write to the folder in it
     return (
-        Path(given)
-        if given
+        Path(configured)
+        if configured
         else (lasting if lasting.is_dir() else Path(tempfile.gettempdir()))
         / (f"runbook-spool-{os.geteuid()}")
     )

@@ -38,7 +38,7 @@ class Record:
 
     def say(self, markdown: str) -> None:
         """Words of ours; what came from a system belongs into `show`."""
-        self._add({"cell_type": "markdown", "source": markdown})
+        self._add_cell({"cell_type": "markdown", "source": markdown})
 
     def show(self, what: str, plain: str, fragment: str = "", more: Mapping[str, Any] | None = None) -> None:
         """One output: as text, as HTML that was escaped, and as JSON by its mime type."""
@@ -46,15 +46,17 @@ class Record:
         if fragment:
             data["text/html"] = fragment
         output = {"output_type": "display_data", "data": data, "metadata": {}}
-        self._add({"cell_type": "code", "source": f"# {what}", "outputs": [output], "execution_count": None})
+        self._add_cell(
+            {"cell_type": "code", "source": f"# {what}", "outputs": [output], "execution_count": None}
+        )
 
-    def tell(self, title: str, rows: Mapping[str, Any]) -> None:
+    def show_table(self, title: str, rows: Mapping[str, Any]) -> None:
         """A small table of facts."""
         frame = pd.DataFrame({"what": list(rows), "is": [str(value) for value in rows.values()]})
         plain = "\n".join(f"{name}: {value}" for name, value in rows.items())
         self.show(title, plain, html.listing(title, frame))
 
-    def keep(self, parts: Sequence[Part]) -> None:
+    def show_parts(self, parts: Sequence[Part]) -> None:
         """What was captured."""
         for part in parts:
             if part.rows is None:
@@ -68,7 +70,7 @@ class Record:
         if entries:
             self.show("what was read", f"recorded: {len(entries)}", more={RECORDING_MIME: pack(entries)})
 
-    def _add(self, cell: dict[str, Any]) -> None:
+    def _add_cell(self, cell: dict[str, Any]) -> None:
         self.cells.append({"id": f"record-{len(self.cells)}", "metadata": {}, **cell})
 
     @property

@@ -96,16 +96,16 @@ def verify_bundle(folder: Path) -> list[str]:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return [f"{folder.name}/{FILE}: was changed: it cannot be read"]
     present = {entry.name for entry in folder.iterdir()} - {FILE, signature.FILE}
-    wrong = [f"{folder.name}/{name}: is missing" for name in sorted(expected.keys() - present)]
-    wrong += [f"{folder.name}/{name}: was added" for name in sorted(present - expected.keys())]
+    problems = [f"{folder.name}/{name}: is missing" for name in sorted(expected.keys() - present)]
+    problems += [f"{folder.name}/{name}: was added" for name in sorted(present - expected.keys())]
     for name in sorted(present & expected.keys()):
         file = folder / name
         if file.is_symlink() or not file.is_file() or sha256(file) != expected[name]:
-            wrong.append(f"{folder.name}/{name}: was changed")
-    return [*wrong, *signature.misfit(folder), *_against_ledger(folder, ended_at)]
+            problems.append(f"{folder.name}/{name}: was changed")
+    return [*problems, *signature.misfit(folder), *_compare_with_ledger(folder, ended_at)]
 
 
-def _against_ledger(folder: Path, ended_at: str) -> list[str]:
+def _compare_with_ledger(folder: Path, ended_at: str) -> list[str]:
     """Whether the ledger beside the bundle, where there is one, knows this very manifest."""
     lines, _ = ledger.read(folder.parent)
     if not lines:
@@ -122,45 +122,47 @@ def _against_ledger(folder: Path, ended_at: str) -> list[str]:
 
 def verify_folder(folder: Path) -> list[str]:
     """What is wrong with a folder of bundles: its chain, each bundle, and bundles that are gone."""
-    lines, wrong = ledger.read(folder)
-    if not lines and not wrong:
-        wrong.append(f"{ledger.FILE}: is missing")
-    named = list(dict.fromkeys(line.bundle for line in lines))
-    wrong += [
-        f"{name}: is gone, and {ledger.FILE} knows it" for name in named if not (folder / name).is_dir()
+    lines, problems = ledger.read(folder)
+    if not lines and not problems:
+        problems.append(f"{ledger.FILE}: is missing")
+    bundle_names = list(dict.fromkeys(line.bundle for line in lines))
+    problems += [
+        f"{name}: is gone, and {ledger.FILE} knows it"
+        for name in bundle_names
+        if not (folder / name).is_dir()
     ]
     for bundle in bundles(folder):
         is_link = bundle.is_symlink()
-        wrong += [f"{bundle.name}: is a link"] if is_link else verify_bundle(bundle)
-    return [*wrong, *_against_actions(folder)]
+        problems += [f"{bundle.name}: is a link"] if is_link else verify_bundle(bundle)
+    return [*problems, *_compare_with_action_ledger(folder)]
 
 
-def _against_actions(folder: Path) -> list[str]:
+def _compare_with_action_ledger(folder: Path) -> list[str]:
     """Whether the ledger of actions is whole, and knows of every bundle that speaks of one."""
     try:
-        lines, broken = action_ledger.read(folder)
+        lines, problem = action_ledger.read(folder)
         deeds = {str(line.get("id")): line for line in lines}
-        captured = [str(line["evidence"]) for line in lines if line["kind"] == "intent"]
+        snapshots = [str(line["evidence"]) for line in lines if line["kind"] == "intent"]
         # Lines of older versions name no certificate.
-        certified = [str(line.get("evidence", "")) for line in lines if line["kind"] == "recovery"]
+        certificates = [str(line.get("evidence", "")) for line in lines if line["kind"] == "recovery"]
     except (OSError, KeyError, TypeError) as error:
         return [f"{action_ledger.FILE}: was changed: it cannot be read ({error})"]
     heads = {str(line["previous"]) for line in lines} | {action_ledger.head_of(folder)}
-    wrong = [broken] if broken else []
-    wrong += [
+    problems = [problem] if problem else []
+    problems += [
         f"{name}: is gone, and {action_ledger.FILE} knows it"
-        for name in (*captured, *certified)
+        for name in (*snapshots, *certificates)
         if not (folder / Path(name).name).is_dir()
     ]
     for bundle in bundles(folder):
         about = whole(bundle) or {}
         if about.get("kind") == "action" and about.get("deed") not in deeds:
-            wrong.append(f"{action_ledger.FILE}: the line of {bundle.name} is gone")
-        if about.get("kind") == "recovery" and about.get("deed") and bundle.name not in certified:
-            wrong.append(f"{action_ledger.FILE}: the line of {bundle.name} is gone, or was never written")
+            problems.append(f"{action_ledger.FILE}: the line of {bundle.name} is gone")
+        if about.get("kind") == "recovery" and about.get("deed") and bundle.name not in certificates:
+            problems.append(f"{action_ledger.FILE}: the line of {bundle.name} is gone, or was never written")
         if about.get("actions_head") and about["actions_head"] not in heads:
-            wrong.append(f"{action_ledger.FILE}: was changed: it is not what {bundle.name} saw")
-    return wrong
+            problems.append(f"{action_ledger.FILE}: was changed: it is not what {bundle.name} saw")
+    return problems
 
 
 def bundles(folder: Path) -> Sequence[Path]:

@@ -51,7 +51,7 @@ def uses_of(alert: str, evidence: Path) -> Uses:
     """The last uses of the alert's runbook in this folder's evidence."""
     used = drilled = ""
     unread: list[OSError] = []
-    for verdict, sealed_at in _runs(alert, evidence, unread):
+    for verdict, sealed_at in _verdicts(alert, evidence, unread):
         if verdict.get("is_drill"):
             drilled = drilled or sealed_at
         else:
@@ -61,7 +61,7 @@ def uses_of(alert: str, evidence: Path) -> Uses:
     return Uses(used, drilled, files.trouble(unread[0]) if unread else "")
 
 
-def _runs(alert: str, evidence: Path, unread: list[OSError]) -> Iterator[tuple[dict[str, Any], str]]:
+def _verdicts(alert: str, evidence: Path, unread: list[OSError]) -> Iterator[tuple[dict[str, Any], str]]:
     """The verdict and time of each run of the alert, newest first, without replays."""
     try:
         lines, _ = ledger.read(evidence)
@@ -106,7 +106,7 @@ class Run:
     parameters: Mapping[str, Any]
 
 
-def recent(evidence: Path, limit: int) -> tuple[list[Run], list[str]]:
+def recent_runs(evidence: Path, limit: int) -> tuple[list[Run], list[str]]:
     """The newest `limit` runs, newest first, and what could not be read. Raises OSError."""
     runs, problems = [], []
     lines, broken = ledger.read(evidence)
@@ -127,13 +127,13 @@ def page_of(evidence: Path, bundle: str) -> bytes | None:
         return None
     if not any(line.bundle == bundle for line in ledger.read(evidence)[0]):
         return None
-    wrong = ["it is a link"] if path.is_symlink() else manifest.verify_bundle(path)
-    if wrong:
-        raise EvidenceError(f"this evidence is not as it was sealed: {wrong[0]}", hint="runbook verify")
+    problems = ["it is a link"] if path.is_symlink() else manifest.verify_bundle(path)
+    if problems:
+        raise EvidenceError(f"this evidence is not as it was sealed: {problems[0]}", hint="runbook verify")
     return (path / PAGE).read_bytes()
 
 
-def newest(evidence: Path) -> Iterator[Run | str]:
+def newest_runs(evidence: Path) -> Iterator[Run | str]:
     """The runs, newest first; a text in place of a run that could not be read. Raises OSError."""
     lines, _ = ledger.read(evidence)
     for line in reversed(lines[-MAX_BUNDLES:]):
@@ -162,14 +162,14 @@ def _run(evidence: Path, line: Line) -> Run | str:
             parameters=dict(parameters),
         )
     except (FileNotFoundError, NotADirectoryError):
-        return _changed(evidence, line)
+        return _changed_message(evidence, line)
     except OSError as error:
         return f"{line.bundle[:120]} cannot be read: {files.trouble(error)}"
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return _changed(evidence, line)
+        return _changed_message(evidence, line)
 
 
-def _changed(evidence: Path, line: Line) -> str:
+def _changed_message(evidence: Path, line: Line) -> str:
     return f"{line.bundle[:120]} is not as it was sealed: `runbook verify {evidence.name}`"
 
 

@@ -42,7 +42,7 @@ def cleaned(notebook: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
     metadata = _without_paths(notebook.get("metadata", {}))
     metadata.pop("widgets", None)
     kept: dict[str, Any] = redactor.json({**notebook, "metadata": metadata, "cells": []}, Depth.SECRETS)
-    return {**kept, "cells": [_cell(cell, redactor) for cell in notebook["cells"]]}
+    return {**kept, "cells": [_clean_cell(cell, redactor) for cell in notebook["cells"]]}
 
 
 def cleaned_part(part: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
@@ -54,15 +54,15 @@ def cleaned_part(part: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
         kept: dict[str, Any] = redactor.json(part, Depth.SECRETS)
         return kept
     _learn({"cells": [{"outputs": [part]}]}, redactor)
-    [whole] = _merged([part])
+    [whole] = _merge_streams([part])
     if whole["output_type"] == "stream":
         whole["text"] = redactor.text(whole["text"])
-    return _output(whole, redactor)
+    return _clean_output(whole, redactor)
 
 
 def cleaned_text(text: str, redactor: Redactor) -> str:
     """The same for the next text of a stream."""
-    return _shown_stream(redactor.text(text))
+    return _clean_stream_text(redactor.text(text))
 
 
 def _learn(notebook: Mapping[str, Any], redactor: Redactor) -> None:
@@ -117,9 +117,9 @@ def _entries(packed: dict[str, Any]) -> list[Entry]:
         return []
 
 
-def _cell(cell: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
+def _clean_cell(cell: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
     kind = cell["cell_type"] if cell["cell_type"] in ("code", "markdown") else "raw"
-    source = redactor.text(_joined(cell.get("source", "")), Depth.SECRETS)
+    source = redactor.text(_join_lines(cell.get("source", "")), Depth.SECRETS)
     metadata = redactor.json(cell.get("metadata", {}), Depth.SECRETS)
     kept = {**cell, "cell_type": kind, "source": source, "metadata": metadata}
     kept.pop("attachments", None)
@@ -130,7 +130,7 @@ def _cell(cell: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
     if kind == "raw":
         kept |= {"source": visible(source), "metadata": {**metadata, **_RAW}}
     if kind == "code":
-        kept["outputs"] = _outputs(cell.get("outputs", ()), redactor)
+        kept["outputs"] = _clean_outputs(cell.get("outputs", ()), redactor)
     return kept
 
 
@@ -141,9 +141,9 @@ def _cell_id(cell_id: str) -> str:
     return hashlib.sha256(cell_id.encode("utf-8", "replace")).hexdigest()[:16]
 
 
-def _outputs(outputs: Sequence[Mapping[str, Any]], redactor: Redactor) -> list[dict[str, Any]]:
+def _clean_outputs(outputs: Sequence[Mapping[str, Any]], redactor: Redactor) -> list[dict[str, Any]]:
     """The cleaned outputs. The texts of each stream are searched together, then those of both streams."""
-    merged = _merged(outputs)
+    merged = _merge_streams(outputs)
     streams = [output for output in merged if output.get("output_type") == "stream"]
     names = {output["name"] for output in streams}
     for name in sorted(names):
@@ -152,10 +152,10 @@ def _outputs(outputs: Sequence[Mapping[str, Any]], redactor: Redactor) -> list[d
         _redact_streams(streams, redactor)
     for output in streams:
         output["text"] = redactor.piece(output["text"])
-    return [_output(output, redactor) for output in merged if output.get("text") != ""]
+    return [_clean_output(output, redactor) for output in merged if output.get("text") != ""]
 
 
-def _merged(outputs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _merge_streams(outputs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Copies of the outputs; consecutive outputs of the same stream are joined."""
     merged: list[dict[str, Any]] = []
     for output in outputs:
@@ -163,7 +163,7 @@ def _merged(outputs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             merged.append({**output})
             continue
         name = "stderr" if output.get("name") == "stderr" else "stdout"
-        text = _joined(output.get("text", ""))
+        text = _join_lines(output.get("text", ""))
         if merged and merged[-1].get("name") == name and merged[-1].get("output_type") == "stream":
             merged[-1]["text"] += text
         else:
@@ -178,15 +178,15 @@ def _redact_streams(streams: Sequence[dict[str, Any]], redactor: Redactor) -> No
         output["text"] = text
 
 
-def _output(output: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
+def _clean_output(output: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
     kind = output.get("output_type")
     if kind == "stream":
-        return {**output, "text": _shown_stream(output["text"])}
+        return {**output, "text": _clean_stream_text(output["text"])}
     if kind == "error":
-        error = {name: _error_text(str(output.get(name, "")), redactor) for name in ("ename", "evalue")}
-        trace = _error_text("\n".join(map(str, output.get("traceback") or ())), redactor)
+        error = {name: _clean_error_text(str(output.get(name, "")), redactor) for name in ("ename", "evalue")}
+        trace = _clean_error_text("\n".join(map(str, output.get("traceback") or ())), redactor)
         return {"output_type": kind, **error, "traceback": trace.split("\n") if trace else []}
-    data, left_out = _data(output.get("data", {}), redactor)
+    data, left_out = _clean_data(output.get("data", {}), redactor)
     kept = {"output_type": kind if kind == "execute_result" else "display_data", "data": data, "metadata": {}}
     if kind == "execute_result":
         kept["execution_count"] = output.get("execution_count")
@@ -197,47 +197,48 @@ def _output(output: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
     return kept
 
 
-def _shown_stream(text: str) -> str:
+def _clean_stream_text(text: str) -> str:
     return visible(text.replace("\r\n", "\n"))
 
 
-def _error_text(text: str, redactor: Redactor) -> str:
+def _clean_error_text(text: str, redactor: Redactor) -> str:
     return visible(redactor.text(_COLOUR.sub("", text)))
 
 
-def _data(data: Mapping[str, Any], redactor: Redactor) -> tuple[dict[str, Any], list[str]]:
+def _clean_data(data: Mapping[str, Any], redactor: Redactor) -> tuple[dict[str, Any], list[str]]:
     """The contents of an output by MIME type, and the types that were left out."""
     # Our own outputs come from answers that were already redacted. They keep the site's own texts.
     depth = Depth.SECRETS if OURS & data.keys() else Depth.EVERYTHING
-    shown = {mime: _shown(mime, content, redactor, depth) for mime, content in data.items()}
-    kept = {mime: content for mime, content in shown.items() if content}
+    contents = {mime: _clean_content(mime, content, redactor, depth) for mime, content in data.items()}
+    kept = {mime: content for mime, content in contents.items() if content}
     if "text/markdown" in kept:
         kept.setdefault("text/html", kept.pop("text/markdown"))
-    left_out = sorted(mime if _MIME.fullmatch(mime) else "?" for mime in data if not shown[mime])
+    left_out = sorted(mime if _MIME.fullmatch(mime) else "?" for mime in data if not contents[mime])
     if not kept:
         kept["text/plain"] = f"left out: {', '.join(left_out) or 'nothing was shown'}"
     return kept, left_out
 
 
-def _shown(mime: str, content: Any, redactor: Redactor, depth: Depth) -> Any:
+def _clean_content(mime: str, content: Any, redactor: Redactor, depth: Depth) -> Any:
     """The cleaned content; empty or None if it must not be kept."""
     if mime == RECORDING_MIME:
-        return _recording(content, redactor)
+        return _clean_recording(content, redactor)
     if mime in OURS:
         return redactor.json(content, Depth.SECRETS)
-    text = _joined(content)
+    text = _join_lines(content)
     if mime == "image/png":
         return _png_without_text(text)
     if mime == "text/plain":
         return visible(redactor.text(text, depth))
     if mime == "text/html":
-        return _html(_EMBEDDED.sub(lambda png: png[1] + _png_without_text(png[2]), text), redactor, depth)
+        markup = _EMBEDDED.sub(lambda png: png[1] + _png_without_text(png[2]), text)
+        return _clean_html(markup, redactor, depth)
     if mime == "text/markdown":
-        return _html(markdown(redactor.text(text, depth)), redactor, depth)
+        return _clean_html(markdown(redactor.text(text, depth)), redactor, depth)
     return None
 
 
-def _html(fragment: str, redactor: Redactor, depth: Depth) -> str:
+def _clean_html(fragment: str, redactor: Redactor, depth: Depth) -> str:
     """Inert HTML without secrets. The visible text is searched too: tags or entities can split a secret."""
     markup = clean(redactor.text(clean(without_literal(fragment)), depth))
     words = words_of(markup)
@@ -245,7 +246,7 @@ def _html(fragment: str, redactor: Redactor, depth: Depth) -> str:
     return literal(markup if redacted == words else preformatted(redactor.text(redacted, depth)))
 
 
-def _recording(packed: Any, redactor: Redactor) -> Any:
+def _clean_recording(packed: Any, redactor: Redactor) -> Any:
     """The recording without known secrets. The tape removed them, unless other code wrote this recording."""
     entries = [entry.as_dict() for entry in _entries(packed)]
     kept = redactor.json(entries, Depth.KNOWN)
@@ -256,7 +257,7 @@ def _recording(packed: Any, redactor: Redactor) -> Any:
     return {**pack([Entry.from_dict(entry) for entry in kept]), **({OWN: own} if is_own_valid else {})}
 
 
-def _joined(content: Any) -> str:
+def _join_lines(content: Any) -> str:
     """A text of nbformat, which is a string or a list of lines."""
     if isinstance(content, list):
         return "".join(map(str, content))

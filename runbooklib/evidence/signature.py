@@ -78,7 +78,7 @@ def _private_key(path: str) -> "Ed25519PrivateKey":
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    content, mode = _content(Path(path), variables.SIGNING_KEY)
+    content, mode = _read_key_file(Path(path), variables.SIGNING_KEY)
     if mode & 0o077:
         raise InputError(
             f"{variables.SIGNING_KEY}: {path} may be read by others (mode {mode:04o})",
@@ -100,7 +100,7 @@ def public_key(path: Path) -> "Ed25519PublicKey":
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-    content, _ = _content(path, "--key")
+    content, _ = _read_key_file(path, "--key")
     key: Any = None
     with suppress(ValueError, TypeError, ArithmeticError):
         key = load_pem_public_key(content)
@@ -112,7 +112,7 @@ def public_key(path: Path) -> "Ed25519PublicKey":
     return key
 
 
-def _content(path: Path, what: str) -> tuple[bytes, int]:
+def _read_key_file(path: Path, what: str) -> tuple[bytes, int]:
     """The file's content and mode. A pipe does not block. Raises InputError."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -217,12 +217,12 @@ def _read(folder: Path) -> tuple[bytes, str, bytes] | None:
             return None
         payload = base64.b64decode(fields["payload"], validate=True)
         signed = base64.b64decode(signature["sig"], validate=True)
-        return payload, _printable(signature["keyid"]), signed
+        return payload, _replace_unprintable(signature["keyid"]), signed
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
-def _printable(value: Any) -> str:
+def _replace_unprintable(value: Any) -> str:
     return "".join(c if c.isprintable() else "?" for c in str(value))
 
 

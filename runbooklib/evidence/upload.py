@@ -57,7 +57,9 @@ def check(url: str) -> None:
     """Raise InputError for a URL that cannot be uploaded to. This is called before a run."""
     protocol, separator, rest = url.partition("://")
     if not separator or "::" in url or not rest:
-        raise InputError(f"{shown(url)} is not the URL of a folder", hint="for example s3://bucket/prefix")
+        raise InputError(
+            f"{hide_credentials(url)} is not the URL of a folder", hint="for example s3://bucket/prefix"
+        )
     if protocol in ("http", "https"):
         raise InputError(f"{protocol}:// cannot be written to", hint="for example s3://bucket/prefix")
     if protocol in _S3 and "@" in rest.partition("/")[0]:
@@ -70,7 +72,7 @@ def check(url: str) -> None:
         get_filesystem_class(protocol)
     except ImportError as error:
         is_ours = protocol in _S3 or (error.name or "").startswith("fsspec")
-        hint = _INSTALL if is_ours else _line(error, url)
+        hint = _INSTALL if is_ours else _error_line(error, url)
         raise InputError(f"{protocol}:// needs a library that is not installed", hint=hint) from None
     except ValueError:
         raise InputError(
@@ -78,7 +80,7 @@ def check(url: str) -> None:
         ) from None
 
 
-def shown(url: str) -> str:
+def hide_credentials(url: str) -> str:
     """The URL without user, password, query and fragment, for messages."""
     return re.sub(r"://[^/?#]*@", "://", url).partition("?")[0].partition("#")[0].rstrip("/")
 
@@ -105,22 +107,22 @@ def upload(bundle: Path, url: str, *, within_seconds: float = TOTAL_SECONDS) -> 
             pause = FIRST_PAUSE_SECONDS * 2 ** (ATTEMPTS - 1 - left)
             is_late = time.monotonic() + pause >= ends_at
             if not errors or not left or is_late or isinstance(errors[0], _PERMANENT):
-                raise _failure(bundle, url, errors[0] if errors else None, within_seconds)
+                raise _upload_error(bundle, url, errors[0] if errors else None, within_seconds)
             time.sleep(pause)
 
 
-def _failure(bundle: Path, url: str, error: BaseException | None, seconds: float) -> EvidenceError:
+def _upload_error(bundle: Path, url: str, error: BaseException | None, seconds: float) -> EvidenceError:
     whole = f"the evidence is whole in {bundle}"
     if isinstance(error, RunbookError):
         return EvidenceError(f"{error.message}; {whole}", hint=error.hint)
-    reason = f"no end within {seconds:g} s" if error is None else _line(error, url)
+    reason = f"no end within {seconds:g} s" if error is None else _error_line(error, url)
     return EvidenceError(
-        f"not uploaded to {shown(url)}: {reason}; {whole}",
-        hint=f"finish it with `runbook upload {bundle} {shown(url)}`",
+        f"not uploaded to {hide_credentials(url)}: {reason}; {whole}",
+        hint=f"finish it with `runbook upload {bundle} {hide_credentials(url)}`",
     )
 
 
-def _line(error: BaseException, url: str) -> str:
+def _error_line(error: BaseException, url: str) -> str:
     """The type and first line of the error, without secrets."""
     lines = str(error).strip().splitlines() or [""]
     user = re.search(r"://([^/?#]*)@", url)
@@ -133,10 +135,10 @@ def _contents(bundle: Path) -> dict[str, bytes]:
     """The files of an intact bundle, the manifest last. Raises InputError, EvidenceError."""
     if not (bundle / manifest.FILE).is_file():
         raise InputError(f"{bundle} is not a bundle", hint="pass a folder that `runbook run` wrote")
-    wrong = manifest.verify_bundle(bundle)
-    if wrong:
+    problems = manifest.verify_bundle(bundle)
+    if problems:
         raise EvidenceError(
-            f"{wrong[0]}; only whole evidence is uploaded", hint=f"see `runbook verify {bundle}`"
+            f"{problems[0]}; only whole evidence is uploaded", hint=f"see `runbook verify {bundle}`"
         )
     files = sorted(path for path in bundle.iterdir() if path.name != manifest.FILE)
     return {path.name: path.read_bytes() for path in (*files, bundle / manifest.FILE)}
@@ -149,15 +151,15 @@ def _copy(url: str, name: str, contents: Mapping[str, bytes]) -> bool:
     storage, root = url_to_fs(url, **_options(url))
     folder = f"{root.rstrip('/')}/{name}"
     storage.invalidate_cache()
-    stored = {file: storage.cat_file(f"{folder}/{file}") for file in _names(storage, folder)}
-    unfinished = _unfinished(stored, contents)
+    stored = {file: storage.cat_file(f"{folder}/{file}") for file in _stored_names(storage, folder)}
+    unfinished = _partial_files(stored, contents)
     differing = sorted(
         file for file in stored if file not in unfinished and stored[file] != contents.get(file)
     )
     if differing:
         raise EvidenceError(
-            f"{shown(url)}/{name} already exists and differs from this bundle ({', '.join(differing)}); "
-            "nothing was replaced",
+            f"{hide_credentials(url)}/{name} already exists and differs from this bundle "
+            f"({', '.join(differing)}); nothing was replaced",
             hint="choose another URL",
         )
     if stored.keys() == contents.keys() and not unfinished:
@@ -181,7 +183,7 @@ def _options(url: str) -> dict[str, Any]:
     return {"config_kwargs": {**ours, **conf.get(protocol, {}).get("config_kwargs", {})}}
 
 
-def _names(storage: Any, folder: str) -> list[str]:
+def _stored_names(storage: Any, folder: str) -> list[str]:
     try:
         listed = storage.ls(folder, detail=False)
     except FileNotFoundError:
@@ -189,7 +191,7 @@ def _names(storage: Any, folder: str) -> list[str]:
     return [str(path).rstrip("/").rpartition("/")[2] for path in listed]
 
 
-def _unfinished(stored: Mapping[str, bytes], contents: Mapping[str, bytes]) -> set[str]:
+def _partial_files(stored: Mapping[str, bytes], contents: Mapping[str, bytes]) -> set[str]:
     """The stored files that contain only the beginning of this bundle's file, as an interrupted upload does.
 
     Empty if the manifest is stored completely: then the upload was finished, and it is not repeated.

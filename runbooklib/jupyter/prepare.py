@@ -255,7 +255,7 @@ def find_headless_run(evidence: Path, incident: IncidentFolder) -> tuple[Path | 
     read. Raises OSError if the ledger cannot be read.
     """
     unread = ""
-    for run in runs.newest(evidence):
+    for run in runs.newest_runs(evidence):
         if isinstance(run, str):
             unread = unread or run
             continue

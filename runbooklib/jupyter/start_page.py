@@ -121,7 +121,7 @@ def _runbook_rows(base_url: str, environment: str, problems: list[str]) -> list[
 
 def _run_rows(base_url: str, problems: list[str]) -> list[RunRow]:
     try:
-        newest, unread = runs.recent(runs.evidence_place(), _MAX_RUNS)
+        newest, unread = runs.recent_runs(runs.evidence_place(), _MAX_RUNS)
     except (RunbookError, OSError) as error:
         reason = files.trouble(error) if isinstance(error, OSError) else error
         problems.append(f"The evidence cannot be read: {reason}")

@@ -66,7 +66,7 @@ def test_a_restart_is_captured_performed_once_and_written_down(
     captured = (site.folder / deed.evidence / "notebook.ipynb").read_text()
     assert "began" in captured
     assert ACTION_MIME in captured
-    [shown], unread = extension_runs.recent(site.folder, 5)
+    [shown], unread = extension_runs.recent_runs(site.folder, 5)
     assert (shown.status, shown.headline, unread) == (
         "ACTION",
         f"restart_container on {container}, approved by Ada",

@@ -168,11 +168,11 @@ def test_an_hour_has_only_so_many_whatever_the_targets() -> None:
 
 
 def test_a_stop_file_says_why(tmp_path: Path) -> None:
-    assert action_ledger.stopped(tmp_path) == ""
+    assert action_ledger.stop_reason(tmp_path) == ""
     (tmp_path / action_ledger.STOP_FILE).touch()
-    assert action_ledger.stopped(tmp_path) == "STOP-ACTIONS is empty"
+    assert action_ledger.stop_reason(tmp_path) == "STOP-ACTIONS is empty"
     (tmp_path / action_ledger.STOP_FILE).write_text("audit\n")
-    assert action_ledger.stopped(tmp_path) == "audit"
+    assert action_ledger.stop_reason(tmp_path) == "audit"
 
 
 def test_a_bundle_of_an_action_without_its_line_is_missed(tmp_path: Path) -> None:

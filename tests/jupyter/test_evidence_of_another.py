@@ -68,8 +68,8 @@ def test_a_run_that_cannot_be_read_is_named_and_another_is_found(desk: Path) -> 
     # The next run is another user's: of its folder nothing is read.
     hidden = desk / "evidence" / "20990101T000000Z-HighErrorRate-backend"
     (hidden / "manifest.json").mkdir(parents=True)
-    ledger.append(hidden.parent, hidden.name, "0" * 64, runs.recent(bundle.parent, 1)[0][0].at)
-    told = runs.recent(desk / "evidence", 9)[1]
+    ledger.append(hidden.parent, hidden.name, "0" * 64, runs.recent_runs(bundle.parent, 1)[0][0].at)
+    told = runs.recent_runs(desk / "evidence", 9)[1]
     assert told == [f"{hidden.name} cannot be read: {hidden / 'manifest.json'}: Is a directory"]
     assert opened(desk, query(at, alert="HighErrorRate")).name == f"{bundle.name}.ipynb"
 
