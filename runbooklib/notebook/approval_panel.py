@@ -27,17 +27,17 @@ _WHERE = "Environment {environment}, service {service}."
 _WHERE_HELD = "Environment {environment}, service {service}. Held by {held_by}."
 
 
-def offered(incident: Incident) -> dict[str, Proposal]:
+def approvable_proposals(incident: Incident) -> dict[str, Proposal]:
     """The proposals that can be approved now, by label, strongest cause first. Empty in a replay."""
-    labelled: dict[str, Proposal] = {}
+    proposals: dict[str, Proposal] = {}
     if incident.tape.is_replay:
-        return labelled
-    for ranked in incident.verdict.causes:
-        for proposal in ranked.cause.proposals:
+        return proposals
+    for ranked_cause in incident.verdict.causes:
+        for proposal in ranked_cause.cause.proposals:
             if plan := proposal.plan:
                 label = f"{plan.action} on {plan.target} ({plan.fingerprint})"
-                labelled.setdefault(label, proposal)
-    return labelled
+                proposals.setdefault(label, proposal)
+    return proposals
 
 
 class Panel:
@@ -47,7 +47,7 @@ class Panel:
         import ipywidgets
 
         self._incident, self._seal, self._look = incident, seal, look
-        self._offered: Mapping[str, Proposal] = {}
+        self._proposals: Mapping[str, Proposal] = {}
         hidden = ipywidgets.Layout(display="none")
         narrow = ipywidgets.Layout(width="auto", align_self="flex-start")
         self.open = ipywidgets.Button(description="Act …", layout=narrow)
@@ -62,36 +62,36 @@ class Panel:
         fields = ipywidgets.HBox([self.by, self.typed, self.do])
         self.inner = ipywidgets.VBox([self.choice, self.preview, fields], layout=hidden)
         self.widget = ipywidgets.VBox([self.open, self.inner, self.says])
-        self.open.on_click(lambda _: self._opened())
-        self.choice.observe(lambda _: self._chosen(), names="value")
+        self.open.on_click(lambda _: self._toggle())
+        self.choice.observe(lambda _: self._show_choice(), names="value")
         for field in (self.by, self.typed):
-            field.observe(lambda _: self._allow(), names="value")
+            field.observe(lambda _: self._update_button(), names="value")
         self.do.on_click(lambda _: self.perform())
 
     @property
     def _proposal(self) -> Proposal | None:
-        return self._offered.get(self.choice.value or "")
+        return self._proposals.get(self.choice.value or "")
 
-    def _opened(self) -> None:
+    def _toggle(self) -> None:
         """Show the proposals that can be approved now, or close the panel."""
         is_open = self.inner.layout.display == "none"
-        self._offered = offered(self._incident) if is_open else {}
-        self.choice.options = tuple(self._offered)
-        self.inner.layout.display = None if self._offered else "none"
+        self._proposals = approvable_proposals(self._incident) if is_open else {}
+        self.choice.options = tuple(self._proposals)
+        self.inner.layout.display = None if self._proposals else "none"
         reason = _REPLAY if self._incident.tape.is_replay else _NONE
-        self._say(reason if is_open and not self._offered else "")
-        self._chosen()
+        self._say(reason if is_open and not self._proposals else "")
+        self._show_choice()
 
-    def _chosen(self) -> None:
+    def _show_choice(self) -> None:
         proposal = self._proposal
         plan = proposal.plan if proposal else None
         shown = proposal_lines([proposal]) if proposal else ""
-        self.preview.value = literal(shown + (f"<div>{text(_where(plan))}</div>" if plan else ""))
+        self.preview.value = literal(shown + (f"<div>{text(_where_text(plan))}</div>" if plan else ""))
         self.typed.value = ""
         self.typed.placeholder = plan.target if plan else ""
-        self._allow()
+        self._update_button()
 
-    def _allow(self) -> None:
+    def _update_button(self) -> None:
         """Enable the button if both a person's name and the target's name are typed."""
         plan = self._proposal.plan if self._proposal else None
         self.do.disabled = not (plan and self.by.value.strip() and self.typed.value == plan.target)
@@ -108,7 +108,7 @@ class Panel:
             bundle = self._seal()
         except RunbookError as error:
             self._say(str(error))
-            self._allow()
+            self._update_button()
             return
         self.typed.value = ""
         words = ["approve", str(bundle), plan.fingerprint, "--yes", plan.fingerprint, "--no-wait"]
@@ -118,22 +118,24 @@ class Panel:
     def _as_proposed_now(self) -> Plan | None:
         """The chosen plan, if the notebook still proposes it: the checks may have run again since."""
         chosen = self._proposal.plan if self._proposal else None
-        plans = [proposal.plan for proposal in offered(self._incident).values()]
-        same = [plan for plan in plans if plan and chosen and _content(plan) == _content(chosen)]
-        return same[0] if same else None
+        plans = [proposal.plan for proposal in approvable_proposals(self._incident).values()]
+        if chosen is None:
+            return None
+        content = _approved_content(chosen)
+        return next((plan for plan in plans if plan and _approved_content(plan) == content), None)
 
     def _say(self, message: str) -> None:
         self.says.value = status_line(message)
 
 
-def _where(plan: Plan) -> str:
+def _where_text(plan: Plan) -> str:
     """Where the action would run, and whose sessions it would end."""
     held_by = plan.identity.get("held by")
     template = _WHERE_HELD if held_by else _WHERE
     return filled(template, environment=plan.environment, service=plan.service, held_by=held_by)
 
 
-def _content(plan: Plan) -> tuple[object, ...]:
+def _approved_content(plan: Plan) -> tuple[object, ...]:
     """What a person approves: everything except the time of the read."""
     return plan.action, dict(plan.parameters), plan.target, dict(plan.identity)
 

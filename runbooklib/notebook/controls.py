@@ -78,7 +78,7 @@ def show(incident: Incident, look_again: LookAgain) -> None:
     display({**shown, "text/plain": line(incident.context)}, raw=True)
 
 
-def span_of(mode: str, at: str, span: str, began: datetime | None, now: datetime) -> tuple[str, str]:
+def span_of(mode: str, at: str, span: str, alert_start: datetime | None, now: datetime) -> tuple[str, str]:
     """(at, lookback) of a window that ends now or at `at`, or that is centred on the alert's start.
 
     Raises ParameterError if the alert has no known start time, and for `at` without a time.
@@ -89,10 +89,10 @@ def span_of(mode: str, at: str, span: str, began: datetime | None, now: datetime
         if not at.strip():
             raise ParameterError("`at` needs a time", hint='pass it like "2026-01-15T03:12:00Z"')
         return at.strip(), span
-    if began is None:
+    if alert_start is None:
         raise ParameterError("the alert has no known start time", hint="pass the time as `at`")
     half = timedelta(seconds=seconds_of(span))
-    start, end = began - half, began + half
+    start, end = alert_start - half, alert_start + half
     if end >= now:
         return "", f"{max((now - start).total_seconds(), 1):.0f}s"
     return end.isoformat(), f"{(end - start).total_seconds():.0f}s"
@@ -130,31 +130,31 @@ class Bar:
         self.every = ipywidgets.Dropdown(options=_EVERY, value=0, layout=narrow)
         self.sealing = ipywidgets.Button(description="Seal evidence", layout=narrow)
         self.says = ipywidgets.HTML(value=status_line(""))
-        self.acting = Panel(incident, lambda: Path(self._sealed()[0]), self.look)
-        self.widget = self._laid_out(ipywidgets)
+        self.acting = Panel(incident, lambda: Path(self._seal_notebook()[0]), self.look)
+        self.widget = self._arrange(ipywidgets)
         for field in (self.service, self.mode, self.at, self.span):
-            field.observe(self._changed, names="value")
+            field.observe(self._on_change, names="value")
         self.again.on_click(lambda _: self.look())
         self.every.observe(self._refresh, names="value")
         self.sealing.on_click(lambda _: self.seal())
-        _on_reload(self._reloaded)
+        _on_reload(self._on_page_reload)
 
-    def _laid_out(self, widgets: Any) -> Any:
+    def _arrange(self, widgets: Any) -> Any:
         """The widgets in rows. A description is an HTML label, which a screen reader reads with the field."""
-        named = {
+        labels = {
             self.service: "Service",
             self.mode: "Window ends",
             self.at: "time",
             self.span: "lookback, or ±",
             self.every: "Refresh while it fires",
         }
-        for field, name in named.items():
+        for field, name in labels.items():
             field.description, field.style.description_width = name, "initial"
         fields = [self.service, self.mode, self.at, self.span, self.again, self.every, self.sealing]
-        wrapped = widgets.Layout(flex_flow="row wrap", grid_gap="4px 12px")
-        return widgets.VBox([widgets.HBox(fields, layout=wrapped), self.says, self.acting.widget])
+        row = widgets.Layout(flex_flow="row wrap", grid_gap="4px 12px")
+        return widgets.VBox([widgets.HBox(fields, layout=row), self.says, self.acting.widget])
 
-    def _changed(self, change: Any) -> None:
+    def _on_change(self, change: Any) -> None:
         """Look again after a change; with mode `at`, only once a time is given."""
         if change["owner"] is self.mode and self.mode.value == AT and not self.at.value:
             self._say("Enter the time.")
@@ -163,7 +163,7 @@ class Bar:
             return
         self.look()
 
-    def _reloaded(self) -> None:
+    def _on_page_reload(self) -> None:
         self._is_reloaded = True
         self._say(_RELOADED)
 
@@ -172,14 +172,16 @@ class Bar:
         started = monotonic()
         self._say("Looking …")
         try:
-            began = self._began() if self.mode.value == AROUND else None
-            at, lookback = span_of(self.mode.value, self.at.value, self.span.value, began, datetime.now(UTC))
+            alert_start = self._alert_start() if self.mode.value == AROUND else None
+            at, lookback = span_of(
+                self.mode.value, self.at.value, self.span.value, alert_start, datetime.now(UTC)
+            )
             self._look_again(service=self.service.value, at=at, lookback=lookback)
         except RunbookError as error:
             self._say(str(error))
             return False
         except BaseException as error:
-            self._say(self._incomplete(error, _INTERRUPTED, _FAILED))
+            self._say(self._incomplete_message(error, _INTERRUPTED, _FAILED))
             raise
         verdict, took = self._incident.verdict, monotonic() - started
         template = _LOOKED_RELOADED if self._is_reloaded else _LOOKED
@@ -187,14 +189,14 @@ class Bar:
         self._say(filled(template, at=at, seconds=took, status=status, headline=headline(verdict)))
         return True
 
-    def _incomplete(self, error: BaseException, interrupted: str, failed: str) -> str:
+    def _incomplete_message(self, error: BaseException, interrupted: str, failed: str) -> str:
         """The sentence for checks that did not all run: one of two templates, with the verdict since."""
         verdict = self._incident.verdict
         message = self._incident.tape.redactor.text(f"{type(error).__name__}: {error}".removesuffix(": "))
         template = interrupted if isinstance(error, KeyboardInterrupt) else failed
         return filled(template, error=message, status=verdict.status.name, headline=headline(verdict))
 
-    def _began(self) -> datetime | None:
+    def _alert_start(self) -> datetime | None:
         """When the alert began to fire; if that is not known, when the symptom began."""
         fires = [at for at, word in self._incident.marks() if word == FIRES]
         return fires[-1] if fires else self._incident.context.onset
@@ -213,7 +215,7 @@ class Bar:
         except asyncio.CancelledError:
             raise  # a person chose another interval, or none
         except BaseException as error:  # noqa: BLE001 - an exception in a task is not shown, or ends the kernel
-            message = self._incomplete(error, _REFRESH_INTERRUPTED, _REFRESH_FAILED)
+            message = self._incomplete_message(error, _REFRESH_INTERRUPTED, _REFRESH_FAILED)
         self._stop_refresh(message)
 
     async def _refresh_until_resolved(self, seconds: int) -> str:
@@ -247,13 +249,13 @@ class Bar:
         """Seal the saved notebook, and show the path of the bundle."""
         self._say("Sealing …")
         try:
-            bundle, head = self._sealed()
+            bundle, head = self._seal_notebook()
         except RunbookError as error:
             self._say(str(error))
             return
         self._say(f"Sealed: {bundle} · head {head}")
 
-    def _sealed(self) -> tuple[str, str]:
+    def _seal_notebook(self) -> tuple[str, str]:
         """(path of the bundle, head of the ledger). Raises InputError, EvidenceError."""
         notebook, folder = resume.own_notebook(), evidence_folder()
         if notebook is None or not notebook.is_file() or folder is None:

@@ -76,14 +76,14 @@ class NotebookScreen(IncidentListener):
             self._incident.notes.collect()
             self._incident.steps.end_cell(succeeded=bool(getattr(result, "success", False)))
         if entries:
-            packed = self._packed(entries, is_own=True)
+            packed = self._pack(entries, is_own=True)
             _publish({"text/plain": f"recorded: {len(entries)}", RECORDING_MIME: packed})
             self._outputs.put(self._outputs.new(), entries)
         self._outputs.end_cell()
 
-    def _packed(self, entries: Sequence[Entry], *, is_own: bool = False) -> dict[str, Any]:
+    def _pack(self, entries: Sequence[Entry], *, is_own: bool = False) -> dict[str, Any]:
         """The packed recording. It lists a person's own entries, unless `is_own` is true of all of them."""
-        own = self._incident.notes.own_among(entries) if self._incident else []
+        own = self._incident.notes.personal_indexes(entries) if self._incident else []
         is_mixed = len(own) != (len(entries) if is_own else 0)
         return {**pack(entries), **({OWN: own} if is_mixed else {})}
 
@@ -110,9 +110,9 @@ class NotebookScreen(IncidentListener):
 
     def finding_added(self, finding: Finding, entries: Sequence[Entry]) -> None:
         """Show a finding with its chart, and keep its recording."""
-        marks = self._shown.marks() if finding.series is not None else ()
+        marks = self._current_incident.marks() if finding.series is not None else ()
         with_marks = [*entries, *self._tape.take_recorded()]
-        cause, name = self._shown.steps.current
+        cause, name = self._current_incident.steps.current
         is_resumed = finding.asked_at is not None and finding.asked_at < self._began_at
         self._show(
             f"{finding.status.name}  {finding.question}  {sentence(finding)}",
@@ -142,19 +142,19 @@ class NotebookScreen(IncidentListener):
 
     def controls_requested(self) -> None:
         """Show the controls."""
-        controls.show(self._shown, partial(self._look_again, self._shown))
+        controls.show(self._current_incident, partial(self._look_again, self._current_incident))
 
     def recovery_checked(self, findings: Sequence[Finding], share: float) -> None:
         """Show a progress bar, and the conditions that do not hold."""
-        progress = _progress(findings, share)
-        _clear()
+        progress = _progress_text(findings, share)
+        _clear_output()
         _publish({"text/plain": progress, "text/html": f'<div role="status">{html.text(progress)}</div>'})
         self._is_watching = True
 
     def section_added(self, title: str, findings: Sequence[Finding], entries: Sequence[Entry]) -> None:
         """Show a section. It replaces the progress bar."""
         if self._is_watching:
-            _clear()
+            _clear_output()
         self._is_watching = False
         status = overall(findings)
         lines = [f"  {f.status.name}  {f.question}  {sentence(f)}" for f in findings]
@@ -163,16 +163,16 @@ class NotebookScreen(IncidentListener):
         self._show_verdict()
 
     @property
-    def _shown(self) -> Incident:
+    def _current_incident(self) -> Incident:
         if self._incident is None:
             raise InputError("No incident is open.", hint="Run the cell that calls open_incident first.")
         return self._incident
 
     def _show_verdict(self, *, is_update: bool = True) -> None:
-        verdict, context = self._shown.verdict, self._shown.context
+        verdict, context = self._current_incident.verdict, self._current_incident.context
         data = {
             "text/plain": f"{verdict.status.name}  {headline(verdict)}",
-            "text/html": html.verdict_card(verdict, about(context), is_replay=self._tape.is_replay),
+            "text/html": html.verdict_card(verdict, context_line(context), is_replay=self._tape.is_replay),
             VERDICT_MIME: verdict_as_dict(verdict, context),
             RECORDING_MIME: pack(self._opening),
             **({REPLAY_MIME: {"version": 1}} if self._tape.is_replay else {}),
@@ -185,8 +185,8 @@ class NotebookScreen(IncidentListener):
     ) -> None:
         data = {"text/plain": plain, "text/html": fragment, **(more or {})}
         if entries:
-            data[RECORDING_MIME] = self._packed(entries)
-        steps = self._shown.steps
+            data[RECORDING_MIME] = self._pack(entries)
+        steps = self._current_incident.steps
         ids = self._outputs.of(steps.current) if steps.is_repeat else [self._outputs.new(steps.current)]
         for display_id in ids:
             _publish(data, display_id=display_id, is_update=steps.is_repeat)
@@ -215,20 +215,20 @@ def _literal(value: object) -> Any:
     return literal(fragment) if isinstance(fragment, str) else fragment
 
 
-def _clear() -> None:
+def _clear_output() -> None:
     """Remove the cell's outputs when it shows the next."""
     from IPython.display import clear_output
 
     clear_output(wait=True)
 
 
-def about(context: Context) -> str:
+def context_line(context: Context) -> str:
     """Alert, service, environment and window, in one line."""
     window = f"{fact_text(context.window.start)} to {fact_text(context.window.end)}"
     return f"{context.alert} · {context.service.title} · {context.target.environment.title} · {window}"
 
 
-def _progress(findings: Sequence[Finding], share: float) -> str:
+def _progress_text(findings: Sequence[Finding], share: float) -> str:
     done = round(20 * min(share, 1.0))
     failing = ", ".join(f"{finding.check} {finding.status.name}" for finding in findings if finding.status)
     return f"{'█' * done}{'░' * (20 - done)} {failing or 'all conditions hold'}"
@@ -241,7 +241,7 @@ class TextScreen(IncidentListener):
         """Print what the incident is about."""
         del entries
         self._context = incident.context
-        print(about(incident.context))
+        print(context_line(incident.context))
 
     def finding_added(self, finding: Finding, entries: Sequence[Entry]) -> None:
         """Print the finding."""
@@ -267,7 +267,7 @@ class TextScreen(IncidentListener):
 
     def recovery_checked(self, findings: Sequence[Finding], share: float) -> None:
         """Print the progress."""
-        print(_progress(findings, share))
+        print(_progress_text(findings, share))
 
     def section_added(self, title: str, findings: Sequence[Finding], entries: Sequence[Entry]) -> None:
         """Print the section's status and its findings."""

@@ -115,7 +115,7 @@ class Incident:
 
     def _check(self, cause: str, check: Check, limits: Mapping[str, Any]) -> Finding:
         name = step_name(check, limits)
-        return self._take((cause, name), partial(self._ask_and_keep, cause, name, check, limits))
+        return self._run_step((cause, name), partial(self._ask_and_keep, cause, name, check, limits))
 
     def _ask_and_keep(self, cause: str, name: str, check: Check, limits: Mapping[str, Any]) -> Finding:
         known: Mapping[str, Any] = {}
@@ -140,7 +140,7 @@ class Incident:
     ) -> Proposal:
         name = step_name(action, parameters)
 
-        def act() -> Proposal:
+        def make_proposal() -> Proposal:
             if self._stopped_because:
                 proposal = no_proposal(action, "Not proposed again: {reason}", self._stopped_because)
             else:
@@ -150,12 +150,12 @@ class Incident:
             self._listener.proposal_added(proposal, self.tape.take_recorded())
             return proposal
 
-        return self._take((cause, proposal_step(name)), act)
+        return self._run_step((cause, proposal_step(name)), make_proposal)
 
-    def _take(self, step: Step, act: Callable[[], T]) -> T:
+    def _run_step(self, step: Step, call: Callable[[], T]) -> T:
         self.notes.collect()
         try:
-            return self.steps.take(step, act)
+            return self.steps.run(step, call)
         finally:
             self.tape.take_used()
 
@@ -174,7 +174,7 @@ class Incident:
             self._listener.verdict_changed()
             self._ledger.context = context.with_server_clock()
             self._open()
-            self.steps.retake_pending()
+            self.steps.rerun_pending()
         except BaseException as error:
             self._stop(str(error) if isinstance(error, RunbookError) else "interrupted")
             raise
@@ -185,7 +185,7 @@ class Incident:
         """Redraw the steps that were not asked again as UNKNOWN: their findings are from another time."""
         self._stopped_because = reason
         try:
-            self.steps.retake_pending()
+            self.steps.rerun_pending()
         finally:
             self._stopped_because = ""
             self._listener.verdict_changed()
@@ -234,7 +234,7 @@ class Incident:
 
     def timeline(self) -> None:
         """Show by time: alert, deployments, restarts, actions, findings, your own questions and notes."""
-        self._take(("show", "timeline"), self._show_timeline)
+        self._run_step(("show", "timeline"), self._show_timeline)
 
     def _show_timeline(self) -> None:
         if self._stopped_because:
@@ -242,7 +242,9 @@ class Incident:
                 Event(None, Statement("not asked again: {reason}", {"reason": self._stopped_because}), "")
             ]
         else:
-            events = timeline.ordered([*self._events(), *self._ledger.onset_events(), *self.notes.events()])
+            events = timeline.sort_by_time(
+                [*self._events(), *self._ledger.onset_events(), *self.notes.events()]
+            )
         self._listener.events_added("Timeline", events)
 
     def controls(self) -> None:
@@ -274,7 +276,7 @@ class Incident:
         self._show_table("upkeep", "", lambda context: site_tables.upkeep(context, self._uses))
 
     def _show_table(self, name: str, title: str, table: Callable[[Context], pd.DataFrame]) -> None:
-        self._take(("show", name), lambda: self._listener.table_added(title, table(self.context)))
+        self._run_step(("show", name), lambda: self._listener.table_added(title, table(self.context)))
 
     def objectives(self) -> None:
         """Judge the objectives: how much of each error budget is left. They do not change the verdict."""
@@ -318,10 +320,10 @@ class Incident:
 
     def _events(self) -> tuple[Event, ...]:
         # The tape caches the answers. They are not cached here: a cell that is run again must record them.
-        return timeline.happened(self.context, self.tape, self._evidence)
+        return timeline.window_events(self.context, self.tape, self._evidence)
 
     def _section(self, title: str, questions: Questions) -> None:
-        self._take(("section", title), partial(self._ask_section, title, questions))
+        self._run_step(("section", title), partial(self._ask_section, title, questions))
 
     def _ask_section(self, title: str, questions: Questions) -> None:
         findings = [self._ask(check, limits) for check, limits in questions]

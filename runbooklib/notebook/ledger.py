@@ -38,10 +38,10 @@ class SavedFinding:
     cell: str = ""
 
 
-def step_name(asked: Callable[..., Any], limits: Mapping[str, Any]) -> str:
+def step_name(function: Callable[..., Any], limits: Mapping[str, Any]) -> str:
     """The name of a step: the check or the action, with its arguments."""
     arguments = ", ".join(f"{name}={value!r}" for name, value in sorted(limits.items()))
-    return f"{asked.__name__}({arguments})"
+    return f"{function.__name__}({arguments})"
 
 
 def proposal_step(name: str) -> str:
@@ -209,6 +209,6 @@ class FindingLedger:
         self.causes.expire()
 
     def reorder(self, change: Change) -> None:
-        """Apply a cell's change: the steps it takes now, and those it dropped."""
+        """Apply a cell's change: the steps that it runs now, and those it dropped."""
         self.context = self._symptoms.reorder(change, self.context)
         self.causes.reorder(change)

@@ -107,7 +107,7 @@ class Notes:
         """One event for each question and note."""
         return [event for event in map(event_of, self._entries.values()) if event]
 
-    def own_among(self, entries: Sequence[Entry]) -> list[int]:
+    def personal_indexes(self, entries: Sequence[Entry]) -> list[int]:
         """The indexes of those entries that a person asked or noted."""
         return [index for index, entry in enumerate(entries) if entry.key in self._entries]
 

@@ -65,8 +65,10 @@ def open_incident(
     replayed = replay or os.environ.get(variables.REPLAY, "")
     resumed = read_resumption(resume, alert) if resume and not replayed else None
     place = resumed.place if resumed else (environment, service)
-    tape = _recorded(replayed) if replayed else _live(read_target(*place), resumed)
-    opening = tape.ask(OPENING, {"alert": alert}, lambda: _opening(alert, *place, at, lookback), is_ours=True)
+    tape = _replay_tape(replayed) if replayed else _live_tape(read_target(*place), resumed)
+    opening = tape.ask(
+        OPENING, {"alert": alert}, lambda: _read_opening(alert, *place, at, lookback), is_ours=True
+    )
     # Requests that are not in the recording go to the systems as the settings describe them now.
     target = read_target(*place) if resumed else Target.model_validate(opening["target"])
     context = Context(alert, target, Window.from_dict(opening["window"]), Sources(target, tape))
@@ -124,30 +126,30 @@ def look_again(incident: Incident, *, service: str, at: str, lookback: str) -> N
     if tape.is_replay:
         raise ParameterError("this is a replay: no system is asked", hint="open the incident without it")
     alert = context.alert
-    opening = _opening(alert, context.target.environment_name, service, at, lookback)
+    opening = _read_opening(alert, context.target.environment_name, service, at, lookback)
     tape.forget(keeping={NOTE})
     opening = tape.ask(OPENING, {"alert": alert}, lambda: opening, is_ours=True)
     target = Target.model_validate(opening["target"])
     incident.ask_again(Context(alert, target, Window.from_dict(opening["window"]), Sources(target, tape)))
 
 
-def _live(target: Target, resumed: Resumption | None) -> Tape:
+def _live_tape(target: Target, resumed: Resumption | None) -> Tape:
     secrets = [*secrets_of(target), *environment_secrets()]
     return Tape(Redactor(secrets), resumed=resumed.entries if resumed else ())
 
 
-def _recorded(path: str) -> Tape:
+def _replay_tape(path: str) -> Tape:
     """The tape of a recording. From now on this process opens no network connection."""
-    sys.addaudithook(_refuse_outside)
+    sys.addaudithook(_refuse_network_connection)
     return Tape(recording=read_recording(Path(path)))
 
 
-def _refuse_outside(event: str, arguments: tuple[Any, ...]) -> None:
+def _refuse_network_connection(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "socket.connect" and isinstance(arguments[1], tuple):
         raise NotRecordedError(f"a replay must not reach outside, and something tried {arguments[1]!r}")
 
 
-def _opening(alert: str, environment: str, service: str, at: str, lookback: str) -> dict[str, Any]:
+def _read_opening(alert: str, environment: str, service: str, at: str, lookback: str) -> dict[str, Any]:
     """The incident's target, window and past uses. They are recorded, so a replay works on any machine."""
     target = read_target(environment, service)
     window = Window.open(

@@ -1,6 +1,6 @@
 """The steps of a notebook: every question, section and proposal, once by its name, in order.
 
-A step can be taken again (its cell was run again, or everything is asked again); it keeps its place.
+A step can run again (its cell was run again, or everything is asked again); it keeps its place.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -17,7 +17,7 @@ Name = TypeVar("Name", str, Step)
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """How a cell differs from its last run: the steps it takes now, and the steps it dropped."""
+    """How a cell differs from its last run: the steps that it runs now, and the steps it dropped."""
 
     order: tuple[Step, ...]
     dropped: tuple[Step, ...]
@@ -44,16 +44,16 @@ def reorder(ledger: Mapping[Name, T], order: Sequence[Name], dropped: Collection
 
 
 class Steps:
-    """The steps, in the order in which each was first taken.
+    """The steps, in the order in which each first ran.
 
-    `current` is the step that is being taken, ("", "") between steps. `cell` is the id of the running cell,
-    empty where it is not known. `on_change` is called when a cell that was run again takes other steps than
-    before. `is_repeat` is True while all steps are taken again: their outputs replace the earlier ones.
+    `current` is the step that is running, ("", "") between steps. `cell` is the id of the running cell,
+    empty where it is not known. `on_change` is called when a cell that was run again runs other steps than
+    before. `is_repeat` is True while all steps run again: their outputs replace the earlier ones.
     """
 
     def __init__(self, on_change: Callable[[Change], object] = lambda _: None) -> None:
         self._on_change = on_change
-        self._taken: dict[Step, Callable[[], object]] = {}
+        self._calls: dict[Step, Callable[[], object]] = {}
         self._pending: list[Step] = []
         self._is_closed = False
         self.current: Step = ("", "")
@@ -63,24 +63,24 @@ class Steps:
         self._of_cell: dict[str, list[Step]] = {}
         self.is_repeat = False
 
-    def take(self, step: Step, act: Callable[[], T]) -> T:
-        """Take a step and return what `act` returns. Raises InputError if the incident is closed."""
+    def run(self, step: Step, call: Callable[[], T]) -> T:
+        """Run a step and return what `call` returns. Raises InputError if the incident is closed."""
         self.require_open()
         self.name(step)
-        self._taken[step] = act
+        self._calls[step] = call
         before, self.current = self.current, step
         try:
-            return act()
+            return call()
         finally:
             self.current = before
 
     def name(self, step: Step) -> None:
-        """Note that the running cell takes this step, or names the cause that its steps belong to."""
+        """Note that the running cell runs this step, or names the cause that its steps belong to."""
         if self.cell and not self.is_repeat:
             self._in_cell.append(step)
 
     def restore(self, cell: str, step: Step) -> None:
-        """Note that the cell took this step in the interrupted run that is being resumed."""
+        """Note that the cell ran this step in the interrupted run that is being resumed."""
         self._of_cell.setdefault(cell, []).append(step)
 
     def begin_cell(self, cell: str) -> None:
@@ -102,13 +102,13 @@ class Steps:
         elsewhere = {step for other, steps in self._of_cell.items() if other != cell for step in steps}
         order = tuple(step for step in now if step not in elsewhere)
         dropped = tuple(step for step in former if step not in now and step not in elsewhere)
-        self._taken = reorder(self._taken, order, dropped)
+        self._calls = reorder(self._calls, order, dropped)
         change = Change(order, dropped)
         self._on_change(change)
         return change
 
     def former_of(self, step: Step) -> Step | None:
-        """The step that the running cell took last time in place of this: the same check, other limits."""
+        """The step that the running cell ran last time in place of this: the same check, other limits."""
         cause, name = step
         check = name.partition("(")[0]
         former = self._of_cell.get(self.cell, [])
@@ -116,22 +116,22 @@ class Steps:
         return same_check[0] if same_check and step not in same_check else None
 
     def mark_all_pending(self) -> None:
-        """Every step is to be taken again."""
-        self._pending = list(self._taken)
+        """Every step is to run again."""
+        self._pending = list(self._calls)
 
-    def retake_all(self) -> None:
-        """Take every step again. A RunbookError is raised after all steps were taken."""
+    def rerun_all(self) -> None:
+        """Run every step again. A RunbookError is raised after all steps ran."""
         self.mark_all_pending()
-        self.retake_pending()
+        self.rerun_pending()
 
-    def retake_pending(self) -> None:
-        """Take the steps that are still pending: not reached, or failed. Raises like `retake_all`."""
+    def rerun_pending(self) -> None:
+        """Run the steps that are still pending: not reached, or failed. Raises like `rerun_all`."""
         failure: RunbookError | None = None
         self.is_repeat = True
         try:
             for step in tuple(self._pending):
                 try:
-                    self.take(step, self._taken[step])
+                    self.run(step, self._calls[step])
                 except RunbookError as error:
                     failure = failure or error
                 else:
@@ -142,7 +142,7 @@ class Steps:
             raise failure
 
     def close(self) -> None:
-        """No step can be taken from now on."""
+        """No step can run from now on."""
         self._is_closed = True
 
     def require_open(self) -> None:

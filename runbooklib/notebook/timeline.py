@@ -57,7 +57,7 @@ _ACTION_RECORDS = _Kind(
 )
 
 
-def happened(context: Context, tape: Tape, evidence: Path | None = None) -> tuple[Event, ...]:
+def window_events(context: Context, tape: Tape, evidence: Path | None = None) -> tuple[Event, ...]:
     """The events in the context's window. Actions are read from the ledger in the folder `evidence`."""
     requests: list[Callable[[], list[Event]]] = [
         partial(_events_or_reason, _ALERT, partial(_alert, context)),
@@ -68,7 +68,7 @@ def happened(context: Context, tape: Tape, evidence: Path | None = None) -> tupl
     return tuple(event for events in side_by_side(requests) for event in events)
 
 
-def ordered(events: Iterable[Event]) -> list[Event]:
+def sort_by_time(events: Iterable[Event]) -> list[Event]:
     """The events by time; events without a time are last."""
     latest = datetime.max.replace(tzinfo=UTC)
     return sorted(events, key=lambda event: event.at or latest)
