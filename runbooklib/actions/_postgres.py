@@ -76,20 +76,20 @@ def signal(
     context: Context,
     function: str,
     sessions: Sequence[Session],
-    same: str,
+    start_column: str,
     condition: str = "true",
     values: Sequence[Any] = (),
 ) -> list[int]:
     """Call pg_terminate_backend or pg_cancel_backend for each unchanged session; return the signalled pids.
 
-    `same` is the column of pg_stat_activity that must be unchanged: xact_start or query_start. `condition` is
-    trusted SQL about `a`, a row of that view, with `values` for its %s. Raises ActionError, which names the
-    pids that were signalled before the error.
+    `start_column` is the column of pg_stat_activity that must be unchanged: xact_start or query_start.
+    `condition` is trusted SQL about `a`, a row of that view, with `values` for its %s. Raises ActionError,
+    which names the pids that were signalled before the error.
     """
     query = (
         f"select {function}(a.pid) from pg_stat_activity a "  # noqa: S608 - names of ours
         "join pg_roles r on r.oid = a.usesysid where a.pid = %s and a.backend_start = %s::timestamptz "
-        f"and a.{same} is not distinct from %s::timestamptz and {_MAY_BE_ENDED} and {condition}"
+        f"and a.{start_column} is not distinct from %s::timestamptz and {_MAY_BE_ENDED} and {condition}"
     )
     signalled: list[int] = []
     with closing(_connect(context)) as connection:

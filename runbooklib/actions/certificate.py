@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from runbooklib.actions.recovery import Certificate, Outcome
+from runbooklib.actions.recovery import Certificate, RecoveryOutcome
 from runbooklib.errors import EvidenceError
 from runbooklib.evidence import action_ledger
 from runbooklib.evidence.action_ledger import ActionRecord
@@ -35,7 +35,7 @@ def as_dict(result: Certificate, context: Context, deed: ActionRecord | None) ->
                 "question": finding.question,
                 "status": finding.status.name,
                 "says": sentence(finding),
-                "good_after_seconds": result.turned[finding.check],
+                "good_after_seconds": result.seconds_until_ok[finding.check],
             }
             for finding in result.findings
         ],
@@ -49,7 +49,7 @@ def as_dict(result: Certificate, context: Context, deed: ActionRecord | None) ->
     }
 
 
-def named(deed: ActionRecord) -> str:
+def action_line(deed: ActionRecord) -> str:
     """The action in one line: action, target, person, time and outcome."""
     return f"{deed.action} on {deed.target} by {deed.by} at {deed.at:%H:%M:%S} UTC ({deed.outcome})"
 
@@ -62,15 +62,15 @@ def seal(result: Certificate, context: Context, deed: ActionRecord | None, folde
     """
     record, kept = _record(result, context, deed), None
     if deed is None:
-        return _sealed(record, result, context, folder, {"actions_head": ""})
+        return _seal_record(record, result, context, folder, {"actions_head": ""})
     try:
         with action_ledger.held(folder) as book:
-            kept = _sealed(record, result, context, folder, {"deed": deed.id, "actions_head": book.head})
-            book.append("recovery", _line(result, deed, kept))
+            kept = _seal_record(record, result, context, folder, {"deed": deed.id, "actions_head": book.head})
+            book.append("recovery", _ledger_line(result, deed, kept))
             return kept
     except (OSError, ValueError) as error:
         # The certificate took minutes to make: keep it, even if the ledger cannot be read.
-        kept = kept or _sealed(record, result, context, folder, {"deed": deed.id, "actions_head": ""})
+        kept = kept or _seal_record(record, result, context, folder, {"deed": deed.id, "actions_head": ""})
         raise EvidenceError(
             f"the action ledger cannot be written: {error}; the certificate is kept in {kept}",
             hint="see `runbook verify`",
@@ -89,8 +89,9 @@ def _record(result: Certificate, context: Context, deed: ActionRecord | None) ->
         "required": f"{result.hold_seconds:.0f} s",
     }
     if deed is not None:
-        facts["after"] = named(deed)
-    facts |= {f"{name} OK after": _after(seconds) for name, seconds in result.turned.items()}
+        facts["after"] = action_line(deed)
+    for name, seconds in result.seconds_until_ok.items():
+        facts[f"{name} OK after"] = _seconds_until_ok_text(seconds)
     record.show_table(str(result.outcome), facts)
     for finding in result.findings:
         plain = f"{finding.status.name}  {finding.question}  {sentence(finding)}"
@@ -100,11 +101,11 @@ def _record(result: Certificate, context: Context, deed: ActionRecord | None) ->
     return record
 
 
-def _after(seconds: float | None) -> str:
+def _seconds_until_ok_text(seconds: float | None) -> str:
     return "not OK" if seconds is None else "always OK" if seconds == 0 else f"{seconds:.0f} s"
 
 
-def _sealed(
+def _seal_record(
     record: Record, result: Certificate, context: Context, folder: Path, ledger: Mapping[str, str]
 ) -> Path:
     """Seal the bundle. `ledger` contains the id of the action, and the head of the action ledger before."""
@@ -114,9 +115,9 @@ def _sealed(
     return record.seal(folder, f"recovery-{context.alert}", service, at, about)
 
 
-def _line(result: Certificate, deed: ActionRecord, bundle: Path) -> dict[str, Any]:
+def _ledger_line(result: Certificate, deed: ActionRecord, bundle: Path) -> dict[str, Any]:
     """The line for the action ledger."""
-    held = result.held_since if result.outcome is Outcome.RECOVERED else None
+    held = result.held_since if result.outcome is RecoveryOutcome.RECOVERED else None
     after = max((held - deed.at).total_seconds(), 0.0) if held else None
     return {
         "id": deed.id,

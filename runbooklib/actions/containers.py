@@ -46,7 +46,7 @@ def read_log(context: Context) -> Proposal:
     )
 
 
-def _name(context: Context, container: str) -> str:
+def _container_name(context: Context, container: str) -> str:
     """The container to act on. Only the containers of the service are allowed. Raises ActionError."""
     if not container:
         return context.container
@@ -60,10 +60,10 @@ def _name(context: Context, container: str) -> str:
 
 def _read_container(context: Context, name: str) -> Container:
     require_writable(require_actions(context).docker, "docker")
-    return context.sources.docker.container(_name(context, name))
+    return context.sources.docker.container(_container_name(context, name))
 
 
-def _running(context: Context, *, container: str = "") -> TargetState:
+def _identify_running_container(context: Context, *, container: str = "") -> TargetState:
     """The container, identified by its id and its start time."""
     current = _read_container(context, container)
     moments = (current.started_at, current.finished_at)
@@ -89,7 +89,7 @@ def _start_mark(
     return started.isoformat()
 
 
-def _restart(approved: ApprovedAction) -> str:
+def _perform_restart(approved: ApprovedAction) -> str:
     plan = approved.plan
 
     def is_same(answer: dict[str, Any]) -> bool:
@@ -107,10 +107,10 @@ def _restart(approved: ApprovedAction) -> str:
     return f"restarted {plan.target}"
 
 
-@action(identify=_running, perform=_restart, destroys=("docker",))
+@action(identify=_identify_running_container, perform=_perform_restart, destroys=("docker",))
 def restart_container(context: Context, *, container: str = "") -> Proposal:
     """Restart the container."""
-    name = _name(context, container)
+    name = _container_name(context, container)
     return Proposal(
         title="Now: restart the container",
         command=f"docker restart {name}",
@@ -120,40 +120,40 @@ def restart_container(context: Context, *, container: str = "") -> Proposal:
     )
 
 
-def _limited(context: Context, *, factor: float = 2.0, container: str = "") -> TargetState:
+def _identify_memory_limits(context: Context, *, factor: float = 2.0, container: str = "") -> TargetState:
     """The container, identified by its id and its memory limits, with the limits to set."""
     current = _read_container(context, container)
     limit, swap = current.memory_limit_bytes, current.memory_swap_bytes
     if limit is None:
         raise ActionError(f"the container {current.name} has no memory limit")
-    raised = _raised(limit, factor)
+    raised_limit = _raised_limit(limit, factor)
     identity = {
         "id": current.id,
         "memory_limit_bytes": limit,
-        "to_bytes": raised,
+        "to_bytes": raised_limit,
         "memory_swap_bytes": swap,
-        "to_swap_bytes": _raised_swap(limit, swap, raised),
+        "to_swap_bytes": _raised_swap_limit(limit, swap, raised_limit),
     }
     return TargetState(current.name, identity)
 
 
-def _raised_swap(limit_bytes: int, swap_bytes: int | None, raised_bytes: int) -> int | None:
+def _raised_swap_limit(limit_bytes: int, swap_bytes: int | None, raised_bytes: int) -> int | None:
     """The new total of memory and swap, with as much swap as before."""
     if swap_bytes is None or swap_bytes < 0:
         return swap_bytes
     return raised_bytes + max(swap_bytes - limit_bytes, 0)
 
 
-def _raised(limit_bytes: int, factor: float) -> int:
+def _raised_limit(limit_bytes: int, factor: float) -> int:
     """The raised limit in bytes, in whole MiB. Raises ParameterError."""
     if not 1.0 < factor <= _MAX_FACTOR:
         raise ParameterError(
             f"factor is {factor!r}", hint=f"pass a number above 1 and at most {_MAX_FACTOR:g}"
         )
-    raised = int(limit_bytes * factor) // MEBIBYTE * MEBIBYTE
-    if raised <= limit_bytes:
+    raised_limit = int(limit_bytes * factor) // MEBIBYTE * MEBIBYTE
+    if raised_limit <= limit_bytes:
         raise ParameterError(f"factor {factor!r} adds less than 1 MiB", hint="pass a larger number")
-    return raised
+    return raised_limit
 
 
 def _update_command(name: str, limit_bytes: int, swap_bytes: int | None) -> str:
@@ -166,10 +166,10 @@ def _size(count: int) -> str:
     return f"{count // MEBIBYTE}m" if count > 0 and count % MEBIBYTE == 0 else str(count)
 
 
-def _raise(approved: ApprovedAction) -> str:
+def _perform_raise(approved: ApprovedAction) -> str:
     plan = approved.plan
     seen: Mapping[str, Any] = plan.identity
-    raised = int(seen["to_bytes"])
+    raised_limit = int(seen["to_bytes"])
 
     def is_same(answer: dict[str, Any]) -> bool:
         limits = answer["HostConfig"]
@@ -177,29 +177,29 @@ def _raise(approved: ApprovedAction) -> str:
         return current == (seen["id"], seen["memory_limit_bytes"], seen["memory_swap_bytes"])
 
     def update(client: docker.APIClient, answer: dict[str, Any]) -> None:
-        client.update_container(answer["Id"], mem_limit=raised, memswap_limit=seen["to_swap_bytes"])
+        client.update_container(answer["Id"], mem_limit=raised_limit, memswap_limit=seen["to_swap_bytes"])
 
     _docker.write(approved.context, plan.target, is_same, update)
-    size = raised // MEBIBYTE
+    size = raised_limit // MEBIBYTE
     return (
         f"set the memory limit of {plan.target} to {size} MiB; to keep it, set in docker-compose.yml, "
         f"service of {plan.target}: deploy.resources.limits.memory: {size}M"
     )
 
 
-@action(identify=_limited, perform=_raise)
+@action(identify=_identify_memory_limits, perform=_perform_raise)
 def raise_memory_limit(context: Context, *, factor: float = 2.0, container: str = "") -> Proposal:
     """Raise the memory limit of the running container."""
-    name = _name(context, container)
+    name = _container_name(context, container)
     current = context.sources.docker.container(name)
     limit, swap = current.memory_limit_bytes, current.memory_swap_bytes
     if limit is None:
         return Proposal("Soon: set a memory limit", command="", effect="The container has no memory limit.")
-    raised = _raised(limit, factor)
+    raised_limit = _raised_limit(limit, factor)
     return Proposal(
         title="Soon: raise the memory limit",
-        command=_update_command(name, raised, _raised_swap(limit, swap, raised)),
-        effect=f"The limit rises from {limit / MEBIBYTE:.4g} MiB to {raised // MEBIBYTE} MiB. Swap is "
+        command=_update_command(name, raised_limit, _raised_swap_limit(limit, swap, raised_limit)),
+        effect=f"The limit rises from {limit / MEBIBYTE:.4g} MiB to {raised_limit // MEBIBYTE} MiB. Swap is "
         "unchanged. The new limit holds until the container is recreated. To keep it, set "
         "deploy.resources.limits.memory in docker-compose.yml.",
         undo=_update_command(name, limit, swap),

@@ -35,7 +35,7 @@ _LOSES_SESSION = "What the session does. Read pg_stat_activity first. Needs the 
 _MAX_SHOWN_PIDS, _MAX_SHOWN_APPLICATIONS = 8, 4
 
 
-def _idle(context: Context, *, older_than: str) -> TargetState:
+def _identify_idle_sessions(context: Context, *, older_than: str) -> TargetState:
     """The sessions that are idle in transaction for longer; a person types the database's name."""
     require_writable(require_actions(context).postgres, "postgres")
     sessions = context.sources.postgres.sessions()
@@ -55,9 +55,9 @@ def _holder(row: pd.Series) -> str:
     return f"{row['usename']} ({row['application_name'] or 'unnamed'})"
 
 
-def _mark(row: pd.Series, same: str) -> list[Any]:
+def _mark(row: pd.Series, start_column: str) -> list[Any]:
     """What identifies a session and its work: pid, and two times in ISO 8601."""
-    work_start = None if pd.isna(row[same]) else str(row[same].isoformat())
+    work_start = None if pd.isna(row[start_column]) else str(row[start_column].isoformat())
     return [int(row["pid"]), row["backend_start"].isoformat(), work_start]
 
 
@@ -75,7 +75,7 @@ def _sessions(identity: Mapping[str, Any]) -> set[_postgres.Session]:
     return {(int(pid), str(start), mark) for pid, start, mark in identity["sessions"]}
 
 
-def _end_idle(approved: ApprovedAction) -> str:
+def _perform_end_idle(approved: ApprovedAction) -> str:
     sessions = sorted(_sessions(approved.plan.identity))
     limit = seconds_of(str(approved.plan.parameters["older_than"]))
     ended = _postgres.signal(
@@ -91,7 +91,12 @@ def _end_idle(approved: ApprovedAction) -> str:
     )
 
 
-@action(identify=_idle, perform=_end_idle, destroys=("postgres",), is_same=_has_common_sessions)
+@action(
+    identify=_identify_idle_sessions,
+    perform=_perform_end_idle,
+    destroys=("postgres",),
+    is_same=_has_common_sessions,
+)
 def terminate_idle_transactions(context: Context, *, older_than: str) -> Proposal:  # noqa: ARG001 - every action gets the context
     """End the sessions that are idle in transaction."""
     return Proposal(
@@ -103,7 +108,9 @@ def terminate_idle_transactions(context: Context, *, older_than: str) -> Proposa
     )
 
 
-def _session(context: Context, same: str, *, pid: int, backend_start: str = "") -> TargetState:
+def _identify_session(
+    context: Context, start_column: str, *, pid: int, backend_start: str = ""
+) -> TargetState:
     """One session by pid, start time and start of its work, if it may be ended at all."""
     require_writable(require_actions(context).postgres, "postgres")
     if isinstance(pid, bool) or not isinstance(pid, int) or pid <= 0:
@@ -120,26 +127,28 @@ def _session(context: Context, same: str, *, pid: int, backend_start: str = "") 
         raise ActionError(
             f"pid {pid} is another session now: it started at {start.isoformat()}", hint="look again"
         )
-    identity = {"sessions": [_mark(row, same)], "held by": _holder(row), "state": str(row["state"])}
+    identity = {"sessions": [_mark(row, start_column)], "held by": _holder(row), "state": str(row["state"])}
     return TargetState(str(pid), {**identity, "query": str(row["query"])})
 
 
-def _open_session(context: Context, *, pid: int, backend_start: str = "") -> TargetState:
-    return _session(context, "xact_start", pid=pid, backend_start=backend_start)
+def _identify_open_session(context: Context, *, pid: int, backend_start: str = "") -> TargetState:
+    return _identify_session(context, "xact_start", pid=pid, backend_start=backend_start)
 
 
-def _running_query(context: Context, *, pid: int, backend_start: str = "") -> TargetState:
-    session = _session(context, "query_start", pid=pid, backend_start=backend_start)
+def _identify_running_query(context: Context, *, pid: int, backend_start: str = "") -> TargetState:
+    session = _identify_session(context, "query_start", pid=pid, backend_start=backend_start)
     if session.identity["state"] != "active":
         raise ActionError(f"pid {pid} runs no query; its state is {session.identity['state'] or 'hidden'}")
     return session
 
 
-def _signal_session(approved: ApprovedAction, function: str, same: str, condition: str = "true") -> int:
+def _signal_session(
+    approved: ApprovedAction, function: str, start_column: str, condition: str = "true"
+) -> int:
     """Signal the session of the plan and return its pid. Raises ActionError if it was not signalled."""
     [session] = _sessions(approved.plan.identity)
     pid = session[0]
-    if not _postgres.signal(approved.context, function, [session], same, condition):
+    if not _postgres.signal(approved.context, function, [session], start_column, condition):
         try:
             reason = _postgres.protection(approved.context, pid)
         except (ActionError, SourceError) as error:
@@ -148,12 +157,12 @@ def _signal_session(approved: ApprovedAction, function: str, same: str, conditio
     return pid
 
 
-def _end(approved: ApprovedAction) -> str:
+def _perform_end(approved: ApprovedAction) -> str:
     pid = _signal_session(approved, "pg_terminate_backend", "xact_start")
     return f"ended the session with pid {pid}"
 
 
-def _cancel(approved: ApprovedAction) -> str:
+def _perform_cancel(approved: ApprovedAction) -> str:
     pid = _signal_session(approved, "pg_cancel_backend", "query_start", "a.state = 'active'")
     return f"cancelled the query of pid {pid}"
 
@@ -164,7 +173,9 @@ def _signal_command(function: str, pid: int, backend_start: str) -> str:
     return f'psql -c "{query}"'
 
 
-@action(identify=_open_session, perform=_end, destroys=("postgres",), is_same=_has_same_sessions)
+@action(
+    identify=_identify_open_session, perform=_perform_end, destroys=("postgres",), is_same=_has_same_sessions
+)
 def end_session(context: Context, *, pid: int, backend_start: str = "") -> Proposal:  # noqa: ARG001 - every action gets the context
     """End one session of the database."""
     return Proposal(
@@ -176,7 +187,12 @@ def end_session(context: Context, *, pid: int, backend_start: str = "") -> Propo
     )
 
 
-@action(identify=_running_query, perform=_cancel, destroys=("postgres",), is_same=_has_same_sessions)
+@action(
+    identify=_identify_running_query,
+    perform=_perform_cancel,
+    destroys=("postgres",),
+    is_same=_has_same_sessions,
+)
 def cancel_query(context: Context, *, pid: int, backend_start: str = "") -> Proposal:  # noqa: ARG001 - every action gets the context
     """Cancel the query that one session of the database runs."""
     return Proposal(

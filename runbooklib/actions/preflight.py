@@ -76,7 +76,7 @@ def _differences(seen: Plan, current: Plan) -> str:
     """The facts that differ, as `name: before -> now`."""
     before, now = _facts(seen), _facts(current)
     names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    return "; ".join(f"{name}: {_short(before.get(name))} -> {_short(now.get(name))}" for name in names)
+    return "; ".join(f"{name}: {_shorten(before.get(name))} -> {_shorten(now.get(name))}" for name in names)
 
 
 def _facts(plan: Plan) -> dict[str, object]:
@@ -90,6 +90,6 @@ def _facts(plan: Plan) -> dict[str, object]:
     return facts
 
 
-def _short(value: object) -> str:
+def _shorten(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= _MAX_SHOWN_CHARACTERS else f"{text[: _MAX_SHOWN_CHARACTERS - 1]}…"

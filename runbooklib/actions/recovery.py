@@ -51,7 +51,7 @@ _UNKNOWN = "Conditions without an answer: {unknown}."
 _HELD_SINCE = "Since then, all conditions have been met for {held:seconds} of {hold:seconds}."
 
 
-class Outcome(StrEnum):
+class RecoveryOutcome(StrEnum):
     """The result of a certificate."""
 
     RECOVERED = "RECOVERED"
@@ -59,7 +59,7 @@ class Outcome(StrEnum):
     CANNOT_TELL = "CANNOT TELL"
 
 
-_Explanation = tuple[Outcome, tuple[str, ...], Mapping[str, Fact]]
+_Explanation = tuple[RecoveryOutcome, tuple[str, ...], Mapping[str, Fact]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Certificate:
     every condition was met, None if the last sample is not OK. Times are aware UTC.
     """
 
-    outcome: Outcome
+    outcome: RecoveryOutcome
     templates: tuple[str, ...]
     facts: Mapping[str, Fact]
     since: datetime
@@ -110,7 +110,7 @@ class Certificate:
         return pd.DataFrame(rows, index=pd.DatetimeIndex([s.at for s in self.samples], name="at"))
 
     @property
-    def turned(self) -> dict[str, float | None]:
+    def seconds_until_ok(self) -> dict[str, float | None]:
         """By check: how many seconds after `since` it became OK and stayed OK.
 
         None if it is not OK at the end, 0 if it was OK in every sample.
@@ -240,11 +240,11 @@ def prove(
 
 def held_seconds(samples: Sequence[Sample]) -> float:
     """For how many seconds, up to the last sample, every sample was OK."""
-    good = _good(samples)
+    good = _ok_samples(samples)
     return good[-1].seconds - good[0].seconds if good else 0.0
 
 
-def _good(samples: Sequence[Sample]) -> list[Sample]:
+def _ok_samples(samples: Sequence[Sample]) -> list[Sample]:
     """The samples since the last one that was not OK, and since the last long pause between samples."""
     good: list[Sample] = []
     for sample in samples:
@@ -280,13 +280,13 @@ def flaws(samples: Sequence[Sample], hold_seconds: float) -> list[Flaw]:
 
 def certificate(samples: Sequence[Sample], since: datetime, hold_seconds: float) -> Certificate:
     """The certificate for these samples."""
-    good, held = _good(samples), held_seconds(samples)
+    good, held = _ok_samples(samples), held_seconds(samples)
     series_flaws = flaws(samples, hold_seconds) if held >= hold_seconds else []
-    explanation: _Explanation = Outcome.RECOVERED, (_HELD,), {}
+    explanation: _Explanation = RecoveryOutcome.RECOVERED, (_HELD,), {}
     if series_flaws:
-        explanation = _flawed(series_flaws)
+        explanation = _explain_flaws(series_flaws)
     elif held < hold_seconds:
-        explanation = _too_short(samples, held)
+        explanation = _explain_short_hold(samples, held)
     outcome, templates, facts = explanation
     return Certificate(
         outcome=outcome,
@@ -300,20 +300,20 @@ def certificate(samples: Sequence[Sample], since: datetime, hold_seconds: float)
     )
 
 
-def _flawed(series_flaws: Sequence[Flaw]) -> _Explanation:
+def _explain_flaws(series_flaws: Sequence[Flaw]) -> _Explanation:
     gaps = [flaw.check for flaw in series_flaws if flaw.is_gap]
     breaches = [flaw.check for flaw in series_flaws if not flaw.is_gap]
     templates = ((_GAPS,) if gaps else ()) + ((_BREACHES,) if breaches else ())
-    outcome = Outcome.CANNOT_TELL if gaps else Outcome.NOT_RECOVERED
+    outcome = RecoveryOutcome.CANNOT_TELL if gaps else RecoveryOutcome.NOT_RECOVERED
     return outcome, templates, {"gaps": ", ".join(gaps), "breaches": ", ".join(breaches)}
 
 
-def _too_short(samples: Sequence[Sample], held: float) -> _Explanation:
+def _explain_short_hold(samples: Sequence[Sample], held: float) -> _Explanation:
     bad = [sample for sample in samples if sample.status is not Status.OK]
     if not bad:
-        return Outcome.CANNOT_TELL, (_STOPPED_EARLY,), {}
+        return RecoveryOutcome.CANNOT_TELL, (_STOPPED_EARLY,), {}
     failed = [finding.check for finding in bad[-1].findings if finding.status >= Status.WARNING]
     unknown = [finding.check for finding in bad[-1].findings if finding.status is Status.UNKNOWN]
-    outcome = Outcome.NOT_RECOVERED if failed else Outcome.CANNOT_TELL
+    outcome = RecoveryOutcome.NOT_RECOVERED if failed else RecoveryOutcome.CANNOT_TELL
     templates = (_FAILED if failed else _UNKNOWN, *((_HELD_SINCE,) if held else ()))
     return outcome, templates, {"failed": ", ".join(failed), "unknown": ", ".join(unknown)}

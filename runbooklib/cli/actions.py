@@ -84,11 +84,11 @@ def approve_action(
     from runbooklib.actions import proposals
     from runbooklib.evidence import manifest
 
-    proposed = proposals.read(bundle)
+    offers = proposals.read(bundle)
     if not action:
-        _list(proposed, bundle)
+        _print_offers(offers, bundle)
         return
-    offer = _choose(proposed, action)
+    offer = _choose_offer(offers, action)
     from runbooklib.actions.gate import Gate, Justification
 
     plan, folder = offer.plan, bundle.resolve().parent
@@ -107,24 +107,24 @@ def approve_action(
     raise typer.Exit(ACTION_FAILED if code == 1 else code)
 
 
-def _list(proposed: "list[Offer]", bundle: Path) -> None:
-    if not proposed:
+def _print_offers(offers: "list[Offer]", bundle: Path) -> None:
+    if not offers:
         print("This run proposed no action that can be approved here. Its other proposals are for people.")
         return
-    plan = proposed[0].plan
+    plan = offers[0].plan
     alert, environment, service = map(one_line, (plan.alert, plan.environment, plan.service))
     print(f"Proposed for {alert} in {environment}, service {service}:\n")
-    for offer in proposed:
+    for offer in offers:
         print(f"{offer.plan.fingerprint}  {one_line(offer.plan.action):<28} {one_line(offer.plan.target)}")
         print(f"              {one_line(offer.title)}  ({one_line(offer.cause)}: {one_line(offer.rank)})")
     print(f"\nTo preview and approve an action: runbook approve {bundle} {one_line(plan.action)}")
 
 
-def _choose(proposed: "list[Offer]", action: str) -> "Offer":
+def _choose_offer(offers: "list[Offer]", action: str) -> "Offer":
     """The offer of that action or fingerprint. Raises InputError where there is none, or more than one."""
-    matching = [offer for offer in proposed if action in (offer.plan.action, offer.plan.fingerprint)]
+    matching = [offer for offer in offers if action in (offer.plan.action, offer.plan.fingerprint)]
     if not matching:
-        names = sorted({offer.plan.action for offer in proposed})
+        names = sorted({offer.plan.action for offer in offers})
         raise InputError(f"this run did not propose {action[:80]!r}", hint=suggestion(action, names))
     if len(matching) > 1:
         fingerprints = ", ".join(offer.plan.fingerprint for offer in matching)
@@ -141,7 +141,7 @@ def _preview(seen: "Preflight", cause: str, person: str) -> None:
         "where": f"{plan.environment}, service {plan.service}",
         "action": plan.action,
         "target": plan.target,
-        "proposed": f"{_ago(seen)} ago, for {plan.alert}",
+        "proposed": f"{_plan_age_text(seen)} ago, for {plan.alert}",
         "for": cause,
         "changes": proposal.effect,
         "loses": proposal.loses,
@@ -155,11 +155,11 @@ def _preview(seen: "Preflight", cause: str, person: str) -> None:
     for name, value in facts.items():
         if value:
             print(f"  {name:<8} {one_line(value)}")
-    for name, value in _identity(plan.identity, seen.current.identity).items():
+    for name, value in _identity_facts(plan.identity, seen.current.identity).items():
         print(f"  {name:<8} {one_line(value)}")
 
 
-def _ago(seen: "Preflight") -> str:
+def _plan_age_text(seen: "Preflight") -> str:
     from datetime import datetime
 
     from runbooklib.render.sentences import seconds
@@ -169,7 +169,7 @@ def _ago(seen: "Preflight") -> str:
     )
 
 
-def _identity(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+def _identity_facts(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
     """The facts that identify the target; for a list of sessions, how many of them still exist."""
     facts = {}
     for name, value in then.items():

@@ -13,12 +13,12 @@ from runbooklib.cli import completion
 from runbooklib.cli.app import EXIT_CODES, RUN_FAILED, app
 from runbooklib.cli.commands import examples
 from runbooklib.cli.options import At, Environment, Lookback, Output, Pdf
-from runbooklib.cli.run import pairs, recover_quietly
+from runbooklib.cli.run import parse_parameters, recover_quietly
 from runbooklib.cli.upload import browser, place
 from runbooklib.errors import EvidenceError, InputError
 
 if TYPE_CHECKING:
-    from runbooklib.execution.batch import Outcome, Planned
+    from runbooklib.execution.batch import Planned, RunOutcome
 
 _JOBS = min(4, os.cpu_count() or 1)
 _WORST_FIRST = (RUN_FAILED, *(EXIT_CODES[name] for name in ("CRITICAL", "UNKNOWN", "OK")))
@@ -71,9 +71,10 @@ def run_batch(
     Each runs in its own process. index.html in the --output folder links all of them. The exit code is the
     worst of all: 4 if a run failed, else 1 if a problem exists, else 2 if a verdict is UNKNOWN.
     """
-    named = {"environment": environment, "at": at, "lookback": lookback}
-    given = {name: value for name, value in named.items() if value} | pairs(parameter or [])
-    planned = _plan(alerts or [], services, given, is_all=every)
+    common = {"environment": environment, "at": at, "lookback": lookback}
+    parameters = {name: value for name, value in common.items() if value}
+    parameters |= parse_parameters(parameter or [])
+    planned = _plan(alerts or [], services, parameters, is_all=every)
     to = place(output)
     options = ["--pdf"] if browser(is_wanted=pdf) else []
     outcomes = _run(planned, to.folder, jobs, options)
@@ -85,21 +86,21 @@ def run_batch(
     raise typer.Exit(next(code for code in _WORST_FIRST if code in codes))
 
 
-def _plan(alerts: list[str], services: str, given: dict[str, str], *, is_all: bool) -> "list[Planned]":
+def _plan(alerts: list[str], services: str, parameters: dict[str, str], *, is_all: bool) -> "list[Planned]":
     from runbooklib.config import runbooks
     from runbooklib.execution import batch
 
     if is_all == bool(alerts):
         raise InputError("name the alerts, or --all, and not both", hint="see `runbook list`")
-    wanted = [name.strip() for name in services.split(",")] if services else []
-    if not all(wanted):
+    service_names = [name.strip() for name in services.split(",")] if services else []
+    if not all(service_names):
         raise InputError(f"--services {services!r} has an empty name", hint="for example --services a,b")
-    if wanted and "service" in given:
+    if service_names and "service" in parameters:
         raise InputError("--services and -p service=… contradict each other", hint="leave one out")
-    return batch.plan(runbooks.alerts() if is_all else alerts, wanted, given)
+    return batch.plan(runbooks.alerts() if is_all else alerts, service_names, parameters)
 
 
-def _run(planned: "list[Planned]", output: Path, jobs: int, options: list[str]) -> "list[Outcome]":
+def _run(planned: "list[Planned]", output: Path, jobs: int, options: list[str]) -> "list[RunOutcome]":
     """Run them, with a progress bar on standard error."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -112,7 +113,7 @@ def _run(planned: "list[Planned]", output: Path, jobs: int, options: list[str]) 
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=len(planned))
 
-        def on_change(running: "Sequence[Planned]", ended: "Outcome | None") -> None:
+        def on_change(running: "Sequence[Planned]", ended: "RunOutcome | None") -> None:
             names = ", ".join(f"{planned_run.alert} {planned_run.service}" for planned_run in running)
             progress.update(task, description=names, advance=1 if ended else 0)
             if ended:
@@ -121,7 +122,7 @@ def _run(planned: "list[Planned]", output: Path, jobs: int, options: list[str]) 
         return batch.run_all(planned, output, jobs=jobs, options=options, on_change=on_change)
 
 
-def _print_table(outcomes: "Sequence[Outcome]", output: Path, *, as_json: bool) -> None:
+def _print_table(outcomes: "Sequence[RunOutcome]", output: Path, *, as_json: bool) -> None:
     from runbooklib.execution import batch
     from runbooklib.render import batch_index, terminal
 

@@ -18,9 +18,9 @@ EVIDENCE = Path("evidence")
 _PLAIN = re.compile(r"[\w@%+:,./-]+")
 
 
-def _matching(known: Callable[[], Iterable[str]], incomplete: str) -> list[str]:
+def _names_starting_with(list_names: Callable[[], Iterable[str]], incomplete: str) -> list[str]:
     try:
-        return [name for name in known() if name.startswith(incomplete) and _PLAIN.fullmatch(name)]
+        return [name for name in list_names() if name.startswith(incomplete) and _PLAIN.fullmatch(name)]
     except (RunbookError, OSError, ValueError):
         return []
 
@@ -29,32 +29,32 @@ def alerts(incomplete: str) -> list[str]:
     """The alerts that have a runbook."""
     from runbooklib.config import runbooks
 
-    return _matching(runbooks.alerts, incomplete)
+    return _names_starting_with(runbooks.alerts, incomplete)
 
 
 def environments(incomplete: str) -> list[str]:
     """The environments that have a file."""
     from runbooklib.config import site
 
-    return _matching(site.environments, incomplete)
+    return _names_starting_with(site.environments, incomplete)
 
 
 def services(ctx: typer.Context, incomplete: str) -> list[str]:
     """The services of the environment that stands earlier in the command; of all environments without one."""
     from runbooklib.config import site
 
-    def known() -> list[str]:
+    def list_names() -> list[str]:
         environment = ctx.params.get("environment")
         of = [environment] if environment else site.environments()
         return sorted({service for name in of for service in site.services(name)})
 
-    return _matching(known, incomplete)
+    return _names_starting_with(list_names, incomplete)
 
 
 def bundles(incomplete: str) -> list[str]:
     """The bundles in the folder that is typed so far; those in evidence/ where none is."""
     folder = Path(incomplete.rpartition("/")[0] or "/") if "/" in incomplete else EVIDENCE
-    return _matching(lambda: bundle_names(folder), incomplete)
+    return _names_starting_with(lambda: bundle_names(folder), incomplete)
 
 
 def bundle_names(folder: Path) -> list[str]:
@@ -70,11 +70,11 @@ def bundle_names(folder: Path) -> list[str]:
 def actions(ctx: typer.Context, incomplete: str) -> list[str]:
     """The actions that the run in the bundle proposed."""
 
-    def known() -> list[str]:
+    def list_names() -> list[str]:
         verdict = json.loads((Path(str(ctx.params.get("bundle"))) / "verdict.json").read_bytes())
         return sorted({proposed["plan"]["action"] for proposed in verdict.get("actions", ())})
 
     try:
-        return _matching(known, incomplete)
+        return _names_starting_with(list_names, incomplete)
     except (AttributeError, KeyError, TypeError):  # a verdict that no run wrote
         return []

@@ -165,15 +165,15 @@ def verify_evidence(
         refuse_missing(path)
         if not path.is_dir():
             raise InputError(f"{path} is not a folder", hint="pass a bundle or the evidence folder")
-    wrong = [line for path in bundles for line in _wrong_with(path, public)]
-    wrong += _wrong_with_heads(heads, bundles)
+    problems = [line for path in bundles for line in _verify_path(path, public)]
+    problems += _check_heads(heads, bundles)
     if not heads:  # the hash chain cannot show this, and the word "whole" must not claim it
         print("Not checked: whether the newest bundles were cut off with their lines (--head HEAD)")
     if public is None:
         print("Not checked: who sealed the evidence (--key PUBLIC.pem)")
-    for line in dict.fromkeys(wrong):
+    for line in dict.fromkeys(problems):
         print(f"  {one_line(line)}", file=sys.stderr)
-    raise typer.Exit(TAMPERED if wrong else 0)
+    raise typer.Exit(TAMPERED if problems else 0)
 
 
 def _head(text: str) -> str:
@@ -190,7 +190,7 @@ def _is_bundle(path: Path) -> bool:
     return (path / manifest.FILE).exists() or not manifest.is_folder_of_bundles(path)
 
 
-def _wrong_with(path: Path, key: "Ed25519PublicKey | None") -> list[str]:
+def _verify_path(path: Path, key: "Ed25519PublicKey | None") -> list[str]:
     """Print the state of a bundle or of a folder of bundles. Returns a line for each thing that is wrong."""
     from runbooklib.evidence import ledger, manifest, signature
 
@@ -204,7 +204,7 @@ def _wrong_with(path: Path, key: "Ed25519PublicKey | None") -> list[str]:
     return [*changed, *unsigned]
 
 
-def _wrong_with_heads(heads: list[str], paths: list[Path]) -> list[str]:
+def _check_heads(heads: list[str], paths: list[Path]) -> list[str]:
     """A line for each head that no ledger of these paths contains, and for each fault of these ledgers.
 
     Returns nothing where `heads` is empty.

@@ -109,7 +109,7 @@ def open_lab(
     if environment:
         os.environ[variables.ENVIRONMENT] = environment
     page = _page(alert, environment, service, starts_at, home)
-    _refuse_taken(port)
+    _refuse_used_port(port)
     print(f"JupyterLab: http://{_HOST}:{port}{page}  (ends with Ctrl-C; Jupyter prints its token below)")
     sys.stdout.flush()
     argv = [sys.executable, "-m", "jupyterlab", *_options(home, page, port), *(jupyter or [])]
@@ -140,7 +140,7 @@ def _page(alert: str, environment: str, service: str, starts_at: str, home: Path
     return f"/lab/tree/{quote(incident.path)}"
 
 
-def _refuse_taken(port: int) -> None:
+def _refuse_used_port(port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

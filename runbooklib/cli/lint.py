@@ -79,8 +79,10 @@ def lint_runbooks(
     for file in (*(rules or ()), *([alertmanager] if alertmanager else ())):
         refuse_missing(file, "pass a file that exists")
     now = datetime.now(UTC)
-    material = lint.gathered(site.home(), now.date(), rule_files=rules or (), alertmanager=alertmanager)
-    messages = lint.lint(material, _live(material, live, now) if live else ())
+    material = lint.gather_material(
+        site.home(), now.date(), rule_files=rules or (), alertmanager=alertmanager
+    )
+    messages = lint.lint(material, _check_series(material, live, now) if live else ())
     _print_messages(messages, style)
     if alertmanager is not None:
         from runbooklib.lint.rules import routing
@@ -92,7 +94,7 @@ def lint_runbooks(
     raise typer.Exit(HAS_ERRORS if errors else 0)
 
 
-def _live(material: "Material", environment: str, now: "datetime") -> "list[Message]":
+def _check_series(material: "Material", environment: str, now: "datetime") -> "list[Message]":
     """Messages about series. Raises EvidenceError if the environment's Prometheus does not answer."""
     from runbooklib.config import site, site_secrets
     from runbooklib.errors import EvidenceError, SourceError

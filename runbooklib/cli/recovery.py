@@ -65,7 +65,7 @@ def watch(alert: str, environment: str, service: str, folder: Path, held: str, w
         result, deed = recovery.prove(context, tape.redactor, folder, wait, on_sample=bar)
     _print_result(result)  # before it is sealed: if sealing fails, the result is at least on the screen
     if deed is not None:
-        print(f"After {one_line(certificate.named(deed))}")
+        print(f"After {one_line(certificate.action_line(deed))}")
     bundle = certificate.seal(result, context, deed, folder)
     print(f"Certificate: {bundle / 'notebook.html'}")
     return result.outcome.value
@@ -103,7 +103,7 @@ def _print_result(result: "Certificate") -> None:
 
     print(f"\n{result.outcome}  {one_line(result.says)}")
     for finding in result.findings:
-        good_after_seconds = result.turned[finding.check]
+        good_after_seconds = result.seconds_until_ok[finding.check]
         note = f"  (good after {good_after_seconds:.0f} s)" if good_after_seconds else ""
         status = terminal.status(finding.status.name).plain
         print(f"  {status:<11} {one_line(finding.question)} {one_line(sentence(finding))}{note}")

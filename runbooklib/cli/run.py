@@ -55,14 +55,14 @@ def run_runbook(
     from runbooklib.config import runbooks
     from runbooklib.evidence import signature
 
-    named = {"environment": environment, "service": service, "at": at, "lookback": lookback}
-    given = {name: value for name, value in named.items() if value}
-    more = pairs(parameter or [])
-    if twice := given.keys() & more.keys():
+    options = {"environment": environment, "service": service, "at": at, "lookback": lookback}
+    parameters = {name: value for name, value in options.items() if value}
+    extra_parameters = parse_parameters(parameter or [])
+    if twice := parameters.keys() & extra_parameters.keys():
         raise InputError(f"--{min(twice)} and -p {min(twice)}=… contradict each other", hint="leave one out")
-    given |= more
+    parameters |= extra_parameters
     runbook = runbooks.find(alert)
-    values = runbooks.chosen(runbook, given)
+    values = runbooks.chosen(runbook, parameters)
     refuse_secrets(values)
     signature.private_key()  # refuse a key that cannot sign before the run, not after it
     to, chromium = place(output), browser(is_wanted=pdf)
@@ -99,7 +99,7 @@ def recover_quietly(folder: Path) -> None:
         print(f"runbook: {one_line(str(error))}", file=sys.stderr)
 
 
-def pairs(texts: list[str]) -> dict[str, str]:
+def parse_parameters(texts: list[str]) -> dict[str, str]:
     """The values of `-p name=value` options, by name. Raises InputError."""
     values = {}
     for text in texts:

@@ -44,7 +44,7 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RunOutcome:
     """The outcome of one run. `failure` is the reason for FAILED; `verdict` covers the checks that ran."""
 
     planned: Planned
@@ -76,7 +76,7 @@ class Outcome:
         return {**known, **(self.verdict or {}), **result, "bundle": bundle}
 
 
-OnChange = Callable[[Sequence[Planned], Outcome | None], None]
+OnChange = Callable[[Sequence[Planned], RunOutcome | None], None]
 
 
 def plan(alerts: Iterable[str], services: Sequence[str], given: Mapping[str, str]) -> list[Planned]:
@@ -105,7 +105,7 @@ def _planned(runbook: Runbook, given: Mapping[str, str]) -> Planned:
 
 def run_all(
     planned: Sequence[Planned], output: Path, *, jobs: int, options: Sequence[str], on_change: OnChange
-) -> list[Outcome]:
+) -> list[RunOutcome]:
     """Run all planned runs, at most `jobs` at once, each to a bundle under `output`.
 
     Returns the outcomes in the order of the plan. `options` are more arguments for `runbook run`.
@@ -113,7 +113,7 @@ def run_all(
     interrupt, the running processes are stopped first.
     """
     _writable(output)
-    waiting, running, outcomes = list(planned), list[_Running](), dict[int, Outcome]()
+    waiting, running, outcomes = list(planned), list[_Running](), dict[int, RunOutcome]()
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
@@ -196,14 +196,14 @@ class _Running:
         self._out.close()
         self._err.close()
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> RunOutcome:
         """The outcome of the process that ended, read from what it printed."""
         seconds = time.monotonic() - self._started
         printed, errors = _read(self._out), _read(self._err)
         verdict = _verdict(printed)
         bundle = Path(verdict.pop("bundle")) if verdict else None
         inner = str(verdict.pop("failure")) if verdict else self._reason(errors)
-        return Outcome(self.planned, seconds, self._failure or inner, verdict, bundle)
+        return RunOutcome(self.planned, seconds, self._failure or inner, verdict, bundle)
 
     def _reason(self, errors: str) -> str:
         """The reason why the process ended without a verdict."""
@@ -241,7 +241,7 @@ def _writable(output: Path) -> None:
         ) from None
 
 
-def write_index(output: Path, outcomes: Sequence[Outcome]) -> Path:
+def write_index(output: Path, outcomes: Sequence[RunOutcome]) -> Path:
     """Write the index page of the runs, with links to the other bundles in the folder. Raises EvidenceError.
 
     The page is not evidence: no manifest lists it, and the next batch overwrites it.

@@ -162,7 +162,7 @@ class Client(PapermillNotebookClient):  # type: ignore[misc] # papermill is unty
         before = len(outs)
         out: NotebookNode | None = super().output(outs, msg, display_id, cell_index)
         if is_cleared:
-            self._forget(cell_index)
+            self._discard_outputs(cell_index)
         if len(outs) != before or is_cleared:
             place = len(outs) - 1
             self._changed[cell_index, place] = None
@@ -193,9 +193,9 @@ class Client(PapermillNotebookClient):  # type: ignore[misc] # papermill is unty
         """Clear the outputs of the cell."""
         super().clear_output(outs, msg, cell_index)
         if not outs:
-            self._forget(cell_index)
+            self._discard_outputs(cell_index)
 
-    def _forget(self, cell_index: int) -> None:
+    def _discard_outputs(self, cell_index: int) -> None:
         self._streams = {key: stream for key, stream in self._streams.items() if key[0] != cell_index}
         self._changed = {key: None for key in self._changed if key[0] != cell_index}
         self._begun = {key for key in self._begun if key[0] != cell_index}

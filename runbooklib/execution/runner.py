@@ -107,7 +107,7 @@ def execute(
     from runbooklib.execution.kernel import Watch  # imported late: it loads jupyter_client
 
     _enough_files(bundle)
-    started, began_at, limits = time.monotonic(), time.time(), deadlines or Deadlines()
+    start_monotonic, start_unix, limits = time.monotonic(), time.time(), deadlines or Deadlines()
     witness = RunRecorder(bundle, Redactor(environment_secrets()), about)
     watch = Watch(limits)
     with _sealed_by_signals(watch) as ending:
@@ -125,16 +125,16 @@ def execute(
             raise SettingsError(
                 f"{notebook.name} did not start: {failure}", hint="correct the notebook, then run it again"
             )
-        about = {**about, **_clock_step(began_at, started)}
+        about = {**about, **_clock_step_entry(start_unix, start_monotonic)}
         final, verdict, failure = seal(bundle, witness, about, failure)
     has_begun = any(step.status is not StepStatus.NOT_RUN for step in witness.account.steps)
-    seconds = time.monotonic() - started
+    seconds = time.monotonic() - start_monotonic
     return Run(final, verdict, failure, seconds, ending.number, bundle.trouble or witness.trouble, has_begun)
 
 
-def _clock_step(began_at: float, started: float) -> dict[str, float]:
+def _clock_step_entry(start_unix: float, start_monotonic: float) -> dict[str, float]:
     """The manifest entry for a step of the system clock during the run, in seconds; empty below 1 s."""
-    step = (time.time() - began_at) - (time.monotonic() - started)
+    step = (time.time() - start_unix) - (time.monotonic() - start_monotonic)
     return {"clock_step_seconds": round(step)} if abs(step) >= 1 else {}
 
 

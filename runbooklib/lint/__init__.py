@@ -28,7 +28,7 @@ def all_rules() -> tuple[Rule, ...]:
     return (*WORKSPACE_RULES, *(rule for module in modules for rule in module.RULES))
 
 
-def gathered(
+def gather_material(
     home: Path, today: date, *, rule_files: Sequence[Path] = (), alertmanager: Path | None = None
 ) -> Material:
     """All input of lint, read once. Raises SettingsError for an invalid rule file or routing file."""

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from runbooklib.actions import recovery
-from runbooklib.actions.recovery import Certificate, Outcome, Sample, Wait
+from runbooklib.actions.recovery import Certificate, RecoveryOutcome, Sample, Wait
 from runbooklib.config.environment import Target
 from runbooklib.errors import ParameterError, Reason
 from runbooklib.model.findings import Finding, Status, unknown
@@ -42,8 +42,8 @@ OK, BAD, MISSING = Status.OK, Status.CRITICAL, Status.UNKNOWN
 
 def test_what_holds_for_the_whole_time_is_recovered() -> None:
     found = certified(BAD, BAD, OK, OK, OK, OK, OK)
-    assert found.outcome is Outcome.RECOVERED
-    assert (found.held_seconds, found.turned) == (60.0, {"errors": 30.0, "health": 0.0})
+    assert found.outcome is RecoveryOutcome.RECOVERED
+    assert (found.held_seconds, found.seconds_until_ok) == (60.0, {"errors": 30.0, "health": 0.0})
     assert found.held_since == BEGAN + timedelta(seconds=30)
 
 
@@ -61,13 +61,16 @@ def test_what_holds_for_the_whole_time_is_recovered() -> None:
     ],
 )
 def test_what_does_not_hold_for_the_whole_time_is_never_recovered(statuses: tuple[Status, ...]) -> None:
-    assert certified(*statuses).outcome is not Outcome.RECOVERED
+    assert certified(*statuses).outcome is not RecoveryOutcome.RECOVERED
 
 
 def test_what_is_bad_is_not_recovered_and_says_what() -> None:
     found = certified(BAD, OK, BAD)
-    assert (found.outcome, found.says) == (Outcome.NOT_RECOVERED, "Conditions that are not met: errors.")
-    assert found.turned == {"errors": None, "health": 0.0}
+    assert (found.outcome, found.says) == (
+        RecoveryOutcome.NOT_RECOVERED,
+        "Conditions that are not met: errors.",
+    )
+    assert found.seconds_until_ok == {"errors": None, "health": 0.0}
     back = certified(OK, OK, BAD, OK, OK)
     assert (
         back.says
@@ -77,12 +80,18 @@ def test_what_is_bad_is_not_recovered_and_says_what() -> None:
 
 def test_what_could_not_be_asked_cannot_be_told_and_says_what() -> None:
     found = certified(OK, MISSING, MISSING)
-    assert (found.outcome, found.says) == (Outcome.CANNOT_TELL, "Conditions without an answer: errors.")
+    assert (found.outcome, found.says) == (
+        RecoveryOutcome.CANNOT_TELL,
+        "Conditions without an answer: errors.",
+    )
 
 
 def test_a_condition_that_is_bad_outweighs_one_that_could_not_be_asked() -> None:
     found = recovery.certificate([sample(0, MISSING, BAD)], BEGAN, HOLD)
-    assert (found.outcome, found.says) == (Outcome.NOT_RECOVERED, "Conditions that are not met: health.")
+    assert (found.outcome, found.says) == (
+        RecoveryOutcome.NOT_RECOVERED,
+        "Conditions that are not met: health.",
+    )
 
 
 def test_looks_that_are_far_apart_prove_nothing_of_the_time_between() -> None:
@@ -93,12 +102,12 @@ def test_looks_that_are_far_apart_prove_nothing_of_the_time_between() -> None:
 @pytest.mark.parametrize(
     ("values", "outcome"),
     [
-        ([0.001, 0.001, 0.02, 0.001, 0.001, 0.001], Outcome.NOT_RECOVERED),
-        ([0.001, 0.001, None, 0.001, 0.001, 0.001], Outcome.CANNOT_TELL),
-        ([0.02, 0.001, 0.001, 0.001, 0.001, 0.001], Outcome.RECOVERED),  # before the span
+        ([0.001, 0.001, 0.02, 0.001, 0.001, 0.001], RecoveryOutcome.NOT_RECOVERED),
+        ([0.001, 0.001, None, 0.001, 0.001, 0.001], RecoveryOutcome.CANNOT_TELL),
+        ([0.02, 0.001, 0.001, 0.001, 0.001, 0.001], RecoveryOutcome.RECOVERED),  # before the span
     ],
 )
-def test_the_series_themselves_must_have_held(values: list[float | None], outcome: Outcome) -> None:
+def test_the_series_themselves_must_have_held(values: list[float | None], outcome: RecoveryOutcome) -> None:
     last = sample(5, OK)
     last = Sample(last.at, last.seconds, (finding("errors", OK, last.at, values), last.findings[1]))
     assert certified(OK, OK, OK, OK, OK, last=last).outcome is outcome
@@ -110,7 +119,7 @@ def test_a_series_that_begins_after_the_span_proves_nothing() -> None:
     assert errors.series is not None
     short = Finding(status=OK, template="x", check="errors", series=errors.series.iloc[3:], limit=0.01)
     last = Sample(last.at, last.seconds, (short, last.findings[1]))
-    assert certified(OK, OK, OK, OK, OK, last=last).outcome is Outcome.CANNOT_TELL
+    assert certified(OK, OK, OK, OK, OK, last=last).outcome is RecoveryOutcome.CANNOT_TELL
 
 
 def test_the_curve_has_a_row_a_look_and_a_column_a_condition() -> None:
@@ -180,4 +189,4 @@ def test_a_sound_service_is_certified_however_seldom_its_site_scrapes(
             found = whole(wait, interval, lookback, BEGAN + timedelta(seconds=seconds))
             samples.append(Sample(BEGAN + timedelta(seconds=seconds + took), seconds + took, found))
         assert recovery.flaws(samples, wait.hold_seconds) == []
-        assert recovery.certificate(samples, BEGAN, wait.hold_seconds).outcome is Outcome.RECOVERED
+        assert recovery.certificate(samples, BEGAN, wait.hold_seconds).outcome is RecoveryOutcome.RECOVERED

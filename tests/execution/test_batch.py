@@ -16,7 +16,7 @@ import pytest
 
 from runbooklib.evidence.manifest import verify_bundle
 from runbooklib.execution import batch
-from runbooklib.execution.batch import Outcome, Planned
+from runbooklib.execution.batch import Planned, RunOutcome
 from runbooklib.render.batch_index import Row, index_page
 from tests.support import small
 from tests.support.running import BIN, ROOT, Ended, command, has_ended
@@ -155,16 +155,16 @@ def test_bad_input_is_refused_for_all_before_any_run(
     assert list(tmp_path.iterdir()) == []
 
 
-def outcome(status: str = "OK", failure: str = "", **more: Any) -> Outcome:
+def outcome(status: str = "OK", failure: str = "", **more: Any) -> RunOutcome:
     verdict = {"status": status, "headline": "All is well.", **more}
-    return Outcome(Planned("Small", "backend", "down", {}), 1.0, failure, verdict)
+    return RunOutcome(Planned("Small", "backend", "down", {}), 1.0, failure, verdict)
 
 
 def test_a_run_that_failed_is_never_ok_whatever_it_had_said() -> None:
     failed = outcome("OK", "the kernel died")
     assert failed.status == failed.row.status == failed.as_dict()["status"] == "FAILED"
     assert failed.row.headline == "the kernel died"
-    assert Outcome(Planned("Small", "backend", "down", {}), 1.0).status == "FAILED"
+    assert RunOutcome(Planned("Small", "backend", "down", {}), 1.0).status == "FAILED"
 
 
 def test_a_run_that_cannot_start_is_failed_and_the_next_one_runs(

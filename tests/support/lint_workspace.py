@@ -9,7 +9,7 @@ from typing import Any
 
 from runbooklib.config import notebook_file, scaffold
 from runbooklib.config.rule_file import read_rules
-from runbooklib.lint import gathered, lint
+from runbooklib.lint import gather_material, lint
 from runbooklib.lint.rule import Message
 
 TODAY = date(2026, 11, 24)
@@ -102,7 +102,7 @@ class Home:
 
     def lint(self) -> list[Message]:
         """Everything that is found."""
-        material = gathered(self.folder, TODAY, rule_files=[self.rules], alertmanager=self.routing)
+        material = gather_material(self.folder, TODAY, rule_files=[self.rules], alertmanager=self.routing)
         return lint(material)
 
     def edit(self, name: str, old: str, new: str) -> None:
