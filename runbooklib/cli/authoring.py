@@ -64,7 +64,7 @@ def new_runbook(
     service = service or _first_service(environment)
     written = []
     for name, (rule, *others) in alert_rules.items():
-        if every and scaffold.is_there(name, home):
+        if every and scaffold.has_runbook(name, home):
             print(f"{name} has a runbook already: left as it is")
             continue
         files = scaffold.write(rule, home, environment=environment, service=service, others=others)

@@ -135,4 +135,4 @@ def _explain(name: str) -> None:
         return
     if name not in rules:
         raise InputError(f"there is no rule {name!r}", hint=suggestion(name, sorted(rules)))
-    print(formats.explained(rules[name]), end="")
+    print(formats.explain(rules[name]), end="")

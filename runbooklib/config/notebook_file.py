@@ -84,7 +84,7 @@ def _cell(cell: Mapping[str, Any], name: str) -> dict[str, Any]:
         "cell_type": cell["cell_type"],
         "id": name,
         "metadata": {"tags": tags} if tags else {},
-        "source": _stripped(cell).splitlines(keepends=True),
+        "source": _strip_trailing_space(cell).splitlines(keepends=True),
     }
     if cell["cell_type"] == "code":
         fields |= {"execution_count": None, "outputs": []}
@@ -93,7 +93,7 @@ def _cell(cell: Mapping[str, Any], name: str) -> dict[str, Any]:
     return dict(sorted(fields.items()))
 
 
-def _stripped(cell: Mapping[str, Any]) -> str:
+def _strip_trailing_space(cell: Mapping[str, Any]) -> str:
     """The source without trailing white space, unless a string contains it."""
     text = source(cell).replace("\r\n", "\n").rstrip()
     bare = "\n".join(line.rstrip() for line in text.split("\n"))
@@ -117,13 +117,15 @@ def _ids(cells: Sequence[Mapping[str, Any]]) -> list[str]:
     taken = {str(given) for given, kept in zip(own, is_kept, strict=True) if kept}
     names = []
     for cell, given, kept in zip(cells, own, is_kept, strict=True):
-        name = str(given) if kept else next(name for name in _numbered(_name(cell)) if name not in taken)
+        name = (
+            str(given) if kept else next(name for name in _numbered_names(_name(cell)) if name not in taken)
+        )
         taken.add(name)
         names.append(name)
     return names
 
 
-def _numbered(base: str) -> Iterator[str]:
+def _numbered_names(base: str) -> Iterator[str]:
     yield base
     for number in itertools.count(2):
         yield f"{base}-{number}"

@@ -42,7 +42,7 @@ class Declared:
         return f"for example {self.type(1) if self.default is None else self.default!r}"
 
 
-def declared(source: str) -> dict[str, Declared]:
+def parse_declarations(source: str) -> dict[str, Declared]:
     """The parameters that the source of a parameters cell declares. Raises ParameterError for other code."""
     statements = _statements(source)  # first: tokenizing invalid Python fails too
     comments = _comments(source)
@@ -61,7 +61,7 @@ def declared(source: str) -> dict[str, Declared]:
                 f"the parameters cell: {name} has an unsupported type", hint="use str, int, float or bool"
             )
         about = comments.get(statement.end_lineno or statement.lineno, "")
-        parameters[name] = _declared(name, kind, statement.value, about)
+        parameters[name] = _parse_declaration(name, kind, statement.value, about)
     return parameters
 
 
@@ -95,7 +95,7 @@ def _statements(source: str) -> list[ast.stmt]:
         raise ParameterError("the parameters cell is not valid Python", hint="rewrite it") from None
 
 
-def _declared(name: str, kind: type, value: ast.expr | None, about: str) -> Declared:
+def _parse_declaration(name: str, kind: type, value: ast.expr | None, about: str) -> Declared:
     required = Declared(name, kind, None, about)
     if value is None:
         return required
@@ -105,28 +105,30 @@ def _declared(name: str, kind: type, value: ast.expr | None, about: str) -> Decl
         raise ParameterError(
             f"the default of {name} is not a literal value", hint="write text, a number, True or False"
         ) from None
-    return Declared(name, kind, _typed(required, default, "the parameters cell"), about)
+    return Declared(name, kind, _check_type(required, default, "the parameters cell"), about)
 
 
-def assigned(source: str) -> list[str]:
+def assigned_names(source: str) -> list[str]:
     """The names that an injected cell assigns."""
     targets = [t for s in ast.parse(source).body if isinstance(s, ast.Assign) for t in s.targets]
     return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
-def refuse_unknown(known: Mapping[str, Declared], given: Mapping[str, Any] | list[str], where: str) -> None:
+def refuse_unknown(
+    declared: Mapping[str, Declared], values: Mapping[str, Any] | list[str], where: str
+) -> None:
     """Raise ParameterError for a name that is not declared; its hint is the nearest declared name."""
-    for name in given:
-        if name not in known:
+    for name in values:
+        if name not in declared:
             raise ParameterError(
-                f"{where}: there is no parameter {quoted(name)}", hint=suggestion(name, sorted(known))
+                f"{where}: there is no parameter {quoted(name)}", hint=suggestion(name, sorted(declared))
             )
 
 
-def refuse_missing(known: Mapping[str, Declared], given: Mapping[str, Any], alert: str) -> None:
+def refuse_missing(declared: Mapping[str, Declared], values: Mapping[str, Any], alert: str) -> None:
     """Raise ParameterError for the first required parameter that is not given."""
-    for parameter in known.values():
-        if parameter.default is None and parameter.name not in given:
+    for parameter in declared.values():
+        if parameter.default is None and parameter.name not in values:
             name, kind = parameter.name, parameter.type.__name__
             about = f"{kind}: {parameter.help}" if parameter.help else kind
             raise ParameterError(
@@ -135,13 +137,13 @@ def refuse_missing(known: Mapping[str, Declared], given: Mapping[str, Any], aler
             )
 
 
-def typed(known: Mapping[str, Declared], given: Mapping[str, Any], where: str) -> dict[str, Value]:
+def check_types(declared: Mapping[str, Declared], values: Mapping[str, Any], where: str) -> dict[str, Value]:
     """The given values, each of its declared type; an int is accepted for a float. Raises ParameterError."""
-    refuse_unknown(known, given, where)
-    return {name: _typed(known[name], value, where) for name, value in given.items()}
+    refuse_unknown(declared, values, where)
+    return {name: _check_type(declared[name], value, where) for name, value in values.items()}
 
 
-def _typed(parameter: Declared, value: Any, where: str) -> Value:
+def _check_type(parameter: Declared, value: Any, where: str) -> Value:
     if type(value) is int and parameter.type is float:
         return float(value)
     if type(value) is not parameter.type:
@@ -169,10 +171,12 @@ def _refuse_unprintable(name: str, value: str, where: str) -> None:
         )
 
 
-def from_text(known: Mapping[str, Declared], given: Mapping[str, str], where: str) -> dict[str, Value]:
+def from_text(declared: Mapping[str, Declared], values: Mapping[str, str], where: str) -> dict[str, Value]:
     """Values from a command line, read as their declared types. Raises ParameterError."""
-    refuse_unknown(known, given, where)
-    return typed(known, {name: _read(known[name], text, where) for name, text in given.items()}, where)
+    refuse_unknown(declared, values, where)
+    return check_types(
+        declared, {name: _read(declared[name], text, where) for name, text in values.items()}, where
+    )
 
 
 def _read(parameter: Declared, text: str, where: str) -> Value:

@@ -40,10 +40,10 @@ class AlertRule:
 
 def read_rules(path: Path) -> tuple[AlertRule, ...]:
     """The alerting rules of a file, in its order. Raises SettingsError with file and line."""
-    return tuple(rule for rule, _ in placed_rules(read_text(path), path))
+    return tuple(rule for rule, _ in rules_with_nodes(read_text(path), path))
 
 
-def placed_rules(text: str, path: Path) -> tuple[tuple[AlertRule, yaml.MappingNode], ...]:
+def rules_with_nodes(text: str, path: Path) -> tuple[tuple[AlertRule, yaml.MappingNode], ...]:
     """The alerting rules of a file's text, each with its YAML node, which has its position in the text.
 
     Raises SettingsError with file and line.
@@ -152,10 +152,12 @@ def _fields(node: yaml.Node | None, path: Path) -> dict[str, yaml.Node]:
     if _is_empty(node):
         return {}
     if not isinstance(node, yaml.MappingNode):
-        raise _wrong(node, path, "expected `name: value` lines")
+        raise _rule_file_error(node, path, "expected `name: value` lines")
     fields = {str(key.value): value for key, value in node.value}
     if "<<" in fields:
-        raise _wrong(fields["<<"], path, "merge keys are not supported; write the merged values out")
+        raise _rule_file_error(
+            fields["<<"], path, "merge keys are not supported; write the merged values out"
+        )
     return fields
 
 
@@ -163,7 +165,7 @@ def _items(node: yaml.Node | None, path: Path) -> list[yaml.Node]:
     if _is_empty(node):
         return []
     if not isinstance(node, yaml.SequenceNode):
-        raise _wrong(node, path, "expected a list")
+        raise _rule_file_error(node, path, "expected a list")
     return list(node.value)
 
 
@@ -171,7 +173,7 @@ def _texts(node: yaml.Node | None, path: Path) -> dict[str, str]:
     fields = _fields(node, path)
     for value in fields.values():
         if not isinstance(value, yaml.ScalarNode):
-            raise _wrong(value, path, "expected text")
+            raise _rule_file_error(value, path, "expected text")
     return {name: _scalar(value) for name, value in fields.items()}
 
 
@@ -183,7 +185,7 @@ def _is_empty(node: yaml.Node | None) -> bool:
     return node is None or (isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null")
 
 
-def _wrong(node: yaml.Node | None, path: Path, problem: str) -> SettingsError:
+def _rule_file_error(node: yaml.Node | None, path: Path, problem: str) -> SettingsError:
     line = node.start_mark.line + 1 if node else 1
     return SettingsError(f"{path}:{line}: {problem}", hint="fix that line")
 

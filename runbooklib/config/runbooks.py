@@ -45,22 +45,22 @@ def find(alert: str) -> Runbook:
         )
     path = known[alert]
     cells = notebook_file.read(path)["cells"]
-    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
-    if len(tagged) != 1:
+    parameter_cells = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    if len(parameter_cells) != 1:
         raise SettingsError(
-            f"notebooks/{path.name} needs one cell tagged `parameters`, but has {len(tagged)}",
+            f"notebooks/{path.name} needs one cell tagged `parameters`, but has {len(parameter_cells)}",
             hint="tag only the cell that declares the parameters",
         )
     heading = next((source(cell) for cell in cells if cell["cell_type"] == "markdown"), alert)
     names, _, title = heading.splitlines()[0].lstrip("# ").strip().partition(": ")
-    return Runbook(alert, path, title or names, parameters.declared(source(tagged[0])))
+    return Runbook(alert, path, title or names, parameters.parse_declarations(source(parameter_cells[0])))
 
 
 def _notebooks() -> dict[str, Path]:
     """Each alert's notebook. Raises SettingsError if two notebooks serve the same alert."""
     notebooks: dict[str, Path] = {}
     for path in sorted((site.home() / "notebooks").glob("*.ipynb")):
-        for alert in served(path):
+        for alert in served_alerts(path):
             if alert in notebooks:
                 raise SettingsError(
                     f"notebooks/{path.name} and notebooks/{notebooks[alert].name} both serve {alert}",
@@ -70,7 +70,7 @@ def _notebooks() -> dict[str, Path]:
     return notebooks
 
 
-def served(path: Path) -> tuple[str, ...]:
+def served_alerts(path: Path) -> tuple[str, ...]:
     """The alerts that a notebook serves: those in its metadata, else the alert of its own name.
 
     A notebook that cannot be read serves the alert of its own name; a run of it reports the error.
@@ -82,21 +82,21 @@ def served(path: Path) -> tuple[str, ...]:
     return tuple(str(alert) for alert in listed) if isinstance(listed, list) and listed else (path.stem,)
 
 
-def chosen(runbook: Runbook, given: Mapping[str, str]) -> dict[str, Value]:
+def chosen(runbook: Runbook, texts: Mapping[str, str]) -> dict[str, Value]:
     """The parameters of a run: parameters/<Alert>.yaml, then what the caller gave as text.
 
     Names, types, environment, service, secrets and times are checked here, before a kernel starts.
     Raises InputError.
     """
-    shown = f"parameters/{runbook.alert}.yaml"
-    path = site.home() / shown
-    stored = read_mapping(path, shown) if path.exists() else {}
-    values = parameters.typed(runbook.declared, stored, shown)
-    values |= parameters.from_text(runbook.declared, given, "-p")
+    file_name = f"parameters/{runbook.alert}.yaml"
+    path = site.home() / file_name
+    file_values = read_mapping(path, file_name) if path.exists() else {}
+    values = parameters.check_types(runbook.declared, file_values, file_name)
+    values |= parameters.from_text(runbook.declared, texts, "-p")
     parameters.refuse_missing(runbook.declared, values, runbook.alert)
     full = {name: parameter.default for name, parameter in runbook.declared.items()} | values
     if full.get(ALERT, runbook.alert) != runbook.alert:
-        where = "-p" if ALERT in given else shown
+        where = "-p" if ALERT in texts else file_name
         raise ParameterError(
             f"{where}: {ALERT} is {full[ALERT]!r}, but this is a run of {runbook.alert}",
             hint=f"set {ALERT} to {runbook.alert!r}, or run the runbook of the other alert",

@@ -59,9 +59,9 @@ def refuse_unusable(rules: Sequence[AlertRule]) -> None:
         reading.parse(rule.expression)
 
 
-def is_there(alert: str, home: Path) -> bool:
+def has_runbook(alert: str, home: Path) -> bool:
     """Whether the alert already has a runbook, of its own name or shared with other alerts."""
-    served = {name for path in (home / "notebooks").glob("*.ipynb") for name in runbooks.served(path)}
+    served = {name for path in (home / "notebooks").glob("*.ipynb") for name in runbooks.served_alerts(path)}
     return alert in served or any(path.exists() for path in _paths(alert, home))
 
 
@@ -78,7 +78,7 @@ def write(
     """
     alert, rules = rule.alert, (rule, *others)
     refuse_unusable(rules)
-    if is_there(alert, home):
+    if has_runbook(alert, home):
         raise InputError(f"{alert} already has a runbook", hint="edit it, or remove it first")
     notebook = notebook_file.canonical({"cells": list(_cells(rules, environment, service)), "metadata": {}})
     written = Written(*_paths(alert, home))
@@ -92,7 +92,7 @@ def write(
     return written
 
 
-def _numbered(rules: Sequence[AlertRule]) -> Iterator[tuple[str, AlertRule]]:
+def _rules_with_suffix(rules: Sequence[AlertRule]) -> Iterator[tuple[str, AlertRule]]:
     """Each rule with the suffix of its parameters' names."""
     for number, rule in enumerate(rules, 1):
         yield "" if number == 1 else f"_{number}", rule
@@ -103,7 +103,7 @@ def _yaml(rules: Sequence[AlertRule], service: str) -> str:
         f"# Of notebooks/{rules[0].alert}.ipynb at every site. `papermill -f` takes this file as it is.",
         f"service: {json.dumps(service)}",
     ]
-    for end, rule in _numbered(rules):
+    for end, rule in _rules_with_suffix(rules):
         lines.append(f"expression{end}: {json.dumps(rule.expression, ensure_ascii=False)}")
     return "\n".join(lines) + "\n"
 
@@ -122,7 +122,7 @@ def _cells(rules: Sequence[AlertRule], environment: str, service: str) -> Iterat
         "## Initial diagnosis\n\n### Is it real?\n\nThe alert's own condition, against its threshold.",
         "\n".join(
             f"incident.check(alert_expression, expression=expression{end}, severity=severity{end})"
-            for end, _ in _numbered(rules)
+            for end, _ in _rules_with_suffix(rules)
         ),
         "alert-expression",
     )
@@ -163,7 +163,7 @@ def _parameters(rules: Sequence[AlertRule], environment: str, service: str) -> s
         "at": ("", "end of the window, like 2026-01-15T03:12:00Z; empty: now"),
         "lookback": ("", "length of the window, like 1h30m; empty: the environment's"),
     }
-    for end, rule in _numbered(rules):
+    for end, rule in _rules_with_suffix(rules):
         severity = rule.labels.get("severity", "warning")
         parameters[f"severity{end}"] = (severity if severity.isprintable() else "warning", "of the alert")
         parameters[f"expression{end}"] = (rule.expression, "the condition, as in the alert rule")
@@ -190,15 +190,15 @@ def _alert(rules: Sequence[AlertRule]) -> str:
 
 def _trigger(rules: Sequence[AlertRule]) -> str:
     if len(rules) > 1:
-        each = "; ".join(f"{_lasting(rule) or 'at once'}{_severity(rule)}" for rule in rules)
+        each = "; ".join(f"{_duration_text(rule) or 'at once'}{_severity(rule)}" for rule in rules)
         return f"The condition of one of its {len(rules)} rules is true: {each}."
     condition = reading.condition_of(rules[0].expression)
     by = f" It fires for each {prose(', '.join(condition.by))}." if condition and condition.by else ""
-    lasting = _lasting(rules[0])
+    lasting = _duration_text(rules[0])
     return f"The condition of the rule is true{lasting and ' ' + lasting}{_severity(rules[0])}.{by}"
 
 
-def _lasting(rule: AlertRule) -> str:
+def _duration_text(rule: AlertRule) -> str:
     return f"for {_span(rule.for_seconds)}" if rule.for_seconds else ""
 
 
@@ -209,9 +209,9 @@ def _severity(rule: AlertRule) -> str:
 
 def prose(text: str) -> str:
     """An annotation as Markdown: each template becomes its label's name, markup is escaped."""
-    named = _PLACEHOLDER.sub(lambda match: _placeholder(match[1]), text)
+    text_with_names = _PLACEHOLDER.sub(lambda match: _placeholder(match[1]), text)
     # JupyterLab typesets TeX even after escaping: dollars and backslashes must be code.
-    return _MARKUP.sub(lambda f: f"`{f[1]}`" if f[1] else f"\\{f[2]}", " ".join(named.split()))
+    return _MARKUP.sub(lambda f: f"`{f[1]}`" if f[1] else f"\\{f[2]}", " ".join(text_with_names.split()))
 
 
 def _placeholder(inner: str) -> str:

@@ -23,9 +23,9 @@ def home() -> Path:
 
     $RUNBOOK_HOME, else the nearest such folder from the current one upwards. Raises SettingsError.
     """
-    named = os.environ.get(variables.HOME)
-    if named:
-        return Path(named)
+    folder_name = os.environ.get(variables.HOME)
+    if folder_name:
+        return Path(folder_name)
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "parameters" / "environments").is_dir():
@@ -79,11 +79,11 @@ def _environment(environment: str) -> Environment:
         raise ParameterError(
             f"there is no environment {quoted(environment)}", hint=suggestion(environment, sorted(files))
         )
-    shown = f"environments/{environment}.yaml"
-    return validated(Environment, read_mapping(files[environment], shown), shown)
+    file_name = f"environments/{environment}.yaml"
+    return validate(Environment, read_mapping(files[environment], file_name), file_name)
 
 
-def validated(model: type[Model], values: Mapping[str, Any], shown: str) -> Model:
+def validate(model: type[Model], values: Mapping[str, Any], file_name: str) -> Model:
     """The values as the model, or a SettingsError that names the first wrong field."""
     try:
         return model.model_validate(values)
@@ -93,8 +93,8 @@ def validated(model: type[Model], values: Mapping[str, Any], shown: str) -> Mode
         field = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             nearest = suggestion(str(first["loc"][-1]), _names_at(model, first["loc"][:-1]))
-            raise SettingsError(f"{shown}: {field} is not a known name", hint=nearest) from None
-        raise SettingsError(f"{shown}: {field}: {first['msg']}", hint="fix that field") from None
+            raise SettingsError(f"{file_name}: {field} is not a known name", hint=nearest) from None
+        raise SettingsError(f"{file_name}: {field}: {first['msg']}", hint="fix that field") from None
 
 
 def _names_at(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:

@@ -35,9 +35,9 @@ def secret(variable: str) -> str:
 def secrets_of(target: Target) -> list[str]:
     """The values of all secrets that the environment's file names. Raises MissingSecretError."""
     systems = target.systems
-    named = [system.token_env for system in (systems.prometheus, systems.alertmanager) if system]
-    named += [systems.postgres.password_env] if systems.postgres else []
-    return [secret(variable) for variable in named if variable]
+    names = [system.token_env for system in (systems.prometheus, systems.alertmanager) if system]
+    names += [systems.postgres.password_env] if systems.postgres else []
+    return [secret(variable) for variable in names if variable]
 
 
 def operator_secrets_of(target: Target) -> list[str]:
@@ -48,13 +48,13 @@ def operator_secrets_of(target: Target) -> list[str]:
     actions = target.environment.actions
     if actions is None:
         return []
-    named = [actions.postgres.password_env] if actions.postgres else []
-    named += [actions.alertmanager.token_env] if actions.alertmanager else []
-    written = [os.environ.get(variable, "") for variable in _written(target)]
-    return [*(secret(variable) for variable in named if variable), *filter(None, written)]
+    names = [actions.postgres.password_env] if actions.postgres else []
+    names += [actions.alertmanager.token_env] if actions.alertmanager else []
+    written = [os.environ.get(variable, "") for variable in _written_variables(target)]
+    return [*(secret(variable) for variable in names if variable), *filter(None, written)]
 
 
-def _written(target: Target) -> list[str]:
+def _written_variables(target: Target) -> list[str]:
     """The variables whose values actions write into .env files."""
     actions = target.environment.actions
     switches = actions.switches.values() if actions else ()
@@ -89,7 +89,7 @@ def tags_for_kernel(environment: str, service: str) -> dict[str, str]:
         target = read_target(environment, service)
     except InputError:
         return {}  # the notebook shows this error itself
-    tags = {name: tag(os.environ[name]) for name in _written(target) if os.environ.get(name)}
+    tags = {name: tag(os.environ[name]) for name in _written_variables(target) if os.environ.get(name)}
     return {variables.TAGS: json.dumps(tags)}
 
 

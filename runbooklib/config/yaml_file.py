@@ -86,9 +86,9 @@ class _Loader(yaml.SafeLoader):
     def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
         if isinstance(node, yaml.ScalarNode):
             if node.style is None and _AMBIGUOUS.fullmatch(node.value):
-                shown = node.value if len(node.value) < 40 else quoted(node.value)
+                value_text = node.value if len(node.value) < 40 else quoted(node.value)
                 raise yaml.MarkedYAMLError(
-                    problem=f"{shown} is ambiguous; quote it if it is text",
+                    problem=f"{value_text} is ambiguous; quote it if it is text",
                     problem_mark=node.start_mark,
                 )
             if character := hidden(node.value):
@@ -105,55 +105,59 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
-def read_mapping(path: Path, shown: str) -> dict[str, Any]:
-    """The mapping in a YAML file. Raises SettingsError with line and column; `shown` is the file's name."""
-    text = _text(path, shown)
+def read_mapping(path: Path, file_name: str) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises SettingsError with `file_name`, line and column."""
+    text = _read_text(path, file_name)
     loader = None
     try:
         loader = _Loader(text)
         loaded = loader.get_single_data()
     except yaml.MarkedYAMLError as error:
         problem = str(error.problem).replace("\n", " ")
-        raise _refused(
-            shown, error.problem_mark, problem if len(problem) < 200 else problem[:200] + "…"
+        raise _yaml_error(
+            file_name, error.problem_mark, problem if len(problem) < 200 else problem[:200] + "…"
         ) from None
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         where = f"line {before.count(chr(10)) + 1}, column {error.position - before.rfind(chr(10))}"
-        raise SettingsError(f"{shown}, {where}: {error.reason}", hint="fix that line") from None
+        raise SettingsError(f"{file_name}, {where}: {error.reason}", hint="fix that line") from None
     except (yaml.YAMLError, ValueError, OverflowError):  # an escape beyond Unicode
         mark = loader.get_mark() if loader else None
-        raise _refused(shown, mark, "an escape that is not a character") from None
+        raise _yaml_error(file_name, mark, "an escape that is not a character") from None
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
-        raise SettingsError(f"{shown} must contain `name: value` lines", hint="see parameters/ for examples")
+        raise SettingsError(
+            f"{file_name} must contain `name: value` lines", hint="see parameters/ for examples"
+        )
     return loaded
 
 
-def _refused(shown: str, mark: yaml.Mark | None, problem: str) -> SettingsError:
+def _yaml_error(file_name: str, mark: yaml.Mark | None, problem: str) -> SettingsError:
     where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    return SettingsError(f"{shown}{where}: {problem}", hint="fix that line")
+    return SettingsError(f"{file_name}{where}: {problem}", hint="fix that line")
 
 
-def _text(path: Path, shown: str) -> str:
+def _read_text(path: Path, file_name: str) -> str:
     """The file's text. A pipe is refused without waiting for it."""
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             is_file = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
             raw = file.read(_MAX_BYTES + 1) if is_file else b""
     except OSError as error:
-        raise SettingsError(f"{shown} cannot be read: {error.strerror}") from None
+        raise SettingsError(f"{file_name} cannot be read: {error.strerror}") from None
     if not is_file:
         raise SettingsError(
-            f"{shown} cannot be read: it is not a regular file", hint="replace it with a file"
+            f"{file_name} cannot be read: it is not a regular file", hint="replace it with a file"
         )
     if len(raw) > _MAX_BYTES:
-        raise SettingsError(f"{shown} is larger than {_MAX_BYTES // 1000} kB", hint="pass a parameter file")
+        raise SettingsError(
+            f"{file_name} is larger than {_MAX_BYTES // 1000} kB", hint="pass a parameter file"
+        )
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         place = (
             f"line {raw[: error.start].count(10) + 1}, column {error.start - raw.rfind(10, 0, error.start)}"
         )
-        raise SettingsError(f"{shown} is not UTF-8 text at {place}", hint="save it as UTF-8") from None
+        raise SettingsError(f"{file_name} is not UTF-8 text at {place}", hint="save it as UTF-8") from None

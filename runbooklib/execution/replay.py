@@ -14,7 +14,7 @@ from typing import Any
 
 from runbooklib.checks.registry import aliases
 from runbooklib.config import runbooks, variables
-from runbooklib.config.parameters import typed
+from runbooklib.config.parameters import check_types
 from runbooklib.errors import InputError
 from runbooklib.evidence.bundle import Bundle
 from runbooklib.evidence.executed_notebook import (
@@ -107,7 +107,7 @@ def _recorded(evidence: Path) -> _Recorded:
         _require_readable(exported["verdict"], evidence)
         runbook = runbooks.find(exported["alert"])
         # A recording is data: no name in it may become code in our own notebook.
-        values = typed(runbook.declared, exported["parameters"], evidence.name)
+        values = check_types(runbook.declared, exported["parameters"], evidence.name)
         notebook = read_notebook(runbook.notebook)
         return _Recorded(exported["verdict"], notebook, values, opening.asked_at)
     executed = read_notebook(evidence)

@@ -16,7 +16,7 @@ import yaml
 
 from runbooklib import files
 from runbooklib.config import runbooks
-from runbooklib.config.rule_file import AlertRule, placed_rules, read_text
+from runbooklib.config.rule_file import AlertRule, read_text, rules_with_nodes
 from runbooklib.errors import InputError, SettingsError
 from runbooklib.jupyter.alert_link import ALERT, ENVIRONMENT, OPEN, parameters_from_labels
 
@@ -63,7 +63,7 @@ def link_rules(path: Path, server: str, environment: str = "") -> LinkedRules:
     """The rule file's links, and its text with them. Raises InputError."""
     base, text = checked_server(server), read_text(path)
     known = set(runbooks.alerts())
-    placed = placed_rules(text, path)
+    placed = rules_with_nodes(text, path)
     urls = {id(node): url_of(rule, base, environment) for rule, node in placed if rule.alert in known}
     edits = {}
     for rule, node in placed:
@@ -118,7 +118,7 @@ def _with_url(rule: AlertRule, url: str | None) -> AlertRule:
 def _refuse_other_changes(text: str, wanted: list[AlertRule], path: Path) -> None:
     """Raise InputError if the new text has other rules than the wanted ones."""
     try:
-        rules = [rule for rule, _ in placed_rules(text, path)]
+        rules = [rule for rule, _ in rules_with_nodes(text, path)]
     except SettingsError:
         rules = []
     for rule, wanted_rule in zip(rules, wanted, strict=False):

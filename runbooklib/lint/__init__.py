@@ -47,4 +47,4 @@ def lint(material: Material, more: Sequence[Message] = ()) -> list[Message]:
     for module in _CHECKS:
         messages += module.check(material)
     needs = {rule.name: rule.needs for rule in all_rules()}
-    return sorted(suppressions.sift(material, messages, needs))
+    return sorted(suppressions.remove_silenced(material, messages, needs))

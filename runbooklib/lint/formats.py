@@ -39,19 +39,19 @@ def as_sarif(messages: Iterable[Message], rules: Sequence[Rule]) -> str:
     driver = {
         "name": "runbook lint",
         "version": metadata.version("runbooklib"),
-        "rules": [_described(rule) for rule in rules],
+        "rules": [_rule_description(rule) for rule in rules],
     }
     run = {"tool": {"driver": driver}, "results": [_result(message) for message in messages]}
     whole = {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
     return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
 
 
-def _described(rule: Rule) -> dict[str, Any]:
+def _rule_description(rule: Rule) -> dict[str, Any]:
     return {
         "id": rule.name,
         "shortDescription": {"text": rule.statement},
-        "fullDescription": {"text": f"{rule.statement} {_flat(rule.why)}"},
-        "help": {"text": explained(rule), "markdown": explained(rule)},
+        "fullDescription": {"text": f"{rule.statement} {_join_lines(rule.why)}"},
+        "help": {"text": explain(rule), "markdown": explain(rule)},
         "defaultConfiguration": {"level": rule.severity.value},
     }
 
@@ -66,26 +66,26 @@ def _result(message: Message) -> dict[str, Any]:
     }
 
 
-def explained(rule: Rule) -> str:
+def explain(rule: Rule) -> str:
     """One rule in Markdown: its statement, the reason, a bad and a good example."""
     parts = [
         f"## {rule.name}",
-        f"**{rule.statement}** {_flat(rule.why)}",
+        f"**{rule.statement}** {_join_lines(rule.why)}",
         f"{rule.severity.value.capitalize()}; needs {rule.needs.value}.",
-        f"Bad:\n\n{_indented(rule.bad)}",
-        f"Good:\n\n{_indented(rule.good)}",
+        f"Bad:\n\n{_indent(rule.bad)}",
+        f"Good:\n\n{_indent(rule.good)}",
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def document(rules: Sequence[Rule]) -> str:
     """The text of docs/lint.md: all rules."""
-    return _INTRODUCTION + "\n" + "\n".join(explained(rule) for rule in rules)
+    return _INTRODUCTION + "\n" + "\n".join(explain(rule) for rule in rules)
 
 
-def _flat(text: str) -> str:
+def _join_lines(text: str) -> str:
     return " ".join(text.split())
 
 
-def _indented(text: str) -> str:
+def _indent(text: str) -> str:
     return "\n".join(f"    {line}".rstrip() for line in text.splitlines())

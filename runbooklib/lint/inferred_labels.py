@@ -117,8 +117,8 @@ def labels_of(node: Any, catalogue: Catalogue | None) -> Labels:
 
 def name_of(selector: Any) -> str:
     """The metric that a selector names; empty if it names none, or only a pattern."""
-    named = [m.value for m in selector.matchers.matchers if m.name == "__name__" and _is_equal(m)]
-    return str(selector.name or (named[0] if named else ""))
+    names = [m.value for m in selector.matchers.matchers if m.name == "__name__" and _is_equal(m)]
+    return str(selector.name or (names[0] if names else ""))
 
 
 def _is_equal(matcher: Any) -> bool:
@@ -127,12 +127,12 @@ def _is_equal(matcher: Any) -> bool:
 
 def _of_selector(selector: Any, catalogue: Catalogue | None) -> Labels:
     known = catalogue.labels(name_of(selector)) if catalogue else None
-    given = {
+    matched_labels = {
         matcher.name: frozenset({matcher.value})
         for matcher in selector.matchers.matchers
         if _is_equal(matcher) and matcher.value and matcher.name != "__name__"
     }
-    return Labels({**(known or {}), **given}, is_open=known is None)
+    return Labels({**(known or {}), **matched_labels}, is_open=known is None)
 
 
 def _of_aggregation(node: Any, inner: Labels) -> Labels:
@@ -153,8 +153,8 @@ def _of_call(node: Any, catalogue: Catalogue | None) -> Labels:
     if is_call(node, "histogram_quantile"):
         return inner.drop(frozenset({"le"}))
     if is_call(node, "label_replace", "label_join"):
-        written = str(node.args[1].val)
-        return inner.drop(frozenset({written})).either(inner.add({written: None}))
+        label = str(node.args[1].val)
+        return inner.drop(frozenset({label})).either(inner.add({label: None}))
     return inner
 
 

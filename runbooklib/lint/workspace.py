@@ -10,10 +10,9 @@ from typing import Any
 
 from runbooklib.config import notebook_file, rule_file, runbooks
 from runbooklib.config.environment import Environment
-from runbooklib.config.parameters import Declared
-from runbooklib.config.parameters import declared as declared_parameters
+from runbooklib.config.parameters import Declared, parse_declarations
 from runbooklib.config.rule_file import AlertRule
-from runbooklib.config.site import validated
+from runbooklib.config.site import validate
 from runbooklib.config.yaml_file import read_mapping
 from runbooklib.errors import ParameterError, SettingsError
 from runbooklib.lint import line_numbers
@@ -79,7 +78,7 @@ class Notebook:
     def declared(self) -> Mapping[str, Declared]:
         """The declared parameters; empty if the cell is invalid, which has its own message."""
         try:
-            return declared_parameters(self.parameter_cells[0].source) if self.parameter_cells else {}
+            return parse_declarations(self.parameter_cells[0].source) if self.parameter_cells else {}
         except ParameterError:
             return {}
 
@@ -155,20 +154,20 @@ class Material:
         """Alert name -> its notebook."""
         return {alert: notebook for notebook in self.notebooks for alert in notebook.alerts}
 
-    def stored(self, alert: str) -> YamlFile | None:
+    def parameter_file(self, alert: str) -> YamlFile | None:
         """parameters/<Alert>.yaml, or None."""
         return next((source for source in self.parameters if source.path.stem == alert), None)
 
     def rules_of(self, alert: str) -> Iterator[PlacedRule]:
         """The rules of that name: an alert may have one for each severity."""
-        return (placed for placed in self.rules or () if placed.rule.alert == alert)
+        return (placed_rule for placed_rule in self.rules or () if placed_rule.rule.alert == alert)
 
-    def is_judged(self, needs: Needs) -> bool:
+    def has_input_for(self, needs: Needs) -> bool:
         """Whether the required input is given. False for LIVE: `rules/live.py` checks it separately."""
-        given = {Needs.RULES: self.rules, Needs.ROUTING: self.routing, Needs.LIVE: None}
-        return needs is Needs.HOME or given[needs] is not None
+        inputs = {Needs.RULES: self.rules, Needs.ROUTING: self.routing, Needs.LIVE: None}
+        return needs is Needs.HOME or inputs[needs] is not None
 
-    def shown(self, path: Path) -> str:
+    def display_path(self, path: Path) -> str:
         """The path for messages: relative to the home, else to the working folder."""
         for root in (self.home.resolve(), Path.cwd()):
             if path.resolve().is_relative_to(root):
@@ -178,57 +177,57 @@ class Material:
     def read(self) -> None:
         """Read the files of the home; an unreadable file becomes a message."""
         for path in sorted((self.home / "notebooks").glob("*.ipynb")):
-            self._keep(path, self._notebook)
+            self._read_or_report(path, self._notebook)
         for path in sorted((self.home / _PARAMETERS).glob("*.yaml")):
-            self._keep(path, self._catalogue if path.name == METRICS else self._parameters)
+            self._read_or_report(path, self._catalogue if path.name == METRICS else self._parameters)
         for path in sorted((self.home / _PARAMETERS / "environments").glob("*.yaml")):
-            self._keep(path, self._site)
+            self._read_or_report(path, self._site)
 
     def read_rules(self, paths: Sequence[Path]) -> None:
         """Read rule files. Raises SettingsError, because the caller names the files."""
         self.rules = []
         for path in paths:
             rules = rule_file.read_rules(path)
-            shown, lines = self.shown(path), line_numbers.in_yaml(self._text(path))
+            display_path, lines = self.display_path(path), line_numbers.in_yaml(self._text(path))
             by_line = {line: place[:-1] for place, line in lines.items() if place[-1] == "alert"}
             for rule in rules:
                 below = by_line.get(rule.line)
-                self.rules.append(PlacedRule(rule, shown, lines if below else {}, below or ()))
+                self.rules.append(PlacedRule(rule, display_path, lines if below else {}, below or ()))
 
     def read_routing(self, path: Path) -> None:
         """Read Alertmanager's configuration. Raises SettingsError."""
         self.routing = self._yaml(path)
 
-    def _keep(self, path: Path, read: Any) -> None:
+    def _read_or_report(self, path: Path, read: Any) -> None:
         try:
             read(path)
         except SettingsError as error:
-            self.messages.append(UNREADABLE.at(self.shown(path), 1, str(error)))
+            self.messages.append(UNREADABLE.at(self.display_path(path), 1, str(error)))
 
     def _notebook(self, path: Path) -> None:
         raw = notebook_file.read(path)
         text = self._text(path)
         cells = tuple(_cell(number, fields) for number, fields in enumerate(raw["cells"]))
-        served = runbooks.served(path)
-        self.notebooks.append(Notebook(path, self.shown(path), served, text, raw, cells))
+        served = runbooks.served_alerts(path)
+        self.notebooks.append(Notebook(path, self.display_path(path), served, text, raw, cells))
 
     def _parameters(self, path: Path) -> None:
         self.parameters.append(self._yaml(path))
 
     def _catalogue(self, path: Path) -> None:
-        self.catalogue = validated(Catalogue, self._yaml(path).values, self.shown(path))
+        self.catalogue = validate(Catalogue, self._yaml(path).values, self.display_path(path))
 
     def _site(self, path: Path) -> None:
         source = self._yaml(path)
-        self.sites.append(Site(source, validated(Environment, source.values, source.file)))
+        self.sites.append(Site(source, validate(Environment, source.values, source.file)))
 
     def _yaml(self, path: Path) -> YamlFile:
-        shown = self.shown(path)
-        values = read_mapping(path, shown)
-        return YamlFile(path, shown, self._text(path), values)
+        display_path = self.display_path(path)
+        values = read_mapping(path, display_path)
+        return YamlFile(path, display_path, self._text(path), values)
 
     def _text(self, path: Path) -> str:
-        text = self.texts[self.shown(path)] = path.read_text(encoding="utf-8")
+        text = self.texts[self.display_path(path)] = path.read_text(encoding="utf-8")
         return text
 
 

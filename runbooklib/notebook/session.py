@@ -176,5 +176,5 @@ def _refuse_unknown_parameters(executed: Sequence[str]) -> None:
     injected = [index for index, source in enumerate(executed) if source.startswith(_INJECTED)]
     if not injected or not injected[0]:
         return
-    known = parameters.declared(executed[injected[0] - 1])
-    parameters.refuse_unknown(known, parameters.assigned(executed[injected[-1]]), "parameters")
+    known = parameters.parse_declarations(executed[injected[0] - 1])
+    parameters.refuse_unknown(known, parameters.assigned_names(executed[injected[-1]]), "parameters")

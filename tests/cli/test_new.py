@@ -67,7 +67,7 @@ def test_a_new_runbook_is_whole_and_holds_the_rules_expressions_to_the_letter(
     ]
     assert headings == list(SECTIONS)
     cell = next(cell for cell in made["cells"] if "parameters" in cell["metadata"].get("tags", []))
-    declared = parameters.declared(notebook_file.source(cell))
+    declared = parameters.parse_declarations(notebook_file.source(cell))
     for name, text in texts.items():
         assert declared[name].default == text
         assert declared[name].help == "the condition, as in the alert rule"

@@ -2,12 +2,12 @@ import pytest
 
 from runbooklib.config.parameters import (
     Declared,
-    assigned,
-    declared,
+    assigned_names,
+    check_types,
     from_text,
+    parse_declarations,
     refuse_missing,
     refuse_unknown,
-    typed,
 )
 from runbooklib.errors import ParameterError
 
@@ -20,7 +20,7 @@ is_dry: bool = True  # no # second
 
 @pytest.fixture
 def known() -> dict[str, Declared]:
-    return declared(CELL)
+    return parse_declarations(CELL)
 
 
 def test_a_cell_declares_names_types_defaults_and_help(known: dict[str, Declared]) -> None:
@@ -29,8 +29,8 @@ def test_a_cell_declares_names_types_defaults_and_help(known: dict[str, Declared
     assert known["limit"] == Declared("limit", float, 0.05, "share of requests")
     assert known["count"].help == ""
     assert known["is_dry"].type is bool
-    assert declared("") == {}
-    assert declared("# only words\n") == {}
+    assert parse_declarations("") == {}
+    assert parse_declarations("# only words\n") == {}
 
 
 @pytest.mark.parametrize(
@@ -47,17 +47,17 @@ def test_a_cell_declares_names_types_defaults_and_help(known: dict[str, Declared
 )
 def test_a_cell_with_other_code_is_refused(cell: str, told: str) -> None:
     with pytest.raises(ParameterError, match=told):
-        declared(cell)
+        parse_declarations(cell)
 
 
 def test_a_parameter_without_a_default_is_required() -> None:
-    known = declared("region: str  # where\nlimit: float = 1\n")
+    known = parse_declarations("region: str  # where\nlimit: float = 1\n")
     assert known["region"] == Declared("region", str, None, "where")
     with pytest.raises(ParameterError, match=r"region \(str: where\) is required.*parameters/High\.yaml"):
         refuse_missing(known, {"limit": 2}, "High")
     refuse_missing(known, {"region": ""}, "High")
     with pytest.raises(ParameterError, match="region must be str, but 1 is int"):
-        typed(known, {"region": 1}, "-p")
+        check_types(known, {"region": 1}, "-p")
 
 
 @pytest.mark.parametrize(
@@ -66,26 +66,26 @@ def test_a_parameter_without_a_default_is_required() -> None:
 )
 def test_a_name_that_means_something_else_cannot_be_declared(name: str) -> None:
     with pytest.raises(ParameterError, match="cannot be a parameter's name") as refused:
-        declared(f'{name}: str = "x"')
+        parse_declarations(f'{name}: str = "x"')
     assert len(str(refused.value)) < 300
-    assert list(declared(f'{"a" * 64}: str = "x"')) == ["a" * 64]
+    assert list(parse_declarations(f'{"a" * 64}: str = "x"')) == ["a" * 64]
 
 
 def test_a_name_cannot_be_declared_twice() -> None:
     with pytest.raises(ParameterError, match="a is declared twice"):
-        declared('a: str = "x"\na: int = 1')
+        parse_declarations('a: str = "x"\na: int = 1')
 
 
 @pytest.mark.parametrize("cell", ["a: str = \0", "a: int = " + "-" * 100_000 + "1", "(" * 10_000])
 def test_a_cell_that_no_parser_takes_is_refused(cell: str) -> None:
     with pytest.raises(ParameterError):
-        declared(cell)
+        parse_declarations(cell)
 
 
 @pytest.mark.parametrize("cell", ['a: str = __import__("os").getcwd()', "a: int = 1 + x", 'a: str = f"{x}"'])
 def test_a_default_is_read_and_never_run(cell: str) -> None:
     with pytest.raises(ParameterError, match="the default of a is not a literal value"):
-        declared(cell)
+        parse_declarations(cell)
 
 
 @pytest.mark.parametrize(
@@ -94,17 +94,17 @@ def test_a_default_is_read_and_never_run(cell: str) -> None:
 )
 def test_a_default_of_another_type_is_refused(cell: str) -> None:
     with pytest.raises(ParameterError, match="a must be"):
-        declared(cell)
+        parse_declarations(cell)
 
 
 def test_a_float_may_be_declared_without_a_point() -> None:
-    assert declared("a: float = 1")["a"].default == 1.0
-    assert declared("a: float = -1")["a"].default == -1.0
+    assert parse_declarations("a: float = 1")["a"].default == 1.0
+    assert parse_declarations("a: float = -1")["a"].default == -1.0
 
 
 def test_a_cell_that_is_no_python_is_refused_with_its_line() -> None:
     with pytest.raises(ParameterError, match="line 2 of the parameters cell"):
-        declared('a: str = "x"\nb: str = "')
+        parse_declarations('a: str = "x"\nb: str = "')
 
 
 @pytest.mark.parametrize(
@@ -132,13 +132,13 @@ def test_values_of_another_name_type_or_look_are_refused_where_they_were_given(
     known: dict[str, Declared], name: str, value: object, told: str
 ) -> None:
     with pytest.raises(ParameterError) as refused:
-        typed(known, {name: value}, "parameters/X.yaml")
+        check_types(known, {name: value}, "parameters/X.yaml")
     assert told in str(refused.value)
     assert str(refused.value).startswith("parameters/X.yaml: ")
 
 
 def test_values_of_the_right_type_are_taken_and_an_int_becomes_a_float(known: dict[str, Declared]) -> None:
-    found = typed(known, {"limit": 1, "service": "a\tb\n密", "count": 0, "is_dry": False}, "-p")
+    found = check_types(known, {"limit": 1, "service": "a\tb\n密", "count": 0, "is_dry": False}, "-p")
     assert found == {"limit": 1.0, "service": "a\tb\n密", "count": 0, "is_dry": False}
     assert type(found["limit"]) is float
 
@@ -202,7 +202,7 @@ def test_text_that_is_not_of_the_type_is_refused(known: dict[str, Declared], nam
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
 def test_a_number_that_no_limit_can_be_is_refused(known: dict[str, Declared], number: float) -> None:
     with pytest.raises(ParameterError, match="limit"):
-        typed(known, {"limit": number}, "parameters/X.yaml")
+        check_types(known, {"limit": number}, "parameters/X.yaml")
 
 
 @pytest.mark.parametrize("name", ["y=1\nimport os", "__class__", "", "service ", "SERVICE"])
@@ -210,7 +210,7 @@ def test_no_name_that_was_not_declared_gets_through(known: dict[str, Declared], 
     """Papermill writes names into the notebook as code."""
     for refuse in (
         lambda: refuse_unknown(known, [name], "-p"),
-        lambda: typed(known, {name: "x"}, "-p"),
+        lambda: check_types(known, {name: "x"}, "-p"),
         lambda: from_text(known, {name: "x"}, "-p"),
     ):
         with pytest.raises(ParameterError, match="there is no parameter"):
@@ -218,5 +218,5 @@ def test_no_name_that_was_not_declared_gets_through(known: dict[str, Declared], 
 
 
 def test_the_names_that_an_injected_cell_assigns_are_found() -> None:
-    assert assigned('# Parameters\na = 1\nb = c = "x"\n') == ["a", "b", "c"]
-    assert assigned("# Parameters\n") == []
+    assert assigned_names('# Parameters\na = 1\nb = c = "x"\n') == ["a", "b", "c"]
+    assert assigned_names("# Parameters\n") == []

@@ -43,7 +43,7 @@ def cells(folder: Path, *rules: AlertRule) -> dict[str, str]:
 )
 def test_an_expression_survives_to_the_letter(text: str, tmp_path: Path) -> None:
     found = cells(tmp_path, rule(text))
-    assert parameters.declared(found["parameters"])["expression"].default == text
+    assert parameters.parse_declarations(found["parameters"])["expression"].default == text
     assert read_mapping(tmp_path / "parameters" / "Alert.yaml", "it")["expression"] == text
     assert (
         "incident.check(alert_expression, expression=expression, severity=severity)"
@@ -57,7 +57,7 @@ def test_several_rules_of_a_name_are_all_asked_with_their_severity(tmp_path: Pat
         for text, severity, seconds in (("x > 9", "critical", 120.0), ("x > 3", "warning", 5400.0))
     )
     found = cells(tmp_path, fast, slow)
-    declared = parameters.declared(found["parameters"])
+    declared = parameters.parse_declarations(found["parameters"])
     told = {name: one.default for name, one in declared.items() if name.startswith(("exp", "sev"))}
     assert told == {
         "severity": "critical",

@@ -5,7 +5,7 @@ import pytest
 
 from runbooklib.config import variables
 from runbooklib.config.environment import Environment
-from runbooklib.config.site import configured, environments, home, read_target, validated
+from runbooklib.config.site import configured, environments, home, read_target, validate
 from runbooklib.config.site_secrets import environment_secrets, operators_tag, secret, secrets_of
 from runbooklib.errors import MissingSecretError, NotConfiguredError, ParameterError, SettingsError
 from runbooklib.redact.redactor import tag
@@ -94,7 +94,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_name_of_its_own_section(
     values: dict[str, Any], told: str
 ) -> None:
     with pytest.raises(SettingsError) as raised:
-        validated(Environment, values, "e")
+        validate(Environment, values, "e")
     assert told in str(raised.value)
 
 
@@ -112,7 +112,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_name_of_its_own_section(
 )
 def test_a_wrong_type_is_refused_by_name_and_never_converted(values: dict[str, Any], field: str) -> None:
     with pytest.raises(SettingsError, match=f"^e: {field}: "):
-        validated(Environment, values, "e")
+        validate(Environment, values, "e")
 
 
 @pytest.mark.parametrize(
@@ -131,13 +131,13 @@ def test_a_wrong_type_is_refused_by_name_and_never_converted(values: dict[str, A
 )
 def test_a_secret_in_an_address_is_refused_and_not_repeated(systems: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match="contains a password: put it into a variable") as raised:
-        validated(Environment, minimal(systems=systems), "e")
+        validate(Environment, minimal(systems=systems), "e")
     assert "hunter22" not in str(raised.value)
 
 
 def test_a_secret_in_a_link_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"links\.grafana"):
-        validated(Environment, minimal(links={"grafana": "https://u:p@grafana/"}), "e")
+        validate(Environment, minimal(links={"grafana": "https://u:p@grafana/"}), "e")
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_secret_in_a_link_is_refused() -> None:
 )
 def test_an_address_without_secret_is_taken(address: str) -> None:
     systems = {"prometheus": {"url": address}, "postgres": {"dsn": address}}
-    assert validated(Environment, minimal(systems=systems), "e").systems.prometheus
+    assert validate(Environment, minimal(systems=systems), "e").systems.prometheus
 
 
 def test_a_bad_file_is_told_with_line_and_column(folder: Path) -> None:
@@ -212,7 +212,7 @@ def test_a_system_that_is_left_out_is_not_configured() -> None:
 
 
 def test_settings_cannot_be_changed() -> None:
-    found = validated(Environment, minimal(), "e")
+    found = validate(Environment, minimal(), "e")
     with pytest.raises(ValueError, match="frozen"):
         found.title = "other"
 
@@ -244,12 +244,12 @@ def switching(**switch: Any) -> dict[str, Any]:
 )
 def test_a_secret_is_switched_by_the_name_of_its_variable(switch: dict[str, Any], told: str) -> None:
     with pytest.raises(SettingsError, match=told) as raised:
-        validated(Environment, switching(**switch), "e")
+        validate(Environment, switching(**switch), "e")
     assert "canary" not in str(raised.value)
 
 
 def test_a_switch_may_set_only_secrets() -> None:
-    found = validated(Environment, switching(set_from={"AI_KEY": "RUNBOOK_OPERATOR_KEY"}), "e")
+    found = validate(Environment, switching(set_from={"AI_KEY": "RUNBOOK_OPERATOR_KEY"}), "e")
     assert found.actions
     assert found.actions.switches["use_backup_provider"].names == ["AI_KEY"]
 

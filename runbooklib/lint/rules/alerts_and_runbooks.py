@@ -69,33 +69,34 @@ def check(material: Material) -> Iterator[Message]:
     if material.rules is None:
         return
     served = material.served
-    for placed in material.rules:
-        if placed.rule.alert in served:
-            yield from _link(placed)
+    for placed_rule in material.rules:
+        if placed_rule.rule.alert in served:
+            yield from _check_link(placed_rule)
         else:
             yield NO_RUNBOOK.at(
-                placed.file,
-                placed.line(),
-                f"{placed.rule.alert} has no runbook: create it with `runbook new`",
+                placed_rule.file,
+                placed_rule.line(),
+                f"{placed_rule.rule.alert} has no runbook: create it with `runbook new`",
             )
-    known = {placed.rule.alert for placed in material.rules}
+    known = {placed_rule.rule.alert for placed_rule in material.rules}
     for alert, notebook in served.items():
         if alert not in known:
             yield NO_ALERT.at(notebook.file, 1, f"no rule has the alert {alert}")
         else:
-            yield from _limits(material, notebook, alert)
+            yield from _check_limits(material, notebook, alert)
 
 
-def _link(placed: PlacedRule) -> Iterator[Message]:
-    url = placed.rule.annotations.get("runbook_url", "")
+def _check_link(placed_rule: PlacedRule) -> Iterator[Message]:
+    url = placed_rule.rule.annotations.get("runbook_url", "")
     if not url:
-        text = f"{placed.rule.alert} has no annotation `runbook_url`"
-        yield NO_URL.at(placed.file, placed.line(), text)
+        text = f"{placed_rule.rule.alert} has no annotation `runbook_url`"
+        yield NO_URL.at(placed_rule.file, placed_rule.line(), text)
         return
-    named = _alert_of(url)
-    if named != placed.rule.alert:
-        text = f"{placed.rule.alert} links to {named or 'nothing'!r}: the link must name its own alert"
-        yield WRONG_URL.at(placed.file, placed.line("annotations", "runbook_url"), text)
+    linked_alert = _alert_of(url)
+    if linked_alert != placed_rule.rule.alert:
+        alert = placed_rule.rule.alert
+        text = f"{alert} links to {linked_alert or 'nothing'!r}: the link must name its own alert"
+        yield WRONG_URL.at(placed_rule.file, placed_rule.line("annotations", "runbook_url"), text)
 
 
 def _alert_of(url: str) -> str:
@@ -107,15 +108,15 @@ def _alert_of(url: str) -> str:
     return path.rpartition("/")[2]
 
 
-def _limits(material: Material, notebook: Notebook, alert: str) -> Iterator[Message]:
+def _check_limits(material: Material, notebook: Notebook, alert: str) -> Iterator[Message]:
     for name, declared in notebook.declared.items():
         if not _AS_IN_RULE.search(declared.help):
             continue
-        stored = material.stored(alert)
+        stored = material.parameter_file(alert)
         is_stored = stored is not None and name in stored.values
         value = stored.values[name] if stored is not None and is_stored else declared.default
         rules = list(material.rules_of(alert))
-        if any(_agrees(placed, declared, value) for placed in rules):
+        if any(_matches_rule(placed_rule, declared, value) for placed_rule in rules):
             continue
         where = (stored.file, stored.line(name)) if stored is not None and is_stored else None
         file, line = where or (notebook.file, notebook.line_of_parameter(name))
@@ -124,24 +125,24 @@ def _limits(material: Material, notebook: Notebook, alert: str) -> Iterator[Mess
         )
 
 
-def _agrees(placed: PlacedRule, declared: Declared, value: object) -> bool:
+def _matches_rule(placed_rule: PlacedRule, declared: Declared, value: object) -> bool:
     if declared.type is str:
         is_condition = declared.name == "expression"
-        return not is_condition or queries.pretty(str(value)) == queries.pretty(placed.rule.expression)
-    threshold = _threshold(placed)
+        return not is_condition or queries.pretty(str(value)) == queries.pretty(placed_rule.rule.expression)
+    threshold = _threshold(placed_rule)
     if threshold is None or not isinstance(value, int | float):
         return True  # nothing to compare with, or a wrong type, which has its own message
     return math.isclose(value, threshold)
 
 
-def _threshold(placed: PlacedRule) -> float | None:
+def _threshold(placed_rule: PlacedRule) -> float | None:
     try:
-        condition = reading.condition_of(placed.rule.expression)
+        condition = reading.condition_of(placed_rule.rule.expression)
     except ParameterError:
         return None  # the syntax has its own message
     return condition.threshold if condition else None
 
 
-def _limit_text(placed: PlacedRule) -> str:
-    threshold = _threshold(placed)
-    return f"{threshold:g}" if threshold is not None else placed.rule.expression[:80]
+def _limit_text(placed_rule: PlacedRule) -> str:
+    threshold = _threshold(placed_rule)
+    return f"{threshold:g}" if threshold is not None else placed_rule.rule.expression[:80]

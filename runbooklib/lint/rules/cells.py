@@ -96,17 +96,17 @@ _CHANGING = frozenset("restart kill stop remove execute commit system Popen run 
 def check(material: Material) -> Iterator[Message]:
     """The messages about the cells of each notebook."""
     for notebook in material.notebooks:
-        yield from _file(notebook)
-        yield from _declarations(notebook)
+        yield from _check_file(notebook)
+        yield from _check_declarations(notebook)
         if len(notebook.parameter_cells) != 1 or not notebook.declared:
             continue  # has its own message; without declarations the known names are incomplete
         known = set(notebook.declared)
         for cell in notebook.code:
             if cell not in notebook.parameter_cells:
-                yield from _cell(notebook, cell, known)
+                yield from _check_cell(notebook, cell, known)
 
 
-def _file(notebook: Notebook) -> Iterator[Message]:
+def _check_file(notebook: Notebook) -> Iterator[Message]:
     kept = next((cell for cell in notebook.code if not cell.is_clean), None)
     if kept is not None:
         text = f"cell {kept.id} has outputs or an execution count: run `runbook tidy`"
@@ -115,7 +115,7 @@ def _file(notebook: Notebook) -> Iterator[Message]:
         yield UNTIDY.at(notebook.file, 1, "the notebook is not in canonical form: run `runbook tidy`")
 
 
-def _declarations(notebook: Notebook) -> Iterator[Message]:
+def _check_declarations(notebook: Notebook) -> Iterator[Message]:
     cells = notebook.parameter_cells
     if len(cells) != 1:
         yield NO_PARAMETERS.at(
@@ -123,7 +123,7 @@ def _declarations(notebook: Notebook) -> Iterator[Message]:
         )
         return
     try:
-        declared = parameters.declared(cells[0].source)
+        declared = parameters.parse_declarations(cells[0].source)
     except ParameterError as error:
         yield NO_PARAMETERS.at(notebook.file, notebook.line(cells[0]), error.message)
         return
@@ -133,7 +133,7 @@ def _declarations(notebook: Notebook) -> Iterator[Message]:
             yield NO_COMMENT.at(notebook.file, notebook.line_of_parameter(name), text)
 
 
-def _cell(notebook: Notebook, cell: Cell, known: set[str]) -> Iterator[Message]:
+def _check_cell(notebook: Notebook, cell: Cell, known: set[str]) -> Iterator[Message]:
     try:
         statements = ast.parse(cell.source).body
     except SyntaxError as error:
@@ -152,7 +152,7 @@ def _cell(notebook: Notebook, cell: Cell, known: set[str]) -> Iterator[Message]:
 
 def _fault(statement: ast.stmt, known: set[str]) -> tuple[Rule, str] | None:
     """The most serious fault of a statement, or None."""
-    changing = _changes(statement)
+    changing = _changing_call(statement)
     if changing:
         return MUTATION, f"{changing} belongs in an action"
     if isinstance(statement, ast.ImportFrom) and statement.module == "runbooklib.notebook":
@@ -163,13 +163,15 @@ def _fault(statement: ast.stmt, known: set[str]) -> tuple[Rule, str] | None:
             LOGIC,
             f"`{ast.unparse(statement).splitlines()[0][:60]}` is not a question to an incident or a cause",
         )
-    unknown = [n for n in _names(call) if n not in known and n not in _given() and not hasattr(builtins, n)]
+    unknown = [
+        n for n in _names(call) if n not in known and n not in _notebook_names() and not hasattr(builtins, n)
+    ]
     if unknown:
         return UNKNOWN_NAME, f"the name {unknown[0]} does not exist"
     method = call.func.attr if isinstance(call.func, ast.Attribute) else "open_incident"
     if method not in _METHODS:
         return UNKNOWN_NAME, f"an incident has no method {method}"
-    return _limits(call)
+    return _limit_fault(call)
 
 
 def _is_question(statement: ast.stmt, call: ast.Call) -> bool:
@@ -188,7 +190,7 @@ def _has_logic(call: ast.Call) -> bool:
     return any(isinstance(node, kinds) for node in ast.walk(call))
 
 
-def _changes(statement: ast.stmt) -> str:
+def _changing_call(statement: ast.stmt) -> str:
     """The call or import in the statement that can change a system; empty if there is none."""
     for node in ast.walk(statement):
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -210,27 +212,30 @@ def _names(call: ast.Call) -> Iterator[str]:
 
 
 @cache
-def _given() -> Mapping[str, Any]:
+def _notebook_names() -> Mapping[str, Any]:
     """The names that runbooklib.notebook gives a cell, without the incident: a cell opens it."""
     names = [name for name in notebooks.__all__ if name != "incident"]
     return MappingProxyType({name: getattr(notebooks, name) for name in names})
 
 
-def _limits(call: ast.Call) -> tuple[Rule, str] | None:
+def _limit_fault(call: ast.Call) -> tuple[Rule, str] | None:
     method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
     if method not in ("check", "propose") or not call.args or not isinstance(call.args[0], ast.Name):
         return None
-    asked = _given().get(call.args[0].id)
-    if not callable(asked):
+    function = _notebook_names().get(call.args[0].id)
+    if not callable(function):
         return UNKNOWN_NAME, f"{call.args[0].id} is neither a check nor an action"
-    known = dict(list(inspect.signature(asked).parameters.items())[1:])
-    given = [keyword.arg for keyword in call.keywords]
-    wrong = next((name for name in given if name not in known), None)
-    if wrong is not None:
-        return UNKNOWN_LIMIT, f"{call.args[0].id} has no limit {wrong}: it has {', '.join(known) or 'none'}"
+    known = dict(list(inspect.signature(function).parameters.items())[1:])
+    limits = [keyword.arg for keyword in call.keywords]
+    unknown_limit = next((name for name in limits if name not in known), None)
+    if unknown_limit is not None:
+        return (
+            UNKNOWN_LIMIT,
+            f"{call.args[0].id} has no limit {unknown_limit}: it has {', '.join(known) or 'none'}",
+        )
     needed = [
         name
         for name, parameter in known.items()
-        if parameter.default is parameter.empty and name not in given
+        if parameter.default is parameter.empty and name not in limits
     ]
     return (UNKNOWN_LIMIT, f"{call.args[0].id} requires {needed[0]}=…") if needed else None

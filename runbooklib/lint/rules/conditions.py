@@ -79,19 +79,22 @@ _VALUE_IN_SPAN = re.compile(
 
 def check(material: Material) -> Iterator[Message]:
     """The messages about the conditions of the given rules."""
-    trees = [(placed, queries.parsed(placed.rule.expression)) for placed in material.rules or ()]
+    trees = [
+        (placed_rule, queries.parse_or_none(placed_rule.rule.expression))
+        for placed_rule in material.rules or ()
+    ]
     every = [tree for _, tree in trees if tree is not None]
-    for placed, tree in trees:
+    for placed_rule, tree in trees:
         if tree is None:
             continue
         for rule, text in (
             *_quantiles(tree, material.catalogue),
             *_ratios(tree),
             *_thresholds(tree, material.catalogue),
-            *_ups(tree, every),
+            *_check_up_conditions(tree, every),
         ):
-            yield rule.at(placed.file, placed.line("expr"), f"{placed.rule.alert}: {text}")
-        yield from _descriptions(placed, tree)
+            yield rule.at(placed_rule.file, placed_rule.line("expr"), f"{placed_rule.rule.alert}: {text}")
+        yield from _descriptions(placed_rule, tree)
 
 
 def _quantiles(tree: Any, catalogue: Catalogue | None) -> Iterator[tuple[Rule, str]]:
@@ -109,7 +112,7 @@ def _buckets(series: Any, catalogue: Catalogue | None) -> Iterator[tuple[Rule, s
     if not any(name.endswith("_bucket") for name in names):
         return  # a native histogram, or a recorded series
     if not isinstance(series, promql_parser.AggregateExpr):
-        split = _split_by(series, catalogue)
+        split = _labels_of_series(series, catalogue)
         if split:
             yield BUCKETS, f"a quantile for each {', '.join(split)}: sum the buckets by (le) first"
         return
@@ -119,24 +122,24 @@ def _buckets(series: Any, catalogue: Catalogue | None) -> Iterator[tuple[Rule, s
         yield BUCKETS, "the sum has no `le`, which a quantile needs: add le to its `by`"
 
 
-def _split_by(series: Any, catalogue: Catalogue | None) -> list[str]:
+def _labels_of_series(series: Any, catalogue: Catalogue | None) -> list[str]:
     """The labels that divide it into several series; empty if the catalogue does not contain the metric."""
     if catalogue is None:
         return []
     labels = inferred_labels.labels_of(series, catalogue)
-    own = labels.certain.keys() - {"le", *catalogue.target_labels}
-    given = {
+    labels_of_metric = labels.certain.keys() - {"le", *catalogue.target_labels}
+    matched_labels = {
         matcher.name
         for node in inferred_labels.walk(series)
         if isinstance(node, promql_parser.VectorSelector)
         for matcher in node.matchers.matchers
         if matcher.op == promql_parser.MatchOp.Equal
     }
-    return [] if labels.is_open else sorted(own - given)
+    return [] if labels.is_open else sorted(labels_of_metric - matched_labels)
 
 
 def _ratios(tree: Any) -> Iterator[tuple[Rule, str]]:
-    conditions = list(_alternatives(tree))
+    conditions = list(_or_operands(tree))
     for parts in conditions:
         shares = [part for part in parts if _is_share(part)]
         if shares and not any(_is_floor(part) for part in parts):
@@ -144,16 +147,16 @@ def _ratios(tree: Any) -> Iterator[tuple[Rule, str]]:
             return
 
 
-def _alternatives(node: Any) -> Iterator[list[Any]]:
+def _or_operands(node: Any) -> Iterator[list[Any]]:
     """The expression as alternatives (`or`) of conditions that must hold together (`and`)."""
     node = inferred_labels.bare(node)
     operator = str(node.op) if isinstance(node, promql_parser.BinaryExpr) else ""
     if operator == "or":
-        yield from _alternatives(node.lhs)
-        yield from _alternatives(node.rhs)
+        yield from _or_operands(node.lhs)
+        yield from _or_operands(node.rhs)
     elif operator == "and":
-        for left in _alternatives(node.lhs):
-            for right in _alternatives(node.rhs):
+        for left in _or_operands(node.lhs):
+            for right in _or_operands(node.rhs):
                 yield [*left, *right]
     else:
         yield [node]
@@ -167,13 +170,13 @@ def _is_share(node: Any) -> bool:
     return _is_comparison(node) and any(
         isinstance(below, promql_parser.BinaryExpr)
         and str(below.op) == "/"
-        and _counts(below.lhs)
-        and _counts(below.rhs)
+        and _counts_events(below.lhs)
+        and _counts_events(below.rhs)
         for below in inferred_labels.walk(node)
     )
 
 
-def _counts(node: Any) -> bool:
+def _counts_events(node: Any) -> bool:
     """Whether a side of a division counts events. A sum of durations per event is not a share."""
     return inferred_labels.has_rate(node) and not any(
         inferred_labels.name_of(below).endswith("_sum")
@@ -196,7 +199,7 @@ def _thresholds(tree: Any, catalogue: Catalogue | None) -> Iterator[tuple[Rule, 
         limit, bounds = number(node.rhs), _bounds(node.lhs, catalogue)
         if limit is None or not bounds or any(math.isclose(limit, bound) for bound in bounds):
             continue
-        yield THRESHOLD, _between(limit, bounds)
+        yield THRESHOLD, _bounds_text(limit, bounds)
 
 
 def _bounds(quantile: Any, catalogue: Catalogue | None) -> tuple[float, ...]:
@@ -209,7 +212,7 @@ def _bounds(quantile: Any, catalogue: Catalogue | None) -> tuple[float, ...]:
     return metric.buckets if metric else ()
 
 
-def _between(limit: float, bounds: tuple[float, ...]) -> str:
+def _bounds_text(limit: float, bounds: tuple[float, ...]) -> str:
     if limit > bounds[-1]:
         return f"{limit:g} is above the last bucket bound, {bounds[-1]:g}: no quantile is higher"
     above = next(bound for bound in bounds if bound > limit)
@@ -217,17 +220,17 @@ def _between(limit: float, bounds: tuple[float, ...]) -> str:
     return f"{limit:g} is between the bucket bounds {below:g} and {above:g}, where a quantile is an estimate"
 
 
-def _ups(tree: Any, every: list[Any]) -> Iterator[tuple[Rule, str]]:
+def _check_up_conditions(tree: Any, every: list[Any]) -> Iterator[tuple[Rule, str]]:
     for node in inferred_labels.walk(tree):
         if not _is_comparison(node) or str(node.op) != "==" or number(node.rhs) != 0:
             continue
-        asked = inferred_labels.bare(node.lhs)
-        if isinstance(asked, promql_parser.VectorSelector) and inferred_labels.name_of(asked) == "up":
-            wanted = _matchers(asked)
+        selector = inferred_labels.bare(node.lhs)
+        if isinstance(selector, promql_parser.VectorSelector) and inferred_labels.name_of(selector) == "up":
+            required = _matchers(selector)
             absences = [matchers for other in every for matchers in _absences(other)]
-            if not any(wanted >= matchers or matchers >= wanted for matchers in absences):
-                given = ",".join(f'{name}{op}"{value}"' for name, op, value in sorted(wanted))
-                hint = f"add `or absent(up{f'{{{given}}}' if given else ''})`"
+            if not any(required >= matchers or matchers >= required for matchers in absences):
+                matched_labels = ",".join(f'{name}{op}"{value}"' for name, op, value in sorted(required))
+                hint = f"add `or absent(up{f'{{{matched_labels}}}' if matched_labels else ''})`"
                 yield ABSENT, f"a removed target has no series `up`: {hint}"
 
 
@@ -248,15 +251,14 @@ def _matchers(selector: Any) -> frozenset[tuple[str, str, str]]:
     )
 
 
-def _descriptions(placed: PlacedRule, tree: Any) -> Iterator[Message]:
+def _descriptions(placed_rule: PlacedRule, tree: Any) -> Iterator[Message]:
     value = inferred_labels.bare(tree)
     while _is_comparison(value) or isinstance(value, promql_parser.AggregateExpr | promql_parser.ParenExpr):
         value = value.expr if hasattr(value, "expr") else value.lhs
     if not inferred_labels.is_call(value, "rate", "irate"):
         return
     for name in ("summary", "description", "message"):
-        if _VALUE_IN_SPAN.search(placed.rule.annotations.get(name, "")):
-            text = (
-                f"{placed.rule.alert}: the value is per second, but the {name} gives it for another duration"
-            )
-            yield RATE.at(placed.file, placed.line("annotations", name), text)
+        if _VALUE_IN_SPAN.search(placed_rule.rule.annotations.get(name, "")):
+            problem = f"the value is per second, but the {name} gives it for another duration"
+            text = f"{placed_rule.rule.alert}: {problem}"
+            yield RATE.at(placed_rule.file, placed_rule.line("annotations", name), text)

@@ -39,7 +39,7 @@ def check(material: Material, prometheus: Prometheus, at: datetime) -> Iterator[
     """The messages about series that do not exist or are always 0. Raises SourceError."""
     asked = set[str]()
     for query in queries.queries(material):
-        tree = queries.parsed(query.text)
+        tree = queries.parse_or_none(query.text)
         for name in dict.fromkeys(_metrics(tree)) if tree is not None else ():
             fault = None if name in asked else _fault(prometheus, name, at)
             asked.add(name)

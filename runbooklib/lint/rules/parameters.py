@@ -78,7 +78,7 @@ def _values(material: Material, source: YamlFile) -> Iterator[Message]:
         return  # an unreadable parameters cell has its own message
     for name, value in source.values.items():
         try:
-            parameters.typed(notebook.declared, {name: value}, source.file)
+            parameters.check_types(notebook.declared, {name: value}, source.file)
         except ParameterError as error:
             rule = TYPE if name in notebook.declared else UNDECLARED
             text = f"{error.message.removeprefix(f'{source.file}: ')}; {error.hint}"

@@ -57,23 +57,25 @@ class Query:
 
 def queries(material: Material) -> Iterator[Query]:
     """All expressions of rules, notebooks and environments, without copies of a rule's expression."""
-    for placed in material.rules or ():
-        yield Query(placed.rule.expression, placed.file, placed.line("expr"), placed.rule.alert)
+    for placed_rule in material.rules or ():
+        yield Query(
+            placed_rule.rule.expression, placed_rule.file, placed_rule.line("expr"), placed_rule.rule.alert
+        )
     for notebook in material.notebooks:
         parameter = notebook.declared.get("expression")
         if parameter is not None and parameter.type is str:
             line = notebook.line_of_parameter("expression")
             yield from _parameter(material, str(parameter.default), notebook.file, line, notebook.alerts)
     for source in material.parameters:
-        written = source.values.get("expression")
-        if isinstance(written, str):
+        expression = source.values.get("expression")
+        if isinstance(expression, str):
             line = source.line("expression")
-            yield from _parameter(material, written, source.file, line, (source.path.stem,))
+            yield from _parameter(material, expression, source.file, line, (source.path.stem,))
     for site in material.sites:
-        asked = site.environment.escalation.affected_users_query
-        if asked:
+        user_count_query = site.environment.escalation.affected_users_query
+        if user_count_query:
             line = site.source.line("escalation", "affected_users_query")
-            yield Query(asked, site.source.file, line, "affected_users_query")
+            yield Query(user_count_query, site.source.file, line, "affected_users_query")
 
 
 def _parameter(
@@ -82,7 +84,9 @@ def _parameter(
     """The query, unless it equals its rule's expression: then the message is about the rule."""
     formatted = pretty(text)
     if text and not any(
-        formatted == pretty(placed.rule.expression) for alert in alerts for placed in material.rules_of(alert)
+        formatted == pretty(placed_rule.rule.expression)
+        for alert in alerts
+        for placed_rule in material.rules_of(alert)
     ):
         yield Query(text, file, line, "expression")
 
@@ -95,7 +99,7 @@ def pretty(text: str) -> str:
         return text.strip()
 
 
-def parsed(text: str) -> Any:
+def parse_or_none(text: str) -> Any:
     """The expression's tree, or None if it does not parse: the syntax has its own message."""
     try:
         return reading.parse(text)
@@ -112,10 +116,10 @@ def check(material: Material) -> Iterator[Message]:
             yield SYNTAX.at(query.file, query.line, f"{query.asker}: {error.message}")
             continue
         if material.catalogue:
-            yield from _unknown(query, tree, material.catalogue)
+            yield from _unknown_names(query, tree, material.catalogue)
 
 
-def _unknown(query: Query, tree: Any, catalogue: Catalogue) -> Iterator[Message]:
+def _unknown_names(query: Query, tree: Any, catalogue: Catalogue) -> Iterator[Message]:
     faults: dict[str, Rule] = {}
     for node in inferred_labels.walk(tree):
         if isinstance(node, promql_parser.VectorSelector):
@@ -128,7 +132,7 @@ def _unknown(query: Query, tree: Any, catalogue: Catalogue) -> Iterator[Message]
 
 def _of_selector(selector: Any, catalogue: Catalogue) -> Iterator[tuple[str, Rule]]:
     name, matchers = inferred_labels.name_of(selector), selector.matchers.matchers
-    if not name or not _is_ours(matchers, catalogue):
+    if not name or not _has_known_jobs(matchers, catalogue):
         return
     labels = catalogue.labels(name)
     if catalogue.find(name) is None and catalogue.speaks_for(name):
@@ -140,9 +144,9 @@ def _of_selector(selector: Any, catalogue: Catalogue) -> Iterator[tuple[str, Rul
     for matcher in matchers:
         values = labels.get(matcher.name)
         if matcher.name not in {*labels, "__name__"}:
-            yield f"{name} has no label {matcher.name}: it has {_listed(labels)}", LABEL
+            yield f"{name} has no label {matcher.name}: it has {_join_names(labels)}", LABEL
         elif values and matcher.op == promql_parser.MatchOp.Equal and matcher.value not in values:
-            yield f"{matcher.name} of {name} is never {matcher.value!r}: it is {_listed(values)}", LABEL
+            yield f"{matcher.name} of {name} is never {matcher.value!r}: it is {_join_names(values)}", LABEL
 
 
 def _of_grouping(node: Any, catalogue: Catalogue) -> Iterator[tuple[str, Rule]]:
@@ -151,13 +155,16 @@ def _of_grouping(node: Any, catalogue: Catalogue) -> Iterator[tuple[str, Rule]]:
     inner = inferred_labels.labels_of(node.expr, catalogue)
     for label in node.modifier.labels:
         if not inner.may_have(label):
-            yield f"grouped by {label}, which the series inside do not have: {_listed(inner.certain)}", LABEL
+            yield (
+                f"grouped by {label}, which the series inside do not have: {_join_names(inner.certain)}",
+                LABEL,
+            )
 
 
-def _is_ours(matchers: Any, catalogue: Catalogue) -> bool:
+def _has_known_jobs(matchers: Any, catalogue: Catalogue) -> bool:
     jobs = [m.value for m in matchers if m.name == "job" and m.op == promql_parser.MatchOp.Equal]
     return all(job in catalogue.jobs for job in jobs)
 
 
-def _listed(names: Any) -> str:
+def _join_names(names: Any) -> str:
     return ", ".join(sorted(names)) or "none"

@@ -89,17 +89,17 @@ def check(material: Material) -> Iterator[Message]:
     if material.routing is None or material.rules is None:
         return
     routing = material.routing
-    invalid = list(_invalid(routing))
+    invalid = list(_check_with_amtool(routing))
     if invalid:
         yield from invalid
         return
-    alerts = [_labels(placed, material) for placed in material.rules]
+    alerts = [_labels(placed_rule, material) for placed_rule in material.rules]
     route = routing.values.get("route")
     if isinstance(route, Mapping):
-        yield from _routes(routing, route, ("route",), alerts)
+        yield from _check_routes(routing, route, ("route",), alerts)
     for number, rule in enumerate(_list(routing.values.get("inhibit_rules"))):
-        yield from _inhibition(routing, rule, ("inhibit_rules", number), alerts)
-    yield from _receivers(routing)
+        yield from _check_inhibition(routing, rule, ("inhibit_rules", number), alerts)
+    yield from _check_receivers(routing)
 
 
 def has_amtool() -> bool:
@@ -107,11 +107,11 @@ def has_amtool() -> bool:
     return shutil.which("amtool") is not None
 
 
-def _invalid(routing: YamlFile) -> Iterator[Message]:
+def _check_with_amtool(routing: YamlFile) -> Iterator[Message]:
     if not has_amtool():
         return
     try:
-        ended = subprocess.run(
+        process = subprocess.run(
             ["amtool", "check-config", "--", str(routing.path)],
             capture_output=True,
             text=True,
@@ -123,21 +123,21 @@ def _invalid(routing: YamlFile) -> Iterator[Message]:
             f"amtool did not answer within {_SECONDS} s for {routing.file}",
             hint="run `amtool check-config` on it",
         ) from None
-    if ended.returncode:
-        lines = (ended.stderr + ended.stdout).strip().splitlines()
+    if process.returncode:
+        lines = (process.stderr + process.stdout).strip().splitlines()
         failed = next((line for line in lines if "FAILED" in line), lines[-1] if lines else "no reason given")
         line = re.search(r"line (\d+)", failed)
         yield INVALID.at(routing.file, int(line[1]) if line else 1, failed.partition("FAILED: ")[2] or failed)
 
 
-def _labels(placed: PlacedRule, material: Material) -> Labels:
+def _labels(placed_rule: PlacedRule, material: Material) -> Labels:
     """The labels of the rule's alerts. The value of a static label with a template is unknown."""
-    tree = queries.parsed(placed.rule.expression)
-    kept = inferred_labels.NONE if tree is None else inferred_labels.labels_of(tree, material.catalogue)
+    tree = queries.parse_or_none(placed_rule.rule.expression)
+    labels = inferred_labels.NONE if tree is None else inferred_labels.labels_of(tree, material.catalogue)
     static = {
-        name: None if "{{" in value else frozenset({value}) for name, value in placed.rule.labels.items()
+        name: None if "{{" in value else frozenset({value}) for name, value in placed_rule.rule.labels.items()
     }
-    return kept.add({**static, "alertname": frozenset({placed.rule.alert})})
+    return labels.add({**static, "alertname": frozenset({placed_rule.rule.alert})})
 
 
 def _list(value: Any) -> Sequence[Any]:
@@ -153,17 +153,19 @@ def _matchers(fields: Mapping[str, Any], *, prefix: str = "") -> list[_Matcher]:
             if match:
                 matchers.append(_Matcher(match[1], match[2], match[3] if match[3] is not None else match[4]))
     for name, operator in ((f"{prefix}match", "="), (f"{prefix}match_re", "=~")):
-        given = fields.get(name)
-        if isinstance(given, Mapping):
-            matchers += [_Matcher(str(label), operator, str(value)) for label, value in given.items()]
+        fields_by_label = fields.get(name)
+        if isinstance(fields_by_label, Mapping):
+            matchers += [
+                _Matcher(str(label), operator, str(value)) for label, value in fields_by_label.items()
+            ]
     return matchers
 
 
-def _may(matchers: list[_Matcher], labels: Labels) -> bool:
+def _may_match(matchers: list[_Matcher], labels: Labels) -> bool:
     return all(matcher.may(labels) for matcher in matchers)
 
 
-def _routes(
+def _check_routes(
     routing: YamlFile, route: Mapping[str, Any], path: Path, alerts: list[Labels]
 ) -> Iterator[Message]:
     """The messages about the routes below a route; `alerts` are the labels of the alerts that take it."""
@@ -172,38 +174,40 @@ def _routes(
         if not isinstance(below, Mapping):
             continue
         place, matchers = (*path, "routes", number), _matchers(below)
-        taken = [labels for labels in left if _may(matchers, labels)]
+        taken = [labels for labels in left if _may_match(matchers, labels)]
         if not taken:
             condition = " and ".join(f'{m.label}{m.operator}"{m.value}"' for m in matchers)
-            shadowed = any(_may(matchers, labels) for labels in alerts)
+            shadowed = any(_may_match(matchers, labels) for labels in alerts)
             reason = "a route before it takes all these alerts" if shadowed else "no alert has such labels"
             yield ROUTE.at(routing.file, routing.line(*place), f"{condition}: {reason}")
         else:
-            yield from _routes(routing, below, place, taken)
+            yield from _check_routes(routing, below, place, taken)
         if below.get("continue") is not True:
             left = [labels for labels in left if not all(m.must(labels) for m in matchers)]
 
 
-def _inhibition(routing: YamlFile, rule: Any, path: Path, alerts: list[Labels]) -> Iterator[Message]:
+def _check_inhibition(routing: YamlFile, rule: Any, path: Path, alerts: list[Labels]) -> Iterator[Message]:
     if not isinstance(rule, Mapping):
         return
     sources, targets = _matchers(rule, prefix="source_"), _matchers(rule, prefix="target_")
     equal = [str(label) for label in _list(rule.get("equal"))]
-    muting = [labels for labels in alerts if _may(sources, labels)]
-    muted = [labels for labels in alerts if _may(targets, labels)]
+    muting = [labels for labels in alerts if _may_match(sources, labels)]
+    muted = [labels for labels in alerts if _may_match(targets, labels)]
     if not muting or not muted:
         side = "source" if not muting else "target"
         yield INHIBITION.at(routing.file, routing.line(*path), f"no alert matches its {side}")
         return
     if not any(
-        _agree(source, target, equal) for source in muting for target in muted if source is not target
+        _may_agree(source, target, equal) for source in muting for target in muted if source is not target
     ):
-        never = [label for label in equal if not any(_agree(a, b, [label]) for a in muting for b in muted)]
+        never = [
+            label for label in equal if not any(_may_agree(a, b, [label]) for a in muting for b in muted)
+        ]
         text = f"no source and target agree in {', '.join(never or equal)}"
         yield INHIBITION.at(routing.file, routing.line(*path), text)
 
 
-def _agree(source: Labels, target: Labels, equal: list[str]) -> bool:
+def _may_agree(source: Labels, target: Labels, equal: list[str]) -> bool:
     return all(_may_be_equal(source, target, label) for label in equal)
 
 
@@ -216,8 +220,8 @@ def _may_be_equal(source: Labels, target: Labels, label: str) -> bool:
     return first is None or second is None or bool(first & second)
 
 
-def _receivers(routing: YamlFile) -> Iterator[Message]:
-    used = set(_named(routing.values.get("route")))
+def _check_receivers(routing: YamlFile) -> Iterator[Message]:
+    used = set(_receiver_names(routing.values.get("route")))
     for number, receiver in enumerate(_list(routing.values.get("receivers"))):
         name = str(receiver.get("name", "")) if isinstance(receiver, Mapping) else ""
         if name and name not in used:
@@ -226,8 +230,8 @@ def _receivers(routing: YamlFile) -> Iterator[Message]:
             )
 
 
-def _named(route: Any) -> Iterator[str]:
+def _receiver_names(route: Any) -> Iterator[str]:
     if isinstance(route, Mapping):
         yield str(route.get("receiver", ""))
         for below in _list(route.get("routes")):
-            yield from _named(below)
+            yield from _receiver_names(below)

@@ -82,7 +82,7 @@ def check(material: Material) -> Iterator[Message]:
     """The messages about missing, empty and unordered sections, and about placeholders."""
     for notebook in material.notebooks:
         sections = list(_sections(notebook))
-        yield from _shape(notebook, sections)
+        yield from _check_sections(notebook, sections)
         for cell in notebook.cells:
             if cell.kind == "markdown":
                 yield from _placeholders(notebook, cell)
@@ -107,7 +107,7 @@ def _sections(notebook: Notebook) -> Iterator[_Section]:
         yield _Section(title, at, "\n".join(lines), has_code)
 
 
-def _shape(notebook: Notebook, sections: list[_Section]) -> Iterator[Message]:
+def _check_sections(notebook: Notebook, sections: list[_Section]) -> Iterator[Message]:
     titles = [section.title for section in sections]
     for title in SECTIONS:
         if title not in titles:
@@ -123,10 +123,10 @@ def _shape(notebook: Notebook, sections: list[_Section]) -> Iterator[Message]:
         if not texts and not section.has_code:
             yield EMPTY.at(notebook.file, section.line, f"`## {section.title}` is empty")
         elif section.title == "The alert":
-            yield from _explained(notebook, section)
+            yield from _check_explanation(notebook, section)
 
 
-def _explained(notebook: Notebook, section: _Section) -> Iterator[Message]:
+def _check_explanation(notebook: Notebook, section: _Section) -> Iterator[Message]:
     needed = ("What triggers it", "Why it matters")
     missing = [words for words in needed if words.lower() not in section.text.lower()]
     if missing:

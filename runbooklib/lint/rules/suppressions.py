@@ -50,7 +50,9 @@ class _Silence:
         )
 
 
-def sift(material: Material, messages: Iterable[Message], needs: Mapping[str, Needs]) -> Iterator[Message]:
+def remove_silenced(
+    material: Material, messages: Iterable[Message], needs: Mapping[str, Needs]
+) -> Iterator[Message]:
     """The messages without a silence, and the messages about silences.
 
     `needs` is the input that each rule requires. A silence of a rule without its input is not reported.
@@ -63,7 +65,7 @@ def sift(material: Material, messages: Iterable[Message], needs: Mapping[str, Ne
             yield message
     for silence in silences:
         needed = needs.get(silence.name)
-        if needed is not None and not material.is_judged(needed):
+        if needed is not None and not material.has_input_for(needed):
             continue
         if silence not in used:
             yield USELESS.at(
