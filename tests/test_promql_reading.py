@@ -7,11 +7,11 @@ from runbooklib.errors import ParameterError
 from runbooklib.promql.reading import (
     Condition,
     Selector,
-    alternatives,
     condition_of,
     is_absence,
     metrics,
     one_line,
+    or_operands,
     rests_on,
     selectors,
 )
@@ -94,8 +94,8 @@ def test_a_long_expression_is_on_one_line_and_its_strings_are_whole() -> None:
 
 
 def test_each_side_of_an_or_at_the_top_is_an_alternative() -> None:
-    assert alternatives("a > 1 or (b or c < 2)") == ("a > 1", "b", "c < 2")
-    assert alternatives("sum(a or b) > 1") == ("sum(a or b) > 1",)
+    assert or_operands("a > 1 or (b or c < 2)") == ("a > 1", "b", "c < 2")
+    assert or_operands("sum(a or b) > 1") == ("sum(a or b) > 1",)
 
 
 def test_an_expression_rests_on_the_series_without_which_it_is_never_true() -> None:
@@ -143,6 +143,6 @@ def test_what_would_take_the_parsers_stack_is_refused_and_the_process_lives(text
 
 def test_a_long_chain_of_alternatives_is_read() -> None:
     text = " or ".join(f'x{{a="{number}"}} > {number}' for number in range(100))
-    assert len(alternatives(text)) == 100
+    assert len(or_operands(text)) == 100
     assert condition_of(text) == Condition('x{a="0"}', ">", 0.0)
     assert len(selectors(text)) == 100

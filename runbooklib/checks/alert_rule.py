@@ -61,8 +61,8 @@ def _need_series(context: Context, query: str) -> None:
 
     One existing series is enough: a counter of errors has none before the first error.
     """
-    for alternative in reading.alternatives(query):
-        selectors = reading.rests_on(alternative)
+    for operand in reading.or_operands(query):
+        selectors = reading.rests_on(operand)
         counted = context.sources.prometheus.counts(selectors, context.window.end)
         if selectors and not any(count is None or 0 < count < math.inf for count in counted):
             raise NoDataError(
@@ -182,9 +182,9 @@ def alert_expression(context: Context, *, expression: str, severity: str = "warn
 
 def _need_all(context: Context, expression: str) -> None:
     """Raises NoDataError if the condition is not true because a series is missing."""
-    for alternative in reading.alternatives(expression):
-        _need(context, reading.rests_on(alternative))
-        condition = reading.condition_of(alternative)
+    for operand in reading.or_operands(expression):
+        _need(context, reading.rests_on(operand))
+        condition = reading.condition_of(operand)
         for side in (condition.measured, condition.other) if condition else ():
             # A side with a comparison of its own is empty if that comparison is not true. Its series exist:
             # they were checked above.

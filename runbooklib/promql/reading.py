@@ -123,30 +123,30 @@ def _condition(tree: Any) -> Condition | None:
 
 def _of_binary(tree: Any, operator: str) -> Condition | None:
     if operator in COMPARISONS:
-        return None if _is_absence(tree.lhs) else _compared(tree, operator)
+        return None if _is_absence(tree.lhs) else _condition_of_comparison(tree, operator)
     # The right side of `unless` is not the alert's condition. If the left side of an `or` can be true without
     # a comparison, a comparison on the right side is not the whole condition.
     is_left_alone = operator == "unless" or (operator == "or" and not _is_absence(tree.lhs))
     return _condition(tree.lhs) or (None if is_left_alone else _condition(tree.rhs))
 
 
-def _compared(tree: Any, operator: str) -> Condition:
+def _condition_of_comparison(tree: Any, operator: str) -> Condition:
     left, right = _finite(number(tree.lhs)), _finite(number(tree.rhs))
     if right is None and left is not None:
-        return Condition(_text(tree.rhs), _TURNED[operator], left, _labels(tree.rhs))
+        return Condition(_text(tree.rhs), _TURNED[operator], left, _aggregation_labels(tree.rhs))
     other = "" if right is not None else _text(tree.rhs)
-    return Condition(_text(tree.lhs), operator, right, _labels(tree.lhs), other)
+    return Condition(_text(tree.lhs), operator, right, _aggregation_labels(tree.lhs), other)
 
 
-def alternatives(text: str) -> tuple[str, ...]:
+def or_operands(text: str) -> tuple[str, ...]:
     """The operands of a top-level `or`, each of which makes it true; else the expression itself."""
-    return tuple(_text(tree) for tree in _alternatives(parse(text)))
+    return tuple(_text(tree) for tree in _or_operands(parse(text)))
 
 
-def _alternatives(tree: Any) -> list[Any]:
+def _or_operands(tree: Any) -> list[Any]:
     bare = _bare(tree)
     if isinstance(bare, promql_parser.BinaryExpr) and str(bare.op) == "or":
-        return [*_alternatives(bare.lhs), *_alternatives(bare.rhs)]
+        return [*_or_operands(bare.lhs), *_or_operands(bare.rhs)]
     return [tree]
 
 
@@ -191,7 +191,7 @@ def _calculated(operator: str, left: float, right: float) -> float | None:
     return None
 
 
-def _labels(tree: Any) -> tuple[str, ...]:
+def _aggregation_labels(tree: Any) -> tuple[str, ...]:
     """The labels of the outermost `by`, without the bucket label `le`, which a quantile removes."""
     labels: list[tuple[str, ...]] = []
 

@@ -87,14 +87,14 @@ class Git:
         Raises NoDataError if no tag matches the pattern, RefusedError if the path is not a repository.
         """
         span = (since.isoformat(), until.isoformat())
-        return self._ask(
+        return self._ask_for_deployments(
             {"question": "deployments", "since": span[0], "until": span[1]},
             lambda tags: [i for i, tag in enumerate(tags) if since <= tag.at <= until][-MAX_DEPLOYMENTS:],
         )
 
     def last_deployment(self, before: datetime) -> Deployment | None:
         """The newest deployment that is older than `before`; None without such a deployment."""
-        deployments = self._ask(
+        deployments = self._ask_for_deployments(
             {"question": "last_deployment", "before": before.isoformat()},
             lambda tags: [i for i, tag in enumerate(tags) if tag.at < before][-1:],
         )
@@ -106,17 +106,19 @@ class Git:
             raise ParameterError(
                 f"{revision!r} is not a revision", system=SYSTEM, hint="pass 4 to 64 hexadecimal digits"
             )
-        deployments = self._ask(
+        deployments = self._ask_for_deployments(
             {"question": "deployment_of", "revision": revision},
             lambda tags: [i for i, tag in enumerate(tags) if tag.revision.startswith(revision)][-1:],
         )
         return deployments[0] if deployments else None
 
-    def _ask(self, request: dict[str, Any], choose: "_Choice") -> tuple[Deployment, ...]:
+    def _ask_for_deployments(
+        self, request: dict[str, Any], select_indexes: "_IndexSelection"
+    ) -> tuple[Deployment, ...]:
         def call() -> list[dict[str, Any]]:
             program = _Program(self._repository, self._deadline_seconds)
             tags = _tags(program, self._pattern)
-            return [_deployment(program, tags, index) for index in choose(tags)]
+            return [_deployment(program, tags, index) for index in select_indexes(tags)]
 
         rows = self._tape.ask(
             SYSTEM,
@@ -138,7 +140,7 @@ class _Tag:
     revision: str
 
 
-_Choice = Callable[[Sequence[_Tag]], list[int]]
+_IndexSelection = Callable[[Sequence[_Tag]], list[int]]
 
 
 class _Program:
@@ -242,13 +244,13 @@ def _deployment(program: _Program, tags: Sequence[_Tag], index: int) -> dict[str
         "at": tag.at.isoformat(),
         "revision": tag.revision,
         "short": tag.revision[:8],
-        "subject": _cut((subject or "").removesuffix("\n")),
+        "subject": _shorten((subject or "").removesuffix("\n")),
         "previous_revision": previous,
         **changes,
     }
 
 
-def _cut(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= MAX_SUBJECT_CHARACTERS else f"{text[: MAX_SUBJECT_CHARACTERS - 1]}…"
 
 

@@ -102,11 +102,11 @@ def test_the_bar_is_under_the_answer(opened: Opened) -> None:
 
 def test_looking_again_redraws_what_the_cells_show(opened: Opened) -> None:
     site = opened.site
-    told, site.told = site.told, replace(site.told, failing_share=0.0, health="healthy")
+    told, site.answers = site.answers, replace(site.answers, failing_share=0.0, health="healthy")
     press(opened, "Look again")
     expect(says(opened)).to_contain_text("Looked at")
     expect(answer(opened)).to_contain_text("symptom is not present")
-    site.told = told
+    site.answers = told
     press(opened, "Look again")
     expect(answer(opened)).to_contain_text("30 % of requests fail")
 
@@ -177,7 +177,7 @@ def test_a_page_that_is_loaded_anew_shows_what_ran_and_its_bar_says_what_to_do(o
     expect(page.get_by_role("button", name="Python 3 (ipykernel) | Idle")).to_be_visible()
     expect(answer(opened)).to_contain_text("30 % of requests fail")
     expect(says(opened)).to_contain_text("Page reloaded; outputs are not live.")
-    told, site.told = site.told, replace(site.told, failing_share=0.0, health="healthy")
+    told, site.answers = site.answers, replace(site.answers, failing_share=0.0, health="healthy")
     press(opened, "Look again")
     expect(says(opened)).to_contain_text("Looked at")
     expect(says(opened)).to_contain_text("symptom is not present")
@@ -185,7 +185,7 @@ def test_a_page_that_is_loaded_anew_shows_what_ran_and_its_bar_says_what_to_do(o
     expect(says(opened)).to_contain_text("Run all cells")
     press(opened, "Seal evidence")
     expect(says(opened)).to_contain_text("run all cells, save (Ctrl+S), then seal")
-    site.told = told
+    site.answers = told
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     page.keyboard.press("Escape")
@@ -225,7 +225,7 @@ def test_it_refreshes_while_the_alert_fires_and_stops_when_it_does_not(opened: O
     every = opened.page.get_by_label("Refresh while it fires")
     every.select_option("10 s")
     expect(says(opened)).to_contain_text("Looked at")
-    opened.site.told = replace(opened.site.told, is_firing=False)
+    opened.site.answers = replace(opened.site.answers, is_firing=False)
     expect(says(opened)).to_contain_text(
         "The alert is no longer firing; auto-refresh stopped.", timeout=120_000
     )

@@ -16,7 +16,7 @@ from tests.support.hostile_page import HOSTILE, TYPESET
 from tests.support.jupyter_server import INSTALLED
 from tests.support.jupyterlab import jupyterlab
 from tests.support.running import ROOT, command, notebook
-from tests.support.site import Site, Told, running_site, with_cells
+from tests.support.site import Site, SiteAnswers, running_site, with_cells
 
 TEX = [line.format() for line in HOSTILE if "$" in line and "{beacon}" not in line and "<" not in line]
 LINE = " ".join(TEX)
@@ -50,7 +50,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         shutil.copytree(ROOT / folder, root / folder)
     path = root / NOTEBOOK
     path.write_text(path.read_text().replace('\\"helloagents\\"', '\\"site\\"'))
-    told = Told(
+    told = SiteAnswers(
         title=f"Backend {LINE}",
         endpoint=f"/{LINE}",
         error_type=LINE,

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect
 
 from runbooklib.render import start_page_html
 from tests.jupyter.conftest import served
-from tests.support.alertmanagers import Told, alertmanager, answering
+from tests.support.alertmanagers import FakeAlertmanager, alertmanager, answering
 from tests.support.hostile_page import HOSTILE, Opened, listening
 from tests.support.jupyter_server import TOKEN, Served, began
 from tests.support.running import ROOT
@@ -66,7 +66,7 @@ def by_keyboard(page: Page, name: str) -> None:
 
 
 def test_from_the_login_to_the_notebook_of_a_firing_alert_by_keyboard(
-    served: Served, alertmanager: Told, watched: Watched
+    served: Served, alertmanager: FakeAlertmanager, watched: Watched
 ) -> None:
     page = watched.page
     at = began(6)
@@ -94,7 +94,7 @@ def test_from_the_login_to_the_notebook_of_a_firing_alert_by_keyboard(
 
 @pytest.mark.parametrize(("scheme", "ground"), [("light", "rgb(255, 255, 255)"), ("dark", "rgb(13, 17, 23)")])
 def test_the_start_page_searches_by_keyboard_in_both_themes(
-    served: Served, alertmanager: Told, watched: Watched, scheme: str, ground: str
+    served: Served, alertmanager: FakeAlertmanager, watched: Watched, scheme: str, ground: str
 ) -> None:
     page = watched.page
     alertmanager.fires("HighErrorRate", began(6), "<img src=//elsewhere.invalid/x>")

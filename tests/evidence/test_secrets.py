@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from runbooklib.evidence.executed_notebook import recording_of
 from runbooklib.redact.redactor import tag
 from tests.support.running import Ended, command, errors, notebook, outputs
-from tests.support.site import PASSWORD_VARIABLE, Told, running_site
+from tests.support.site import PASSWORD_VARIABLE, SiteAnswers, running_site
 from tests.support.survey import Survey
 
 DATABASE = 'c4n4ry/db+"quoted"&\\slash ü=1'
@@ -239,7 +239,7 @@ def chunks(png: bytes) -> Iterator[tuple[str, bytes]]:
 @pytest.fixture(scope="module")
 def sealed(tmp_path_factory: pytest.TempPathFactory) -> Sealed:
     log = [f"ERROR: QueuePool limit of size {text}" for secret in KNOWN for text in written(secret)]
-    told = Told(
+    told = SiteAnswers(
         endpoint=f"/list?token={API_KEY}&{DATABASE}",
         error_type=DATABASE,
         annotation=f"Login with {API_KEY} failed",

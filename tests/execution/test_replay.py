@@ -17,7 +17,7 @@ from runbooklib.evidence.executed_notebook import VERDICT, recording_of, verdict
 from runbooklib.evidence.verdict_json import FINDING_MIME, RECORDING_MIME, VERDICT_MIME, canonical
 from runbooklib.sources import tape
 from tests.support.running import BIN, Ended, command, notebook, outputs
-from tests.support.site import PASSWORD, Told, running_site, with_cells
+from tests.support.site import PASSWORD, SiteAnswers, running_site, with_cells
 from tests.support.stand_in import answer, standin
 
 NOBODY = 65534
@@ -231,7 +231,7 @@ def test_a_notebook_that_names_the_recording_replays_it_in_its_own_kernel(
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Ended:
-    told = Told(other_annotation="x" * (tape.MAX_RECORDED_BYTES + 1))
+    told = SiteAnswers(other_annotation="x" * (tape.MAX_RECORDED_BYTES + 1))
     with running_site(tmp_path_factory.mktemp("large"), told) as site:
         return site.run(tmp_path_factory.mktemp("evidence"))
 

@@ -40,15 +40,17 @@ def test_a_parameter_that_is_not_there_is_refused_and_the_nearest_one_offered(
     bench: Bench, name: str
 ) -> None:
     told = f"there is no parameter {name!r} (did you mean 'lookback'?)"
-    bench.refused("-p", f"{name}=2h", told=["-p: " + told])
+    bench.refused("-p", f"{name}=2h", expected_words=["-p: " + told])
     bench.write("Small.yaml", f"{json.dumps(name)}: 2h\n")
-    bench.refused(told=["parameters/Small.yaml: " + told])
+    bench.refused(expected_words=["parameters/Small.yaml: " + told])
 
 
 @pytest.mark.row("F68")
 def test_a_setting_that_is_not_there_is_refused_and_the_nearest_one_offered(bench: Bench) -> None:
     bench.write("environments/down.yaml", DOWN.replace("containers:", "contaners:"))
-    bench.refused(told=["services.backend.contaners is not a known name", "did you mean 'containers'?"])
+    bench.refused(
+        expected_words=["services.backend.contaners is not a known name", "did you mean 'containers'?"]
+    )
 
 
 @pytest.mark.row("F68")
@@ -56,7 +58,7 @@ def test_a_setting_that_is_not_there_is_refused_and_the_nearest_one_offered(benc
 def test_a_place_that_is_not_there_is_refused_and_never_the_default_taken(
     bench: Bench, option: str, near: str
 ) -> None:
-    bench.refused(*option.split(), told=[f"did you mean {near!r}?"])
+    bench.refused(*option.split(), expected_words=[f"did you mean {near!r}?"])
 
 
 TYPES = 'count: int = 3\nshare: float = 0.5\nis_dry: bool = True\nnote: str = "x"\n'
@@ -74,7 +76,7 @@ TWO_WAYS = "007 NO no Yes on off y 12:34:56 1:30 0o17 0x1F 0b1 10_000 1e3".split
 def test_a_value_of_another_type_is_refused(bench: Bench, name: str, value: str) -> None:
     bench.declare(TYPES)
     bench.write("Small.yaml", f"{name}: {value}\n")
-    bench.refused(told=["parameters/Small.yaml"])
+    bench.refused(expected_words=["parameters/Small.yaml"])
 
 
 @pytest.mark.row("F69")
@@ -83,7 +85,7 @@ def test_a_word_that_yaml_may_read_in_two_ways_is_refused_for_every_type(bench: 
     bench.declare(TYPES)
     for name in ("note", "count", "is_dry"):
         bench.write("Small.yaml", f"lookback: 1h\n{name}: {word}\n")
-        bench.refused(told=[f"line 2, column {len(name) + 3}: {word} is ambiguous; quote it"])
+        bench.refused(expected_words=[f"line 2, column {len(name) + 3}: {word} is ambiguous; quote it"])
 
 
 @pytest.mark.row("F69")
@@ -97,22 +99,22 @@ def test_a_word_that_yaml_may_read_in_two_ways_is_refused_for_every_type(bench: 
 )
 def test_text_on_the_command_line_is_read_as_strictly(bench: Bench, given: str) -> None:
     bench.declare(TYPES)
-    bench.refused("-p", given, told=[f"-p: {given.partition('=')[0]} must be"])
+    bench.refused("-p", given, expected_words=[f"-p: {given.partition('=')[0]} must be"])
 
 
 @pytest.mark.row("F70")
 def test_a_parameter_without_a_default_must_be_given(bench: Bench) -> None:
     bench.declare("region: str  # where to look\nlimit: int\n", "print(region, limit)")
     bench.refused(
-        told=[
+        expected_words=[
             "region (str: where to look) is required",
             "add -p region=…",
             "parameters/Small.yaml",
         ]
     )
-    bench.refused("-p", "region=north", told=["limit (int) is required"])
+    bench.refused("-p", "region=north", expected_words=["limit (int) is required"])
     bench.write("Small.yaml", "limit: 5\n")
-    bench.refused(told=["region (str: where to look) is required"])
+    bench.refused(expected_words=["region (str: where to look) is required"])
     ended = bench.run("-p", "region=north")
     printed = [
         one["text"]
@@ -126,15 +128,15 @@ def test_a_parameter_without_a_default_must_be_given(bench: Bench) -> None:
 def test_a_run_that_names_no_place_is_refused_with_the_places_that_there_are(bench: Bench) -> None:
     bench.write("environments/other.yaml", DOWN)
     bench.write("Small.yaml", 'environment: ""\n')
-    bench.refused(told=["environment is required", "--environment NAME; known names: down, other"])
+    bench.refused(expected_words=["environment is required", "--environment NAME; known names: down, other"])
     bench.write("Small.yaml", 'service: ""\n')
-    bench.refused(told=["service is required", "--service NAME; known names: backend"])
+    bench.refused(expected_words=["service is required", "--service NAME; known names: backend"])
 
 
 @pytest.mark.row("F70")
 def test_a_secret_that_is_named_and_not_there_is_refused(bench: Bench) -> None:
     bench.environment["DOWN_PASSWORD"] = ""
-    bench.refused(told=["DOWN_PASSWORD is not set"])
+    bench.refused(expected_words=["DOWN_PASSWORD is not set"])
 
 
 CODE = '__import__("os").system("touch {mark}")'
@@ -156,7 +158,7 @@ def test_a_parameters_name_that_is_code_is_refused_and_never_run(bench: Bench, n
     batch = ["runbook", "batch", "Small", "--output", str(bench.output), "-p", f"{name}=x"]
     bench.refused(argv=batch, within=10)  # it knows tables, and so loads pandas
     bench.write("Small.yaml", f"{json.dumps(name)}: x\n")
-    bench.refused(told=["parameters/Small.yaml: there is no parameter"])
+    bench.refused(expected_words=["parameters/Small.yaml: there is no parameter"])
 
 
 @pytest.mark.row("H01")
@@ -170,7 +172,7 @@ def test_a_recording_of_somebody_else_is_data_and_no_code(bench: Bench, name: st
     file.write_text(json.dumps(recording))
     argv = ["runbook", "replay", str(file), "--output", str(bench.output)]
     told = ["theirs.json: there is no parameter"]
-    bench.refused(argv=argv, told=told, within=10, after="Running theirs.json …\n")
+    bench.refused(argv=argv, expected_words=told, within=10, after="Running theirs.json …\n")
 
 
 @pytest.mark.row("H01")
@@ -189,9 +191,9 @@ def test_such_code_would_run_if_papermill_alone_were_given_it(bench: Bench) -> N
 @pytest.mark.parametrize("breaks", ["\n", "\r", "\r\n", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029"])
 def test_a_name_with_a_line_break_is_refused(bench: Bench, breaks: str) -> None:
     name = f"service{breaks}open({str(bench.code_mark)!r}, 'w')#"
-    bench.refused("-p", f"{name}=x", told=["-p: there is no parameter"])
+    bench.refused("-p", f"{name}=x", expected_words=["-p: there is no parameter"])
     bench.write("Small.yaml", f"{json.dumps(name)}: x\n")
-    bench.refused(told=["parameters/Small.yaml"])
+    bench.refused(expected_words=["parameters/Small.yaml"])
 
 
 NAMES = ["print", "open", "__name__", "__builtins__", "None", "class", "ser-vice", "service.x", "9", "_", ""]
@@ -201,7 +203,7 @@ NAMES += ["x" * 10_000, "\uff53ervice", "\u017fervice", "serv\u0456ce", "service
 @pytest.mark.row("H03")
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: ascii(name)[:20])
 def test_a_name_that_shadows_or_looks_like_another_is_refused(bench: Bench, name: str) -> None:
-    bench.refused("-p", f"{name}=x", told=["there is no parameter"])
+    bench.refused("-p", f"{name}=x", expected_words=["there is no parameter"])
 
 
 @pytest.mark.row("H03")
@@ -210,7 +212,7 @@ def test_a_name_that_shadows_or_looks_like_another_is_refused(bench: Bench, name
 )
 def test_a_notebook_cannot_declare_such_a_name_either(bench: Bench, name: str) -> None:
     bench.declare(f'{name}: str = "x"\n')
-    bench.refused(told=["the parameters cell: "])
+    bench.refused(expected_words=["the parameters cell: "])
 
 
 VALUES = {
@@ -288,7 +290,7 @@ def test_a_template_in_the_path_of_evidence_or_home_is_a_name_like_any_other(
     bench: Bench, template: str
 ) -> None:
     """Papermill fills paths in with the parameters, and would take a gigabyte for the second of them."""
-    bench.refused(argv=["runbook", "run", template], told=["there is no runbook for"])
+    bench.refused(argv=["runbook", "run", template], expected_words=["there is no runbook for"])
     home = Path(bench.environment["RUNBOOK_HOME"])
     bench.environment["RUNBOOK_HOME"] = str(home.rename(home.with_name(template)))
     output = bench.folder / "out" / template

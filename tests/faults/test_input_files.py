@@ -39,7 +39,7 @@ FILES = ("Small.yaml", "environments/down.yaml")
 def test_yaml_that_is_wrong_is_refused_with_line_and_column(bench: Bench, file: str, what: str) -> None:
     content, told = BAD_YAML[what]
     bench.write(file, content)
-    bench.refused(told=[file, told])
+    bench.refused(expected_words=[file, told])
 
 
 @pytest.mark.row("F67", "H07")
@@ -60,7 +60,7 @@ def test_a_file_that_is_made_to_keep_a_parser_busy_is_refused_at_once(
     bench: Bench, file: str, content: str, told: str
 ) -> None:
     bench.write(file, content)
-    bench.refused(told=[file, told])
+    bench.refused(expected_words=[file, told])
 
 
 @pytest.mark.row("H06")
@@ -79,9 +79,9 @@ def test_a_file_that_is_made_to_keep_a_parser_busy_is_refused_at_once(
 )
 def test_a_tag_is_refused_and_nothing_is_made_of_it(bench: Bench, file: str, tag: str) -> None:
     bench.write(file, f"at: x\nservice: {tag.replace('{mark}', str(bench.code_mark))}\n")
-    bench.refused(told=[file, "line 2, column 10: tags are not allowed"])
+    bench.refused(expected_words=[file, "line 2, column 10: tags are not allowed"])
     bench.write(file, f"%TAG !! tag:yaml.org,2002:python/\n---\nservice: {tag}\n")
-    bench.refused(told=[file, "line 3, column 10: tags are not allowed"])
+    bench.refused(expected_words=[file, "line 3, column 10: tags are not allowed"])
 
 
 UNSEEN = {
@@ -103,19 +103,21 @@ def test_a_value_that_cannot_be_seen_is_refused_and_leaves_no_file(bench: Bench,
         bench.write("Small.yaml", f"lookback: 1h\nnote: {escaped}\n")
         if what == "tag" and "\\ud" in escaped:
             continue  # JSON's pair of halves is no YAML
-        bench.refused(told=["line 2, column 7: contains U+", "which cannot be printed"])
+        bench.refused(expected_words=["line 2, column 7: contains U+", "which cannot be printed"])
     bench.write("Small.yaml", f"lookback: 1h\nnote: back{UNSEEN[what]}end\n".encode("utf-8", "surrogatepass"))
-    bench.refused(told=["parameters/Small.yaml"])
+    bench.refused(expected_words=["parameters/Small.yaml"])
     (bench.folder / "home" / "parameters" / "Small.yaml").unlink()
     if what not in ("NUL", "half a character", "other half"):  # no command line can hold these
-        bench.refused("-p", f"note={value}", told=["-p: note contains U+", "which cannot be printed"])
+        bench.refused(
+            "-p", f"note={value}", expected_words=["-p: note contains U+", "which cannot be printed"]
+        )
 
 
 @pytest.mark.row("H05")
 def test_a_byte_that_is_no_text_is_refused_on_the_command_line(bench: Bench) -> None:
     bench.declare('note: str = "x"\n')
-    bench.refused("-p", "note=a\udcffb", told=["-p: note contains U+DCFF"])
-    bench.refused("-s", "a\udcffb", told=["-p: service contains U+DCFF"])
+    bench.refused("-p", "note=a\udcffb", expected_words=["-p: note contains U+DCFF"])
+    bench.refused("-s", "a\udcffb", expected_words=["-p: service contains U+DCFF"])
 
 
 @pytest.mark.row("H05")
@@ -123,9 +125,11 @@ def test_a_byte_that_is_no_text_is_refused_on_the_command_line(bench: Bench) -> 
 def test_a_value_that_is_too_long_is_refused_and_leaves_no_file(bench: Bench, size: int) -> None:
     bench.declare('note: str = "x"\n')
     bench.write("Small.yaml", f"note: {'x' * size}\n")
-    bench.refused(told=["larger than 250 kB" if size > 250_000 else "note is longer than 10,000 characters"])
+    bench.refused(
+        expected_words=["larger than 250 kB" if size > 250_000 else "note is longer than 10,000 characters"]
+    )
     (bench.folder / "home" / "parameters" / "Small.yaml").unlink()
     if size < 100_000:  # Linux takes no longer word
-        bench.refused("-p", f"note={'x' * size}", told=["note is longer than 10,000 characters"])
+        bench.refused("-p", f"note={'x' * size}", expected_words=["note is longer than 10,000 characters"])
     bench.write("environments/down.yaml", DOWN + f"links: {{a: {'x' * 10_000_000}}}\n")
-    bench.refused(told=["larger than 250 kB"])
+    bench.refused(expected_words=["larger than 250 kB"])

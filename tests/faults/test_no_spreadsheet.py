@@ -14,7 +14,7 @@ from runbooklib.evidence.executed_notebook import export
 from runbooklib.render.html import table, without_formula
 from runbooklib.render.page import clean
 from tests.support.running import ROOT, command
-from tests.support.site import Told, running_site
+from tests.support.site import SiteAnswers, running_site
 
 FORMULAS = ("=cmd|' /C calc'!A0", "+1+cmd()", "-2+3+cmd|x", "@SUM(A1:A9)", "=1+1", " =1", "\t=1", "\uff1d1")
 SHOWN = f"""
@@ -55,7 +55,7 @@ def formulas(page: str) -> list[str]:
 
 @pytest.mark.row("H57")
 def test_no_file_of_a_bundle_is_a_spreadsheet_and_no_cell_of_its_tables_a_formula(tmp_path: Path) -> None:
-    told = Told(endpoint=FORMULAS[0], error_type=FORMULAS[3], other_alert=FORMULAS[2])
+    told = SiteAnswers(endpoint=FORMULAS[0], error_type=FORMULAS[3], other_alert=FORMULAS[2])
     with running_site(tmp_path, told) as site:
         home = site.home(SHOWN)
         ended = site.run(tmp_path / "out", environment={"RUNBOOK_HOME": str(home)})

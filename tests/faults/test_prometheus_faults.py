@@ -162,7 +162,7 @@ def test_retry_after_is_not_waited_for_and_its_refusal_is_told(survey: Survey) -
 def test_a_warning_makes_unknown_with_its_text_and_a_remark_is_kept(survey: Survey) -> None:
     def with_notes(**notes: list[str]) -> Behaviour:
         return by_request(
-            lambda asked: answer({"status": "success", "data": sound_site.told_by_prometheus(asked), **notes})
+            lambda asked: answer({"status": "success", "data": sound_site.prometheus_data(asked), **notes})
         )
 
     with standin(with_notes(warnings=["a store is missing"])) as server:
@@ -280,7 +280,7 @@ def test_a_query_that_takes_minutes_ends_at_the_deadline_here_and_on_the_server(
 @pytest.mark.row("H26")
 def test_bytes_that_are_no_utf8_are_kept_as_escapes_and_nothing_is_ok_because_of_them(survey: Survey) -> None:
     def garbled(asked: Asked) -> Behaviour:
-        told = json.dumps({"status": "success", "data": sound_site.told_by_prometheus(asked)})
+        told = json.dumps({"status": "success", "data": sound_site.prometheus_data(asked)})
         return answer(told.encode().replace(b"backend", b"back\xffend"))
 
     with standin(by_request(garbled)) as server:

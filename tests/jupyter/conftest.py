@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.alertmanagers import Told, alertmanager, answering
+from tests.support.alertmanagers import FakeAlertmanager, alertmanager, answering
 from tests.support.jupyter_server import Served, environment_file, home, serving
 from tests.support.running import command
 
@@ -13,7 +13,9 @@ __all__ = ["alertmanager", "answering"]  # fixtures
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory, answering: tuple[str, Told]) -> Iterator[Served]:
+def served(
+    tmp_path_factory: pytest.TempPathFactory, answering: tuple[str, FakeAlertmanager]
+) -> Iterator[Served]:
     """The server, below a base URL as JupyterHub gives one, with a token to log in by."""
     folder = tmp_path_factory.mktemp("extension")
     root = home(folder / "root")
@@ -35,7 +37,7 @@ def bundle(served: Served) -> Path:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, answering: tuple[str, Told], monkeypatch: pytest.MonkeyPatch) -> Path:
+def desk(tmp_path: Path, answering: tuple[str, FakeAlertmanager], monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with runbooks, as a server's root folder, for links that are followed in this process."""
     root = home(tmp_path / "root")
     environment_file(tmp_path / "environments", answering[0], "backend", "shop")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import requests
 
-from tests.support.alertmanagers import Told
+from tests.support.alertmanagers import FakeAlertmanager
 from tests.support.jupyter_server import began, environment_file, home, stamp, waited_for
 from tests.support.running import BIN, command
 from tests.support.stand_in import closed_port
@@ -71,7 +71,7 @@ def lab(folder: Path, alertmanager: str, *words: str) -> Iterator[Started]:
 
 
 def test_the_command_prepares_the_notebook_and_serves_it(
-    tmp_path: Path, answering: tuple[str, Told], alertmanager: Told
+    tmp_path: Path, answering: tuple[str, FakeAlertmanager], alertmanager: FakeAlertmanager
 ) -> None:
     at = began(3)
     alertmanager.fires("HighErrorRate", at)
@@ -97,7 +97,9 @@ def test_the_command_prepares_the_notebook_and_serves_it(
         assert home_page.headers["Location"].rstrip("?").endswith(f"/lab/tree/{path}")
 
 
-def test_without_an_alert_the_start_page_comes_first(tmp_path: Path, answering: tuple[str, Told]) -> None:
+def test_without_an_alert_the_start_page_comes_first(
+    tmp_path: Path, answering: tuple[str, FakeAlertmanager]
+) -> None:
     with lab(tmp_path, answering[0], "-e", "site") as started:
         assert started.url.endswith("/runbooks")
         front = started.session.get(started.url.removesuffix("/runbooks") + "/", timeout=30)
@@ -121,7 +123,7 @@ def test_what_cannot_be_meant_is_refused_before_anything_starts(tmp_path: Path) 
         assert not (root / "incidents").exists()
 
 
-def test_a_port_that_is_taken_is_named(tmp_path: Path, answering: tuple[str, Told]) -> None:
+def test_a_port_that_is_taken_is_named(tmp_path: Path, answering: tuple[str, FakeAlertmanager]) -> None:
     root, port = home(tmp_path / "root"), answering[0].rpartition(":")[2]
     ended = command(["runbook", "lab", "--port", port], {"RUNBOOK_HOME": str(root)}, cwd=root)
     assert ended.code == 3

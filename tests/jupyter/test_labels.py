@@ -8,7 +8,7 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 
-from tests.support.alertmanagers import Told
+from tests.support.alertmanagers import FakeAlertmanager
 from tests.support.jupyter_server import (
     Served,
     began,
@@ -71,7 +71,9 @@ def test_what_only_looks_like_the_label_has_a_folder_of_its_own(desk: Path) -> N
     assert opened(desk, query(at, service="backend-database")) == second
 
 
-def test_the_links_of_the_start_page_lead_to_a_notebook_each(served: Served, alertmanager: Told) -> None:
+def test_the_links_of_the_start_page_lead_to_a_notebook_each(
+    served: Served, alertmanager: FakeAlertmanager
+) -> None:
     at = began(7)
     for component in ("database", "sandbox"):
         alertmanager.fires("ComponentUnhealthy", at, component=component, service="backend")

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit
 import pytest
 import requests
 
-from tests.support.alertmanagers import Told
+from tests.support.alertmanagers import FakeAlertmanager
 from tests.support.jupyter_server import TOKEN, Served, began, injected, led_to, logged_in, stamp
 from tests.support.running import notebook
 
@@ -215,21 +215,23 @@ def test_the_window_of_a_long_alert_holds_its_beginning_and_ends_now(served: Ser
 
 
 def test_the_window_of_an_alert_that_is_long_over_lies_around_its_beginning(
-    served: Served, alertmanager: Told
+    served: Served, alertmanager: FakeAlertmanager
 ) -> None:
     path = led_to(served, served.open("alertname=HighErrorRate&starts_at=2026-01-15T03:12:00Z"))
     assert injected(path)["at"] == "2026-01-15T03:17:00Z"
     assert alertmanager.asked
 
 
-def test_the_window_of_an_old_alert_that_still_fires_ends_now(served: Served, alertmanager: Told) -> None:
+def test_the_window_of_an_old_alert_that_still_fires_ends_now(
+    served: Served, alertmanager: FakeAlertmanager
+) -> None:
     alertmanager.fires("SlowAIResponse", "2026-01-15T03:12:00Z")
     path = led_to(served, served.open("alertname=SlowAIResponse&starts_at=2026-01-15T03:12:00Z"))
     assert "at" not in injected(path)
 
 
 def test_without_a_beginning_alertmanager_says_since_when_it_fires(
-    served: Served, alertmanager: Told
+    served: Served, alertmanager: FakeAlertmanager
 ) -> None:
     at = began(11)
     # An alert that counts all services together has no label for the service that the link names.
@@ -242,7 +244,7 @@ def test_without_a_beginning_alertmanager_says_since_when_it_fires(
 
 
 def test_without_a_beginning_and_without_alertmanager_two_clicks_are_one_incident(
-    served: Served, alertmanager: Told
+    served: Served, alertmanager: FakeAlertmanager
 ) -> None:
     alertmanager.alerts = None
     first = led_to(served, served.open("alertname=HighMemoryUsage"))

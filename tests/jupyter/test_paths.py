@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from tests.support.alertmanagers import Told
+from tests.support.alertmanagers import FakeAlertmanager
 from tests.support.jupyter_server import (
     TOKEN,
     Served,
@@ -49,7 +49,7 @@ def kernel_of(served: Served, notebook: Path) -> dict[str, str]:
 
 
 def test_a_kernel_in_an_incidents_folder_has_the_servers_own_paths(
-    tmp_path: Path, answering: tuple[str, Told]
+    tmp_path: Path, answering: tuple[str, FakeAlertmanager]
 ) -> None:
     root = home(tmp_path / "root")
     environment_file(tmp_path / "environments", answering[0], "backend")

@@ -9,7 +9,7 @@ from typing import Any
 import nbformat
 import pytest
 
-from tests.support.alertmanagers import Told
+from tests.support.alertmanagers import FakeAlertmanager
 from tests.support.jupyter_server import BEGAN, HIGH, after, injected, opened, query, ran
 
 
@@ -98,7 +98,7 @@ def test_clicks_at_once_leave_one_whole_notebook(desk: Path) -> None:
 
 
 def test_of_an_alert_older_than_a_day_that_fires_the_window_is_the_usual_one(
-    desk: Path, alertmanager: Told
+    desk: Path, alertmanager: FakeAlertmanager
 ) -> None:
     alertmanager.fires("HighErrorRate", f"{BEGAN:%Y-%m-%dT%H:%M:%SZ}")
     path = opened(desk, HIGH, after(25 * 60))
@@ -115,7 +115,7 @@ UNKNOWN = "alertname=HighErrorRate&service=backend"
 @pytest.mark.parametrize("change", [ran_a_cell, edited_a_cell])
 @pytest.mark.parametrize("is_dead", [False, True], ids=["ended", "Alertmanager died"])
 def test_without_a_beginning_the_folder_that_somebody_worked_in_is_taken_for_a_day(
-    desk: Path, alertmanager: Told, change: Callable[[dict[str, Any]], None], *, is_dead: bool
+    desk: Path, alertmanager: FakeAlertmanager, change: Callable[[dict[str, Any]], None], *, is_dead: bool
 ) -> None:
     worked = opened(desk, HIGH, after(1))
     saved(worked, change)

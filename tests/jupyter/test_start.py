@@ -9,13 +9,13 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from tests.support.alertmanagers import Told
+from tests.support.alertmanagers import FakeAlertmanager
 from tests.support.jupyter_server import Served, began, led_to, links_in, logged_in, page, sections, stamp
 
 MARKUP = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&amp;"
 
 
-def test_what_fires_leads_to_its_runbook_in_one_click(served: Served, alertmanager: Told) -> None:
+def test_what_fires_leads_to_its_runbook_in_one_click(served: Served, alertmanager: FakeAlertmanager) -> None:
     at = began(4)
     alertmanager.fires("HighErrorRate", at, "More than 5 % fail", severity="critical", service="shop")
     alertmanager.fires("DiskFull", at, "The disk is full")
@@ -37,7 +37,9 @@ def test_the_page_needs_a_login(served: Served) -> None:
     assert answer.headers["Location"].startswith("/user/oncall/login?next=")
 
 
-def test_every_text_of_a_system_is_escaped_and_nothing_can_run(served: Served, alertmanager: Told) -> None:
+def test_every_text_of_a_system_is_escaped_and_nothing_can_run(
+    served: Served, alertmanager: FakeAlertmanager
+) -> None:
     alertmanager.fires("HighErrorRate", began(2), MARKUP, component=MARKUP)
     alertmanager.fires(MARKUP, began(2))
     answer = page(served)
@@ -53,7 +55,7 @@ def test_every_text_of_a_system_is_escaped_and_nothing_can_run(served: Served, a
 
 
 def test_a_dead_alertmanager_is_named_under_not_checked_and_nothing_is_called_quiet(
-    served: Served, alertmanager: Told
+    served: Served, alertmanager: FakeAlertmanager
 ) -> None:
     alertmanager.alerts = None
     found = sections(page(served).text)
@@ -119,7 +121,9 @@ def test_evidence_that_the_ledger_does_not_know_is_not_served(
 
 
 @pytest.mark.alone
-def test_a_slow_alertmanager_does_not_block_the_server(served: Served, alertmanager: Told) -> None:
+def test_a_slow_alertmanager_does_not_block_the_server(
+    served: Served, alertmanager: FakeAlertmanager
+) -> None:
     alertmanager.delay_seconds = 2.5
     session = logged_in(served)
     with ThreadPoolExecutor(1) as pool:
@@ -134,7 +138,7 @@ def test_a_slow_alertmanager_does_not_block_the_server(served: Served, alertmana
 
 @pytest.mark.alone
 def test_an_alertmanager_that_never_answers_is_waited_for_three_seconds(
-    served: Served, alertmanager: Told
+    served: Served, alertmanager: FakeAlertmanager
 ) -> None:
     alertmanager.delay_seconds = 8
     began_at = time.monotonic()

@@ -8,7 +8,7 @@ from urllib.parse import quote_plus, urlsplit
 
 from runbooklib.jupyter import alert_link
 from runbooklib.jupyter.alert_link import Link
-from tests.support.alertmanagers import Told
+from tests.support.alertmanagers import FakeAlertmanager
 from tests.support.jupyter_server import Served, began, injected, led_to, stamp
 from tests.support.running import ROOT, command
 from tests.support.servers import program
@@ -49,7 +49,7 @@ def filled(rules: Path, url: str, labels: dict[str, str]) -> None:
 
 
 def test_a_written_link_leads_to_the_notebook_with_the_labels_of_the_alert(
-    served: Served, alertmanager: Told, tmp_path: Path
+    served: Served, alertmanager: FakeAlertmanager, tmp_path: Path
 ) -> None:
     rules = tmp_path / "rules.yml"
     rules.write_text(RULES)

@@ -11,7 +11,7 @@ import pytest
 from runbooklib.evidence.executed_notebook import verdict_of
 from tests.support.by_hand import BAR, ByHand, by_hand
 from tests.support.running import ROOT, command, notebook
-from tests.support.site import Site, Told, running_site
+from tests.support.site import Site, SiteAnswers, running_site
 
 CELLS = {
     "import": "from runbooklib.notebook import *",
@@ -33,7 +33,7 @@ SECONDS = 30
 def site(tmp_path: Path) -> Iterator[Site]:
     """Where no request fails, but the health page is ill."""
     (tmp_path / "site").mkdir()
-    with running_site(tmp_path / "site", Told(failing_share=0.0, is_firing=False)) as site:
+    with running_site(tmp_path / "site", SiteAnswers(failing_share=0.0, is_firing=False)) as site:
         yield site
 
 

@@ -33,8 +33,8 @@ from tests.support.stand_in import (
     black_hole,
     closed_port,
     in_turn,
+    prometheus_data,
     standin,
-    told_by_prometheus,
     truncated,
 )
 from tests.support.timing import BUSY_SECONDS, HANG_SECONDS, cpu_seconds_taken, seconds_taken
@@ -315,7 +315,7 @@ def test_the_server_s_own_words_are_told_once_and_not_retried(real: Real) -> Non
 
 def test_more_points_than_prometheus_gives_are_refused_before_asking() -> None:
     window = Window(AT - timedelta(seconds=11_000), AT, 1.0, AT)
-    with standin(told_by_prometheus([], "matrix")) as server:
+    with standin(prometheus_data([], "matrix")) as server:
         with pytest.raises(ParameterError, match="11,001 points"):
             of(server).range("up", window)
         assert server.asked == []
@@ -329,7 +329,7 @@ def test_a_long_query_goes_into_the_body(real: Real) -> None:
     assert len(query) > 40_000
     assert list(real.ask().instant(query, now())["value"]) == [10.0]
     assert real.ask().custom_query(query)[0]["value"][1] == "10"
-    with standin(told_by_prometheus([])) as server:
+    with standin(prometheus_data([])) as server:
         of(server).instant(query, AT)
         of(server).instant("up", AT)
     assert [(one.method, one.form.get("query"), one.params.get("query")) for one in server.asked] == [
@@ -415,14 +415,14 @@ def test_a_timeout_given_to_the_library_holds() -> None:
 
 def test_the_server_is_told_the_deadline_and_it_is_no_part_of_the_question() -> None:
     tape = Tape()
-    with standin(told_by_prometheus([])) as server:
+    with standin(prometheus_data([])) as server:
         Prometheus(server.url, tape, deadline_seconds=1.5).instant("up", AT)
         Prometheus(server.url, tape, deadline_seconds=5.0).instant("up", AT)
     assert [one.params["timeout"] for one in server.asked] == [["1.5"]]
 
 
 def test_times_are_sent_as_they_were_given() -> None:
-    with standin(told_by_prometheus([], "matrix")) as server:
+    with standin(prometheus_data([], "matrix")) as server:
         start = datetime(2026, 1, 15, 3, 0, 0, 123_456, tzinfo=UTC)
         of(server).range("up", Window(start, start + timedelta(seconds=60), 0.5, AT))
     assert server.asked[0].params["start"] == ["2026-01-15T03:00:00.123456Z"]
@@ -432,7 +432,7 @@ def test_times_are_sent_as_they_were_given() -> None:
 
 def test_a_gap_is_nan_on_the_grid() -> None:
     told = [series([(0, "1"), (60, "5")], a="x"), series([(15, "NaN"), (30, "+Inf")], a="y")]
-    with standin(told_by_prometheus(told, "matrix")) as server:
+    with standin(prometheus_data(told, "matrix")) as server:
         frame = of(server).range("up", WINDOW, by="a")
     np.testing.assert_array_equal(frame["x"], [1, np.nan, np.nan, np.nan, 5])
     np.testing.assert_array_equal(frame["y"], [np.nan, np.nan, np.inf, np.nan, np.nan])
@@ -441,15 +441,15 @@ def test_a_gap_is_nan_on_the_grid() -> None:
 @pytest.mark.row("F44")
 def test_warnings_and_infos_are_kept() -> None:
     more: dict[str, Any] = {"warnings": ["a store is missing"], "infos": ["may be no counter"]}
-    with standin(told_by_prometheus([sample(AT, "1")], **more)) as server:
+    with standin(prometheus_data([sample(AT, "1")], **more)) as server:
         assert of(server).instant("up", AT).attrs["warnings"] == ["a store is missing", "may be no counter"]
-    with standin(told_by_prometheus([series([(0, "1")])], "matrix", **more)) as server:
+    with standin(prometheus_data([series([(0, "1")])], "matrix", **more)) as server:
         assert of(server).range("up", WINDOW).attrs["warnings"][0] == "a store is missing"
 
 
 def test_warnings_are_still_there_in_a_replay_and_on_a_column() -> None:
     live = Tape()
-    told = told_by_prometheus([series([(0, "1")])], "matrix", warnings=["a store is missing"])
+    told = prometheus_data([series([(0, "1")])], "matrix", warnings=["a store is missing"])
     with standin(told) as server:
         Prometheus(server.url, live).range("up", WINDOW)
     entries = unpack(json.loads(json.dumps(pack(live.take_recorded()))))
@@ -460,7 +460,7 @@ def test_warnings_are_still_there_in_a_replay_and_on_a_column() -> None:
 
 @pytest.mark.parametrize("warnings", [7, "text", {"a": 1}, True])
 def test_warnings_that_are_no_list_are_nonsense(warnings: Any) -> None:
-    told = told_by_prometheus([sample(AT, "1")], warnings=warnings)
+    told = prometheus_data([sample(AT, "1")], warnings=warnings)
     with standin(told) as server, pytest.raises(NonsenseError, match="warnings is not a list"):
         of(server).instant("up", AT)
 
@@ -509,27 +509,27 @@ def test_a_refusal_in_json_is_told_with_its_type(status: int) -> None:
 
 
 def of_scalar_text() -> Behaviour:
-    return told_by_prometheus([AT.timestamp(), "text"], "string")
+    return prometheus_data([AT.timestamp(), "text"], "string")
 
 
 NONSENSE: dict[str, Behaviour] = {
-    "wrong type": told_by_prometheus([series([(0, "1")])], "matrix"),
+    "wrong type": prometheus_data([series([(0, "1")])], "matrix"),
     "a string": of_scalar_text(),
     "no data": answer({"status": "success"}),
     "null data": answer({"status": "success", "data": None}),
-    "null result": told_by_prometheus(None),
+    "null result": prometheus_data(None),
     "a list": answer([1, 2]),
     "a number": answer("7"),
     "no JSON": answer("{"),
     "no body": answer(b""),
     "deep": answer(b"[" * 200_000 + b"]" * 200_000),
-    "histogram": told_by_prometheus([{"metric": {}, "histogram": [AT.timestamp(), {"count": "1"}]}]),
-    "no metric": told_by_prometheus([{"value": [AT.timestamp(), "1"]}]),
-    "no number": told_by_prometheus([sample(AT, "many")]),
-    "400 digits": told_by_prometheus([sample(AT, "1" + "0" * 400)]),
-    "number of 400 digits": told_by_prometheus([{"metric": {}, "value": [AT.timestamp(), 10**400]}]),
-    "time of 400 digits": told_by_prometheus([{"metric": {}, "value": [10**400, "1"]}]),
-    "labels as list": told_by_prometheus([{"metric": ["a"], "value": [AT.timestamp(), "1"]}]),
+    "histogram": prometheus_data([{"metric": {}, "histogram": [AT.timestamp(), {"count": "1"}]}]),
+    "no metric": prometheus_data([{"value": [AT.timestamp(), "1"]}]),
+    "no number": prometheus_data([sample(AT, "many")]),
+    "400 digits": prometheus_data([sample(AT, "1" + "0" * 400)]),
+    "number of 400 digits": prometheus_data([{"metric": {}, "value": [AT.timestamp(), 10**400]}]),
+    "time of 400 digits": prometheus_data([{"metric": {}, "value": [10**400, "1"]}]),
+    "labels as list": prometheus_data([{"metric": ["a"], "value": [AT.timestamp(), "1"]}]),
     "key twice": answer('{"status": "success", "status": "success", "data": {"resultType": "vector"}}'),
 }
 
@@ -549,7 +549,7 @@ def test_nonsense_is_called_nonsense(behaviour: Behaviour) -> None:
     ids=["before", "between", "after", "infinite time", "infinite value", "no number", "no value"],
 )
 def test_samples_off_the_grid_are_nonsense(values: Any) -> None:
-    with standin(told_by_prometheus([{"metric": {}, "values": values}], "matrix")) as server:
+    with standin(prometheus_data([{"metric": {}, "values": values}], "matrix")) as server:
         start = WINDOW.start.timestamp()
         told = [[start + one[0], *one[1:]] for one in values]
         body = json.dumps({"metric": {}, "values": told}).replace("Infinity", "1e999")
@@ -561,7 +561,7 @@ def test_samples_off_the_grid_are_nonsense(values: Any) -> None:
 @pytest.mark.row("F47")
 @pytest.mark.parametrize("hours", [-2, 2])
 def test_samples_of_another_time_are_stale(hours: int) -> None:
-    with standin(told_by_prometheus([sample(AT + timedelta(hours=hours), "1")])) as server:
+    with standin(prometheus_data([sample(AT + timedelta(hours=hours), "1")])) as server:
         word = "after" if hours > 0 else "before"
         with pytest.raises(StaleError, match=f"7200 s {word} the requested time"):
             of(server).instant("up", AT)
@@ -578,7 +578,7 @@ def test_a_dead_server_is_unreachable_and_not_asked_twice() -> None:
 
 @pytest.mark.row("F43")
 def test_an_answer_cut_once_is_asked_for_again() -> None:
-    with standin(in_turn(truncated, told_by_prometheus([sample(AT, "1")]))) as server:
+    with standin(in_turn(truncated, prometheus_data([sample(AT, "1")]))) as server:
         assert list(of(server).instant("up", AT)["value"]) == [1.0]
 
 
@@ -595,7 +595,7 @@ def test_a_token_reaches_its_server_and_no_message_or_record() -> None:
 
 
 def test_a_path_prefix_is_kept() -> None:
-    with standin(told_by_prometheus([])) as server:
+    with standin(prometheus_data([])) as server:
         prometheus = Prometheus(f"{server.url}/prometheus/", Tape(), deadline_seconds=5.0)
         prometheus.instant("up", AT)
         prometheus.custom_query("up")
@@ -604,7 +604,7 @@ def test_a_path_prefix_is_kept() -> None:
 
 
 def test_the_library_cannot_be_led_to_write_or_elsewhere() -> None:
-    with standin(told_by_prometheus([])) as server:
+    with standin(prometheus_data([])) as server:
         prometheus = of(server)
         with pytest.raises(ParameterError, match="is not read-only"):
             prometheus._session.post(f"{server.url}/api/v1/admin/tsdb/delete_series")
@@ -620,7 +620,7 @@ def test_a_large_answer_is_parsed_quickly() -> None:
         {"metric": {"endpoint": f"/{one}"}, "values": [[t, f"{t % 97:.6f}"] for t in times]}
         for one in range(100)
     ]
-    with standin(told_by_prometheus(told, "matrix")) as server:
+    with standin(prometheus_data(told, "matrix")) as server:
         prometheus = of(server, deadline_seconds=5.0)
         window = Window(start, WINDOW.end, 15.0, AT)
         prometheus.range("up", window)

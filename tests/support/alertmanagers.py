@@ -28,9 +28,9 @@ def post(url: str, body: Any) -> None:
 
 def alert(name: str, **labels: str) -> dict[str, Any]:
     ends_at = datetime.now(UTC) + timedelta(hours=1)
-    told = {"alertname": name, **labels}
+    alert_labels = {"alertname": name, **labels}
     return {
-        "labels": told,
+        "labels": alert_labels,
         "annotations": {"summary": f"{name} fires"},
         "startsAt": BEGUN.isoformat(),
         "endsAt": ends_at.isoformat(),
@@ -57,7 +57,7 @@ def own_alertmanager(folder: Path) -> Iterator[str]:
 
 
 @dataclass
-class Told:
+class FakeAlertmanager:
     """What Alertmanager answers, and how late; None: it hangs up."""
 
     alerts: list[dict[str, Any]] | None = field(default_factory=list)
@@ -80,18 +80,18 @@ class Told:
 
 
 @pytest.fixture(scope="session")
-def answering() -> Iterator[tuple[str, Told]]:
+def answering() -> Iterator[tuple[str, FakeAlertmanager]]:
     """The address of an HTTP server that answers like Alertmanager, and what it says."""
-    told = Told()
+    fake = FakeAlertmanager()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            told.asked.append(self.path)
-            time.sleep(told.delay_seconds)
-            if told.alerts is None:
+            fake.asked.append(self.path)
+            time.sleep(fake.delay_seconds)
+            if fake.alerts is None:
                 self.close_connection = True
                 return
-            raw = json.dumps(told.alerts).encode()
+            raw = json.dumps(fake.alerts).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(raw)))
@@ -105,15 +105,15 @@ def answering() -> Iterator[tuple[str, Told]]:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_address[1]}", told
+            yield f"http://127.0.0.1:{server.server_address[1]}", fake
         finally:
             server.shutdown()
             thread.join(5)
 
 
 @pytest.fixture
-def alertmanager(answering: tuple[str, Told]) -> Told:
+def alertmanager(answering: tuple[str, FakeAlertmanager]) -> FakeAlertmanager:
     """What Alertmanager says, nothing at first."""
-    told = answering[1]
-    told.alerts, told.asked[:], told.delay_seconds = [], [], 0
-    return told
+    fake = answering[1]
+    fake.alerts, fake.asked[:], fake.delay_seconds = [], [], 0
+    return fake

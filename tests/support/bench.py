@@ -50,7 +50,7 @@ class Bench:
     def refused(
         self,
         *more: str,
-        told: Sequence[str] = (),
+        expected_words: Sequence[str] = (),
         argv: Sequence[str] = (),
         within: float = 1.0,
         after: str = "",
@@ -72,7 +72,7 @@ class Bench:
         assert (ended.out, len(line.splitlines())) == ("", 1), ended.err[:500]
         assert len(line) < 600
         assert all(c.isprintable() for c in line.rstrip("\n")), ended.err
-        for words in told:
+        for words in expected_words:
             assert words in line, ended.err
         assert not self.kernel_mark.exists()
         assert not self.code_mark.exists()
@@ -91,8 +91,9 @@ def made_bench(tmp_path: Path, survey: Survey) -> Bench:
     spec = tmp_path / "jupyter" / "kernels" / "python3"
     spec.mkdir(parents=True)
     script = f'touch {made.kernel_mark}; exec {sys.executable} -m ipykernel_launcher -f "$0"'
-    told = {"argv": ["/bin/sh", "-c", script, "{connection_file}"], "display_name": "P", "language": "python"}
-    (spec / "kernel.json").write_text(json.dumps(told))
+    argv = ["/bin/sh", "-c", script, "{connection_file}"]
+    kernelspec = {"argv": argv, "display_name": "P", "language": "python"}
+    (spec / "kernel.json").write_text(json.dumps(kernelspec))
     made.environment |= small.home(tmp_path / "home") | survey.environment
     made.environment["JUPYTER_PATH"] = str(tmp_path / "jupyter")
     return made

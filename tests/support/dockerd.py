@@ -49,8 +49,8 @@ def root_file_system() -> bytes:
     programs = [p for name in ("sh", "sleep", "head", "seq", "cat") if (p := shutil.which(name))]
     files = set(programs)
     for program in programs:
-        told = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
-        files |= set(re.findall(r"(/\S+) \(0x", told))
+        libraries = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+        files |= set(re.findall(r"(/\S+) \(0x", libraries))
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
         for file in sorted(files):

@@ -158,9 +158,9 @@ def handmade(beacon: str) -> dict[str, Any]:
     outputs: list[dict[str, Any]] = []
     for line in lines:
         for mime in MIMES:
-            told = ({mime: line}, {mime: [line, line]}, {mime: line, "text/plain": line})
+            bundles = ({mime: line}, {mime: [line, line]}, {mime: line, "text/plain": line})
             shown = {"output_type": "display_data", "metadata": {line: line}}
-            outputs += [{**shown, "data": data} for data in told]
+            outputs += [{**shown, "data": data} for data in bundles]
         outputs.append({"output_type": "stream", "name": line, "text": [line]})
         outputs.append({"output_type": "error", "ename": line, "evalue": line, "traceback": [line]})
         outputs.append({"output_type": "error", "ename": line, "evalue": line, "traceback": []})
@@ -210,8 +210,8 @@ def handmade(beacon: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
+    with chromium() as browser:
+        yield browser
 
 
 @dataclass(frozen=True)

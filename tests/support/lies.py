@@ -18,8 +18,8 @@ from tests.support.stand_in import (
     closed_port,
     huge,
     name_server,
+    prometheus_data,
     reset,
-    told_by_prometheus,
     trickle_body,
     truncated,
 )
@@ -64,42 +64,42 @@ def changed(change: sound_site.Samples) -> Respond:
     """A Prometheus whose samples are others."""
 
     def respond(asked: Asked) -> Behaviour:
-        return answer({"status": "success", "data": sound_site.told_by_prometheus(asked, change)})
+        return answer({"status": "success", "data": sound_site.prometheus_data(asked, change)})
 
     return respond
 
 
 def _with(**more: Any) -> Respond:
     def respond(asked: Asked) -> Behaviour:
-        return answer({"status": "success", "data": sound_site.told_by_prometheus(asked), **more})
+        return answer({"status": "success", "data": sound_site.prometheus_data(asked), **more})
 
     return respond
 
 
 def _empty(asked: Asked) -> Behaviour:
-    return told_by_prometheus([], "matrix" if asked.path.endswith("range") else "vector")
+    return prometheus_data([], "matrix" if asked.path.endswith("range") else "vector")
 
 
 def _ended(asked: Asked) -> Behaviour:
     """Series that ended before it began: nothing now, and only the past of a range."""
     if not asked.path.endswith("range"):
-        return told_by_prometheus([])
-    told = sound_site.told_by_prometheus(asked)
-    for series in told["result"]:
+        return prometheus_data([])
+    data = sound_site.prometheus_data(asked)
+    for series in data["result"]:
         series["values"] = series["values"][: len(series["values"]) // 4]
-    return answer({"status": "success", "data": told})
+    return answer({"status": "success", "data": data})
 
 
 def _gone(asked: Asked) -> Behaviour:
     """The same, where what is computed of them is NaN now."""
-    told = sound_site.told_by_prometheus(asked)
-    for series in told["result"]:
+    data = sound_site.prometheus_data(asked)
+    for series in data["result"]:
         if "values" in series:
             kept = len(series["values"]) // 4
             series["values"] = series["values"][:kept] + [[at, "NaN"] for at, _ in series["values"][kept:]]
         else:
             series["value"] = [series["value"][0], "NaN"]
-    return answer({"status": "success", "data": told})
+    return answer({"status": "success", "data": data})
 
 
 LIES: dict[str, tuple[Respond, tuple[str, ...]]] = {
@@ -117,7 +117,7 @@ LIES: dict[str, tuple[Respond, tuple[str, ...]]] = {
         ("F49",),
     ),
     "no data": (lambda _: answer({"status": "success"}), ("F49",)),
-    "wrong type": (lambda _: told_by_prometheus([0, "text"], "string"), ("F49",)),
+    "wrong type": (lambda _: prometheus_data([0, "text"], "string"), ("F49",)),
     "400 digits": (changed(lambda at, _: (at, "1" + "0" * 400)), ("H24",)),
 }
 

@@ -131,8 +131,8 @@ class Rig:
         assert set(run.statuses) <= STATUSES
         if any(status in ("interrupted", "not_run") for status in run.statuses):
             verdict = run.bundle / "verdict.json"
-            told = [json.loads(verdict.read_bytes())["status"]] if verdict.exists() else ["none"]
-            self.survey.never_ok(told)
+            statuses = [json.loads(verdict.read_bytes())["status"]] if verdict.exists() else ["none"]
+            self.survey.never_ok(statuses)
             assert "This run did not finish" in (run.bundle / "notebook.html").read_text()
         if (run.bundle / journal.FILE).exists():
             lines, wrong = journal.read(run.bundle / journal.FILE)
@@ -141,8 +141,8 @@ class Rig:
             assert not {"interrupted", "not_run"} & set(run.statuses)
             assert json.loads((run.bundle / manifest.FILE).read_bytes())["journal"]["lines"] > len(run.steps)
         assert [path.name for path in run.output.iterdir() if path.name.startswith(".")] == []
-        told = [line for line in run.err.splitlines() if line.startswith("runbook: ")]
-        assert len(told) <= 3
+        messages = [line for line in run.err.splitlines() if line.startswith("runbook: ")]
+        assert len(messages) <= 3
         assert "Traceback" not in run.err
         self.survey.nothing_left()
 

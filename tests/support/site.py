@@ -29,7 +29,7 @@ _BY = re.compile(r"by\((?:le,)?([a-z_,]+)\)")
 
 
 @dataclass(frozen=True)
-class Told:
+class SiteAnswers:
     """The words that come from outside, and the share of requests that fails since four minutes ago."""
 
     failing_share: float = 0.3
@@ -51,7 +51,7 @@ class Site:
     """The running site: what `runbook` needs to find it, and which requests it got."""
 
     folder: Path
-    told: Told
+    answers: SiteAnswers
     environment: dict[str, str]
     asked: list[str] = field(default_factory=list)
     began_at: float = field(default_factory=lambda: time.time() - _FAILING_SECONDS)
@@ -93,9 +93,9 @@ def with_cells(path: str | Path, *cells: str, after: str = "health-page") -> Non
 
 
 @contextmanager
-def running_site(folder: Path, told: Told | None = None, *, dsn: str = "") -> Iterator[Site]:
+def running_site(folder: Path, answers: SiteAnswers | None = None, *, dsn: str = "") -> Iterator[Site]:
     """The site, until the end of the block."""
-    site = Site(folder, told or Told(), {})
+    site = Site(folder, answers or SiteAnswers(), {})
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -139,7 +139,7 @@ def _settings(site: Site, port: int, dsn: str) -> dict[str, Any]:
     """The environment's file; JSON is YAML too."""
     url = f"http://127.0.0.1:{port}"
     service = {
-        "title": site.told.title,
+        "title": site.answers.title,
         "labels": {"job": "backend"},
         "url": url,
         "containers": ["backend"],
@@ -168,13 +168,13 @@ def _deployment(folder: Path, site: Site) -> None:
     env = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1"}
     for role in ("AUTHOR", "COMMITTER"):
         env |= {f"GIT_{role}_NAME": "t", f"GIT_{role}_EMAIL": "t@t", f"GIT_{role}_DATE": at}
-    commit = ["commit", "-q", "--allow-empty", "--cleanup=verbatim", "-m", site.told.subject]
+    commit = ["commit", "-q", "--allow-empty", "--cleanup=verbatim", "-m", site.answers.subject]
     for words in (["init", "-q", "-b", "main"], commit, ["tag", "-a", "-m", "x", "deploy/1"]):
         subprocess.run(["git", *words], cwd=folder, env=env, check=True, capture_output=True)
 
 
 def _answer(site: Site, path: str, params: Mapping[str, str]) -> Any:
-    told = site.told
+    answers = site.answers
     path = re.sub(r"^/v1\.\d+/", "/", path)
     match path:
         case "/api/v1/query":
@@ -188,15 +188,15 @@ def _answer(site: Site, path: str, params: Mapping[str, str]) -> Any:
                 "query": "site_failing",
                 "state": "firing",
                 "labels": {"severity": "critical"},
-                "annotations": {"summary": told.annotation},
+                "annotations": {"summary": answers.annotation},
             }
             return {"status": "success", "data": {"groups": [{"name": "site", "rules": [rule]}]}}
         case "/api/v2/alerts":
-            own = [_alert(site, "HighErrorRate", told.annotation)] if told.is_firing else []
-            other = _alert(site, told.other_alert, told.other_annotation)
+            own = [_alert(site, "HighErrorRate", answers.annotation)] if answers.is_firing else []
+            other = _alert(site, answers.other_alert, answers.other_annotation)
             return own if "filter" in params else [*own, other]
         case "/health":
-            return {"status": told.health, "components": {"ai_service": {"status": "healthy"}}}
+            return {"status": answers.health, "components": {"ai_service": {"status": "healthy"}}}
         case "/list":
             return []
         case "/version":
@@ -207,7 +207,7 @@ def _answer(site: Site, path: str, params: Mapping[str, str]) -> Any:
             return _container(site)
         case path if path.endswith("/logs"):
             at = f"{datetime.fromtimestamp(site.began_at + 30, UTC):%Y-%m-%dT%H:%M:%S.000000Z}"
-            return "".join(f"{at} {line}\r\n" for line in told.log).encode()
+            return "".join(f"{at} {line}\r\n" for line in answers.log).encode()
     return None
 
 
@@ -243,13 +243,13 @@ def _container(site: Site) -> dict[str, Any]:
 
 def _series(site: Site, query: str) -> list[tuple[dict[str, str], float, float]]:
     """(labels, value before it began, value since) of each series that the query gives."""
-    share, by = site.told.failing_share, _BY.search(query)
+    share, by = site.answers.failing_share, _BY.search(query)
     labels = by[1].split(",") if by else []
     known = {"method": "GET", "instance": "10.0.0.1:8000", "status_code": "503"}
     known |= {
-        "__name__": site.told.metric,
-        "endpoint": site.told.endpoint,
-        "error_type": site.told.error_type,
+        "__name__": site.answers.metric,
+        "endpoint": site.answers.endpoint,
+        "error_type": site.answers.error_type,
     }
     own = {label: known[label] for label in labels if label in known}
     sound = {

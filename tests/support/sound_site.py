@@ -74,7 +74,7 @@ HEALTH = {
 Samples = Callable[[float, str], tuple[float, str]]
 
 
-def told_by_prometheus(asked: Asked, change: Samples = lambda at, value: (at, value)) -> dict[str, Any]:
+def prometheus_data(asked: Asked, change: Samples = lambda at, value: (at, value)) -> dict[str, Any]:
     """What a sound Prometheus says; each sample as `change` makes it of its time and value."""
     params = {name: given[0] for name, given in {**asked.params, **asked.form}.items()}
     if asked.path == "/api/v1/rules":
@@ -110,7 +110,7 @@ def _grid(params: dict[str, str]) -> list[float]:
 
 def sound_prometheus(asked: Asked) -> Behaviour:
     """Every series that is asked for is there, steady, and says that nothing is wrong."""
-    return answer({"status": "success", "data": told_by_prometheus(asked)})
+    return answer({"status": "success", "data": prometheus_data(asked)})
 
 
 def sound_alertmanager(_: Asked) -> Behaviour:
@@ -194,15 +194,15 @@ def _log() -> bytes:
 @contextmanager
 def database() -> Iterator[int]:
     """The port of a PostgreSQL that trusts everybody on loopback and has one table."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not found:
+    initdb_paths = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not initdb_paths:
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("PostgreSQL is not installed")
     home, port = Path(tempfile.mkdtemp(prefix=prefix("rbs"), dir="/tmp")), closed_port()
     start = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
     try:
         if start:
             shutil.chown(home, "postgres")
-        programs = found[-1].parent
+        programs = initdb_paths[-1].parent
         make = [*start, str(programs / "initdb"), "-D", f"{home}/data", "-U", "reader", "-A", "trust"]
         subprocess.run(make, check=True, capture_output=True, cwd="/")
         argv = [*start, str(programs / "postgres"), "-D", f"{home}/data", "-p", str(port), "-h", "127.0.0.1"]
@@ -245,10 +245,10 @@ def clone(folder: Path) -> str:
         [*who, "tag", "-a", "deploy/1", "-m", "deployed"],
     ):
         subprocess.run(["git", *words], cwd=folder, check=True, env={**os.environ, **about})
-    told = subprocess.run(
+    process = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=folder, check=True, capture_output=True, text=True
     )
-    return told.stdout.strip()
+    return process.stdout.strip()
 
 
 def make_context(

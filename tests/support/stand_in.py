@@ -62,10 +62,10 @@ def answer(
 
 def head(status: int, content_type: str, length: int | None, headers: dict[str, str] | None = None) -> bytes:
     """Status line and headers."""
-    told = {"Content-Type": content_type, "Connection": "close", **(headers or {})}
+    fields = {"Content-Type": content_type, "Connection": "close", **(headers or {})}
     if length is not None:
-        told["Content-Length"] = str(length)
-    lines = [f"HTTP/1.1 {status} Said", *(f"{name}: {value}" for name, value in told.items())]
+        fields["Content-Length"] = str(length)
+    lines = [f"HTTP/1.1 {status} Said", *(f"{name}: {value}" for name, value in fields.items())]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
@@ -78,7 +78,7 @@ def by_request(choose: Callable[[Asked], Behaviour]) -> Behaviour:
     return behave
 
 
-def told_by_prometheus(result: Any, kind: str = "vector", **more: Any) -> Behaviour:
+def prometheus_data(result: Any, kind: str = "vector", **more: Any) -> Behaviour:
     """A success of Prometheus."""
     return answer({"status": "success", "data": {"resultType": kind, "result": result}, **more})
 
@@ -155,10 +155,10 @@ def standin(behaviour: Behaviour, sealed: Path | None = None) -> Iterator[Standi
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
             with suppress(OSError):
-                found = _read(self)
-                if found is not None:
-                    server.asked.append(found)
-                    server.mine.asked = found
+                request = _read(self)
+                if request is not None:
+                    server.asked.append(request)
+                    server.mine.asked = request
                     behaviour(self.connection, server)
 
     class Server(socketserver.ThreadingTCPServer):
@@ -232,9 +232,9 @@ def _dns_answer(wire: bytes, says: dict[str, str | dns.rcode.Rcode]) -> bytes:
     query = dns.message.from_wire(wire)
     response = dns.message.make_response(query)
     question = query.question[0]
-    told = says.get(question.name.to_text(omit_final_dot=True), dns.rcode.NXDOMAIN)
-    if isinstance(told, dns.rcode.Rcode):
-        response.set_rcode(told)
-    elif (":" in told) == (question.rdtype == 28):
-        response.answer.append(dns.rrset.from_text(question.name, 60, "IN", question.rdtype, told))
+    address = says.get(question.name.to_text(omit_final_dot=True), dns.rcode.NXDOMAIN)
+    if isinstance(address, dns.rcode.Rcode):
+        response.set_rcode(address)
+    elif (":" in address) == (question.rdtype == 28):
+        response.answer.append(dns.rrset.from_text(question.name, 60, "IN", question.rdtype, address))
     return response.to_wire()

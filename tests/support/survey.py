@@ -26,19 +26,19 @@ class Survey:
         self.mark = uuid.uuid4().hex
         self.environment = {MARK_VARIABLE: self.mark}
 
-    def kept(self, finished: Iterable[str], found: Iterable[str]) -> None:
+    def kept(self, finished: Iterable[str], steps_in_evidence: Iterable[str]) -> None:
         """Every step that had finished is in the evidence, as it was."""
-        expected, there = list(finished), set(found)
+        expected, there = list(finished), set(steps_in_evidence)
         lost = [step for step in expected if step not in there]
         self._tell("lost steps", len(lost), len(expected))
         assert not lost, f"lost: {lost}"
 
     def never_ok(self, statuses: Iterable[object]) -> None:
         """None of these (statuses, or the names of statuses) is OK. Without any there was no test."""
-        told = [str(getattr(status, "name", status)).upper() for status in statuses]
-        assert told, "nothing was judged"
-        self._tell("false OK", told.count("OK"), len(told))
-        assert "OK" not in told, told
+        status_names = [str(getattr(status, "name", status)).upper() for status in statuses]
+        assert status_names, "nothing was judged"
+        self._tell("false OK", status_names.count("OK"), len(status_names))
+        assert "OK" not in status_names, status_names
 
     def no_canary(self, places: Mapping[str, bytes | str], *canaries: str) -> None:
         """None of the canaries is in any of the places (name -> content), in any encoding."""
@@ -71,14 +71,14 @@ class Survey:
 
 def marked(mark: str) -> list[int]:
     """The processes whose environment holds the mark, but for those that have ended."""
-    found = []
+    pids = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit() and int(folder.name) != os.getpid():
             with suppress(OSError):
                 state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
                 if state != "Z" and f"{MARK_VARIABLE}={mark}".encode() in (folder / "environ").read_bytes():
-                    found.append(int(folder.name))
-    return found
+                    pids.append(int(folder.name))
+    return pids
 
 
 def folder_content(*folders: Path) -> dict[str, bytes]:

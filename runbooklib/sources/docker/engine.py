@@ -83,7 +83,7 @@ class Engine:
         return max(self._ends - time.monotonic(), 0.05)
 
     @property
-    def now(self) -> float:
+    def unix_time(self) -> float:
         """The engine's time as a Unix timestamp; our own time if the clocks agree."""
         self._negotiate()
         return time.time() + self._ahead_seconds

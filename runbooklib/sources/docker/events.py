@@ -97,7 +97,7 @@ def read_events(engine: Engine, name: str, since: datetime, until: datetime) -> 
 
     Requests all events of all containers, since only these show how far back Docker's buffer reaches.
     """
-    response = engine.get("/events", {"since": "1", "until": f"{engine.now:.6f}"})
+    response = engine.get("/events", {"since": "1", "until": f"{engine.unix_time:.6f}"})
     events = [json.loads(line) for line in b"".join(engine.chunks(response)).splitlines() if line.strip()]
     times = [datetime.fromtimestamp(event["timeNano"] / 1e9, UTC) for event in events]
     own = [
