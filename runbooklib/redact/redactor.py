@@ -225,7 +225,7 @@ class Redactor:
     def text(self, value: str, depth: Depth = Depth.EVERYTHING) -> str:
         """The text without secrets."""
         if self._pattern is not None:
-            value = self._cut_short(self._pattern.sub(self._replaced, value))
+            value = self._remove_cut_secrets(self._pattern.sub(self._replaced, value))
         if _NUMBER.fullmatch(value):
             return value  # the value of a counter is not a card number
         if depth >= Depth.SECRETS:
@@ -244,7 +244,7 @@ class Redactor:
 
     def piece(self, text: str) -> str:
         """A piece of a longer text, without the part of a secret at its beginning or end."""
-        return self._cut_short(text, is_piece=True)
+        return self._remove_cut_secrets(text, is_piece=True)
 
     def _replaced(self, match: re.Match[str]) -> str:
         form = match[0] if match[0] in self._known else _BREAKS.sub("", match[0])
@@ -258,7 +258,7 @@ class Redactor:
     def _unless_allowed(self, replace: Callable[[re.Match[str]], str], match: re.Match[str]) -> str:
         return match[0] if match[0] in self._allowed else replace(match)
 
-    def _cut_short(self, text: str, *, is_piece: bool = False) -> str:
+    def _remove_cut_secrets(self, text: str, *, is_piece: bool = False) -> str:
         """The text without the beginnings and ends of cut secrets (`abcdef...`).
 
         In a piece of a longer text, a secret can also be cut at the beginning or end of a line. There, at
