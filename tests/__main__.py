@@ -70,7 +70,7 @@ def _durations(report: Path) -> list[tuple[float, str]]:
 def main() -> int:
     """Run both phases and print the table."""
     parser = argparse.ArgumentParser(prog="python -m tests", description=__doc__)
-    parser.add_argument("--workers", default="4", help="how many tests at once in the first phase")
+    parser.add_argument("--workers", default="3", help="how many tests at once in the first phase")
     parser.add_argument("tests", nargs="*", help="files, folders or tests (default: all)")
     parser.add_argument("--check", action="store_true", help="run `make check` first")
     parser.add_argument("--end-with-parent", action="store_true", help="end when the parent process dies")

@@ -41,6 +41,7 @@ SERVERS = {
 }
 _ROOT = Path(__file__).parents[1]
 _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+_SECOND = 5  # the niceness of tests without a lab
 _found = pytest.StashKey[dict[str, str]]()
 
 
@@ -131,6 +132,15 @@ class Together(LoadFileScheduling):  # type: ignore[misc] # xdist is untyped
         if file.startswith("tests/lab/"):
             return "the lab's illnesses" if "::test_an_illness" in nodeid else "the rest of tests/lab"
         return file
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Beside a lab, other tests get the processor second: the lab's alerts and scrapes follow the clock.
+
+    The labs' tests are the first of a worker, so none of them runs in a worker whose priority is lower.
+    """
+    if os.environ.get("PYTEST_XDIST_WORKER") and not item.path.is_relative_to(_ROOT / "tests" / "lab"):
+        os.nice(max(0, _SECOND - os.nice(0)))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Together:
