@@ -1,4 +1,4 @@
-"""The lab: real servers on loopback ports that can be broken in twenty-five real ways, and healed.
+"""The lab: real servers on loopback ports that real faults (`lab.faults`) break, and `heal` repairs.
 
 lab = Lab(state=Path("/tmp/runbook-lab"), base_port=29000)
 lab.up(); lab.break_("oom"); lab.heal(); lab.status(); lab.down()

@@ -41,7 +41,7 @@ SERVERS = {
 }
 _ROOT = Path(__file__).parents[1]
 _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
-_SECOND = 5  # the niceness of tests without a lab
+_LOW_PRIORITY = 5  # the niceness of tests without a lab
 _found = pytest.StashKey[dict[str, str]]()
 
 
@@ -135,12 +135,12 @@ class Together(LoadFileScheduling):  # type: ignore[misc] # xdist is untyped
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Beside a lab, other tests get the processor second: the lab's alerts and scrapes follow the clock.
+    """Run tests without a lab at a lower priority: the alerts and scrapes of a lab follow the clock.
 
-    The labs' tests are the first of a worker, so none of them runs in a worker whose priority is lower.
+    A worker runs the tests of a lab first, so its priority is still the usual one then.
     """
     if os.environ.get("PYTEST_XDIST_WORKER") and not item.path.is_relative_to(_ROOT / "tests" / "lab"):
-        os.nice(max(0, _SECOND - os.nice(0)))
+        os.nice(max(0, _LOW_PRIORITY - os.nice(0)))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Together:

@@ -89,7 +89,7 @@ def _with_few_colours(canvas: "FigureCanvasAgg") -> bytes:
 
 
 def _lay_out(figure: "Figure") -> None:
-    """Compute the positions of the axes, without drawing. Once only: it takes a third of a chart's time."""
+    """Compute the positions of the axes, without drawing; a third of a chart's time, so only once."""
     if engine := figure.get_layout_engine():
         engine.execute(figure)
     figure.set_layout_engine("none")
@@ -122,16 +122,16 @@ def _draw_limit(axes: "Axes", limit: float, unit: str) -> None:
 
 
 def _name_marks(figure: "Figure", axes: "Axes", renderer: "RendererAgg", marks: Sequence[Mark]) -> None:
-    """Write the word of each mark into a strip that is added above the axes; these keep their size."""
+    """Write the word of each mark into a strip that is added above the axes. The axes keep their size."""
     if not marks:
         return
     placed = _place_words(axes, renderer, marks)
     rows = 1 + max((place.row for place in placed), default=-1)
     height = _HEIGHT_INCHES + (rows * _ROW_PIXELS + 4) / _DPI
-    left, bottom, width, top = axes.get_position().extents
+    left, bottom, right, top = axes.get_position().extents
     share = _HEIGHT_INCHES / height
     figure.set_figheight(height)
-    axes.set_position((left, bottom * share, width - left, (top - bottom) * share))
+    axes.set_position((left, bottom * share, right - left, (top - bottom) * share))
     for place in placed:
         up = 3 + place.row * _ROW_PIXELS * 72 / _DPI
         word = axes.annotate(

@@ -125,7 +125,10 @@ def test_a_run_ends_at_its_deadline_though_each_step_is_in_time(rig: Rig) -> Non
     rig.hold(run, code=2)
     assert run.seconds < 30 + BUSY_SECONDS < 4 * len(steps)
     assert run.statuses[-1] == "not_run"
-    assert "interrupted" in run.statuses
+    first = run.statuses.index("not_run")
+    assert set(run.statuses[first:]) == {"not_run"}
+    # The deadline passes within a step or, rarely, between two.
+    assert run.statuses[first - 1] in ("interrupted", "ok")
     assert "the run did not end within 30 s" in run.err
 
 

@@ -6,6 +6,7 @@ import random
 import re
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -24,7 +25,7 @@ from tests.support.survey import Survey, folder_content
 HANG = "import time; time.sleep(1e6)"
 KILLS = 200
 SAMPLED_KILLS = 20
-KILLED_AFTER_SECONDS = (0.3, 4.5)
+KILLED_IN_PART = (0.1, 1.0)  # of the time that an undisturbed run takes on this machine
 
 
 @pytest.fixture
@@ -134,16 +135,28 @@ def test_kills_at_random_moments_leave_only_valid_evidence(
     chance = random.Random(seed)
     big = "from IPython.display import display\ndisplay({'text/plain': 'y' * 1_300_000}, raw=True)"
     rig.write(*[rig.step(big) for _ in range(6)], is_plain=True)  # 8 MB
-    first, last = KILLED_AFTER_SECONDS
+    first, last = KILLED_IN_PART
     part = (last - first) / KILLS
-    everything = [(number, first + (number + chance.random()) * part) for number in range(KILLS)]
-    moments = sampled(everything, SAMPLED_KILLS, request)
+    parts = [(number, first + (number + chance.random()) * part) for number in range(KILLS)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
+        whole = statistics.mean(
+            pool.map(lambda number: _undisturbed(rig, number), range(2 * (os.cpu_count() or 1)))
+        )
+        moments = [(number, part * whole) for number, part in sampled(parts, SAMPLED_KILLS, request)]
         outcomes = list(pool.map(lambda one: _killed(rig, *one), moments))
     assert len(outcomes) == len(moments)
     assert (
         sum(outcomes) >= len(moments) // 4
     )  # so many at least were killed in the middle of a step or a save
+
+
+def _undisturbed(rig: Rig, number: int) -> float:
+    """How many seconds a run takes that nobody kills."""
+    begun = time.monotonic()
+    with rig.start(output=rig.folder / f"whole-{number}") as process:
+        process.communicate()
+    assert process.returncode == 0
+    return time.monotonic() - begun
 
 
 def _killed(rig: Rig, number: int, after_seconds: float) -> bool:

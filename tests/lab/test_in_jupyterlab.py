@@ -184,7 +184,7 @@ def test_from_the_alerts_link_to_the_sealed_evidence(healed: Lab, tmp_path: Path
         screen.notebook.get_by_label("Type the target").fill("helloagents")
         screen.keep("3-typed-confirmation")
         do_it.click()
-        says(screen, "Done: ended 64 sessions")
+        says(screen, "Done: ended 64 of 64 sessions")
         screen.keep("4-done")
 
         run_new_cell(screen, 'certificate = incident.recovery(held="12s", within="75s")')

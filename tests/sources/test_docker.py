@@ -147,6 +147,7 @@ def test_mixed_log_lines_become_records_and_an_ordinary_request_is_only_counted(
     assert str(lines.frame["at"].dtype) == "datetime64[us, UTC]"
 
 
+@pytest.mark.alone
 def test_of_a_huge_log_the_first_and_the_last_entries_are_kept_in_little_memory(
     url: str, engine: Engine
 ) -> None:
