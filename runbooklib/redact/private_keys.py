@@ -9,8 +9,12 @@ _HEADER = r"(?:Proc-Type|DEK-Info|Version|Comment|Hash|Charset|MessageID): [^\r\
 _BASE64 = "[A-Za-z0-9+/=]"
 # Line ends, also escaped ones, and the quotes of a text that is printed in several parts.
 _JOINT = r"""(?:\s|\\+[rn]|["',+]|b(?=["'])){1,60}"""
-# The body of a key begins with the bytes of its type; only such a beginning may be short.
-_FIRST = rf"(?:M[A-Z]{_BASE64}*+|b3{_BASE64}*+|{_BASE64}{{16,}}+)"
+# The body of a key begins with the bytes of its type. A short body is one that begins so (ASN.1, OpenSSH,
+# OpenPGP), or one with the end line after it.
+_FIRST = (
+    rf"(?:M[A-Z]{_BASE64}*+|b3{_BASE64}*+|l[A-Za-f]{_BASE64}*+|{_BASE64}{{16,}}+"
+    rf"|{_BASE64}{{1,15}}(?={_JOINT}-----END))"
+)
 PRIVATE_KEY = re.compile(
     rf"{_BEGIN}(?:{_JOINT}{_HEADER}){{0,5}}{_JOINT}{_FIRST}(?:{_JOINT}{_BASE64}{{16,}}+)*+"
     rf"(?:{_JOINT}={{0,2}}[A-Za-z0-9]{{2,5}}(?={_JOINT}-----END))?"
