@@ -54,6 +54,7 @@ PROVIDER_TIMEOUT = log_pattern(
     "PROVIDER_TIMEOUT", r"(?i)provider[^\n]{0,200}(?:no answer within|timed? ?out)|ReadTimeout"
 )
 TOO_MANY_FILES = log_pattern("TOO_MANY_FILES", r"Too many open files|EMFILE")
+_LAST_PART = re.compile(r"[^.\\:]+$")
 _SOURCE = "docker logs"
 _CHARACTERS_BEFORE_MATCH = 60
 
@@ -136,7 +137,7 @@ def new_exceptions(context: Context) -> Finding:
     level error, or an entry with a sign of an exception in an unknown form.
     """
     logs = _logs(context)
-    entries = logs.frame[logs.frame["exception"] != ""]
+    entries = _with_full_names(logs.frame[logs.frame["exception"] != ""])
     if not len(entries):
         errors = logs.frame[logs.frame["is_unnamed_error"]]
         if len(errors):
@@ -275,6 +276,22 @@ def _examples(entries: pd.DataFrame, pattern: re.Pattern[str], max_rows: int = 5
         times=("line", "size"), first=("first", "min"), line=("line", "first")
     )
     return rows.sort_values("times", ascending=False).head(max_rows).reset_index(drop=True)
+
+
+def _with_full_names(entries: pd.DataFrame) -> pd.DataFrame:
+    """The entries, in which a short name of an exception is replaced by its full name, if that is logged too.
+
+    A JSON line says "TimeoutError" and the stack trace below it "sqlalchemy.exc.TimeoutError". A short name
+    that belongs to several full names stays.
+    """
+    names = sorted(set(entries["exception"]))
+    full: dict[str, list[str]] = {}
+    for name in names:
+        short = _LAST_PART.findall(name)
+        if short and short[0] != name:
+            full.setdefault(short[0], []).append(name)
+    only = {short: longer[0] for short, longer in full.items() if len(longer) == 1 and short in names}
+    return entries.assign(exception=entries["exception"].replace(only)) if only else entries
 
 
 def _by_exception(entries: pd.DataFrame) -> pd.DataFrame:

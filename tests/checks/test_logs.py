@@ -144,3 +144,31 @@ def test_a_replay_says_the_same(url: str, engine: Engine) -> None:
     again = Tape(recording=tape.take_recorded())
     replayed = replace(where, sources=Sources(where.target, again))
     assert [pool(replayed), new_exceptions(replayed)] == live
+
+
+JSON_ERROR = """{"event":"failed","level":"error","error":"none left","error_type":"TimeoutError"}"""
+PYTHON_TRACE = r"""Traceback (most recent call last):\n  File "a.py", line 1, in f\n"""
+
+
+@pytest.mark.parametrize(
+    ("traces", "named"),
+    [
+        (["sqlalchemy.exc.TimeoutError: none left"], {"sqlalchemy.exc.TimeoutError": 2}),
+        (["TimeoutError: none left"], {"TimeoutError": 2}),
+        (
+            ["sqlalchemy.exc.TimeoutError: a", "httpx.TimeoutError: b"],
+            {"TimeoutError": 2, "sqlalchemy.exc.TimeoutError": 1, "httpx.TimeoutError": 1},
+        ),
+    ],
+    ids=["one full name", "no full name", "two full names"],
+)
+def test_a_short_name_in_json_is_the_full_name_of_the_trace(
+    url: str, engine: Engine, traces: list[str], named: dict[str, int]
+) -> None:
+    last = [*traces, traces[0]][:2]
+    lines = "; ".join(
+        f"echo '{JSON_ERROR}'; printf '{PYTHON_TRACE}{line}\\n' >&2; sleep 0.1" for line in last
+    )
+    rows = new_exceptions(make_context(url, engine.run(lines, wait=True))).rows
+    assert rows is not None
+    assert dict(zip(rows["exception"], rows["times"], strict=True)) == named

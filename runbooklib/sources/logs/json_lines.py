@@ -8,6 +8,7 @@ Lambda.
 import json
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from runbooklib.sources.logs.exception_names import exception_of, named_in
@@ -25,6 +26,7 @@ _WRAPPERS = frozenset(
     "record fields attributes log resource payload jsonpayload context extra event error err exception exc"
     " exc_info thrown throwable contextmap body data mdc attr cause @x".split()
 )
+_NESTED = frozenset({dict, list})
 _MESSAGES = (
     "event message msg @m @mt body short_message text log renderedmessage messagetemplate m textpayload"
     " record.message fields.message"
@@ -79,7 +81,13 @@ def object_of(text: str) -> dict[str, Any] | None:
 
 def flat(values: dict[str, Any]) -> dict[str, Any]:
     """The fields by dotted name in lower case, of nested objects too; the objects are also kept."""
+    if len(values) < _MAX_FIELDS and _NESTED.isdisjoint(map(type, values.values())):
+        return {_lower(name): value for name, value in values.items()}
     return dict(_fields(values, "", 0, iter(range(_MAX_FIELDS))))
+
+
+# The lines of a log repeat their field names. The caches are bounded: a name may also be random.
+_lower = lru_cache(maxsize=4_096)(str.lower)
 
 
 def _fields(
@@ -110,6 +118,13 @@ def _pairs(items: list[Any]) -> dict[str, Any] | None:
     }
 
 
+@lru_cache(maxsize=4_096)
+def _level_field(name: str) -> str:
+    """The name without its wrapper if the field has a level, "status" for that field; else empty."""
+    short = _without_wrapper(name)
+    return short if short in _LEVEL_NAMES or name in _LEVEL_NAMES else "status" if name == "status" else ""
+
+
 def _without_wrapper(name: str) -> str:
     if "." not in name:
         return name
@@ -121,13 +136,11 @@ def level(fields: dict[str, Any]) -> str:
     """The worst of the line's levels; empty if no field has a level."""
     levels = []
     for name, value in fields.items():
-        short = _without_wrapper(name)
-        if short not in _LEVEL_NAMES and name not in _LEVEL_NAMES:
-            if name == "status" and is_level(value):  # Datadog
-                levels.append(level_of(value))
+        short = _level_field(name)
+        # Datadog calls the level "status". A single letter is a level of MongoDB only under its names.
+        if not short or (short == "status" and not is_level(value)) or (short == "s" and "c" not in fields):
             continue
-        # A single letter is a level of MongoDB and zap only under their names.
-        if isinstance(value, str | int | float) and not (short == "s" and "c" not in fields):
+        if isinstance(value, str | int | float):
             levels.append(level_of(value, short, fields))
     if not levels and "@t" in fields:  # Serilog's compact form leaves out Information
         return "info"

@@ -23,12 +23,8 @@ _NAMES = {
 _LEVEL_OF_NAME = {name: level for level, names in _NAMES.items() for name in (level, *names.split())}
 # At the start of a text line, these are ordinary words ("http: panic serving"), and a letter is no level.
 _ONLY_IN_FIELDS = frozenset("http success config conf fine finer finest normal note silly verb".split())
-_WORDS = "|".join(
-    sorted(
-        (name for name in _LEVEL_OF_NAME if len(name) > 2 and name.isalpha() and name not in _ONLY_IN_FIELDS),
-        key=len,
-        reverse=True,
-    )
+_WORDS = frozenset(
+    name for name in _LEVEL_OF_NAME if len(name) > 2 and name.isalpha() and name not in _ONLY_IN_FIELDS
 )
 _SYSLOG = dict(enumerate(("critical",) * 3 + ("error", "warning", "notice", "info", "debug")))
 _MICROSOFT = dict(enumerate(("trace", "debug", "info", "warning", "error", "critical")))
@@ -56,6 +52,8 @@ def level_of(value: object, field: str = "level", others: Iterable[str] = ()) ->
     `field` is the name of the JSON field, `others` are the names of the line's other fields: the same number
     means another level in another logger. An unknown name is returned in lower case.
     """
+    if isinstance(value, str) and (known := _LEVEL_OF_NAME.get(value.lower())):
+        return known
     text = value.decode() if isinstance(value, bytes) else str(value).strip().strip("[]<>:")
     if isinstance(value, bool) or value is None or not text:
         return ""
@@ -113,7 +111,7 @@ _BEGINNINGS = tuple(
     for pattern in (
         r"([IWEFD])\d{4} \d\d:\d\d:\d\d",
         r"\[?([TDIWEFC])(?:, \[| \d{2,6}[-/: ])",
-        rf"(?i:({_WORDS}))(?:: |\(|\[)",
+        r"([^\W\d_]{3,16})(?:: |\(|\[)",
     )
 )
 _PRIORITY = re.compile(r"<(\d{1,3})>")
@@ -122,13 +120,17 @@ _FIELD = re.compile(
     r"""(?i)(?<![a-z])(?:log[._]?)?(?:level(?:[._]?name)?|lvl|severity(?:_text)?|priority)["']?"""
     r"""\s*[=:]\s*\\*["']?([a-z]+|\d{1,5})\b"""
 )
-# WARN in capitals, [warn], | Warn |, and lower case between tabs.
+# WARN in capitals, [warn], | Warn |, and lower case between tabs. The word must also name a level.
 _WORD = re.compile(
-    rf"(?<![\w-])(?:DEBUG|INFO|NOTICE|WARNING|WARN|ERROR|CRITICAL|FATAL|PANIC|SEVERE|EMERGENCY|TRACE|VERBOSE"
-    rf"|FEHLER|ERREUR|ERRORE|PANIK|ОШИБКА|错误|エラー|INF|WRN|ERR|FTL|DBG|TRC|PNC|EROR|CRIT|(?:FINE|FINER|FINEST|CONFIG)(?=:)"
-    rf"|SCHWERWIEGEND|GRAVE|AVERTISSEMENT)(?![\w-]|\s*=)|(?<=\| )SUCCESS\b"
-    rf"|[\[(|\t]\s*(?i:{_WORDS})\s*[\])|\t]"
+    r"(?<![\w-])(?P<capitals>[A-Z\u0410-\u042f\u3040-\u30ff\u4e00-\u9fff]{2,16})(?![\w-]|\s*=)"
+    r"|[\[(|\t]\s*(?P<enclosed>[^\W\d_]{3,16})\s*[\])|\t]"
 )
+_CAPITALS = frozenset(
+    "DEBUG INFO NOTICE WARNING WARN ERROR CRITICAL FATAL PANIC SEVERE EMERGENCY TRACE VERBOSE"
+    " FEHLER ERREUR ERRORE PANIK ОШИБКА 错误 エラー INF WRN ERR FTL DBG TRC PNC EROR CRIT"
+    " SCHWERWIEGEND GRAVE AVERTISSEMENT".split()
+)
+_BEFORE_COLON = frozenset("FINE FINER FINEST CONFIG".split())
 _PLACE_OF_LEVEL = 160
 _ERROR_WORDS = ("ERROR", "CRITICAL", "FATAL", "PANIC", "SEVERE")
 _ERRORS = re.compile(rf"(?<![\w-])(?:{'|'.join(_ERROR_WORDS)})(?![\w-])")
@@ -141,14 +143,24 @@ def level_in_text(text: str) -> str:
         return _SYSLOG[int(priority[1]) % 8]
     for beginning in _BEGINNINGS:
         match = beginning.match(text)
-        if match:
+        if match and (len(match[1]) == 1 or match[1].lower() in _WORDS):
             return level_of(match[1])
     if "=" in text or '"' in text or "'" in text:
         fields = [level for name in _FIELD.findall(text) if (level := level_of(name)) in SCALE]
         if fields:
             return worst(fields)
-    word = _WORD.search(text, 0, _PLACE_OF_LEVEL)
+    word = next(filter(None, map(_level_word, _WORD.finditer(text, 0, _PLACE_OF_LEVEL))), "")
     if word:
-        return level_of(word[0].strip(" \t[]()|"))
+        return level_of(word)
     has_error = any(part in text for part in _ERROR_WORDS) and _ERRORS.search(text)
     return "error" if has_error else ""
+
+
+def _level_word(match: re.Match[str]) -> str:
+    """The word that was matched, if a level is written so; else empty."""
+    word = match["capitals"]
+    if word is None:
+        word = match["enclosed"]
+        return word if word.lower() in _WORDS or word == "SUCCESS" else ""
+    is_before_colon = match.string[match.end() : match.end() + 1] == ":"
+    return word if word in _CAPITALS or (word in _BEFORE_COLON and is_before_colon) else ""

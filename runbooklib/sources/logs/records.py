@@ -145,13 +145,28 @@ def is_quiet(text: str) -> bool:
     if not any(sign in text for sign in '={"/'):
         # Most lines have only a level, and this is all that decides.
         return level_in_text(text) in QUIET_LEVELS and not has_trace(text)
+    values = json_lines.object_of(text)
+    if values is not None:
+        return _is_quiet_json(values, text)
     kind, facts, _ = _parsed(text)
     if facts.get("exception") or (facts.get("status_code") or 0) >= _SERVER_ERROR:
         return False
     level = facts["level"]
-    if kind == "access" or (kind == "json" and not level and facts.get("status_code")):
+    if kind == "access":
         return not level or level in QUIET_LEVELS
-    return level in QUIET_LEVELS and not has_trace(text) and (kind == "json" or not is_broken_json(text))
+    return level in QUIET_LEVELS and not has_trace(text) and not is_broken_json(text)
+
+
+def _is_quiet_json(values: dict[str, Any], text: str) -> bool:
+    """The same for a JSON line: it reads no more fields than a routine line needs."""
+    fields = json_lines.flat(values)
+    status = json_lines.status(fields) or 0
+    level = _level(fields)
+    if status >= _SERVER_ERROR or (level not in QUIET_LEVELS and (level or not status)):
+        return False
+    if not may_have_exception_field(text):
+        return True
+    return not json_lines.exception(fields, level)[0] and not has_trace(text)
 
 
 def _record(first: Line, text: str) -> Record:
@@ -205,9 +220,7 @@ def _facts(values: dict[str, Any], text: str) -> dict[str, Any]:
     """The fields of a record, from a JSON object or from the key=value pairs of a text line."""
     fields = json_lines.flat(values)
     message = _text(json_lines.message(fields))
-    level = json_lines.level(fields)
-    if not level and message:  # the object only wraps a line of text
-        level = level_in_text(message)
+    level = _level(fields)
     is_routine = level in QUIET_LEVELS and not may_have_exception_field(text)
     exception = "" if is_routine else json_lines.exception(fields, level)[0]
     facts: dict[str, Any] = {name: _text(values.get(name)) for name in ("request_id", "method")}
@@ -219,6 +232,13 @@ def _facts(values: dict[str, Any], text: str) -> dict[str, Any]:
         "status_code": json_lines.status(fields),
         "execution_time_ms": _number(values.get("execution_time_ms")),
     }
+
+
+def _level(fields: dict[str, Any]) -> str:
+    """The level by a field, else by the message: some objects only wrap a line of text."""
+    level = json_lines.level(fields)
+    message = "" if level else _text(json_lines.message(fields))
+    return level_in_text(message) if message else level
 
 
 def _access_facts(access: dict[str, str | None]) -> dict[str, Any]:

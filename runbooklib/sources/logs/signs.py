@@ -31,14 +31,20 @@ _BROKEN_JSON = re.compile(r'\s*\{\s*"[^"]{0,200}"\s*:')
 
 def has_trace(text: str) -> bool:
     """Whether the text has a part that only a stack trace or a runtime's report has."""
-    lower = text.lower()
-    return any(part in lower for part in _IN_TRACE) and _TRACE.search(text) is not None
+    return _has_one_of(_IN_TRACE, text) and _TRACE.search(text) is not None
 
 
 def may_have_exception_field(text: str) -> bool:
     """Whether a JSON text may have a field with an exception; false for most routine lines, and fast."""
+    return _has_one_of(_IN_FIELDS, text)
+
+
+def _has_one_of(parts: tuple[str, ...], text: str) -> bool:
     lower = text.lower()
-    return any(part in lower for part in _IN_FIELDS)
+    for part in parts:  # noqa: SIM110 - half the time of any(): each line of a log is searched
+        if part in lower:
+            return True
+    return False
 
 
 def may_be_exception(text: str) -> bool:
