@@ -7,6 +7,7 @@ Exit 0 where all tests passed, 1 where a phase failed, 2 or more where it was in
 """
 
 import argparse
+import compileall
 import ctypes
 import os
 import signal
@@ -83,6 +84,9 @@ def main() -> int:
         codes["check"], is_over = _run(["make", "--no-print-directory", "check"])
         if is_over:
             return 128 + signal.SIGINT
+    # Many tests start processes, and with PYTHONDONTWRITEBYTECODE each of them would compile the library.
+    for folder in ("runbooklib", "tests", "lab"):
+        compileall.compile_dir(ROOT / folder, quiet=1)
     phases = {
         "side by side": ["-n", given.workers, "--no-loadscope-reorder", "-m", "not alone"],
         "alone": ["-m", "alone"],
