@@ -11,7 +11,8 @@ from runbooklib.checks.registry import check, log_pattern
 from runbooklib.errors import Reason
 from runbooklib.model.findings import Finding, Status, unknown
 from runbooklib.sources.context import Context
-from runbooklib.sources.docker.client import LogLines
+from runbooklib.sources.docker.container_logs import LogLines
+from runbooklib.sources.docker.log_templates import sees
 from runbooklib.sources.logs.records import MAX_SHOWN_CHARACTERS, shortened
 
 # The messages of SQLAlchemy's pool and of PostgreSQL when no connection is left.
@@ -107,19 +108,20 @@ def log_lines(context: Context, *, matching: str, about: str, least: int = 1) ->
     pattern = re.compile(matching)
     texts = zip(logs.frame["text"], logs.frame["line"], strict=True)
     entries = logs.frame.loc[[bool(pattern.search(text) or pattern.search(line)) for text, line in texts]]
-    if len(entries) < least:
-        return _too_few(context, logs, _MATCHES, count=len(entries), least=least, query=matching)
+    count = int(entries["times"].sum())
+    if count < least:
+        return _too_few(context, logs, _MATCHES, count=count, least=least, query=matching)
     first = entries.iloc[0]
     return Finding(
         status=Status.WARNING,
         template=_template(context, logs, first["at"], _MATCHES),
         facts={
             "about": about,
-            "count": len(entries),
+            "count": count,
             "first": first["at"].to_pydatetime(),
             "line": _quoted(first["text"], first["line"], pattern),
         },
-        measured=float(len(entries)),
+        measured=float(count),
         unit="count",
         since=_since(context, logs, first["at"]),
         source=_SOURCE,
@@ -169,7 +171,11 @@ def _errors_without_exception(errors: pd.DataFrame) -> Finding:
         Reason.NO_DATA,
         "The log has entries of level error, or with a sign of an exception, in which no exception can be"
         " named: {count}, first at {first:time}: “{line}”",
-        facts={"count": len(errors), "first": first["at"].to_pydatetime(), "line": str(first["line"])},
+        facts={
+            "count": int(errors["times"].sum()),
+            "first": first["at"].to_pydatetime(),
+            "line": str(first["line"]),
+        },
         source=_SOURCE,
         query="Traceback",
         rows=_examples(errors, re.compile("")),
@@ -229,11 +235,23 @@ def _unread(context: Context, logs: LogLines) -> tuple[str, dict[str, Any]] | No
     return None
 
 
+def _counted_together(logs: LogLines, pattern: str) -> tuple[str, dict[str, Any]] | None:
+    """The same, if entries that differ only in numbers were counted together and the pattern asks for one."""
+    repeated = int(logs.frame.loc[logs.frame["times"] > 1, "times"].sum())
+    if not repeated or sees(pattern):
+        return None
+    return (
+        "{count} entries that differ only in numbers were counted together: the number that the pattern asks"
+        " for was searched in an example of them only.",
+        {"count": repeated},
+    )
+
+
 def _too_few(
     context: Context, logs: LogLines, sentences: _Sentences, *, count: int, least: int, query: str
 ) -> Finding:
     """OK if the whole log was read, else UNKNOWN."""
-    unread = _unread(context, logs)
+    unread = _unread(context, logs) or _counted_together(logs, query)
     if unread is not None:
         template, facts = unread
         return unknown(Reason.NO_DATA, template, facts=facts, source=_SOURCE, query=query)
@@ -271,9 +289,9 @@ def _examples(entries: pd.DataFrame, pattern: re.Pattern[str], max_rows: int = 5
     lines = pd.Series([_quoted(text, line, pattern) for text, line in texts], index=entries.index)
     # A request id or a time makes each line unique, so entries are grouped without their digits.
     shape = lines.str.replace(r"[0-9a-f]{8,}|\d+", "#", regex=True)
-    frame = pd.DataFrame({"first": entries["at"], "shape": shape, "line": lines})
+    frame = pd.DataFrame({"first": entries["at"], "times": entries["times"], "shape": shape, "line": lines})
     rows = frame.groupby("shape", sort=False).agg(
-        times=("line", "size"), first=("first", "min"), line=("line", "first")
+        times=("times", "sum"), first=("first", "min"), line=("line", "first")
     )
     return rows.sort_values("times", ascending=False).head(max_rows).reset_index(drop=True)
 
@@ -296,7 +314,7 @@ def _with_full_names(entries: pd.DataFrame) -> pd.DataFrame:
 
 def _by_exception(entries: pd.DataFrame) -> pd.DataFrame:
     """exception, times, first. An exception that is logged both as JSON and as a traceback counts once."""
-    times = entries.groupby(["exception", "kind"]).size().groupby("exception").max()
+    times = entries.groupby(["exception", "kind"])["times"].sum().groupby("exception").max()
     first = entries.groupby("exception")["at"].min()
     rows = pd.DataFrame({"times": times, "first": first})
     return rows.sort_values(["times", "first"], ascending=[False, True]).reset_index()

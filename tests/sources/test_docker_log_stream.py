@@ -6,16 +6,23 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from runbooklib.redact.redactor import Redactor
+from runbooklib.sources.docker.log_frames import PARTIAL_BYTES, demultiplexed
 from runbooklib.sources.docker.log_stream import (
-    PARTIAL_BYTES,
     Excerpt,
-    demultiplexed,
     lines_of,
     moment_of_line,
 )
+from runbooklib.sources.docker.log_templates import MAX_TEMPLATES, sees, template_of
 from runbooklib.sources.logs.records import parse
 
 AT = datetime(2026, 1, 15, 3, 12, tzinfo=UTC)
+WORDS = "zero one two three four five six seven eight nine".split()
+TRACE = [
+    "Traceback (most recent call last):",
+    '  File "/INFO/a.py", line 1, in f',
+    "    g()",
+    "ValueError: no",
+]
 
 
 def frame(text: str, number: int = 1) -> bytes:
@@ -61,25 +68,78 @@ def test_quiet_lines_are_counted_and_not_kept() -> None:
     assert made.latest_at == AT + timedelta(milliseconds=4)
 
 
-def test_the_first_and_the_last_entries_are_kept_and_the_gap_between_them_told() -> None:
-    made = excerpt(*(f"line {i}" for i in range(2_001)))
-    assert texts(made) == [f"line {i}" for i in range(2_001) if i != 500]
-    assert made.gap == (AT + timedelta(milliseconds=499), AT + timedelta(milliseconds=501))
-    assert excerpt(*(f"line {i}" for i in range(2_000))).gap is None
+def distinct(number: int) -> list[str]:
+    """Lines that differ in their words: each is a template of its own."""
+    return [f"line {'-'.join(WORDS[int(digit)] for digit in str(i))}" for i in range(number)]
 
 
-TRACE = [
-    "Traceback (most recent call last):",
-    '  File "/INFO/a.py", line 1, in f',
-    "    g()",
-    "ValueError: no",
-]
+def test_the_first_and_the_last_entries_are_kept_and_the_gap_between_them_is_known() -> None:
+    lines = distinct(2_000 + MAX_TEMPLATES + 1)
+    made = excerpt(*lines)
+    assert texts(made) == [*lines[:500], *lines[-1_500:]]
+    first, last = 499, 500 + MAX_TEMPLATES + 1
+    assert made.gap == (AT + timedelta(milliseconds=first), AT + timedelta(milliseconds=last))
+    assert len(made.templates.examples()) == MAX_TEMPLATES
+    assert excerpt(*lines[:-1]).gap is None
 
 
-def test_a_traceback_stays_whole_and_is_one_entry() -> None:
+def test_entries_in_the_middle_that_differ_only_in_numbers_are_counted() -> None:
+    made = excerpt(*(f"WARNING retry {i} of 0x{i:x} took {i}.5 ms, status 503" for i in range(20_000)))
+    assert made.gap is None
+    repeated = made.templates.examples()
+    assert sum(template["times"] for template in repeated) == 18_000
+    assert len(repeated) < 50  # some of the numbers can be a status
+    most = max(repeated, key=lambda template: template["times"])
+    assert most["lines"][0].endswith("stdout WARNING retry 509 of 0x1fd took 509.5 ms, status 503")
+    assert most["last"] == "2026-01-15T03:12:18.499000Z"
+
+
+@pytest.mark.parametrize(
+    ("text", "template"),
+    [
+        ("GET /items/12 503", "GET /items/# 503"),
+        ("code=E404 at 10:03:20,123", "code=E404 at #"),
+        ("user 0a1b2c3d4e5f failed in 0.250 s", "user # failed in # s"),
+        ("request_id=8c2e5a4e-11f0-4c3a-9b7d-0242ac120002", "request_id=#"),
+        ("facade decade", "facade decade"),
+    ],
+)
+def test_a_template_has_no_numbers_but_the_status_of_a_request(text: str, template: str) -> None:
+    assert template_of(text) == template
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"worker 12\b", r"code \d+", r"ended with code (?:-9|137)\b", r"[0-9] left"]
+)
+def test_a_pattern_that_asks_for_a_number_is_not_answered_by_an_example(pattern: str) -> None:
+    assert not sees(pattern)
+
+
+@pytest.mark.parametrize("pattern", [r"(?i)rate limit|\b(?:401|402|403|429)\b", r"pool .* full"])
+def test_a_pattern_of_words_and_statuses_is_answered_by_an_example(pattern: str) -> None:
+    assert sees(pattern)
+
+
+def test_an_entry_that_still_grows_when_it_is_dropped_is_counted_whole() -> None:
+    made = Excerpt(AT, AT + timedelta(hours=1))
+    at = AT.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    for number in range(600):
+        made.add("stdout", f"{at} WARNING {number}\n".encode())
+    for line in TRACE[:3]:
+        made.add("stderr", f"{at} {line}\n".encode())
+    for number in range(1_600):
+        made.add("stdout", f"{at} WARNING {number}\n".encode())
+    made.add("stderr", f"{at} {TRACE[3]}\n".encode())
+    made.finish()
+    assert made.gap is None
+    assert [f"{at} stderr {line}" for line in TRACE] in [item["lines"] for item in made.templates.examples()]
+
+
+def test_a_traceback_stays_whole_and_is_an_entry() -> None:
     made = excerpt(*TRACE * 2_100)
     assert texts(made) == TRACE * 2_000
-    assert made.gap is not None
+    [repeated] = made.templates.examples()
+    assert (repeated["times"], len(repeated["lines"]), made.gap) == (100, len(TRACE), None)
 
 
 def test_a_quiet_line_of_the_other_stream_does_not_tear_a_traceback() -> None:

@@ -11,7 +11,8 @@ from typing import Any
 from runbooklib.errors import RefusedError
 from runbooklib.model.window import moment_of
 from runbooklib.sources.docker.engine import SYSTEM, Engine, PartialResponse
-from runbooklib.sources.docker.log_stream import demultiplexed, moment_of_line
+from runbooklib.sources.docker.log_frames import demultiplexed
+from runbooklib.sources.docker.log_stream import moment_of_line
 
 # Drivers whose lines cannot be read back.
 _UNREADABLE = frozenset({"none", "passthrough", "passthrough-tty"})

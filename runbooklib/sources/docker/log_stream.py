@@ -2,7 +2,7 @@
 
 Most lines of a log are routine: at 25 requests a second, the newest 2000 lines are less than a minute. So
 ordinary requests and lines of level info are counted but not kept. Of the other entries, the first and the
-last ones are kept: the first ones show when the problem began.
+last ones are kept: the first ones show when the problem began. Those in the middle are counted by template.
 """
 
 import json
@@ -15,6 +15,8 @@ from typing import Any
 
 from runbooklib.redact.private_keys import KeyLines
 from runbooklib.redact.redactor import tag
+from runbooklib.sources.docker.log_frames import STAMP, STREAMS
+from runbooklib.sources.docker.log_templates import Templates
 from runbooklib.sources.logs.exceptions import Tracebacks
 from runbooklib.sources.logs.json_lines import object_of
 from runbooklib.sources.logs.records import Line, is_quiet, plain
@@ -28,17 +30,11 @@ _END_CHARACTERS = 16_000
 _MAX_VALUE_CHARACTERS = 4_000
 # Docker writes a longer line as several entries of 16 KB; they are joined up to this size.
 MAX_JOINED_BYTES = 1_000_000
-PARTIAL_BYTES = 16_384
 # Secrets are redacted in a longer part before the cut: half a secret would not be recognised.
 _MAX_SECRET_CHARACTERS = 1_000
 # Docker gives all parts of a line the same time, podman the time at which each was read.
 _MAX_BETWEEN_PARTS = timedelta(milliseconds=50)
 MAX_ENTRY_BYTES = 50_000
-MAX_FRAME_BYTES = 1_000_000
-_STREAMS = {1: "stdout", 2: "stderr"}
-_STREAM_BYTES = (0, *_STREAMS)
-_STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT\d\S{4,30}) ")
-_NANOSECONDS = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z ")
 _STAMPED = re.compile(r"(\d{4}-\d\d-\d\dT\S+Z) (stdout|stderr) ?(.*)", re.DOTALL)
 
 
@@ -55,10 +51,11 @@ class _Part:
         entry.add(line)
         return entry
 
-    def drop_oldest(self) -> None:
+    def drop_oldest(self) -> "_Entry":
         dropped = self.entries.popleft()
         dropped.part = None
         self.size -= dropped.size
+        return dropped
 
 
 @dataclass(slots=True)
@@ -103,7 +100,7 @@ class _PartialLine:
 
 
 class Excerpt:
-    """The first and the last relevant entries of a log that arrives as frames.
+    """The first and the last relevant entries of a log that arrives as frames, and templates of the others.
 
     Each frame begins with its time. A line longer than 16 KB comes in several frames without a line end, each
     with a time. `quiet_lines` counts the routine lines; `cut_at` is the time (text) of the first line of
@@ -119,17 +116,18 @@ class Excerpt:
         self._skipped_after: datetime | None = None
         self._resumed_at: datetime | None = None
         self._first, self._last = _Part(), _Part()
-        self._is_cut = False
+        self.templates = Templates()
         self._latest = ""
         self._tracebacks, self._keys = Tracebacks(), KeyLines()
         self._open: dict[str, _Entry] = {}
+        self._dropped: dict[str, _Entry] = {}  # of these, entries that are open
         # A quiet line is kept after all if the next line is a frame of a stack trace.
         self._quiet: dict[str, str] = {}
         self._partial: dict[str, _PartialLine] = {}
 
     def add(self, stream: str, payload: bytes) -> None:
         """Add one frame. Raises ValueError if it has no time and continues no other frame."""
-        stamp = _STAMP.match(payload)
+        stamp = STAMP.match(payload)
         at, text = (stamp[1].decode(), payload[stamp.end() :]) if stamp else ("", payload)
         if at and stream not in self._partial and text.endswith(b"\n"):
             self._take(at, stream, text)
@@ -153,6 +151,8 @@ class Excerpt:
         for stream, partial in self._partial.items():
             self._take(partial.at, stream, partial.text)
         self._partial.clear()
+        for stream in STREAMS.values():
+            self._close(stream)
 
     def skip(self) -> None:
         """Mark a gap: the next frame does not directly follow the last one."""
@@ -164,13 +164,13 @@ class Excerpt:
     @property
     def lines(self) -> list[str]:
         """The lines as "time stream text", in the order of the first lines of their entries."""
-        return [line for part in self._parts for entry in part.entries for line in entry.lines]
+        return [line for part in (self._first, self._last) for entry in part.entries for line in entry.lines]
 
     @property
     def gap(self) -> tuple[datetime, datetime] | None:
-        """From when to when entries are left out; None if all relevant entries are kept."""
+        """From when to when entries are left out; None if all relevant entries are kept or counted."""
         gaps = []
-        if self._is_cut:
+        if not self.templates.is_complete:
             before, after = self._first.entries[-1], self._last.entries[0]
             gaps.append((moment_of_line(before.lines[0]), moment_of_line(after.lines[0])))
         if self._skipped_after and self._resumed_at:
@@ -181,10 +181,6 @@ class Excerpt:
     def latest_at(self) -> datetime | None:
         """The time of the last line that was read, whether it is kept or not."""
         return moment_of_line(self._latest) if self._latest else None
-
-    @property
-    def _parts(self) -> tuple[_Part, _Part]:
-        return self._first, self._last
 
     def _take(self, at: str, stream: str, content: bytes) -> None:
         line = content.decode("utf-8", "backslashreplace").rstrip("\r\n")
@@ -247,70 +243,27 @@ class Excerpt:
             entry.add(line)
 
     def _begin(self, stream: str, line: str) -> None:
+        self._close(stream)
         if not self._since <= moment_of_line(line) <= self._until:
             self._open[stream] = _Entry(None)
             return
-        first, last = self._parts
+        first, last = self._first, self._last
         is_full = len(first.entries) >= FIRST_ENTRIES or first.size >= FIRST_BYTES
         self._open[stream] = (last if is_full else first).begin(line)
         while len(last.entries) > LAST_ENTRIES or (last.size > LAST_BYTES and len(last.entries) > 1):
-            last.drop_oldest()
-            self._is_cut = True
+            self._count(last.drop_oldest())
 
+    def _count(self, dropped: _Entry) -> None:
+        """Count an entry by its template; an entry to which lines are still added, after the last of them."""
+        stream = next((name for name, entry in self._open.items() if entry is dropped), None)
+        if stream is None:
+            self.templates.add(dropped.lines)
+        else:
+            dropped.part, self._dropped[stream] = _Part(), dropped
 
-def demultiplexed(chunks: Iterable[bytes], *, is_tty: bool) -> Iterator[tuple[str, bytes]]:
-    """Docker's frames as (stream, payload). A terminal's output has none: each line is one payload."""
-    rest = b""
-    for chunk in chunks:
-        rest += chunk
-        start = 0
-        while frame := (_line_in if is_tty else _frame_in)(rest, start):
-            stream, payload, start = frame
-            yield from ((stream, line) for line in (_lines_of_terminal(payload) if is_tty else [payload]))
-        rest = rest[start:]
-    if is_tty and rest:
-        yield from (("stdout", line) for line in _lines_of_terminal(rest))
-    elif rest and rest[0] not in _STREAM_BYTES:
-        raise ValueError("the last bytes are not the beginning of a Docker frame")
-
-
-def _lines_of_terminal(payload: bytes) -> Iterator[bytes]:
-    """A terminal's line without the times that Docker writes before each further 16 KB of it.
-
-    The driver `local` writes no line end after such a line: what follows it is another line.
-    """
-    stamp = _STAMP.match(payload)
-    last = payload.rfind(stamp[0]) if stamp and len(payload) > PARTIAL_BYTES else 0
-    if stamp is None or last <= 0:
-        yield payload
-        return
-    following = _NANOSECONDS.search(payload, last + len(stamp[0]))
-    end = following.start() if following else len(payload)
-    line = stamp[0] + payload[:end].replace(stamp[0], b"")
-    yield line + b"\n" if following else line
-    if following:
-        yield from _lines_of_terminal(payload[end:])
-
-
-def _line_in(rest: bytes, start: int) -> tuple[str, bytes, int] | None:
-    end = rest.find(b"\n", start) + 1
-    if not end and len(rest) - start > MAX_FRAME_BYTES:
-        end = len(rest)
-    return ("stdout", rest[start:end], end) if end else None
-
-
-def _frame_in(rest: bytes, start: int) -> tuple[str, bytes, int] | None:
-    if len(rest) < start + 8:
-        return None
-    size = int.from_bytes(rest[start + 4 : start + 8], "big")
-    if rest[start] not in _STREAM_BYTES:
-        raise ValueError("the stream does not consist of Docker frames")
-    if size > MAX_FRAME_BYTES:
-        raise ValueError(f"a frame of {size} bytes")
-    end = start + 8 + size
-    if len(rest) < end:
-        return None
-    return _STREAMS.get(rest[start], "stdout"), rest[start + 8 : end], end
+    def _close(self, stream: str) -> None:
+        if stream in self._dropped:
+            self.templates.add(self._dropped.pop(stream).lines)
 
 
 def lines_of(lines: Iterable[str]) -> Iterator[Line]:
