@@ -15,8 +15,10 @@ MAX_TEMPLATES, MAX_EXAMPLE_BYTES = 500, 250_000
 _STATUSES = "200|201|202|204|206|30[1-478]|40[0-9]|41[0-8]|42[1-689]|431|451|499|50[0-8]|51[01]|52[0-7]|530"
 _STATUS = rf"(?<![\d.,:])(?:{_STATUSES})(?!\d|[.,:]\d)"
 _UUID = r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"
+# The lookahead skips most characters, which makes the search several times as fast.
 _VARIES = re.compile(
-    rf"{_UUID}|(?P<status>{_STATUS})|\b(?=[a-zA-Z]*\d)[0-9a-fA-F]{{8,}}\b|\b0x[0-9a-fA-F]+|\d+(?:[.,:]\d+)*"
+    rf"(?=[0-9a-fA-F])(?:{_UUID}|(?P<status>{_STATUS})|\b(?=[a-zA-Z]*\d)[0-9a-fA-F]{{8,}}\b|\b0x[0-9a-fA-F]+"
+    r"|\d+(?:[.,:]\d+)*)"
 )
 
 
