@@ -94,6 +94,10 @@ class UnreachableError(SourceError):
     reason = Reason.UNREACHABLE
 
 
+class UnresolvedError(UnreachableError):
+    """The resolver of this machine does not know the name of the system."""
+
+
 class DeadlineError(SourceError):
     """The answer was not complete at the deadline."""
 

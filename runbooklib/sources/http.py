@@ -19,7 +19,14 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
-from runbooklib.errors import DeadlineError, NonsenseError, RefusedError, SourceError, UnreachableError
+from runbooklib.errors import (
+    DeadlineError,
+    NonsenseError,
+    RefusedError,
+    SourceError,
+    UnreachableError,
+    UnresolvedError,
+)
 from runbooklib.sources.strict_json import read
 
 MAX_BYTES = 16 * 1024 * 1024
@@ -284,7 +291,7 @@ def _source_error(
         return NonsenseError(f"the answer is larger than {size}", **about, hint="request less data")
     if _cause(error, socket.gaierror):
         host = urlsplit(about["target"]).hostname
-        return UnreachableError(
+        return UnresolvedError(
             f"the name {host!r} cannot be resolved by {_resolver()}",
             **about,
             hint="check the address and the resolver",

@@ -7,22 +7,23 @@ import pytest
 
 from runbooklib.checks.scrape import service_reachable
 from runbooklib.config.environment import Environment, Target
+from runbooklib.errors import UnresolvedError
 from runbooklib.model.findings import Finding, Status
 from runbooklib.model.window import Window
 from runbooklib.render.sentences import sentence
 from runbooklib.sources.context import Context, Sources
 from runbooklib.sources.tape import Tape
 from runbooklib.sources.web import Web
-from tests.support.stand_in import answer, closed_port, standin
+from tests.support.stand_in import answer, closed_port, name_server, standin
 
 DEADLINE_SECONDS = 0.5
 
 
-def asked(url: str) -> Finding:
+def asked(url: str, **dns: list[str]) -> Finding:
     site = Environment.model_validate(
         {
             "title": "Site",
-            "systems": {"dns": {}},
+            "systems": {"dns": dns},
             "services": {"backend": {"title": "Backend", "labels": {"job": "backend"}, "url": url}},
         }
     )
@@ -60,3 +61,10 @@ def test_a_process_that_hangs_accepts_connections_and_is_critical() -> None:
 def test_a_closed_port_is_critical_by_its_own_step() -> None:
     finding = asked(f"http://127.0.0.1:{closed_port()}")
     assert (finding.status, finding.facts["step"]) == (Status.CRITICAL, "tcp")
+
+
+def test_a_name_that_only_this_machine_does_not_know_says_nothing_about_the_service() -> None:
+    with standin(answer(b"{}")) as server, name_server({"shop.test": "127.0.0.1"}) as names:
+        url = f"http://shop.test:{server.url.rpartition(':')[2]}"
+        with pytest.raises(UnresolvedError, match=r"the name 'shop\.test' cannot be resolved"):
+            asked(url, nameservers=[names])

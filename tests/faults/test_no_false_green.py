@@ -5,6 +5,7 @@ then each of them fails or lies in turn, alone, so that no other failure hides i
 """
 
 import json
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -27,10 +28,18 @@ from tests.support.lies import HTTP, SOUND, Respond, but_for_the_preamble, cases
 from tests.support.stand_in import by_request, closed_port, name_server, standin
 from tests.support.survey import Survey
 
+# The web faults that are an HTTP answer, whatever is in it.
+_ANSWERS = (
+    *("401", "403", "429", "500", "503", "HTML", "HTML as JSON", "redirect", "no body", "null", "a number"),
+    *("a list of numbers", "an object of nothing", "an object of nulls", "200k deep"),
+)
+_IS_ALIVE = "a service that answers with any status is there; whether it is well, other checks say"
 # Where a lie may be OK, and why. Nothing else may; a new check is not among these.
 ABSENCE_IS_GOOD: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     ("log_lines", "docker"): (("no body",), "an empty log has no matching entry"),
     ("new_exceptions", "docker"): (("no body",), "an empty log has no exception"),
+    ("service_reachable", "web"): (_ANSWERS, _IS_ALIVE),
+    ("alive_though_unscraped", "web"): (_ANSWERS, _IS_ALIVE),
     ("key_functions", "web"): (
         ("a number", "a list of numbers", "an object of nothing", "an object of nulls"),
         "JSON below 300 is an answer of the function; whether it is a good one only the service knows",
@@ -101,12 +110,21 @@ def ask(
     return found
 
 
+def _resolved(host: Any, *rest: Any, **options: Any) -> Any:
+    """This machine's resolver, which also knows the name of the sound site."""
+    return _SYSTEM_RESOLVER("127.0.0.1" if host == sound_site.NAME else host, *rest, **options)
+
+
+_SYSTEM_RESOLVER = socket.getaddrinfo
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("clone")
     revision = sound_site.clone(folder)
     with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
         patch.setenv(sound_site.TOKEN_VARIABLE, sound_site.TOKEN)
+        patch.setattr(socket, "getaddrinfo", _resolved)
         responds: dict[str, Respond] = {**SOUND, "docker": sound_site.SoundDocker(revision)}
         url = {name: stack.enter_context(standin(by_request(one))).url for name, one in responds.items()}
         port = stack.enter_context(sound_site.database())
