@@ -154,8 +154,8 @@ def _undisturbed(rig: Rig, number: int) -> float:
     """How many seconds a run takes that nobody kills."""
     begun = time.monotonic()
     with rig.start(output=rig.folder / f"whole-{number}") as process:
-        process.communicate()
-    assert process.returncode == 0
+        _, err = process.communicate()
+    assert process.returncode == 4, err  # no verdict: the notebook asks nothing
     return time.monotonic() - begun
 
 
@@ -249,7 +249,7 @@ def _hold_killed(rig: Rig, output: Path) -> None:
 def test_two_hundred_megabytes_of_output_are_cut_and_counted(rig: Rig) -> None:
     flood = "line = 'z' * 99 + chr(10)\nimport sys\nfor n in range(20): sys.stdout.write(line * 100_000)"
     rig.write(rig.step(flood), rig.step(), is_plain=True)
-    run = rig.run("--step-within", "2m", before=[sys.executable, "-c", _MEASURED], within_seconds=300)
+    run = rig.run("--step-within", "9m", before=[sys.executable, "-c", _MEASURED], within_seconds=600)
     rig.hold(run, code=4)  # no verdict: the notebook asks nothing
     size = sum(len(content) for content in folder_content(run.bundle).values())
     assert size <= 5_000_000
