@@ -11,13 +11,13 @@ import pytest
 
 from runbooklib.checks.database import (
     connection_usage,
-    database_answers,
     dead_rows,
     full_scans,
     idle_transactions,
     lock_waits,
     long_queries,
 )
+from runbooklib.checks.database_access import database_answers
 from runbooklib.errors import Reason
 from runbooklib.model.findings import Status
 from tests.support.asking import Check, is_short_and_names, told
