@@ -284,15 +284,20 @@ def _without_log(asked: Finding, logged: Finding | SourceError) -> Finding:
     if asked.facts["sessions"]:
         sessions = "Open sessions of the role in the database: {sessions}."
         return replace(asked, further_templates=(sessions,))
-    facts = dict(asked.facts)
     if isinstance(logged, SourceError):
-        reason = logged.reason
-        further: tuple[str, ...] = (_NO_SESSION, "The service's log gives no answer: {log_error}")
-        facts["log_error"] = str(logged)
-    else:
-        reason = logged.reason or Reason.NO_DATA
-        further = (_NO_SESSION, logged.template)
-        facts = {**logged.facts, **facts}
+        return unknown(
+            logged.reason,
+            asked.template,
+            further_templates=(_NO_SESSION, "The service's log gives no answer: {log_error}"),
+            facts={**asked.facts, "log_error": str(logged)},
+            source="postgres",
+            query=_QUERY,
+        )
     return unknown(
-        reason, asked.template, further_templates=further, facts=facts, source="postgres", query=_QUERY
+        logged.reason or Reason.NO_DATA,
+        asked.template,
+        further_templates=(_NO_SESSION, logged.template),
+        facts={**logged.facts, **asked.facts},
+        source="postgres",
+        query=_QUERY,
     )
