@@ -38,14 +38,19 @@ _LOGGED = (
     "The database refuses the service, SQLSTATE {code}: log entries: {count}, first at {first:time}: “{line}”"
 )
 _LOGGED_LOSS = (
-    "The service cannot connect to its database, or loses the connection, SQLSTATE {code}: log entries:"
-    " {count}, first at {first:time}: “{line}”"
+    "The service cannot connect to its database, or loses the connection: log entries: {count}, first at"
+    " {first:time}: “{line}”"
+)
+_NOT_LOGGED = (
+    "The service's log has no sign of a refusal by the database since {since:time} (routine lines not"
+    " searched: {quiet})."
 )
 _NOT_NAMED = (
     "Only the service's log was read: the environment's file does not name the role and the database of the"
     " service."
 )
 _NO_SESSION = "No session of the role is open, so nothing shows that its password is right."
+_LOG_QUERY = "SQLSTATE, exception class"
 _QUERY = "pg_roles, pg_database, pg_stat_activity"
 _OF_ONE_DATABASE = frozenset((NO_DATABASE, _DROPPED, _CLOSED))
 
@@ -125,9 +130,10 @@ def service_login(context: Context) -> Finding:
 
     Two witnesses. The server, asked with our own login about the role and the database that `database` of the
     service names: may the role log in, has it expired, are its limit or that of the database reached, does
-    the database accept connections. And the service's own log, by SQLSTATE. CRITICAL if either says that the
-    service is refused; WARNING if the log says that the connection is missing or lost. OK needs both, or the
-    server and an open session of the service, or the log if the environment names no `database`.
+    the database accept connections. And the service's own log, by SQLSTATE and exception class. CRITICAL if
+    either says that the service is refused; WARNING if the log says that the connection is missing or lost.
+    OK needs both, or the server and an open session of the service, or the log if the environment names no
+    `database`.
     """
     logged = _answer(lambda: _logged(context))
     if context.service.database is None:
@@ -140,7 +146,7 @@ def service_login(context: Context) -> Finding:
     if isinstance(logged, Finding) and logged.status >= Status.WARNING:
         return _beside(logged, asked)
     if isinstance(logged, Finding) and logged.status is Status.OK:
-        return replace(asked, further_templates=("The service's log has no refusal.",))
+        return _beside(asked, logged)
     return _without_log(asked, logged)
 
 
@@ -162,13 +168,16 @@ def _logged(context: Context) -> Finding:
     lost = log_lines(context, matching=DATABASE_LOST, about=about)
     is_refused = refused.status is Status.WARNING
     finding = refused if is_refused else lost
+    if finding.status is Status.OK:
+        return replace(finding, template=_NOT_LOGGED, query=_LOG_QUERY)
     if finding.status is not Status.WARNING:
-        return refused
+        return replace(finding, query=_LOG_QUERY)
     return replace(
         finding,
         status=Status.CRITICAL if is_refused else Status.WARNING,
         template=_LOGGED if is_refused else _LOGGED_LOSS,
         facts={**finding.facts, "code": sqlstate_in(str(finding.facts["line"]))},
+        query=_LOG_QUERY,
     )
 
 
@@ -265,11 +274,10 @@ def _without_server(error: SourceError, logged: Finding | SourceError) -> Findin
     if logged.status >= Status.WARNING:
         further = (*logged.further_templates, "The server itself gives no answer: {error}")
         return replace(logged, further_templates=further, facts={**logged.facts, **facts})
-    says = "The service's log has no refusal." if logged.status is Status.OK else logged.template
     return unknown(
         error.reason,
         "{error}.",
-        further_templates=(says,),
+        further_templates=(logged.template,),
         facts={**logged.facts, **facts},
         source="postgres",
         query=_QUERY,

@@ -44,8 +44,16 @@ def _expression(codes: tuple[str, ...]) -> str:
     return "|".join(parts)
 
 
+# For a connection that fails, psycopg gives no SQLSTATE; its other errors have classes of their own. Other
+# drivers name an errno or a step of the network, and the address, if the server does not answer.
+_NO_ANSWER = (
+    r"\bpsycopg2?\.OperationalError\b",
+    r"\bECONNREFUSED\b[^\n]{0,80}\b5432\b",  # node-postgres
+    r"\[Errno 111\][^\n]{0,120}\b5432\b",  # asyncpg
+    r"\bdial tcp \S{1,120}:5432\b",  # lib/pq, pgx
+)
 DATABASE_REFUSES = log_pattern("DATABASE_REFUSES", _expression(REFUSALS))
-DATABASE_LOST = log_pattern("DATABASE_LOST", _expression(_NO_CONNECTION))
+DATABASE_LOST = log_pattern("DATABASE_LOST", "|".join((_expression(_NO_CONNECTION), *_NO_ANSWER)))
 
 
 def sqlstate_in(line: str) -> str:

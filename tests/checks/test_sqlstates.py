@@ -41,6 +41,14 @@ LINES = [
     ("08006", "psycopg.errors.ConnectionFailure: x"),
     ("57P03", "pgconn: 57P03"),
 ]
+# The server did not answer, or the driver does not give its SQLSTATE.
+WITHOUT_SQLSTATE = [
+    "sqlalchemy.exc.OperationalError: (psycopg.OperationalError) x (Background: https://sqlalche.me/e/20/e3q8)",
+    "psycopg2.OperationalError: x",
+    "Error: connect ECONNREFUSED 10.0.0.5:5432",
+    "ConnectionRefusedError: [Errno 111] Connect call failed ('127.0.0.1', 5432)",
+    "failed to connect: dial tcp 10.0.0.5:5432: connect: connection refused",
+]
 OTHERS = [
     "app.errors.InvalidPasswordError: the user typed a wrong password",
     "InvalidPassword",
@@ -57,6 +65,9 @@ OTHERS = [
     "SQLSTATE[23505]: Unique violation",
     "asyncpg.exceptions.UniqueViolationError: x",
     "amount: 08001",
+    "sqlalchemy.exc.OperationalError: (sqlite3.OperationalError) x (Background: https://sqlalche.me/e/20/e3q8)",
+    "psycopg.errors.UndefinedTable: x",
+    "connect ECONNREFUSED 10.0.0.5:6379",
 ]
 
 
@@ -67,6 +78,13 @@ def test_each_driver_s_way_to_write_a_refusal_is_read(code: str, line: str) -> N
     assert bool(re.search(DATABASE_LOST, line)) == (code not in REFUSALS)
 
 
+@pytest.mark.parametrize("line", WITHOUT_SQLSTATE)
+def test_a_connection_that_fails_without_an_sqlstate_is_a_loss(line: str) -> None:
+    assert re.search(DATABASE_LOST, line)
+    assert not re.search(DATABASE_REFUSES, line)
+
+
 @pytest.mark.parametrize("line", OTHERS)
 def test_other_texts_are_not_a_refusal(line: str) -> None:
     assert sqlstate_in(line) == ""
+    assert not re.search(DATABASE_LOST, line)
