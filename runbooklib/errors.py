@@ -89,9 +89,15 @@ class SourceError(RunbookError):
 
 
 class UnreachableError(SourceError):
-    """There is no connection to the system."""
+    """There is no connection to the system; `code` says why, if it is known (the name of an errno)."""
 
     reason = Reason.UNREACHABLE
+
+    def __init__(
+        self, message: str, *, system: str = "", target: str = "", hint: str = "", code: str = ""
+    ) -> None:
+        super().__init__(message, system=system, target=target, hint=hint)
+        self.code = code
 
 
 class UnresolvedError(UnreachableError):

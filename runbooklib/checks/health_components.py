@@ -5,6 +5,7 @@ from datetime import datetime
 import pandas as pd
 
 from runbooklib.checks import thresholds
+from runbooklib.checks.database_access import connections_of
 from runbooklib.checks.dependencies import DISABLED, HEALTHY, component_state
 from runbooklib.checks.registry import check
 from runbooklib.checks.time_series import began, finite, unseen_seconds
@@ -86,7 +87,7 @@ def health_page_contradicted(context: Context) -> Finding:
             source="web",
             query=f"GET {context.service.health}",
         )
-    connections = context.sources.postgres.connections()
+    connections = connections_of(context)
     has_free_connections = not connections.refused and connections.usage < 1
     is_wrong = state.lower() not in HEALTHY and has_free_connections
     template = "The health page reports the database as “{state}”; the database itself shows the same."

@@ -34,10 +34,11 @@ STARTUP_FAILED = log_pattern(
     r"invalid value for setting|ValidationError|ModuleNotFoundError|ImportError|[Aa]ddress already in use"
     r"|Application startup failed|KeyError: '[A-Z_]+'",
 )
-# The database cannot be reached at all.
+# The database cannot be reached at all; a lack of connections is in POOL_EXHAUSTED.
 DATABASE_UNREACHABLE = log_pattern(
     "DATABASE_UNREACHABLE",
-    r"connection to server at [^\n]{0,200} failed|could not connect to server|server closed the connection"
+    r"connection to server at [^\n]{0,200} failed(?![^\n]{0,200}(?:too many c|remaining connection slots))"
+    r"|could not connect to server|server closed the connection"
     r"|terminating connection due to|the database system is (?:starting up|shutting down|in recovery)",
 )
 # The sandbox: an execution killed for lack of memory, no free worker, an execution over its time limit.

@@ -177,9 +177,7 @@ class Tape:
         """Raise the earlier error of a system that was unreachable or late."""
         first = self._unreachable.get((source, target))
         if first is not None:
-            raise type(first)(
-                first.message, system=first.system, target=first.target, hint=first.hint
-            ) from first
+            raise _error_of(_error_as_dict(first)) from first
 
     def take_recorded(self) -> list[Entry]:
         """The entries recorded since the last call, for the output of the current cell."""
@@ -284,8 +282,8 @@ def _error_as_dict(error: SourceError) -> dict[str, str]:
 def _error_of(stored: dict[str, str]) -> SourceError:
     about = {"system": stored["system"], "target": stored["target"], "hint": stored["remedy"]}
     kind = getattr(errors, stored["type"], NonsenseError)
-    if kind is errors.RefusedError:
-        return errors.RefusedError(stored["message"], code=stored["code"], **about)
+    if kind in (errors.RefusedError, UnreachableError):
+        about["code"] = stored.get("code", "")
     error: SourceError = kind(stored["message"], **about)
     return error
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from runbooklib.config import variables
-from runbooklib.config.environment import Environment, Target
+from runbooklib.config.environment import Environment, ServiceDatabase, Target
 from runbooklib.config.site import configured, environments, home, read_target, validate
 from runbooklib.config.site_secrets import environment_secrets, operators_tag, secret, secrets_of
 from runbooklib.errors import MissingSecretError, NotConfiguredError, ParameterError, SettingsError
@@ -245,6 +245,21 @@ def test_a_system_with_wrong_settings_is_not_configured_and_the_others_are(
         else:
             assert getattr(sources, system)
     assert Target.model_validate(target.model_dump(mode="json")) == target
+
+
+def test_a_service_may_name_the_login_of_its_database(folder: Path) -> None:
+    service = {"title": "A", "labels": {}}
+    named = service | {"database": {"role": "app", "name": "shop"}}
+    values = minimal(services={"a": named, "b": service, "c": service})
+    (folder / "named.yaml").write_text(json.dumps(values), "utf-8")
+    target = read_target("named", "a")
+    assert target.service.database == ServiceDatabase(role="app", name="shop")
+    assert Target.model_validate(target.model_dump(mode="json")) == target
+    assert "database" not in read_target("named", "b").service.model_dump(mode="json")
+    values["services"]["c"] = service | {"database": {"role": "", "name": "shop"}}
+    (folder / "named.yaml").write_text(json.dumps(values), "utf-8")
+    with pytest.raises(SettingsError, match=r"services\.c\.database\.role"):
+        read_target("named", "a")
 
 
 def test_settings_cannot_be_changed() -> None:

@@ -40,6 +40,10 @@ ABSENCE_IS_GOOD: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     ("new_exceptions", "docker"): (("no body",), "an empty log has no exception"),
     ("service_reachable", "web"): (_ANSWERS, _IS_ALIVE),
     ("alive_though_unscraped", "web"): (_ANSWERS, _IS_ALIVE),
+    ("service_login", "docker"): (
+        ("no body",),
+        "an empty log has no refusal, and the server lets the role in",
+    ),
     ("key_functions", "web"): (
         ("a number", "a list of numbers", "an object of nothing", "an object of nulls"),
         "JSON below 300 is an answer of the function; whether it is a good one only the service knows",
@@ -143,6 +147,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         service = {
             "url": url["web"],
             "containers": ["backend"],
+            "database": {"role": "reader", "name": "postgres"},
             "key_functions": [{"name": "list", "path": "/list"}],
             "dependencies": [
                 {"name": "provider", "url": f"http://{sound_site.NAME}:{url['web'].rpartition(':')[2]}"}
@@ -255,6 +260,9 @@ def test_no_check_is_ok_where_its_source_cannot_be_reached(
     faulty = site.with_system(source, sound_site.dsn(port, host=host) if source == "postgres" else place)
     found = judged(faulty, source, way, LONG)
     never_ok(found, survey)
+    if (source, way) == ("postgres", "refused"):
+        answers = [found.pop((variant, "database_answers")) for variant in VARIANTS]
+        assert {f.status for f in answers} == {Status.CRITICAL}
     assert {f.reason for f in found.values()} == {Reason.UNREACHABLE}
     assert [f for f in found.values() if f"{host}:{port}" not in sentence(f)] == []
 

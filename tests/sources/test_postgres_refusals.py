@@ -11,7 +11,8 @@ import psycopg
 import pytest
 
 from runbooklib import errors
-from runbooklib.checks.database import connection_usage, database_answers
+from runbooklib.checks.database import connection_usage
+from runbooklib.checks.database_access import database_answers
 from runbooklib.model.findings import Finding, Status
 from runbooklib.sources.postgres.client import Postgres
 from runbooklib.sources.postgres.refusal import NO_SLOT_LEFT, code_of

@@ -21,6 +21,11 @@ from psycopg.pq.abc import PGconn
 
 NO_SLOT_LEFT = "53300"
 PASSWORD_NEEDED = "28P01"  # noqa: S105 - a SQLSTATE
+NO_DATABASE = "3D000"
+# Codes of ours, for what has no SQLSTATE: nothing listens at the address (the name of an errno), and a pooler
+# that answers in the place of a server which it cannot reach.
+CONNECTION_REFUSED = "ECONNREFUSED"
+POOLER_WITHOUT_SERVER = "pooler without server"
 _MAX_TRACE_BYTES = 1_000_000
 # The function of PostgreSQL that refuses a connection beyond a role's own limit, with SQLSTATE 53300 as well.
 _ROLE_LIMIT_FUNCTION = "InitializeSessionUserId"
@@ -35,8 +40,18 @@ _POOL_EXHAUSTED = re.compile(
     r"|waiting to acquire database connection"  # RDS Proxy
     r"|EMAXCONN|MaxClientsIn\w+Mode"  # Supavisor
 )
+# Of pgbouncer: a limit of the user alone, a database that its settings do not name, a server that it cannot
+# reach.
+_POOLER_USER_LIMIT = re.compile(r"\bmax_user_(?:client_)?connections\b")
+_POOLER_NO_DATABASE = re.compile(r"^(?:no such database\b|database does not exist\b|no such database:)")
+_POOLER_NO_SERVER = re.compile(r"\bserver_login_retry\b|^pgbouncer cannot connect to server$")
 # Functions in the errors of PostgreSQL are names of its source; of a pooler, there is none, or this.
 _POOLER_FUNCTIONS = ("", "pooler_error")
+_HINTS = {
+    "28P01": "check user and password_env of systems.postgres in the environment's file",
+    "28000": "check the user of systems.postgres: LOGIN, pg_hba.conf, sslmode",
+    "42501": "grant the user of systems.postgres CONNECT on the database",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +66,13 @@ class Refusal:
     @property
     def is_role_limit(self) -> bool:
         """Whether the role's own connection limit is reached, and not the limit of the server."""
-        return self.code == NO_SLOT_LEFT and self.function == _ROLE_LIMIT_FUNCTION
+        is_pooler_limit = self.function in _POOLER_FUNCTIONS and bool(_POOLER_USER_LIMIT.search(self.message))
+        return self.code == NO_SLOT_LEFT and (self.function == _ROLE_LIMIT_FUNCTION or is_pooler_limit)
+
+    @property
+    def hint(self) -> str:
+        """The next step for a person who configures our own login."""
+        return _HINTS.get(self.code, "see the server's log")
 
 
 class RefusalError(Exception):
@@ -63,9 +84,15 @@ class RefusalError(Exception):
 
 
 def code_of(code: str, message: str, function: str) -> str:
-    """The SQLSTATE of an error; NO_SLOT_LEFT if a pooler has no connection left."""
-    is_pooler = function in _POOLER_FUNCTIONS
-    return NO_SLOT_LEFT if is_pooler and _POOL_EXHAUSTED.search(message) else code
+    """The SQLSTATE of an error. A pooler's general code is replaced by what its fixed words mean."""
+    if function not in _POOLER_FUNCTIONS:
+        return code
+    meanings = (
+        (_POOL_EXHAUSTED, NO_SLOT_LEFT),
+        (_POOLER_NO_SERVER, POOLER_WITHOUT_SERVER),
+        (_POOLER_NO_DATABASE, NO_DATABASE),
+    )
+    return next((meaning for words, meaning in meanings if words.search(message)), code)
 
 
 def read_refusal(parameters: Mapping[str, Any], seconds: float) -> Refusal | None:

@@ -20,7 +20,8 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from runbooklib.errors import DeadlineError, ParameterError, RefusedError, UnreachableError
-from runbooklib.sources.postgres.refusal import RefusalError, code_of, read_refusal
+from runbooklib.sources.postgres.probe import Listener, probe
+from runbooklib.sources.postgres.refusal import CONNECTION_REFUSED, RefusalError, code_of, read_refusal
 
 SYSTEM = "postgres"
 MAX_ROWS = 10_000
@@ -192,13 +193,26 @@ def _connected(
             text = str(error).strip()
         refusal = read_refusal(parameters, min(ends - time.monotonic(), CONNECT_SECONDS))
         if refusal is None:
-            reason = text.rpartition("failed: ")[2].partition("\n")[0]
-            raise UnreachableError(f"no connection: {reason}", hint="see whether the server runs", **about)
+            seconds = min(ends - time.monotonic(), CONNECT_SECONDS)
+            raise _no_connection(text, probe(parameters, seconds), about)
         if not refusal.is_accepted:
             message = refusal.message or "returned an error without a reason"
-            hint = "see the server's log"
-            raise RefusedError(message, code=refusal.code, hint=hint, **about) from RefusalError(refusal)
+            raise RefusedError(message, code=refusal.code, hint=refusal.hint, **about) from RefusalError(
+                refusal
+            )
     raise RefusedError("refuses some connections and accepts others", hint="see the server's log", **about)
+
+
+def _no_connection(text: str, listener: Listener, about: Mapping[str, str]) -> UnreachableError:
+    """The error for a connection that no server answered; `text` is that of libpq."""
+    if listener is Listener.REFUSES:
+        hint = "see whether the server runs"
+        return UnreachableError("connection refused", code=CONNECTION_REFUSED, hint=hint, **about)
+    reason = text.rpartition("failed: ")[2].partition("\n")[0]
+    hint = "check the address, the network and the firewall"
+    if listener is Listener.ACCEPTS:
+        hint = "a program listens there: check sslmode, and whether it is PostgreSQL"
+    return UnreachableError(f"no connection: {reason}", hint=hint, **about)
 
 
 def _refuse(error: psycopg.Error, target: str, blocked_by: str) -> NoReturn:
