@@ -24,9 +24,10 @@ from runbooklib.evidence.executed_notebook import (
     read_recording,
     verdict_of,
 )
-from runbooklib.evidence.verdict_json import VERSION, canonical
+from runbooklib.evidence.verdict_json import canonical
 from runbooklib.execution import run_state
 from runbooklib.execution.runner import OnFinding, Run, execute
+from runbooklib.model.verdict import VERSION
 from runbooklib.sources.tape import OPENING
 
 

@@ -9,6 +9,10 @@ and is listed as missing. Then:
     possible     points for, but not more than against
     unlikely     no points for, and more points against than findings missing
     cannot tell  no points for, and too many findings missing
+
+The status is that of the worst finding, with two exceptions. Other alerts (`OTHER_ALERTS`) are shown and have
+no weight. If the alert's own question has no answer, the status is UNKNOWN, unless something is CRITICAL for
+this alert: a symptom (but not the health page), or a finding that speaks for a cause that is supported.
 """
 
 from __future__ import annotations
@@ -21,6 +25,16 @@ from typing import Any
 
 from runbooklib.model.findings import Finding, Status, overall
 from runbooklib.model.plan import Proposal
+
+# The version of the rules, and of `verdict.json`. A replay judges recorded evidence by the rules of its time.
+VERSION = 3
+# The first version with the two exceptions above.
+_OWN_QUESTION = 3
+# Whether the alert's own rule is true, and whether it fires.
+ALERT_CHECKS = frozenset({"alert_rule", "alert_expression", "firing_alert"})
+OTHER_ALERTS = frozenset({"related_alerts"})
+# What the service says about itself as a whole: it never answers the question of one alert.
+_GENERAL = OTHER_ALERTS | {"health_page"}
 
 
 class Rank(StrEnum):
@@ -76,13 +90,27 @@ class RankedCause:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The verdict over all findings so far. `onset` is aware UTC, None if it is unknown."""
+    """The verdict over all findings so far. `onset` is aware UTC, None if it is unknown.
+
+    `is_unanswered`: the alert's own question has no answer, which is said before everything else.
+    """
 
     status: Status
     onset: datetime | None
     symptoms: tuple[Finding, ...]
     causes: tuple[RankedCause, ...]
     not_checked: tuple[Finding, ...]
+    is_unanswered: bool = False
+
+    @property
+    def is_alert_true(self) -> bool:
+        """Whether the alert's own rule is true, or the alert fires."""
+        return _is_alert_true(self.symptoms)
+
+    @property
+    def other_alerts(self) -> tuple[Finding, ...]:
+        """The findings about other alerts that fire."""
+        return tuple(f for f in self.symptoms if f.status >= Status.WARNING and f.check in OTHER_ALERTS)
 
     @property
     def supported_causes(self) -> tuple[RankedCause, ...]:
@@ -148,22 +176,50 @@ def judge(
     *,
     onset: datetime | None = None,
     tolerance_seconds: float = 0.0,
+    version: int = VERSION,
 ) -> Verdict:
-    """The verdict: the worst status of all findings, and the causes by rank, points and order.
+    """The verdict: the status by the rules in this module's docstring, and the causes by rank and points.
 
     `onset` is the start time of the alert (aware UTC); without it, the symptoms give the onset. Without any
-    finding the verdict is UNKNOWN.
+    finding the verdict is UNKNOWN. `version` is that of the rules: older evidence is judged by its own.
     """
     onset = onset or onset_of(symptoms)
     ranked_causes = [rank_cause(cause, onset, tolerance_seconds) for cause in causes]
     everything = [*symptoms, *(sign for cause in causes for sign in cause.signs)]
+    is_unanswered = version >= _OWN_QUESTION and _is_unanswered(symptoms)
     return Verdict(
-        status=overall(everything),
+        status=_status(symptoms, ranked_causes) if version >= _OWN_QUESTION else overall(everything),
         onset=onset,
         symptoms=tuple(symptoms),
         causes=tuple(sorted(ranked_causes, key=_sort_key)),
         not_checked=tuple(finding for finding in everything if finding.status is Status.UNKNOWN),
+        is_unanswered=is_unanswered,
     )
+
+
+def _is_alert_true(symptoms: Iterable[Finding]) -> bool:
+    return any(f.status >= Status.WARNING for f in symptoms if f.check in ALERT_CHECKS)
+
+
+def _is_unanswered(symptoms: Sequence[Finding]) -> bool:
+    """Whether the first symptom, which is the alert's own, has no answer, and the alert is not true."""
+    return bool(symptoms) and symptoms[0].status is Status.UNKNOWN and not _is_alert_true(symptoms)
+
+
+def _status(symptoms: Sequence[Finding], causes: Sequence[RankedCause]) -> Status:
+    signs = [sign for ranked_cause in causes for sign in ranked_cause.cause.signs]
+    status = overall([f for f in (*symptoms, *signs) if not _is_weightless(f)])
+    if not _is_unanswered(symptoms):
+        return status
+    supporting = [
+        sign for ranked_cause in causes if ranked_cause.is_supported for sign in ranked_cause.speaks_for
+    ]
+    of_this_alert = [*(f for f in symptoms if f.check not in _GENERAL), *supporting]
+    return Status.CRITICAL if overall(of_this_alert) is Status.CRITICAL else Status.UNKNOWN
+
+
+def _is_weightless(finding: Finding) -> bool:
+    return finding.check in OTHER_ALERTS and finding.status >= Status.WARNING
 
 
 def _sort_key(ranked_cause: RankedCause) -> tuple[int, int]:

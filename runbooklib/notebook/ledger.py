@@ -172,7 +172,13 @@ class FindingLedger:
         """The verdict over all findings so far."""
         context = self.context
         tolerance = context.timing.tolerance_seconds + context.window.step_seconds
-        return judge(self.findings, self.causes.all, onset=context.onset, tolerance_seconds=tolerance)
+        return judge(
+            self.findings,
+            self.causes.all,
+            onset=context.onset,
+            tolerance_seconds=tolerance,
+            version=context.verdict_version,
+        )
 
     def onset_events(self) -> list[Event]:
         """One event for each finding that has a start time, for the timeline."""
