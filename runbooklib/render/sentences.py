@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from runbooklib.errors import Reason
 from runbooklib.model.event import Event
 from runbooklib.model.findings import Fact, Finding, Status
-from runbooklib.model.verdict import ALERT_CHECKS, OTHER_ALERTS, Rank, Verdict
+from runbooklib.model.verdict import ALERT_CHECKS, Rank, Verdict
 from runbooklib.text import visible
 
 # Other languages by their code: English template -> template. English is its own catalogue.
@@ -226,12 +226,12 @@ def _unanswered_count(verdict: Verdict, language: str) -> str:
 
 
 def _sound_texts(verdict: Verdict, language: str) -> Sequence[str]:
-    if not verdict.other_alerts:
+    if not verdict.beside:
         return [say("All checks passed.", language=language)]
     return [
         say("The alert's own symptom is not present.", language=language),
         sentence(verdict.symptoms[0], language=language),
-        *_beside_texts(verdict.other_alerts[0], language),
+        *_beside_texts(verdict.beside[0], language),
     ]
 
 
@@ -247,10 +247,10 @@ def _worst_finding_text(verdict: Verdict, language: str) -> str:
 
 
 def _worst_finding(verdict: Verdict) -> Finding:
-    """The worst finding; of several, the first that is not about another alert."""
+    """The worst finding; of several, the first that has weight."""
     signs = [sign for ranked_cause in verdict.causes for sign in ranked_cause.cause.signs]
     findings = [*verdict.symptoms, *signs]
-    return max(findings, key=lambda finding: (finding.status, finding.check not in OTHER_ALERTS))
+    return max(findings, key=lambda finding: (finding.status, finding not in verdict.beside))
 
 
 def _likely_cause_texts(verdict: Verdict, language: str) -> Sequence[str]:

@@ -226,6 +226,14 @@ class Context:
             return self.window.start
         return self.onset - timedelta(seconds=self.timing.lead_seconds)
 
+    @property
+    def time_before(self) -> datetime | None:
+        """A time before the symptom began: the lead before the onset; without a symptom, the window's start.
+
+        None if there is a symptom whose start is unknown.
+        """
+        return None if self.onset is None and self.is_disturbed else self.suspect_since
+
     def with_server_clock(self) -> "Context":
         """The context with its window in the clock of the systems, if this machine's clock differs."""
         skew = self.sources.skew_seconds()

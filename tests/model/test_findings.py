@@ -310,3 +310,61 @@ def test_evidence_of_an_older_version_is_judged_by_its_own_rules(
     for version in (1, 2):
         verdict = judge(symptoms, [], version=version)
         assert (verdict.status, verdict.is_unanswered) == (status, False)
+
+
+BEFORE = ONSET - timedelta(minutes=30)
+WEEK, MINUTES = timedelta(days=7), timedelta(minutes=5)
+
+
+def aged(word: str, check: str, age: timedelta | None, *, is_report: bool = True) -> Finding:
+    """A finding of one letter that has been the same since `age` before the onset."""
+    since = None if age is None else ONSET - age
+    return replace(named(word, check, "web"), unchanged_since=since, is_report=is_report)
+
+
+@pytest.mark.parametrize(
+    ("sign_", "before", "is_counted"),
+    [
+        (aged("W", "component_health", WEEK), BEFORE, False),
+        (aged("C", "dependencies_reachable", WEEK, is_report=False), BEFORE, False),
+        (aged("W", "component_health", MINUTES), BEFORE, True),
+        # Of unknown age: what the service says about itself counts for no cause, what was measured does.
+        (aged("W", "component_health", None), BEFORE, False),
+        (aged("C", "dependencies_reachable", None, is_report=False), BEFORE, True),
+        # Nobody knows when the symptom began.
+        (aged("W", "component_health", WEEK), None, False),
+        (aged("C", "dependencies_reachable", WEEK, is_report=False), None, True),
+    ],
+)
+def test_what_was_the_same_before_the_symptom_speaks_for_no_cause(
+    sign_: Finding, before: datetime | None, *, is_counted: bool
+) -> None:
+    ranked_cause = rank_cause(Cause("c", "C", (sign_,)), ONSET, before=before)
+    assert ranked_cause.speaks_for == ((sign_,) if is_counted else ())
+    assert ranked_cause.not_counted == (() if is_counted else (sign_,))
+    assert rank_cause(Cause("c", "C", (sign_,)), ONSET, before=before, version=2).speaks_for == (sign_,)
+
+
+@pytest.mark.parametrize(
+    ("symptoms", "before", "status"),
+    [
+        ([named("O", "error_rate"), aged("W", "health_page", WEEK)], BEFORE, Status.OK),
+        ([named("O", "error_rate"), aged("W", "key_functions", WEEK, is_report=False)], BEFORE, Status.OK),
+        ([named("O", "error_rate"), aged("W", "health_page", MINUTES)], BEFORE, Status.WARNING),
+        ([named("O", "error_rate"), aged("W", "health_page", None)], BEFORE, Status.WARNING),
+        ([named("O", "error_rate"), aged("W", "health_page", WEEK)], None, Status.WARNING),
+        # The alert's own question always has weight.
+        ([aged("C", "component_status", WEEK)], BEFORE, Status.CRITICAL),
+        ([named("O", "error_rate"), aged("W", "alert_rule", WEEK)], BEFORE, Status.WARNING),
+        ([OWN, aged("C", "key_functions", WEEK, is_report=False)], BEFORE, Status.UNKNOWN),
+    ],
+)
+def test_what_is_ill_every_day_does_not_change_the_status(
+    symptoms: list[Finding], before: datetime | None, status: Status
+) -> None:
+    verdict = judge(symptoms, [], before=before)
+    assert verdict.status is status
+    if verdict.unchanged:  # said once, though it is asked for a cause as well
+        both = judge(symptoms, [Cause("c", "C", (symptoms[-1],))], before=before)
+        assert (both.unchanged, both.status) == (verdict.unchanged, status)
+    assert Finding.from_dict(symptoms[-1].as_dict()).unchanged_since == symptoms[-1].unchanged_since
