@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
+from runbooklib.actions.baseline import as_before
 from runbooklib.actions.recovery import FAILED_BELOW, WAIT_BELOW_SECONDS, Certificate, conditions
 from runbooklib.checks import objectives
 from runbooklib.checks.ask import Check, ask, no_proposal, not_asked, propose, question_of
@@ -326,5 +327,6 @@ class Incident:
         self._run_step(("section", title), partial(self._ask_section, title, questions))
 
     def _ask_section(self, title: str, questions: Questions) -> None:
-        findings = [self._ask(check, limits) for check, limits in questions]
+        asked = [self._ask(check, limits) for check, limits in questions]
+        findings = [as_before(finding, self.context.time_before) for finding in asked]
         self._listener.section_added(title, findings, self.tape.take_recorded())
