@@ -19,7 +19,7 @@ from runbooklib.sources.context import Context
 from runbooklib.sources.tape import side_by_side
 
 # The verdict version from which on checks ask for this. Recordings of older versions do not contain it.
-_FIRST_VERSION = 3
+FIRST_VERSION = 3
 _HISTORY, _HISTORY_STEP_SECONDS, _HISTORY_RANGE = timedelta(days=7), 1800.0, "30m"
 _REQUESTS, _HEALTH = "http_requests_total", "app_health_status"
 # After a longer pause of the prober, the state in between is unknown.
@@ -62,7 +62,7 @@ def _columns(context: Context, window: Window, queries: Sequence[str]) -> list["
 
 
 def _since(context: Context, states: _States) -> datetime | None:
-    if context.verdict_version < _FIRST_VERSION:
+    if context.verdict_version < FIRST_VERSION:
         return None
     window = context.window
     history = replace(
