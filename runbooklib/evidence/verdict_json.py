@@ -41,7 +41,7 @@ def verdict_as_dict(verdict: Verdict, context: "Context") -> dict[str, Any]:
         "symptoms": [_finding(finding) for finding in verdict.symptoms],
         "causes": [_cause(ranked_cause) for ranked_cause in verdict.causes],
         "not_checked": [_finding(finding) for finding in verdict.not_checked],
-        **({"unchanged": _findings(verdict.unchanged)} if verdict.unchanged else {}),
+        "unchanged": _findings(verdict.unchanged),
         "next": [_proposal(proposal) for proposal in verdict.proposals],
         **_actions(verdict),
         # A replay of older evidence: its status follows the rules of that version.
@@ -86,7 +86,7 @@ def _cause(ranked_cause: RankedCause) -> dict[str, Any]:
         "for": _findings(ranked_cause.speaks_for),
         "against": _findings((*ranked_cause.speaks_against, *ranked_cause.came_after)),
         "missing": _findings(ranked_cause.missing),
-        **({"not_counted": _findings(ranked_cause.not_counted)} if ranked_cause.not_counted else {}),
+        "not_counted": _findings(ranked_cause.not_counted),
     }
 
 

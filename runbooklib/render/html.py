@@ -191,6 +191,7 @@ def verdict_card(verdict: Verdict, about: str, *, is_replay: bool = False) -> st
         f'<div style="{_FAINT};font-size:12.5px;margin:2px 0 8px">{text(about)}{replayed}</div>',
         _causes(verdict),
         _next_steps(verdict.proposals, may_act=not is_replay),
+        _unchanged(verdict.unchanged),
         _not_checked(verdict.not_checked),
     ]
     box = f"{_LINE};border-top:5px solid {colour};border-radius:6px;padding:12px 16px;margin:4px 0"
@@ -217,6 +218,7 @@ def _supported_cause(ranked_cause: RankedCause) -> str:
         *(("against", sign, Status.CRITICAL) for sign in ranked_cause.speaks_against),
         *(("came after", sign, Status.CRITICAL) for sign in ranked_cause.came_after),
         *(("missing", sign, Status.UNKNOWN) for sign in ranked_cause.missing),
+        *(("not counted", sign, Status.UNKNOWN) for sign in ranked_cause.not_counted),
     ]
     items = "".join(
         f'<li style="margin:1px 0">{_tag(word, colour, _SMALL)} {text(sentence(sign))}</li>'
@@ -263,6 +265,13 @@ def _approval(proposal: Proposal) -> str:
     else:
         return ""
     return f'<div style="{_FAINT};font-size:12.5px">{line}</div>'
+
+
+def _unchanged(findings: Sequence[Finding]) -> str:
+    """The problems that were the same before the symptom began."""
+    lines = "".join(f'<li style="margin:0">{text(sentence(f))}</li>' for f in findings)
+    listed = f'<ul style="margin:2px 0;padding-left:20px;font-size:13px">{lines}</ul>'
+    return f'<div style="margin-top:6px">Not new, and not counted{listed}</div>' if findings else ""
 
 
 def _not_checked(findings: Sequence[Finding]) -> str:
