@@ -21,6 +21,7 @@ from runbooklib.model.verdict import RankedCause, Verdict
 from runbooklib.render import chart_text, charts, sentences
 from runbooklib.render.inert_html import literal
 from runbooklib.render.sentences import event_text, headline, sentence, time
+from runbooklib.render.unanswered import Unanswered, by_reason
 from runbooklib.text import visible
 
 _COLOURS = {
@@ -278,14 +279,18 @@ def _not_checked(findings: Sequence[Finding]) -> str:
     if not findings:
         style = f"{_FAINT};font-size:13px;margin-top:6px"
         return f'<div style="{style}">Everything that was asked was answered.</div>'
-    lines = "".join(
-        f'<li style="margin:0">{text(f.question)} <span style="{_FAINT}">{text(sentence(f))}</span></li>'
-        for f in findings
-    )
+    lines = "".join(_unanswered_line(group) for group in by_reason(findings))
     return (
         f'<div style="margin-top:6px">{_tag("Not checked", Status.UNKNOWN, _SMALL)}'
         f'<ul style="margin:2px 0;padding-left:20px;font-size:13px">{lines}</ul></div>'
     )
+
+
+def _unanswered_line(group: Unanswered) -> str:
+    """The reason and how to get an answer, and below it the questions that have none."""
+    hint = f" To get an answer: {text(group.hint)}." if group.hint else ""
+    questions = text(" ".join(group.questions))
+    return f'<li style="margin:0">{text(group.says)}{hint} <span style="{_FAINT}">{questions}</span></li>'
 
 
 def section_card(title: str, status: Status, findings: Sequence[Finding]) -> str:

@@ -80,7 +80,8 @@ def asked(evidence: Path | None, first: Any = broken, side: Any = page, tape: Ta
 
 def age(incident: Incident) -> timedelta | None:
     [sign] = incident.verdict.causes[0].cause.signs
-    return sign.unchanged_since and incident.context.window.end - sign.unchanged_since
+    since = sign.unchanged_since
+    return None if since is None else incident.context.window.end - since
 
 
 @pytest.mark.parametrize("side", [page, provider])
