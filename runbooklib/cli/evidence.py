@@ -78,7 +78,7 @@ def replay_evidence(
 
 def _compare(replayed: "Replay", out: TextIO) -> None:
     """Say whether the verdict is the recorded one, and in what it differs."""
-    from runbooklib.evidence.verdict_json import VERSION
+    from runbooklib.model.verdict import VERSION
 
     if not replayed.compares_sentences:
         version = replayed.recorded["version"]

@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
+from runbooklib.actions.baseline import as_before
 from runbooklib.actions.recovery import FAILED_BELOW, WAIT_BELOW_SECONDS, Certificate, conditions
 from runbooklib.checks import objectives
-from runbooklib.checks.ask import Check, ask, no_proposal, not_asked, propose, question_of
+from runbooklib.checks.ask import Check, no_proposal, not_asked, propose, question_of
 from runbooklib.errors import RunbookError
 from runbooklib.model.event import Event, Statement
 from runbooklib.model.findings import Finding
@@ -24,6 +25,7 @@ from runbooklib.model.plan import Proposal
 from runbooklib.model.verdict import Verdict
 from runbooklib.notebook import notes, site_tables, timeline
 from runbooklib.notebook.certify import wait_for_recovery
+from runbooklib.notebook.earlier_runs import ask_with_age
 from runbooklib.notebook.ledger import CAUSE_STEP, FindingLedger, SavedFinding, proposal_step, step_name
 from runbooklib.notebook.listener import IncidentListener
 from runbooklib.notebook.notes import Notes
@@ -133,7 +135,7 @@ class Incident:
             return not_asked(
                 "Not asked again: {reason}", check.__name__, question, reason=self._stopped_because
             )
-        return ask(check, limits, replace(self.context, **known), self.tape)
+        return ask_with_age(check, limits, replace(self.context, **known), self.tape, self._evidence)
 
     def _propose(
         self, cause: str, action: Callable[..., Proposal], parameters: Mapping[str, Any]
@@ -326,5 +328,6 @@ class Incident:
         self._run_step(("section", title), partial(self._ask_section, title, questions))
 
     def _ask_section(self, title: str, questions: Questions) -> None:
-        findings = [self._ask(check, limits) for check, limits in questions]
+        asked = [self._ask(check, limits) for check, limits in questions]
+        findings = [as_before(finding, self.context.time_before) for finding in asked]
         self._listener.section_added(title, findings, self.tape.take_recorded())

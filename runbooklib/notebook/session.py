@@ -6,7 +6,7 @@ and shows the verdict at the top of the notebook. Each check redraws it.
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from runbooklib.config.site_secrets import environment_secrets, secrets_of
 from runbooklib.errors import InputError, NotRecordedError, ParameterError
 from runbooklib.evidence.executed_notebook import read_recording
 from runbooklib.evidence.runs import evidence_folder, uses_of
+from runbooklib.model.verdict import VERSION
 from runbooklib.model.window import Window
 from runbooklib.notebook.display import NotebookScreen, TextScreen
 from runbooklib.notebook.incident import Incident
@@ -29,6 +30,8 @@ from runbooklib.sources.tape import NOTE, OPENING, Tape
 
 # Papermill starts the cell that it injects with this line.
 _INJECTED = "# Parameters\n"
+# Evidence without `verdict_version` was judged by the rules of versions 1 and 2, which are the same.
+_VERSION_BEFORE_IT_WAS_RECORDED = 2
 
 
 def open_incident(
@@ -71,7 +74,7 @@ def open_incident(
     )
     # Requests that are not in the recording go to the systems as the settings describe them now.
     target = read_target(*place) if resumed else Target.model_validate(opening["target"])
-    context = Context(alert, target, Window.from_dict(opening["window"]), Sources(target, tape))
+    context = _context(alert, target, opening, tape)
     screen = NotebookScreen(shell, tape, look_again) if shell else TextScreen()
     incident = Incident(
         context,
@@ -130,7 +133,13 @@ def look_again(incident: Incident, *, service: str, at: str, lookback: str) -> N
     tape.forget(keeping={NOTE})
     opening = tape.ask(OPENING, {"alert": alert}, lambda: opening, is_ours=True)
     target = Target.model_validate(opening["target"])
-    incident.ask_again(Context(alert, target, Window.from_dict(opening["window"]), Sources(target, tape)))
+    incident.ask_again(_context(alert, target, opening, tape))
+
+
+def _context(alert: str, target: Target, opening: Mapping[str, Any], tape: Tape) -> Context:
+    version = opening.get("verdict_version", _VERSION_BEFORE_IT_WAS_RECORDED)
+    window = Window.from_dict(opening["window"])
+    return Context(alert, target, window, Sources(target, tape), verdict_version=version)
 
 
 def _live_tape(target: Target, resumed: Resumption | None) -> Tape:
@@ -159,7 +168,12 @@ def _read_opening(alert: str, environment: str, service: str, at: str, lookback:
         scrape_interval=target.timing.scrape_interval,
     )
     uses = uses_of(alert, evidence_folder() or home() / "evidence")
-    return {"target": target.model_dump(mode="json"), "window": window.as_dict(), "uses": asdict(uses)}
+    return {
+        "target": target.model_dump(mode="json"),
+        "window": window.as_dict(),
+        "uses": asdict(uses),
+        "verdict_version": VERSION,
+    }
 
 
 def _shell() -> Any:

@@ -14,6 +14,7 @@ from runbooklib.config.site import System, configured
 from runbooklib.config.site_secrets import secret
 from runbooklib.errors import NotConfiguredError, StaleError
 from runbooklib.model.alert import Alert
+from runbooklib.model.verdict import VERSION
 from runbooklib.model.window import Window, seconds_of
 from runbooklib.redact.redactor import Redactor
 from runbooklib.sources.alertmanager import Alertmanager
@@ -175,6 +176,7 @@ class Context:
 
     `onset` is when the symptom began, if a check has determined it.
     `is_disturbed`: a symptom is beyond its limit, even if its start is unknown.
+    `verdict_version`: the rules of judging; those of its own time in a replay of older evidence.
     """
 
     alert: str
@@ -183,6 +185,7 @@ class Context:
     sources: Sources = field(repr=False, compare=False)
     onset: datetime | None = None
     is_disturbed: bool = False
+    verdict_version: int = VERSION
 
     @property
     def service(self) -> Service:
@@ -222,6 +225,14 @@ class Context:
         if self.onset is None:
             return self.window.start
         return self.onset - timedelta(seconds=self.timing.lead_seconds)
+
+    @property
+    def time_before(self) -> datetime | None:
+        """A time before the symptom began: the lead before the onset; without a symptom, the window's start.
+
+        None if there is a symptom whose start is unknown.
+        """
+        return None if self.onset is None and self.is_disturbed else self.suspect_since
 
     def with_server_clock(self) -> "Context":
         """The context with its window in the clock of the systems, if this machine's clock differs."""

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from runbooklib.evidence.verdict_json import VERSION, canonical
+from runbooklib.evidence.verdict_json import canonical
 from runbooklib.execution.replay import differences
+from runbooklib.model.verdict import VERSION
 from tests.support.running import ROOT, Ended, command
 
 DATA = ROOT / "tests" / "data"
