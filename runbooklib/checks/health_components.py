@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pandas as pd
 
-from runbooklib.checks import thresholds
+from runbooklib.checks import queries, thresholds
 from runbooklib.checks.dependencies import DISABLED, HEALTHY, component_state
 from runbooklib.checks.registry import check
 from runbooklib.checks.time_series import began, finite, unseen_seconds
@@ -12,8 +12,6 @@ from runbooklib.errors import NoDataError, Reason
 from runbooklib.model.findings import Finding, Status, unknown
 from runbooklib.promql import build
 from runbooklib.sources.context import Context
-
-HEALTH = "app_health_status"
 
 
 @check
@@ -23,7 +21,7 @@ def component_status(context: Context, *, component: str = "") -> Finding:
     The gauge app_health_status (1 healthy, 0 unhealthy) of all components, or of `component` alone.
     """
     labels = {**context.labels, "component": component} if component else context.labels
-    query = f"min by(component) ({build.selector(HEALTH, labels)})"
+    query = f"min by(component) ({build.selector(queries.COMPONENT_HEALTH, labels)})"
     frame = context.sources.prometheus.range(query, context.window, by="component")
     last = finite(frame.iloc[-1])
     if last.empty:
@@ -104,7 +102,7 @@ def health_page_contradicted(context: Context) -> Finding:
     )
 
 
-@check
+@check(judges_series=True)
 def gauge_ever_set(context: Context, *, metric: str, over: str = "1d") -> Finding:
     """Was {metric} ever above zero?
 

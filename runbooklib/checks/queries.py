@@ -12,6 +12,14 @@ from runbooklib.promql import build
 from runbooklib.promql.build import Histogram
 
 REQUESTS = "http_requests_total"
+EXECUTIONS = "sandbox_executions_total"
+CHATS = "ai_chat_requests_total"
+# The gauges that the service itself sets.
+IN_PROGRESS = "http_requests_in_progress"
+CONNECTIONS = "db_connections_active"
+FREE_SANDBOXES = "sandbox_pool_available"
+SANDBOXES_IN_USE = "sandbox_pool_in_use"
+COMPONENT_HEALTH = "app_health_status"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +49,21 @@ def request_outcomes(target: Target) -> Outcomes:
 
 def executions(target: Target) -> Outcomes:
     """Code executions in the sandbox."""
-    return _by_status(target, "sandbox_executions_total", "code executions")
+    return _by_status(target, EXECUTIONS, "code executions")
 
 
 def chats(target: Target) -> Outcomes:
     """Requests to the AI provider."""
-    return _by_status(target, "ai_chat_requests_total", "AI requests")
+    return _by_status(target, CHATS, "AI requests")
+
+
+def database_queries(target: Target) -> Outcomes:
+    """Queries to the database."""
+    every, failed = (
+        build.selector(name, target.service.labels)
+        for name in ("db_query_duration_seconds_count", "db_query_errors_total")
+    )
+    return Outcomes(every, failed, "queries")
 
 
 def _by_status(target: Target, metric: str, what: str) -> Outcomes:

@@ -5,16 +5,14 @@ Response times.
 
 import pandas as pd
 
-from runbooklib.checks import queries, thresholds
+from runbooklib.checks import queries, thresholds, workers
 from runbooklib.checks.registry import check
 from runbooklib.checks.thresholds import Threshold, Wording
 from runbooklib.checks.time_series import finite
-from runbooklib.errors import NoDataError, Reason
-from runbooklib.model.findings import Finding, Status, unknown
+from runbooklib.errors import NoDataError
+from runbooklib.model.findings import Finding, Status
 from runbooklib.promql import build
 from runbooklib.sources.context import Context
-
-IN_PROGRESS = "http_requests_in_progress"
 
 
 @check
@@ -91,7 +89,7 @@ def requests_in_progress(context: Context, *, above: float) -> Finding:
         line="in progress",
         unit="count",
     )
-    query = build.sum_of(build.selector(IN_PROGRESS, context.labels))
+    query = build.sum_of(build.selector(queries.IN_PROGRESS, context.labels))
     return thresholds.level(context, query, Threshold(above=above), words)
 
 
@@ -110,46 +108,38 @@ def busy_endpoints(context: Context, *, above: float) -> Finding:
         line="",
         unit="count",
     )
-    query = build.sum_of(build.selector(IN_PROGRESS, context.labels), by=("endpoint",))
+    query = build.sum_of(build.selector(queries.IN_PROGRESS, context.labels), by=("endpoint",))
     return thresholds.by_label(context, query, by="endpoint", above=above, words=words, column="in progress")
 
 
-@check
+@check(judges_series=True)
 def steady_counters(context: Context) -> Finding:
     """Can the counters be trusted?
 
     If several workers share one metrics page, each scrape shows the counters of another worker. Prometheus
     then sees counter resets that never happened, and each rate is too high by an unknown factor. The sign is
-    a process start time that goes back: for one process it only ever increases.
+    a process start time that goes back: for one process it only ever increases. Of several workers that
+    a kept connection hides, the metrics page over new connections shows the start times, else the container
+    their processes.
     """
-    span = f"{int(context.window.span_seconds)}s"
-    started = build.selector("process_start_time_seconds", context.labels)
-    query = f"max(resets({started}[{span}]))"
-    ask = context.sources.prometheus
-    backwards = ask.instant(query, context.window.end)
-    resets = ask.instant(f"max(resets({queries.requests(context.target)}[{span}]))", context.window.end)
-    missing = "the service has no start time"
-    times, counter_resets = thresholds.number(backwards, missing), thresholds.number(resets, missing)
-    facts = {"times": times, "resets": counter_resets, "span": context.window.span_seconds}
-    if times > 0:
-        return unknown(
-            Reason.NONSENSE,
-            "The start time of the process went back {times:number} times in the last {span:seconds}. "
-            "Several workers share one metrics page, so its rates cannot be trusted.",
-            facts=facts,
-            source="prometheus",
-            query=query,
-        )
+    doubt = workers.several_workers(context)
+    if doubt is not None:
+        return doubt
+    back = workers.resets(context)
+    if back.started is None or back.requests is None:
+        missing = "the service has no start time" if back.started is None else "there are no requests"
+        raise NoDataError(missing, system="prometheus", hint="check that the target is scraped")
+    facts = {"times": back.started, "resets": back.requests, "span": context.window.span_seconds}
     return Finding(
         status=Status.OK,
         template=(
             "One process answers. Counter resets in the last {span:seconds}: {resets:number}."
-            if counter_resets
+            if back.requests
             else "One process answers. No counter reset in the last {span:seconds}."
         ),
         facts=facts,
         source="prometheus",
-        query=query,
+        query=back.query,
     )
 
 

@@ -26,6 +26,7 @@ from runbooklib.sources.docker.log_stream import (
     lines_of,
     moment_of_line,
 )
+from runbooklib.sources.docker.processes import workers_of
 from runbooklib.sources.logs.records import COLUMNS, parse
 from runbooklib.sources.tape import Tape
 
@@ -138,6 +139,11 @@ class Docker:
             lambda engine: read_events(engine, name, since, until),
         )
         return Events.of(answer)
+
+    def workers(self, name: str) -> int:
+        """How many worker processes of a Python web server run in the container; 0 without such a server."""
+        answer = self._ask({"question": "workers"}, name, lambda engine: workers_of(engine, name))
+        return int(answer["workers"])
 
     def logs(self, name: str, since: datetime, until: datetime) -> LogLines:
         """The relevant log entries of the container in the window, within the bounds of `logtail`."""
