@@ -42,6 +42,11 @@ def failed_requests(target: Target) -> str:
     return build.selector(REQUESTS, target.service.labels, matching=failed, none_of=_probes(target))
 
 
+def every_failed_request(target: Target) -> str:
+    """Selector of all requests with a status code 5xx, also of those to the service's own pages."""
+    return build.selector(REQUESTS, target.service.labels, matching={"status_code": "5.."})
+
+
 def request_outcomes(target: Target) -> Outcomes:
     """All user requests, and those with a status code 5xx."""
     return Outcomes(requests(target), failed_requests(target), "requests")
@@ -123,5 +128,10 @@ def duration_quantile(target: Target, q: float, *, by: Iterable[str] = ()) -> st
     return durations(target).quantile(q, target.timing.rate_window, by=by)
 
 
+def own_pages(target: Target) -> tuple[str, ...]:
+    """The pages that probers, Prometheus and this library ask: the service's probes and its health page."""
+    return tuple(dict.fromkeys((*target.service.probes, target.service.health)))
+
+
 def _probes(target: Target) -> dict[str, tuple[str, ...]]:
-    return {"endpoint": target.service.probes}
+    return {"endpoint": own_pages(target)}

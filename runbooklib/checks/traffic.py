@@ -3,9 +3,12 @@
 Response times.
 """
 
+from dataclasses import replace
+
 import pandas as pd
 
-from runbooklib.checks import queries, thresholds, workers
+from runbooklib.checks import own_pages, queries, thresholds, workers
+from runbooklib.checks.own_pages import Failures
 from runbooklib.checks.registry import check
 from runbooklib.checks.thresholds import Threshold, Wording
 from runbooklib.checks.time_series import finite
@@ -27,7 +30,8 @@ def error_rate(
 
     5xx over all requests, as rates over the site's rate window, without health and metrics pages. `above` is
     a ratio 0–1; above `critical_above` (default: `above`) the finding is CRITICAL. Fewer than
-    `least_requests` in the rate window give UNKNOWN.
+    `least_requests` in the rate window give UNKNOWN. The finding names the endpoint that fails most, and says
+    so if only the service's own pages fail.
     """
     users = queries.request_outcomes(context.target)
     words = Wording(
@@ -37,8 +41,26 @@ def error_rate(
     )
     critical = above if critical_above is None else critical_above
     limit = Threshold(above=above, critical_above=critical)
-    return thresholds.share(
+    finding = thresholds.share(
         context, users.failed, users.every, limit, words, what=users.what, least=least_requests
+    )
+    return _with_endpoint(finding, own_pages.failures(context))
+
+
+def _with_endpoint(finding: Finding, failing: Failures | None) -> Finding:
+    """The finding, with the endpoint that fails most; of an OK finding, only the service's own pages."""
+    if failing is None or (finding.status < Status.WARNING and not failing.own_pages):
+        return finding
+    template = "{endpoint} has most of the failures: {part:percent}."
+    if failing.own_pages:
+        template = (
+            "All failed requests are those to {pages}, the service's own pages: no user's request fails."
+        )
+    facts = {"endpoint": failing.endpoint, "part": failing.share, "pages": failing.own_pages}
+    return replace(
+        finding,
+        further_templates=(*finding.further_templates, template),
+        facts={**finding.facts, **facts},
     )
 
 

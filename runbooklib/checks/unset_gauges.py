@@ -104,7 +104,7 @@ def _only_value(context: Context, series: str, life: _Life) -> float | None:
 def _unset_flow(context: Context, life: _Life, metric: str) -> Finding | None:
     """A gauge of what is going on now."""
     # A scrape is a request in progress: without the probes, each sample would show itself.
-    none_of = {"endpoint": context.service.probes} if metric == queries.IN_PROGRESS else None
+    none_of = {"endpoint": queries.own_pages(context.target)} if metric == queries.IN_PROGRESS else None
     value = _only_value(context, build.selector(metric, life.labels, none_of=none_of), life)
     if value is None:
         return None
@@ -231,7 +231,7 @@ def _increase(context: Context, series: str, histogram: Histogram, life: _Life) 
 
 
 def _requests(context: Context, life: _Life) -> str:
-    none_of = {"endpoint": context.service.probes}
+    none_of = {"endpoint": queries.own_pages(context.target)}
     return build.selector(queries.REQUESTS, life.labels, none_of=none_of)
 
 

@@ -17,7 +17,7 @@ from runbooklib.sources.context import Context
 STARTED = "process_start_time_seconds"
 METRICS_PAGE = "/metrics"
 # The start time that a client library computes from the boot time may move by a second without a restart.
-_JITTER_SECONDS = 2.0
+_JITTER_SECONDS = 1.0
 # A counter of a service without a start time that goes back this often is taken for several counters.
 _MIN_RESETS = 3
 

@@ -1,6 +1,7 @@
 """The HTTP pages of the service: its health page and the pages of its key functions."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,7 +23,8 @@ class Page:
 
     `seconds` is the time until its last byte. `text` is cut to MAX_TEXT characters; `json` is None if the
     page is not JSON. `location` is the destination of a redirect, which is not followed. `request_id` is the
-    X-Request-ID of the service, for a search in its logs.
+    X-Request-ID of the service, for a search in its logs. `read_at` (ISO 8601) is when a run of the same
+    batch read it; empty outside of a batch.
     """
 
     path: str
@@ -33,6 +35,7 @@ class Page:
     json: Any
     request_id: str
     location: str = ""
+    read_at: str = ""
 
     @property
     def components(self) -> dict[str, dict[str, Any]]:
@@ -77,7 +80,7 @@ class Web:
         answer = self._tape.ask(
             "web",
             {"method": "GET", "path": path},
-            lambda: self._fetch(path),
+            lambda: self._once("page", path, self._fetch),
             target=self._target,
             deadline_seconds=self._deadline_seconds,
         )
@@ -92,12 +95,18 @@ class Web:
         answer = self._tape.ask(
             "web",
             {"question": "process starts", "path": path, "connections": _CONNECTIONS},
-            lambda: self._fetch_starts(path),
+            lambda: self._once("process starts", path, self._fetch_starts),
             # A page that is late must not make the other pages of the service unreachable.
             target=f"{self._target}{path}",
             deadline_seconds=min(self._deadline_seconds, _PROCESS_STARTS_SECONDS),
         )
         return [float(started) for started in answer["started"]]
+
+    def _once(self, what: str, path: str, call: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+        """The answer of `call`. The runs of a batch share it: their requests are traffic of the service."""
+        if self._tape.shared is None:
+            return call(path)
+        return self._tape.shared.once({"what": what, "url": self._base, "path": path}, partial(call, path))
 
     def _fetch_starts(self, path: str) -> dict[str, Any]:
         """The start times on all pages; one that does not answer with status 200 counts for nothing."""
