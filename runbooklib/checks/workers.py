@@ -121,9 +121,9 @@ def _in_container(context: Context) -> int:
 def _more_on_page(count: int, scraped: float) -> Finding:
     return unknown(
         Reason.NONSENSE,
-        "{count} processes answer at {path}, and Prometheus has the series of {scraped:number}. "
+        "{count} processes answer at the metrics page, and Prometheus has the series of {scraped:number}. "
         "Several workers share one metrics page, so its rates cannot be trusted.",
-        facts={"count": count, "path": METRICS_PAGE, "scraped": scraped},
+        facts={"count": count, "scraped": scraped},
         source="web",
         query=f"GET {METRICS_PAGE}",
     )

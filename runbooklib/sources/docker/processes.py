@@ -24,7 +24,9 @@ _TRACKER = "resource_tracker"
 def workers_of(engine: Engine, name: str) -> dict[str, Any]:
     """`{"workers": count}`: the children of one server process. Raises SourceError."""
     container = engine.inspect(name)
-    return {"workers": count_workers(engine.json(f"/containers/{container['Id']}/top"))}
+    # ww: `ps` of the host must not cut the command lines to the width of a terminal.
+    top = engine.json(f"/containers/{container['Id']}/top", ps_args="-efww")
+    return {"workers": count_workers(top)}
 
 
 def count_workers(top: dict[str, Any]) -> int:
