@@ -15,6 +15,7 @@ from runbooklib.checks import queries, thresholds
 from runbooklib.checks.ask import Check
 from runbooklib.checks.queries import Outcomes
 from runbooklib.checks.registry import check
+from runbooklib.checks.workers import several_workers
 from runbooklib.errors import NoDataError, Reason
 from runbooklib.model.findings import Finding, Status, breach, unknown
 from runbooklib.model.window import seconds_of
@@ -177,11 +178,12 @@ def affected_users(context: Context, *, above: float) -> Finding:
     ask = context.sources.prometheus
     if not rules.affected_users_query:
         shares = ask.instant(queries.failed_share(context.target), context.window.end)
+        is_known = len(shares) > 0 and several_workers(context) is None
         return unknown(
             Reason.NOT_CONFIGURED,
             "No query for affected users is configured. {share:percent} of requests fail. Escalate above "
             "{limit:percent} of users.",
-            facts={"share": float(shares["value"].iloc[0]) if len(shares) else None, "limit": above},
+            facts={"share": float(shares["value"].iloc[0]) if is_known else None, "limit": above},
             source="prometheus",
         )
     frame = ask.instant(rules.affected_users_query, context.window.end)

@@ -13,7 +13,7 @@ from runbooklib.checks.registry import check
 from runbooklib.checks.thresholds import Threshold, Wording
 from runbooklib.checks.time_series import finite
 from runbooklib.errors import NoDataError
-from runbooklib.model.findings import Finding, Status
+from runbooklib.model.findings import Fact, Finding, Status
 from runbooklib.promql import build
 from runbooklib.sources.context import Context
 
@@ -56,7 +56,11 @@ def _with_endpoint(finding: Finding, failing: Failures | None) -> Finding:
         template = (
             "All failed requests are those to {pages}, the service's own pages: no user's request fails."
         )
-    facts = {"endpoint": failing.endpoint, "part": failing.share, "pages": failing.own_pages}
+    facts: dict[str, Fact] = {
+        "endpoint": failing.endpoint,
+        "part": failing.share,
+        "pages": failing.own_pages,
+    }
     return replace(
         finding,
         further_templates=(*finding.further_templates, template),

@@ -9,9 +9,10 @@ everything that the other workers count is missing.
 from dataclasses import dataclass
 
 from runbooklib.checks import queries
-from runbooklib.errors import NotRecordedError, Reason, SourceError
+from runbooklib.errors import NonsenseError, NotRecordedError, Reason, SourceError
 from runbooklib.model.findings import Finding, unknown
 from runbooklib.promql import build
+from runbooklib.render.sentences import say
 from runbooklib.sources.context import Context
 
 STARTED = "process_start_time_seconds"
@@ -40,6 +41,13 @@ def several_workers(context: Context) -> Finding | None:
     Raises SourceError if Prometheus does not answer.
     """
     return _alternating(context) or _seen_from_here(context)
+
+
+def require_single_worker(context: Context) -> None:
+    """Raises NonsenseError if the series of the metrics page cannot be trusted."""
+    mixed = several_workers(context)
+    if mixed is not None:
+        raise NonsenseError(say(mixed.template, mixed.facts), system=mixed.source)
 
 
 def resets(context: Context) -> Resets:

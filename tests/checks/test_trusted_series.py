@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
+from runbooklib.actions.dependencies import break_circuit, set_timeout
 from runbooklib.checks.alert_rule import alert_expression
-from runbooklib.checks.ask import ask
+from runbooklib.checks.ask import ask, propose
 from runbooklib.checks.containers import process_restarts
 from runbooklib.checks.database_client import connections_in_use, query_load, query_time
 from runbooklib.checks.health_components import component_status, gauge_ever_set
-from runbooklib.checks.objectives import error_budget
+from runbooklib.checks.objectives import affected_users, error_budget
 from runbooklib.checks.resources import (
     cpu_usage,
     descriptor_usage,
@@ -284,6 +285,15 @@ def test_the_check_of_the_gauge_itself_still_answers(prometheus: str) -> None:
     assert finding.status is Status.CRITICAL
 
 
+def test_a_gauge_that_can_be_right_at_zero_is_not_called_unset(prometheus: str) -> None:
+    """The pool is empty: every execution fails, so nothing shows that the gauge is wrong."""
+    finding = asked(prometheus, "emptied", gauge_ever_set, metric="sandbox_pool_available")
+    assert finding.status is Status.UNKNOWN
+    assert "can be right" in sentence(finding)
+    quiet = asked(prometheus, "quiet", gauge_ever_set, metric="db_connections_active")
+    assert quiet.status is Status.UNKNOWN
+
+
 def test_gauges_of_the_process_collector_are_believed(prometheus: str) -> None:
     """The client library itself reads them from the kernel at each scrape."""
     assert asked(prometheus, "unset", resident_memory, above=1e9).status is Status.OK
@@ -316,6 +326,15 @@ def test_nothing_is_claimed_from_the_counters_of_several_workers(
     finding = asked(prometheus, "workers", check, **limits)
     assert (finding.status, finding.reason) == (Status.UNKNOWN, Reason.NONSENSE), sentence(finding)
     assert "Several workers share one metrics page" in sentence(finding)
+
+
+def test_no_action_is_proposed_from_the_counters_of_several_workers(prometheus: str) -> None:
+    for action in (set_timeout, break_circuit):
+        proposal = propose(action, {}, make_context(prometheus, "workers"))
+        assert proposal.command == ""
+        assert "Several workers share one metrics page" in proposal.effect
+    finding = asked(prometheus, "workers", affected_users, above=0.1)
+    assert finding.facts["share"] is None
 
 
 def test_a_gauge_of_one_worker_that_is_above_the_limit_is_above_it(prometheus: str) -> None:

@@ -142,7 +142,13 @@ class Docker:
 
     def workers(self, name: str) -> int:
         """How many worker processes of a Python web server run in the container; 0 without such a server."""
-        answer = self._ask({"question": "workers"}, name, lambda engine: workers_of(engine, name))
+        answer = self._ask(
+            {"question": "workers"},
+            name,
+            lambda engine: workers_of(engine, name),
+            # An engine that is late with this must not be unreachable for the other questions.
+            part="/top",
+        )
         return int(answer["workers"])
 
     def logs(self, name: str, since: datetime, until: datetime) -> LogLines:
@@ -161,7 +167,9 @@ class Docker:
         )
         return _log_lines(answer)
 
-    def _ask(self, request: dict[str, Any], name: str, call: Callable[[Engine], Any]) -> Any:
+    def _ask(
+        self, request: dict[str, Any], name: str, call: Callable[[Engine], Any], *, part: str = ""
+    ) -> Any:
         if not _NAME.fullmatch(name):
             raise ParameterError(f"{name!r} is not a valid container name", system=SYSTEM, target=self._url)
 
@@ -173,7 +181,7 @@ class Docker:
             SYSTEM,
             request | {"name": name},
             answer,
-            target=self._url,
+            target=f"{self._url}{part}",
             deadline_seconds=self._deadline_seconds,
         )
 
