@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -142,14 +143,9 @@ class Docker:
 
     def workers(self, name: str) -> int:
         """How many worker processes of a Python web server run in the container; 0 without such a server."""
-        answer = self._ask(
-            {"question": "workers"},
-            name,
-            lambda engine: workers_of(engine, name),
-            # An engine that is late with this must not be unreachable for the other questions.
-            part="/top",
-        )
-        return int(answer["workers"])
+        # With a `part`, an engine that is late with this is not unreachable for the other questions.
+        question, call = {"question": "workers"}, partial(workers_of, name=name)
+        return int(self._ask(question, name, call, part="/top")["workers"])
 
     def logs(self, name: str, since: datetime, until: datetime) -> LogLines:
         """The relevant log entries of the container in the window, within the bounds of `logtail`."""
