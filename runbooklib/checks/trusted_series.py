@@ -6,7 +6,7 @@ workers share, and gauges that nothing sets, prove nothing: the finding becomes 
 
 from dataclasses import replace
 
-from runbooklib.checks.unset_gauges import GAUGES, unset_gauge
+from runbooklib.checks.unset_gauges import GAUGES, Unset, unset_gauge
 from runbooklib.checks.workers import several_workers
 from runbooklib.errors import NotRecordedError, ParameterError
 from runbooklib.model.findings import Finding, Status
@@ -55,10 +55,20 @@ def _doubt(context: Context, finding: Finding, selected: list[Selector]) -> Find
         return mixed
     for selector in selected:
         unset = unset_gauge(context, selector) if selector.metric in GAUGES else None
-        # A sum that lacks an instance is too low: what is above the limit all the same is above it.
-        if unset is not None and (unset.is_everywhere or not _is_above_limit(finding)):
+        if unset is not None and not _stands_without(finding, unset):
             return unset.finding
     return None
+
+
+def _stands_without(finding: Finding, unset: Unset) -> bool:
+    """Whether the finding is right all the same.
+
+    A sum that lacks an instance is too low: what is above the limit is above it. A gauge that stays at
+    another value than 0 may be full since the start: only an OK cannot rest on it.
+    """
+    if not unset.is_zero:
+        return finding.status is not Status.OK
+    return not unset.is_everywhere and _is_above_limit(finding)
 
 
 def _rests_on_page(context: Context, finding: Finding, selected: list[Selector]) -> bool:

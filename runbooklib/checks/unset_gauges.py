@@ -40,10 +40,14 @@ GAUGES = frozenset({*_FLOWS, queries.FREE_SANDBOXES, queries.COMPONENT_HEALTH})
 
 @dataclass(frozen=True, slots=True)
 class Unset:
-    """A gauge that nothing sets: why, as an UNKNOWN finding, and whether no instance sets it."""
+    """A gauge that nothing sets: why, as an UNKNOWN finding, and whether no instance sets it.
+
+    `is_zero`: it stays at 0. A gauge that stays at another value may be full since the start instead.
+    """
 
     finding: Finding
     is_everywhere: bool
+    is_zero: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,10 @@ def unset_gauge(context: Context, selector: Selector) -> Unset | None:
     judge = _unset_pool if selector.metric == queries.FREE_SANDBOXES else _unset_flow
     findings = [judge(context, life, selector.metric) for life in lives]
     unset = [finding for finding in findings if finding is not None]
-    return Unset(unset[0], len(unset) == len(findings)) if unset else None
+    if not unset:
+        return None
+    is_zero = all(finding.facts["value"] == 0 for finding in unset)
+    return Unset(unset[0], len(unset) == len(findings), is_zero)
 
 
 def _lives(context: Context) -> list[_Life]:

@@ -241,6 +241,11 @@ def test_a_gauge_that_stays_at_a_start_value_other_than_zero_is_not_set_either(p
     assert "7 in every sample" in sentence(finding)
 
 
+def test_a_gauge_that_is_full_since_the_start_is_still_beyond_its_limit(prometheus: str) -> None:
+    """All connections may have been in use since a restart: that must not be hidden."""
+    assert asked(prometheus, "frozen", connections_in_use, above=5).status is Status.WARNING
+
+
 def test_zero_is_an_answer_while_nothing_happens(prometheus: str) -> None:
     assert asked(prometheus, "quiet", connections_in_use, above=50).status is Status.OK
     assert asked(prometheus, "quiet", requests_in_progress, above=50).status is Status.OK
