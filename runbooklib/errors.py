@@ -89,19 +89,19 @@ class SourceError(RunbookError):
 
 
 class UnreachableError(SourceError):
-    """There is no connection to the system; `code` says why, if it is known (the name of an errno)."""
+    """There is no connection to the system; `code` says why, if it is known (the name of an errno).
+
+    UNRESOLVED: the resolver of this machine does not know the name of the system.
+    """
 
     reason = Reason.UNREACHABLE
+    UNRESOLVED = "EAI_NONAME"
 
     def __init__(
         self, message: str, *, system: str = "", target: str = "", hint: str = "", code: str = ""
     ) -> None:
         super().__init__(message, system=system, target=target, hint=hint)
         self.code = code
-
-
-class UnresolvedError(UnreachableError):
-    """The resolver of this machine does not know the name of the system."""
 
 
 class DeadlineError(SourceError):

@@ -8,6 +8,7 @@ from datetime import datetime
 
 import pandas as pd
 
+from runbooklib.checks import own_pages
 from runbooklib.checks.needed_series import need_all, need_any
 from runbooklib.checks.registry import check
 from runbooklib.checks.time_series import began
@@ -26,12 +27,17 @@ def alert_rule(context: Context) -> Finding:
 
     The rule's expression in Prometheus, evaluated at the end of the window. The start is that of the pending
     or firing ALERTS series, which also works for the past. A rule whose series are all missing is UNKNOWN.
+    A rule about failed requests may be true although only requests to the service's own pages fail: then the
+    finding says so, is a WARNING, and gives no start of the symptom.
     """
     ask = context.sources.prometheus
     rule = ask.rule(context.alert)
     true_series = ask.instant(rule.query, context.window.end)
     if true_series.empty:
         need_any(context, rule.query)
+    pages = own_pages.failing_in_rule(context, rule.query) if len(true_series) else ""
+    if pages:
+        return _true_by_own_pages(rule.query, pages)
     states = ask.range(build.selector("ALERTS", {"alertname": context.alert}), context.window)
     active = states.max(axis=1) if len(states.columns) else pd.Series(0.0, index=states.index)
     severity = _SEVERITIES.get(rule.labels.get("severity", ""), Status.WARNING)
@@ -51,6 +57,20 @@ def alert_rule(context: Context) -> Finding:
         since=since if len(true_series) else None,
         source="prometheus",
         query=rule.query,
+    )
+
+
+def _true_by_own_pages(query: str, pages: str) -> Finding:
+    """The rule is true, but no user's request fails. Without `measured` and `since` it shows no incident."""
+    return Finding(
+        status=Status.WARNING,
+        template=(
+            "The rule is true only because requests to {pages} fail, the service's own pages. No user's "
+            "request fails. Leave these pages out of the rule."
+        ),
+        facts={"pages": pages},
+        source="prometheus",
+        query=query,
     )
 
 
@@ -152,6 +172,8 @@ def alert_expression(context: Context, *, expression: str, severity: str = "warn
     true_series = context.sources.prometheus.instant(expression, context.window.end)
     if true_series.empty:
         need_all(context, expression)
+    elif pages := own_pages.failing_in_rule(context, expression):
+        return _true_by_own_pages(expression, pages)
     status = _RULE_SEVERITIES.get(severity, Status.WARNING) if len(true_series) else Status.OK
     since = _since(context, expression) if len(true_series) else None
     if condition is None:

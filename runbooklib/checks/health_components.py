@@ -4,17 +4,17 @@ from datetime import datetime
 
 import pandas as pd
 
-from runbooklib.checks import thresholds
+from runbooklib.checks import queries, thresholds
 from runbooklib.checks.database_access import connections_of
 from runbooklib.checks.dependencies import DISABLED, HEALTHY, component_state
 from runbooklib.checks.registry import check
 from runbooklib.checks.time_series import began, finite, unseen_seconds
-from runbooklib.errors import NoDataError, Reason
+from runbooklib.checks.unset_gauges import GAUGES, unset_gauge
+from runbooklib.errors import NoDataError, NotRecordedError, Reason
 from runbooklib.model.findings import Finding, Status, unknown
 from runbooklib.promql import build
+from runbooklib.promql.reading import Selector
 from runbooklib.sources.context import Context
-
-HEALTH = "app_health_status"
 
 
 @check
@@ -24,7 +24,7 @@ def component_status(context: Context, *, component: str = "") -> Finding:
     The gauge app_health_status (1 healthy, 0 unhealthy) of all components, or of `component` alone.
     """
     labels = {**context.labels, "component": component} if component else context.labels
-    query = f"min by(component) ({build.selector(HEALTH, labels)})"
+    query = f"min by(component) ({build.selector(queries.COMPONENT_HEALTH, labels)})"
     frame = context.sources.prometheus.range(query, context.window, by="component")
     last = finite(frame.iloc[-1])
     if last.empty:
@@ -105,16 +105,26 @@ def health_page_contradicted(context: Context) -> Finding:
     )
 
 
-@check
+@check(judges_series=True)
 def gauge_ever_set(context: Context, *, metric: str, over: str = "1d") -> Finding:
     """Was {metric} ever above zero?
 
     A gauge that the service never sets is always 0, so an alert on a low value fires all the time. The
-    highest value within the duration `over` before the end of the window.
+    highest value within the duration `over` before the end of the window. UNKNOWN if 0 can be right: if a
+    pool is empty because no execution succeeds, or if nothing happened that the gauge measures.
     """
     query = f"max(max_over_time({build.selector(metric, context.labels)}[{over}]))"
     frame = context.sources.prometheus.instant(query, context.window.end)
     highest = thresholds.number(frame, f"{metric} has no series for this service")
+    if highest == 0 and _can_be_right(context, metric):
+        return unknown(
+            Reason.NO_DATA,
+            "{metric} was 0 all the time in the last {over}, which can be right: nothing shows that what it "
+            "measures was ever different.",
+            facts={"metric": metric, "over": over},
+            source="prometheus",
+            query=query,
+        )
     is_unset = highest == 0
     return Finding(
         status=Status.CRITICAL if is_unset else Status.OK,
@@ -129,3 +139,13 @@ def gauge_ever_set(context: Context, *, metric: str, over: str = "1d") -> Findin
         source="prometheus",
         query=query,
     )
+
+
+def _can_be_right(context: Context, metric: str) -> bool:
+    """Whether a value of 0 all the time can be right; False for a metric of which nothing else is known."""
+    if metric not in GAUGES:
+        return False
+    try:
+        return unset_gauge(context, Selector(metric, (), None)) is None
+    except NotRecordedError:
+        return False  # the replay of an older recording

@@ -7,7 +7,7 @@ import pandas as pd
 from runbooklib.checks import thresholds
 from runbooklib.checks.registry import check
 from runbooklib.checks.time_series import began, unseen_seconds
-from runbooklib.errors import DeadlineError, NotConfiguredError, Reason, UnreachableError, UnresolvedError
+from runbooklib.errors import DeadlineError, NotConfiguredError, Reason, UnreachableError
 from runbooklib.model.findings import Finding, Status, unknown
 from runbooklib.promql import build
 from runbooklib.sources.context import Context
@@ -138,13 +138,13 @@ _GATEWAY_STATUSES = frozenset({502, 504})
 def _answer(context: Context) -> tuple[str, str, int]:
     """The step that failed (empty: none), its error, and the HTTP status.
 
-    Raises UnresolvedError if only this machine does not know the service's name: that says nothing about it.
+    Raises UnreachableError if only this machine does not know the service's name: that says nothing about it.
     """
     try:
         status = context.sources.web.page(context.service.health).status
-    except UnresolvedError:
-        raise
     except (DeadlineError, UnreachableError) as error:
+        if isinstance(error, UnreachableError) and error.code == UnreachableError.UNRESOLVED:
+            raise
         return "answer", error.message, 0
     return ("gateway" if status in _GATEWAY_STATUSES else "", "", status)
 

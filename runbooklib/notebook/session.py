@@ -26,6 +26,7 @@ from runbooklib.notebook.incident import Incident
 from runbooklib.notebook.resume import Resumption, read_resumption, resumable_run
 from runbooklib.redact.redactor import Redactor
 from runbooklib.sources.context import Context, Sources
+from runbooklib.sources.shared_answers import SharedAnswers
 from runbooklib.sources.tape import NOTE, OPENING, Tape
 
 # Papermill starts the cell that it injects with this line.
@@ -144,7 +145,9 @@ def _context(alert: str, target: Target, opening: Mapping[str, Any], tape: Tape)
 
 def _live_tape(target: Target, resumed: Resumption | None) -> Tape:
     secrets = [*secrets_of(target), *environment_secrets()]
-    return Tape(Redactor(secrets), resumed=resumed.entries if resumed else ())
+    redactor, folder = Redactor(secrets), os.environ.get(variables.SHARED_ANSWERS, "")
+    shared = SharedAnswers(Path(folder), redactor) if folder else None
+    return Tape(redactor, resumed=resumed.entries if resumed else (), shared=shared)
 
 
 def _replay_tape(path: str) -> Tape:

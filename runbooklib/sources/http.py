@@ -25,7 +25,6 @@ from runbooklib.errors import (
     RefusedError,
     SourceError,
     UnreachableError,
-    UnresolvedError,
 )
 from runbooklib.sources.strict_json import read
 
@@ -291,8 +290,9 @@ def _source_error(
         return NonsenseError(f"the answer is larger than {size}", **about, hint="request less data")
     if _cause(error, socket.gaierror):
         host = urlsplit(about["target"]).hostname
-        return UnresolvedError(
+        return UnreachableError(
             f"the name {host!r} cannot be resolved by {_resolver()}",
+            code=UnreachableError.UNRESOLVED,
             **about,
             hint="check the address and the resolver",
         )

@@ -54,7 +54,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
     rules = {"groups": [{"name": "g", "rules": [{"alert": name, "expr": "up < 0"} for name in EPISODES]}]}
     ill = {"status": "unhealthy", "components": {"database": {"status": "unhealthy"}}}
     with (
-        serving(tmp_path_factory.mktemp("prometheus"), openmetrics(), json.dumps(rules)) as url,
+        serving(tmp_path_factory.mktemp("prometheus"), openmetrics(), rules=json.dumps(rules)) as url,
         standin(answer(ill, status=503)) as web,
     ):
         services = {name: {"title": name, "labels": {"service": name}, "url": web.url} for name in ILL_FOR}

@@ -7,7 +7,7 @@ import pytest
 
 from runbooklib.checks.scrape import service_reachable
 from runbooklib.config.environment import Environment, Target
-from runbooklib.errors import UnresolvedError
+from runbooklib.errors import UnreachableError
 from runbooklib.model.findings import Finding, Status
 from runbooklib.model.window import Window
 from runbooklib.render.sentences import sentence
@@ -66,5 +66,5 @@ def test_a_closed_port_is_critical_by_its_own_step() -> None:
 def test_a_name_that_only_this_machine_does_not_know_says_nothing_about_the_service() -> None:
     with standin(answer(b"{}")) as server, name_server({"shop.test": "127.0.0.1"}) as names:
         url = f"http://shop.test:{server.url.rpartition(':')[2]}"
-        with pytest.raises(UnresolvedError, match=r"the name 'shop\.test' cannot be resolved"):
+        with pytest.raises(UnreachableError, match=r"the name 'shop\.test' cannot be resolved"):
             asked(url, nameservers=[names])

@@ -368,15 +368,33 @@ def test_a_budget_that_burns_is_critical_and_one_that_is_used_up_no_sound_one(pr
         )
 
 
-def test_what_prometheus_does_not_reach_back_to_is_said(prometheus: str) -> None:
+def test_a_budget_of_a_part_of_the_month_counts_requests_and_failures_of_that_part(prometheus: str) -> None:
+    """Two hours of the month were seen: neither the requests nor the failures are scaled to the month."""
     finding = error_budget(
         make_context(prometheus, "budget", onset=BROKE),
         promise="Availability",
         of="requests",
-        success=0.95,
-        over="4h",
+        success=0.995,
+        over="30d",
     )
-    assert "has data for the last 2 h only" in sentence(finding)
+    every, failed = 10 * 7200 + 0.5 * 1800, 0.5 * 1800
+    left = 1 - failed / (0.005 * every)
+    assert left < -1  # 1.2 % failed where 0.5 % may
+    assert finding.facts["left"] == pytest.approx(left, rel=0.03)
+    assert finding.facts["spent"] == pytest.approx(failed / (0.005 * every), rel=0.03)
+    assert finding.facts["budget"] == pytest.approx(0.005 * 7200, rel=0.03)
+    assert finding.facts["spent_seconds"] == pytest.approx(failed / every * 7200, rel=0.03)
+    assert finding.status is Status.WARNING
+    said = sentence(finding)
+    assert "of the error budget for the last 2 h is left" in said
+    assert "has data for the last 2 h only, 0.28 % of 30d" in said
+
+
+def test_a_budget_of_a_period_that_was_seen_as_a_whole_says_nothing_of_a_part(prometheus: str) -> None:
+    site = make_context(prometheus, "budget", onset=BROKE)
+    finding = error_budget(site, promise="Availability", of="requests", success=0.95, over="2h")
+    assert "of the error budget for 2h is left" in sentence(finding)
+    assert "only" not in sentence(finding)
 
 
 def test_any_alert_is_judged_by_its_own_expression_since_it_became_true(prometheus: str) -> None:

@@ -65,7 +65,7 @@ def rules() -> str:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
     folder = tmp_path_factory.mktemp("servers")
     with (
-        serving(folder, openmetrics(), rules()) as prometheus,
+        serving(folder, openmetrics(), rules=rules()) as prometheus,
         own_alertmanager(folder) as alertmanager,
         standin(answer(ILL, status=503)) as web,
     ):

@@ -137,6 +137,7 @@ class SoundDocker:
         return {
             "version": answer({"ApiVersion": "1.41"}),
             "stats": answer(_stats()),
+            "top": answer({"Titles": ["PID", "PPID", "CMD"], "Processes": [["9", "1", "uvicorn app:app"]]}),
             "events": answer(json.dumps(_start()) + "\n"),
             "logs": answer(_log(), content_type="application/vnd.docker.raw-stream"),
         }[path]

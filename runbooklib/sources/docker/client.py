@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from runbooklib.errors import NoDataError, ParameterError, RefusedError, UnreachableError
@@ -16,6 +17,7 @@ from runbooklib.sources.docker.container_logs import LogLines, log_lines, read_l
 from runbooklib.sources.docker.engine import SYSTEM, Engine, moment_or_none, opened
 from runbooklib.sources.docker.events import Events, read_events
 from runbooklib.sources.docker.log_stream import FIRST_ENTRIES, LAST_ENTRIES, Excerpt
+from runbooklib.sources.docker.processes import workers_of
 from runbooklib.sources.tape import Tape
 
 _NAME = re.compile(r"[a-zA-Z0-9][\w.-]+", re.ASCII)
@@ -98,6 +100,12 @@ class Docker:
         )
         return Events.of(answer)
 
+    def workers(self, name: str) -> int:
+        """How many worker processes of a Python web server run in the container; 0 without such a server."""
+        # With a `part`, an engine that is late with this is not unreachable for the other questions.
+        question, call = {"question": "workers"}, partial(workers_of, name=name)
+        return int(self._ask(question, name, call, part="/top")["workers"])
+
     def logs(self, name: str, since: datetime, until: datetime) -> LogLines:
         """The relevant log entries of the container in the window, within the bounds of `Excerpt`."""
         answer = self._ask(
@@ -114,7 +122,9 @@ class Docker:
         )
         return log_lines(answer)
 
-    def _ask(self, request: dict[str, Any], name: str, call: Callable[[Engine], Any]) -> Any:
+    def _ask(
+        self, request: dict[str, Any], name: str, call: Callable[[Engine], Any], *, part: str = ""
+    ) -> Any:
         if not _NAME.fullmatch(name):
             raise ParameterError(f"{name!r} is not a valid container name", system=SYSTEM, target=self._url)
 
@@ -126,7 +136,7 @@ class Docker:
             SYSTEM,
             request | {"name": name},
             answer,
-            target=self._url,
+            target=f"{self._url}{part}",
             deadline_seconds=self._deadline_seconds,
         )
 
