@@ -141,6 +141,7 @@ def test_a_bundle_of_version_1_verifies_and_replays_with_its_own_notebook(tmp_pa
     assert SAYS_SO in ended.err
     assert AGREES in ended.err
     assert ended.verdict["version"] == VERSION
+    assert ended.verdict["rules"] == 2  # versions 1 and 2 are judged alike
     assert list(differences(recorded, ended.verdict)) == []
 
 
