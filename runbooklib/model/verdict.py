@@ -14,6 +14,9 @@ The status is that of the worst finding, with two exceptions. Other alerts (`OTH
 no weight. If the alert's own question has no answer, the status is UNKNOWN, unless something is CRITICAL for
 this alert: a symptom (but not the health page), or a finding that speaks for a cause that is supported.
 
+The onset is that of the first symptom that shows when it began; without such a symptom, it is the earliest
+finding for a cause that holds.
+
 A finding that was the same before the symptom began is shown and has no weight: it changes neither the
 status nor the rank of a cause. The alert's own question always has weight. A report of the service about
 itself whose age is unknown counts for no cause.
@@ -34,6 +37,8 @@ from runbooklib.model.plan import Proposal
 VERSION = 3
 # The first version with the two exceptions above, and with findings that have no weight.
 _OWN_QUESTION = 3
+# The first version in which causes can show the onset.
+ONSET_OF_CAUSES = 3
 # Whether the alert's own rule is true, and whether it fires.
 ALERT_CHECKS = frozenset({"alert_rule", "alert_expression", "firing_alert"})
 OTHER_ALERTS = frozenset({"related_alerts"})
@@ -137,6 +142,21 @@ def onset_of(symptoms: Iterable[Finding]) -> datetime | None:
     endpoint that has always been slow did not start the incident.
     """
     return next((f.since for f in symptoms if f.status >= Status.WARNING and f.since is not None), None)
+
+
+def onset_of_causes(causes: Iterable[Cause], *, before: datetime | None = None) -> datetime | None:
+    """The earliest start of the findings for the causes that hold, where no symptom shows when it began.
+
+    A cause holds if it is confirmed or likely, and a CRITICAL finding with a known start speaks for it.
+    """
+    ranked_causes = [rank_cause(cause, None, before=before) for cause in causes]
+    holding = [
+        item.speaks_for
+        for item in ranked_causes
+        if item.rank in (Rank.CONFIRMED, Rank.LIKELY)
+        and any(sign.status is Status.CRITICAL and sign.since for sign in item.speaks_for)
+    ]
+    return min((sign.since for signs in holding for sign in signs if sign.since), default=None)
 
 
 def rank_cause(

@@ -120,10 +120,8 @@ class Incident:
         return self._run_step((cause, name), partial(self._ask_and_keep, cause, name, check, limits))
 
     def _ask_and_keep(self, cause: str, name: str, check: Check, limits: Mapping[str, Any]) -> Finding:
-        known: Mapping[str, Any] = {}
-        if not cause and not self._stopped_because:
-            former = self.steps.former_of(("", name)) or ("", "")
-            known = self._ledger.known(name, former[1])
+        former = self.steps.former_of((cause, name)) or ("", "")
+        known = {} if self._stopped_because else self._ledger.known(cause, name, former[1])
         finding = self._ask(check, limits, **known)
         self._ledger.keep(cause, name, finding)
         self._listener.finding_added(finding, self.tape.take_recorded())
@@ -146,7 +144,8 @@ class Incident:
             if self._stopped_because:
                 proposal = no_proposal(action, "Not proposed again: {reason}", self._stopped_because)
             else:
-                proposal = propose(action, parameters, self.context)
+                known = self._ledger.known(cause, name)
+                proposal = propose(action, parameters, replace(self.context, **known))
             if proposal.command:
                 self._ledger.causes.keep_proposal(cause, name, proposal)
             self._listener.proposal_added(proposal, self.tape.take_recorded())
@@ -240,9 +239,8 @@ class Incident:
 
     def _show_timeline(self) -> None:
         if self._stopped_because:
-            events = [
-                Event(None, Statement("not asked again: {reason}", {"reason": self._stopped_because}), "")
-            ]
+            reason = {"reason": self._stopped_because}
+            events = [Event(None, Statement("not asked again: {reason}", reason), "")]
         else:
             events = timeline.sort_by_time(
                 [*self._events(), *self._ledger.onset_events(), *self.notes.events()]
@@ -282,8 +280,7 @@ class Incident:
 
     def objectives(self) -> None:
         """Judge the objectives: how much of each error budget is left. They do not change the verdict."""
-        questions = objectives.objectives(self.context)
-        if questions:
+        if questions := objectives.objectives(self.context):
             self._section("Objectives", questions)
         else:
             self._show_table("objectives", "Objectives", lambda _: pd.DataFrame())

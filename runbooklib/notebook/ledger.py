@@ -12,7 +12,7 @@ from runbooklib.checks.ask import expired
 from runbooklib.model.event import Event
 from runbooklib.model.findings import Finding, Status
 from runbooklib.model.plan import Proposal
-from runbooklib.model.verdict import Cause, Verdict, judge, onset_of
+from runbooklib.model.verdict import ONSET_OF_CAUSES, Cause, Verdict, judge, onset_of, onset_of_causes
 from runbooklib.notebook.steps import Change, reorder
 from runbooklib.sources.context import Context
 
@@ -128,6 +128,11 @@ class Causes:
             cause for cause in causes if cause.id not in self._unnamed or cause.signs or cause.proposals
         )
 
+    def before(self, id_: str) -> tuple[Cause, ...]:
+        """The causes that the notebook names before this one."""
+        names = list(self._entries)
+        return tuple(self.cause(name) for name in names[: names.index(id_)])
+
     def cause(self, id_: str) -> Cause:
         """The cause with that id, with its findings and proposals so far."""
         entry = self._entries[id_]
@@ -183,7 +188,7 @@ class FindingLedger:
         return judge(
             self.findings,
             self.causes.all,
-            onset=context.onset,
+            onset=self._onset(self.causes.all),
             tolerance_seconds=tolerance,
             before=context.time_before,
             version=context.verdict_version,
@@ -198,8 +203,20 @@ class FindingLedger:
             if finding.since
         ]
 
-    def known(self, name: str, former: str = "") -> Known:
-        """What was known when this symptom check was first asked; a replay asks with the same."""
+    def _onset(self, causes: Sequence[Cause]) -> datetime | None:
+        context = self.context
+        if context.onset is not None or context.verdict_version < ONSET_OF_CAUSES:
+            return context.onset
+        return onset_of_causes(causes, before=context.time_before)
+
+    def known(self, cause: str, name: str, former: str = "") -> Known:
+        """What was known when this step was first run; a replay runs it with the same.
+
+        For a step of a cause (its id), also the causes before it can show the onset. `former` is the name of
+        the step that it replaces.
+        """
+        if cause:
+            return {"onset": self._onset(self.causes.before(cause))}
         return self._symptoms.known(name, self.context, former)
 
     def keep(self, cause: str, name: str, finding: Finding) -> None:
@@ -214,7 +231,7 @@ class FindingLedger:
         if saved.cause:
             self.causes.open(saved.cause, saved.title)
         else:
-            self.known(saved.name)
+            self.known("", saved.name)
         self.keep(saved.cause, saved.name, saved.finding)
 
     def expire(self, context: Context) -> None:

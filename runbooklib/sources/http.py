@@ -233,9 +233,7 @@ class _Attempt:
                 body += chunk
                 if len(body) > self.max_bytes:
                     raise _TooLargeError
-            if (
-                self.left_seconds <= 0
-            ):  # a connection that the timer closed can look like the end of an answer
+            if self.left_seconds <= 0:  # when the timer closes the connection, the answer can look whole
                 raise TimeoutError
             headers = {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers}
             return Response(answer.status_code, headers, bytes(body), monotonic() - start)
