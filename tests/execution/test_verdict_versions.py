@@ -101,7 +101,7 @@ def test_a_recording_of_version_1_is_compared_without_its_sentences(
     change: Change, code: int, tmp_path: Path
 ) -> None:
     # Today's notebook asks about causes that it did not ask about then. A replay with a named notebook ends
-    # with the code of its own verdict; one with the runbook's own notebook ends with 4 if the verdicts differ.
+    # with the code of its own verdict, one with the runbook's notebook with 4 if the verdicts differ.
     notebook = bundle_of_version_1(tmp_path) / "notebook.ipynb"
     changed = with_verdict(change, tmp_path)
     ended = replayed(changed, tmp_path / "out", "--notebook", str(notebook))
