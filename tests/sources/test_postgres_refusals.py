@@ -15,7 +15,7 @@ from runbooklib.checks.database import connection_usage
 from runbooklib.checks.database_access import database_answers
 from runbooklib.model.findings import Finding, Status
 from runbooklib.sources.postgres.client import Postgres
-from runbooklib.sources.postgres.refusal import NO_SLOT_LEFT, code_of
+from runbooklib.sources.postgres.refusal import NO_SLOT_LEFT, POOLER_WITHOUT_SERVER, code_of
 from runbooklib.sources.tape import Tape
 from tests.support.asking import told
 from tests.support.pgbouncer import pgbouncer
@@ -145,7 +145,9 @@ def test_other_refusals_of_a_pooler_are_not_read_as_a_lack_of_connections(server
         ("XX000", "MaxClientsInSessionMode: max clients reached", "", NO_SLOT_LEFT),
         ("", "Timed-out waiting to acquire database connection", "", NO_SLOT_LEFT),
         ("53300", "too many tcp connections", "", NO_SLOT_LEFT),
-        ("08P01", "no such database: nope", "pooler_error", "08P01"),
+        ("08P01", "no such database: nope", "pooler_error", "3D000"),
+        ("08P01", "password authentication failed", "pooler_error", "08P01"),
+        ("08P01", "server login has been failing (server_login_retry)", "", POOLER_WITHOUT_SERVER),
         # PostgreSQL's own error, which quotes the name of a setting.
         ("42704", 'unrecognized configuration parameter "query_wait_timeout"', "find_option", "42704"),
     ],
