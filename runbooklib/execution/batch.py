@@ -162,6 +162,11 @@ def _signals_deferred() -> Iterator[None]:
         signal.raise_signal(signal_number)
 
 
+def _environment(shared: str) -> dict[str, str]:
+    """The environment of one run: that of the batch, with the folder of the shared answers."""
+    return {**os.environ, variables.SHARED_ANSWERS: shared}
+
+
 class _Running:
     """One `runbook run` process."""
 
@@ -180,7 +185,7 @@ class _Running:
                 stdin=subprocess.DEVNULL,
                 stdout=self._out,
                 stderr=self._err,
-                env={**os.environ, variables.SHARED_ANSWERS: shared},
+                env=_environment(shared),
                 start_new_session=True,
             )
         except OSError as error:

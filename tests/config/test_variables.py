@@ -25,6 +25,7 @@ BY_SITE = {
         "environment_secrets",
     },
     "execution/engine.py": {"_kernel_environment"},
+    "execution/batch.py": {"_environment"},
     "actions/_scripts.py": {"run"},
     "jupyter/__init__.py": {"_make_paths_absolute"},
     "execution/supervisor.py": {"_start"},
