@@ -7,7 +7,7 @@ requests in rules that do not leave them out, although no user's request fails.
 from dataclasses import dataclass
 
 from runbooklib.checks import queries
-from runbooklib.errors import NoDataError, NotRecordedError
+from runbooklib.errors import NotRecordedError, SourceError
 from runbooklib.model.window import seconds_of
 from runbooklib.promql import build, reading
 from runbooklib.sources.context import Context
@@ -70,8 +70,8 @@ def failing_in_rule(context: Context, expression: str) -> str:
 
 
 def failing_in_alert(context: Context) -> str:
-    """The same for the alert's own rule; empty if Prometheus has no such rule. Raises SourceError."""
+    """The same for the alert's own rule; empty if Prometheus has no such rule or does not answer."""
     try:
         return failing_in_rule(context, context.sources.prometheus.rule(context.alert).query)
-    except (NoDataError, NotRecordedError):
+    except (SourceError, NotRecordedError):
         return ""
