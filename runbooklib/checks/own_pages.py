@@ -70,7 +70,10 @@ def failing_in_rule(context: Context, expression: str) -> str:
 
 
 def failing_in_alert(context: Context) -> str:
-    """The same for the alert's own rule; empty if Prometheus has no such rule or does not answer."""
+    """The same for the alert's own rule; empty if Prometheus has no such rule or does not answer.
+
+    What another system says of a deployment then stands: it is never hidden because Prometheus is down.
+    """
     try:
         return failing_in_rule(context, context.sources.prometheus.rule(context.alert).query)
     except (SourceError, NotRecordedError):
