@@ -157,7 +157,7 @@ def test_the_last_of_many_ends_is_not_when_it_began() -> None:
             ONSET,
         )
         finding = container_state(live)
-        assert (finding.status, finding.since) == (Status.CRITICAL, since)
+        assert (finding.status, finding.since) == (Status.WARNING, since)
 
 
 def test_what_began_in_a_gap_of_its_series_may_have_begun_so_much_earlier() -> None:

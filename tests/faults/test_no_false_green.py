@@ -51,8 +51,8 @@ ABSENCE_IS_GOOD: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
 }
 # Those that are OK where Alertmanager truly has no alert; on the sound site it has none.
 SOUND_WITHOUT_ALERTS = {"firing_alert", "related_alerts"}
-# Checks that rest on another system and ask this one whether only the service's own pages fail. If it does not
-# answer, what the other system says stands.
+# Checks that rest on another system and ask this one whether only the service's own pages fail. If it does
+# not answer, what the other system says stands.
 RESTS_ELSEWHERE = {("deployments", "prometheus"), ("running_revision", "prometheus")}
 SHORT, LONG = 0.6, 8.0
 VARIANTS = ("before anything is known", "since it began")
