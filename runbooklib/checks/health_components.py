@@ -127,7 +127,7 @@ def gauge_ever_set(context: Context, *, metric: str, over: str = "1d") -> Findin
         )
     is_unset = highest == 0
     return Finding(
-        status=Status.CRITICAL if is_unset else Status.OK,
+        status=Status.WARNING if is_unset else Status.OK,
         template=(
             "{metric} was 0 all the time in the last {over}. The service never sets it, so the alert is not"
             " meaningful."

@@ -287,7 +287,7 @@ def test_a_component_that_was_unhealthy_all_the_time_is_believed_without_a_sign_
 
 def test_the_check_of_the_gauge_itself_still_answers(prometheus: str) -> None:
     finding = asked(prometheus, "unset", gauge_ever_set, metric="sandbox_pool_available")
-    assert finding.status is Status.CRITICAL
+    assert finding.status is Status.WARNING  # the monitoring is wrong, not the service
 
 
 def test_a_gauge_that_can_be_right_at_zero_is_not_called_unset(prometheus: str) -> None:
