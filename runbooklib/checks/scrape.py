@@ -7,10 +7,13 @@ import pandas as pd
 from runbooklib.checks import thresholds
 from runbooklib.checks.registry import check
 from runbooklib.checks.time_series import began, unseen_seconds
-from runbooklib.errors import DeadlineError, NotConfiguredError, Reason, UnreachableError
+from runbooklib.errors import DeadlineError, NotConfiguredError, NotRecordedError, Reason, UnreachableError
 from runbooklib.model.findings import Finding, Status, unknown
 from runbooklib.promql import build
 from runbooklib.sources.context import Context
+
+_WEEK = "7d"
+_MAX_TARGETS = 8
 
 
 @check
@@ -18,14 +21,17 @@ def scraped(context: Context) -> Finding:
     """Does Prometheus reach the service?
 
     `up` of its targets. A target without a sample at the end of the window disappeared, or never existed:
-    `up == 0` cannot fire for it, so the finding says so. A target that is up now and was down during the last
-    rate window is unstable.
+    `up == 0` cannot fire for it, so the finding says so. UNKNOWN if there was none for a week and Prometheus
+    has other targets: then the labels of the service can be wrong. A target that is up now and was down
+    during the last rate window is unstable.
     """
     query = build.selector("up", context.labels)
     frame = context.sources.prometheus.range(query, context.window)
     last = frame.iloc[-1].dropna()
     if last.empty:
-        return _disappeared(frame, query)
+        is_in_window = bool(len(frame.columns)) and bool(frame.notna().any().any())
+        never = None if is_in_window else _never_scraped(context, query)
+        return never or _disappeared(frame, query)
     recent = frame.loc[
         frame.index > context.window.end - timedelta(seconds=thresholds.fresh_seconds(context))
     ]
@@ -81,6 +87,26 @@ def _disappeared(frame: pd.DataFrame, query: str) -> Finding:
         source="prometheus",
         query=query,
         series=_named(frame) if len(seen) else None,
+    )
+
+
+def _never_scraped(context: Context, query: str) -> Finding | None:
+    """UNKNOWN if Prometheus had no such target in the last week and has others: the labels can be wrong."""
+    prometheus, end = context.sources.prometheus, context.window.end
+    try:
+        earlier = prometheus.instant(f"count(present_over_time({query}[{_WEEK}]))", end)
+        others = prometheus.target_labels(context.labels, end)
+    except NotRecordedError:
+        return None  # a recording of an earlier version
+    if len(earlier) or not others:
+        return None
+    return unknown(
+        Reason.NO_DATA,
+        "Prometheus had no target {target} in the last {week}, and has {others}. Check the labels of the"
+        " service in the environment's file.",
+        facts={"target": query, "week": _WEEK, "others": ", ".join(others[:_MAX_TARGETS])},
+        source="prometheus",
+        query=query,
     )
 
 

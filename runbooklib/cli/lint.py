@@ -107,7 +107,7 @@ def _check_series(material: "Material", environment: str, now: "datetime") -> "l
     target = site.read_target(environment, known[0] if known else "")
     tape = Tape(Redactor(site_secrets.secrets_of(target)))
     try:
-        return list(live.check(material, Sources(target, tape).prometheus, now))
+        return list(live.check(material, environment, Sources(target, tape).prometheus, now))
     except MissingSecretError:
         raise  # bad input
     except SourceError as error:

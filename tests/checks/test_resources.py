@@ -458,3 +458,11 @@ def test_a_timeout_and_a_circuit_breaker_are_proposed_with_what_was_measured(pro
     for text in (set_timeout, break_circuit):
         with pytest.raises(NoDataError, match="no AI request was measured"):
             text(make_context(prometheus, "sound"))
+
+
+def test_labels_that_no_target_has_are_named_with_the_jobs_that_there_are(prometheus: str) -> None:
+    finding = scraped(make_context(prometheus, "nowhere"))
+    assert (finding.status, finding.reason) == (Status.UNKNOWN, Reason.NO_DATA)
+    assert 'had no target up{service="nowhere"} in the last 7d, and has ' in sentence(finding)
+    assert 'up{service="down"}' in str(finding.facts["others"])
+    assert scraped(make_context(prometheus, "gone")).status is Status.CRITICAL
