@@ -164,10 +164,8 @@ def test_live_names_a_service_whose_labels_no_target_has(prometheus: str, tmp_pa
     home.edit("parameters/environments/shop.yaml", "http://127.0.0.1:9", prometheus)
     home.edit("parameters/environments/shop.yaml", 'labels: {job: "shop"}', 'labels: {job: "shpo"}')
     ended = lint(tmp_path, "--live", "shop")
-    assert (
-        'service-without-target: shop: Prometheus had no target up{job="shpo"} in the last 1h; it has up{job="shop"}'
-        in ended.out
-    )
+    assert "service-without-target: shop: Prometheus had no target " in ended.out
+    assert 'up{job="shpo"} in the last 1h; it has up{job="shop"}' in ended.out
     assert ended.code == 1
 
 
