@@ -180,16 +180,17 @@ def _table_cell(column: str, value: object) -> str:
 
 
 def verdict_card(verdict: Verdict, about: str, *, is_replay: bool = False) -> str:
-    """The verdict, the causes with their findings, the next command, and the checks without an answer.
+    """The verdict, since when, the causes with their findings, the next command, and the checks without an answer.
 
     `about` is a line with the alert, the service and the window.
     """
     colour = _COLOURS[verdict.status]
+    since = f" · <b>since {text(sentences.time(verdict.onset))}</b>" if verdict.onset else ""
     replayed = " · <b>replayed from a recording</b>" if is_replay else ""
     answer = f"{badge(verdict.status)} {text(headline(verdict))}"
     parts = [
         f'<div style="font-size:17px;font-weight:600">{answer}</div>',
-        f'<div style="{_FAINT};font-size:12.5px;margin:2px 0 8px">{text(about)}{replayed}</div>',
+        f'<div style="{_FAINT};font-size:12.5px;margin:2px 0 8px">{text(about)}{since}{replayed}</div>',
         _causes(verdict),
         _next_steps(verdict.proposals, may_act=not is_replay),
         _unchanged(verdict.unchanged),
@@ -288,9 +289,10 @@ def _not_checked(findings: Sequence[Finding]) -> str:
 
 def _unanswered_line(group: Unanswered) -> str:
     """The reason and how to get an answer, and below it the questions that have none."""
+    says = group.says if group.says.endswith((".", "!", "?", "…")) else f"{group.says}."
     hint = f" To get an answer: {text(group.hint)}." if group.hint else ""
     questions = text(" ".join(group.questions))
-    return f'<li style="margin:0">{text(group.says)}{hint} <span style="{_FAINT}">{questions}</span></li>'
+    return f'<li style="margin:0">{text(says)}{hint} <span style="{_FAINT}">{questions}</span></li>'
 
 
 def section_card(title: str, status: Status, findings: Sequence[Finding]) -> str:

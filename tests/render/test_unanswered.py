@@ -1,7 +1,9 @@
 """What could not be checked: grouped by reason, reachability first, with the way to get an answer."""
 
+from datetime import UTC, datetime
+
 from runbooklib.errors import NotConfiguredError, Reason, SourceError, UnreachableError
-from runbooklib.model.findings import Finding, unknown
+from runbooklib.model.findings import Finding, Status, unknown
 from runbooklib.model.verdict import judge
 from runbooklib.render import html
 from runbooklib.render.unanswered import Unanswered, by_reason
@@ -65,9 +67,16 @@ def test_the_page_names_each_reason_once_with_its_questions() -> None:
     assert listed.count("docker: is not configured") == 1
     assert "Is the container up? Was memory short?" in listed
     assert listed.index("http://p:9090") < listed.index("docker") < listed.index("10 requests")
-    assert "To get an answer: add systems.docker to the environment" in listed
+    assert "for this environment. To get an answer: add systems.docker to the environment" in listed
 
 
 def test_every_reason_has_its_place() -> None:
     findings = [unknown(reason, "Why.", question=f"{reason}?") for reason in Reason]
     assert len(by_reason(findings)) == len(Reason)
+
+
+def test_the_page_says_since_when() -> None:
+    began = datetime(2026, 1, 15, 3, 12, tzinfo=UTC)
+    failing = Finding(status=Status.CRITICAL, template="Requests fail.", source="prometheus", since=began)
+    assert "<b>since 2026-01-15 03:12:00 UTC</b>" in html.verdict_card(judge([failing], []), "about")
+    assert "since" not in html.verdict_card(judge([THIN], []), "about")
