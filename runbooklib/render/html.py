@@ -180,7 +180,7 @@ def _table_cell(column: str, value: object) -> str:
 
 
 def verdict_card(verdict: Verdict, about: str, *, is_replay: bool = False) -> str:
-    """The verdict, since when, the causes with their findings, the next command, and the checks without an answer.
+    """The verdict, since when, its causes with their findings, the next command, the unanswered checks.
 
     `about` is a line with the alert, the service and the window.
     """
