@@ -7,8 +7,7 @@ list in docs/checks.md, and what lint knows.
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
-from functools import cache
-from functools import wraps
+from functools import cache, wraps
 from types import MappingProxyType
 from typing import Any, TypeVar, cast, overload
 
