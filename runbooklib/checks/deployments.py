@@ -193,8 +193,8 @@ def _since_deployment(context: Context, query: str, above: float, template: str,
             status=Status.OK,
             template="There was no deployment before the symptom since {start:time}.",
             facts={"start": context.suspect_since},
-            source="prometheus",
-            query=query,
+            source="git",
+            query="deployment tags",
         )
     deployment = earlier[-1]
     frame = context.sources.prometheus.range(query, context.window)
