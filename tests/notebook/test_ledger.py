@@ -24,7 +24,7 @@ def make_ledger(git: Path | None = None) -> FindingLedger:
     service = {"backend": {"title": "Backend", "labels": {"job": "backend"}}}
     site = Environment.model_validate({"title": "Test", "systems": systems, "services": service})
     target = Target(environment_name="test", service_name="backend", environment=site)
-    window = Window.open(opened_at=END, lookback="1h")
+    window = Window.open(opened_at=datetime.now(UTC), lookback="1h")
     ledger = FindingLedger(Context("HighErrorRate", target, window, Sources(target, Tape())))
     for cause in ("leak", "crash", "bad-deployment"):
         ledger.causes.open(cause, cause)
