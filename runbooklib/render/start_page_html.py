@@ -42,7 +42,6 @@ POLICY = (
     f"default-src 'none'; style-src 'sha256-{_DIGEST}'; img-src 'self'; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'self'"
 )
-_MAX_SEVERITY_CHARACTERS = 20
 _SIGNS = {"OK": "✓", "UNKNOWN": "?", "WARNING": "▲", "CRITICAL": "✖"}
 
 
@@ -178,7 +177,7 @@ def _alert_row(firing: AlertRow) -> str:
 def _severity(severity: str) -> str:
     """The label as a badge. The usual words have the colours of the statuses, all others a neutral one."""
     colour = {"critical": " CRITICAL", "warning": " WARNING"}.get(severity.lower(), "")
-    word = _cell_text(severity[:_MAX_SEVERITY_CHARACTERS])
+    word = _cell_text(severity)
     return f'<span class="badge{colour}">{word}</span>' if severity else ""
 
 
