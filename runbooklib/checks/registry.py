@@ -7,6 +7,7 @@ list in docs/checks.md, and what lint knows.
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import TypeVar, overload
 
@@ -66,6 +67,7 @@ def log_patterns() -> Mapping[str, str]:
     return MappingProxyType(dict(sorted(_PATTERNS.items())))
 
 
+@cache
 def _import_all() -> None:
     for module in pkgutil.iter_modules(checks.__path__, f"{checks.__name__}."):
         importlib.import_module(module.name)
