@@ -136,13 +136,13 @@ def test_kills_at_random_moments_leave_only_valid_evidence(
     big = "from IPython.display import display\ndisplay({'text/plain': 'y' * 1_300_000}, raw=True)"
     rig.write(*[rig.step(big) for _ in range(6)], is_plain=True)  # 8 MB
     first, last = KILLED_IN_PART
-    part = (last - first) / KILLS
-    parts = [(number, first + (number + chance.random()) * part) for number in range(KILLS)]
+    width = (last - first) / KILLS
+    shares = [(number, first + (number + chance.random()) * width) for number in range(KILLS)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         whole = statistics.mean(
             pool.map(lambda number: _undisturbed(rig, number), range(2 * (os.cpu_count() or 1)))
         )
-        moments = [(number, part * whole) for number, part in sampled(parts, SAMPLED_KILLS, request)]
+        moments = [(number, share * whole) for number, share in sampled(shares, SAMPLED_KILLS, request)]
         outcomes = list(pool.map(lambda one: _killed(rig, *one), moments))
     assert len(outcomes) == len(moments)
     assert (
