@@ -251,10 +251,10 @@ def test_a_budget_says_that_nothing_is_counted_while_nothing_is(prometheus: str)
     assert "Nothing is counted at present" in sentence(finding)
 
 
-def test_a_target_that_never_was_is_critical_and_not_ok(prometheus: str) -> None:
+def test_a_target_that_never_was_is_unknown_and_not_ok(prometheus: str) -> None:
     finding = scraped(make_context(prometheus, "unheard-of"))
-    assert finding.status is Status.CRITICAL
-    assert "no target with these labels" in sentence(finding)
+    assert finding.status is Status.UNKNOWN
+    assert "Check the labels of the service" in sentence(finding)
 
 
 @pytest.mark.parametrize(

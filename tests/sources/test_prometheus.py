@@ -641,7 +641,7 @@ def test_the_library_cannot_be_led_to_write_or_elsewhere() -> None:
     assert server.asked == []
 
 
-def test_a_large_answer_is_parsed_quickly() -> None:
+def test_parsing_a_large_answer_costs_a_few_times_what_its_json_costs() -> None:
     start = WINDOW.end - timedelta(seconds=15 * 719)
     times = [start.timestamp() + 15 * number for number in range(720)]
     told = [
@@ -653,4 +653,6 @@ def test_a_large_answer_is_parsed_quickly() -> None:
         window = Window(start, WINDOW.end, 15.0, AT)
         prometheus.range("up", window)
         seconds = min(cpu_seconds_taken(lambda: prometheus.range("up", window)) for _ in range(3))
-    assert seconds < 0.4
+    text = json.dumps(told)
+    json_seconds = min(cpu_seconds_taken(lambda: json.loads(text)) for _ in range(3))
+    assert seconds < 4 * json_seconds
