@@ -37,6 +37,7 @@ services:
     health: "/health"
     probes: ["/health", "/health/ready", "/health/live", "/metrics"]
     containers: ["{container}"]
+    database: {{role: "helloagents", name: "helloagents"}}
     key_functions:
       - {{name: "agents list", path: "/api/v1/agents"}}
       - {{name: "code execution", path: "/api/v1/sandbox/execute?language=python"}}

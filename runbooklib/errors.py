@@ -4,8 +4,7 @@ RunbookError                     what failed (system, target) and what to do (hi
 ├── InputError                   invalid input, refused before any request is sent; exit code 3
 │   ├── UnknownAlertError        no runbook has this name
 │   ├── ParameterError           unknown name, wrong type or invalid value
-│   ├── SettingsError            parameters/ or the environment cannot be read
-│   └── MissingSecretError       an environment variable that a setting names is not set
+│   └── SettingsError            parameters/ or the environment cannot be read
 ├── SourceError                  a system gave no usable answer; has the Reason of the UNKNOWN finding
 │   ├── UnreachableError         no connection
 │   ├── DeadlineError            no whole answer within the deadline
@@ -13,7 +12,8 @@ RunbookError                     what failed (system, target) and what to do (hi
 │   ├── NonsenseError            the answer is invalid
 │   ├── NoDataError              the answer is empty
 │   ├── StaleError               the answer is about another time than the requested time
-│   └── NotConfiguredError       the environment does not name this system
+│   └── NotConfiguredError       the environment does not name this system, or its settings are wrong
+│       └── MissingSecretError   an environment variable that a setting names is not set
 ├── NotRecordedError             a replay needs an answer that is not in the recording
 ├── EvidenceError                the run failed, or its evidence cannot be written or read; exit code 4
 └── ActionError                  an action was refused or failed; exit code 5
@@ -82,10 +82,6 @@ class SettingsError(InputError):
     """A file under parameters/ cannot be read, or its content is invalid."""
 
 
-class MissingSecretError(InputError):
-    """A setting names an environment variable that is not set."""
-
-
 class SourceError(RunbookError):
     """A system gave no usable answer. The UNKNOWN finding gets its `reason`."""
 
@@ -93,9 +89,19 @@ class SourceError(RunbookError):
 
 
 class UnreachableError(SourceError):
-    """There is no connection to the system."""
+    """There is no connection to the system; `code` says why, if it is known (the name of an errno).
+
+    UNRESOLVED: the resolver of this machine does not know the name of the system.
+    """
 
     reason = Reason.UNREACHABLE
+    UNRESOLVED = "EAI_NONAME"
+
+    def __init__(
+        self, message: str, *, system: str = "", target: str = "", hint: str = "", code: str = ""
+    ) -> None:
+        super().__init__(message, system=system, target=target, hint=hint)
+        self.code = code
 
 
 class DeadlineError(SourceError):
@@ -135,9 +141,13 @@ class StaleError(SourceError):
 
 
 class NotConfiguredError(SourceError):
-    """The environment's file does not name this system."""
+    """The environment's file does not name this system, or its settings for it are wrong."""
 
     reason = Reason.NOT_CONFIGURED
+
+
+class MissingSecretError(NotConfiguredError):
+    """A setting names an environment variable that is not set."""
 
 
 class NotRecordedError(RunbookError):

@@ -7,6 +7,8 @@ import pytest
 
 from runbooklib.errors import ParameterError
 from runbooklib.promql import build
+from runbooklib.promql.needs import rests_on
+from runbooklib.promql.reading import Condition, condition_of, one_line, selectors
 
 HOSTILE = [
     '"} or vector(1) or up{job="',
@@ -82,6 +84,17 @@ def test_all_kinds_of_matchers_stand_side_by_side_in_order() -> None:
 def test_series_without_a_label_can_be_left_out() -> None:
     assert matchers_of(build.selector("up", none_of={"path": [""]})) == [("path", "!~", "")]
     assert build.selector("up", none_of={"path": []}) == "up"
+
+
+@pytest.mark.parametrize("metric", ["http.server.request.duration", "k8s.pod/restarts"])
+def test_a_name_that_only_prometheus_3_allows_is_quoted(metric: str) -> None:
+    labels = {"service.name": 'a "quote"', "app.kubernetes.io/name": "b", "job": "c"}
+    text = build.sum_of(build.rate(build.selector(metric, labels), "5m"), by=["service.name", "job"])
+    assert text.startswith('sum by("service.name",job) (')
+    (selector,) = selectors(text)
+    assert (selector.metric, selector.matchers) == (metric, tuple((n, "=", v) for n, v in labels.items()))
+    assert condition_of(f"{text} > 1") == Condition(one_line(text), ">", 1.0, ("service.name", "job"))
+    assert rests_on(f"({text} or vector(0)) > 1") == (one_line(build.selector(metric, labels)),)
 
 
 @pytest.mark.parametrize("metric", ["", "1up", "up{", 'up{job="x"} or up', "up\n", "up-down", "ün"])

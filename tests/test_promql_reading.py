@@ -4,6 +4,7 @@ import promql_parser
 import pytest
 
 from runbooklib.errors import ParameterError
+from runbooklib.promql.needs import is_filter, rests_on, without_constants
 from runbooklib.promql.reading import (
     Condition,
     Selector,
@@ -12,7 +13,6 @@ from runbooklib.promql.reading import (
     metrics,
     one_line,
     or_operands,
-    rests_on,
     selectors,
 )
 
@@ -102,7 +102,55 @@ def test_an_expression_rests_on_the_series_without_which_it_is_never_true() -> N
     text = (
         'rate(a{x="y"}[5m]) / b > 1 and on (i) c offset 1h unless d and absent(e) and sum(f or vector(0)) > 1'
     )
-    assert rests_on(text) == ('a{x="y"}', "b", "c offset 1h")
+    assert rests_on(text) == ('a{x="y"}', "b", "c offset 1h", "f")
+
+
+@pytest.mark.parametrize(
+    ("text", "needed"),
+    [
+        ("(a or vector(0)) > 1", ("a",)),
+        ("(a or b) > 1", ("a or b",)),
+        ("(a or (b or c)) > 1 and d", ("a or b or c", "d")),
+        ("((a + b) or c or vector(time())) > 1", ("(count(a) and count(b)) or c",)),
+        ("(a + (b or c) or d) > 1", ("(count(a) and count(b or c)) or d",)),
+        ("topk(scalar(a), b) > 1", ("a", "b")),
+        ("(vector(0) or vector(1)) > 1", ()),
+        ("(absent(a) or vector(1)) > 1", ()),
+        ("(a unless b or vector(1)) > 1", ("a",)),
+    ],
+)
+def test_of_an_or_one_operand_that_is_no_constant_is_needed(text: str, needed: tuple[str, ...]) -> None:
+    assert rests_on(text) == needed
+    for query in needed:
+        one_line(query)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("a or vector(0)", "a"),
+        ("vector(0) or a + 1", "a + 1"),
+        ("sum by (x) (a or b or vector(0))", "sum by (x) (a or b)"),
+        ("a or vector(0) or b", "a or b"),
+        ("(a or vector(0)) / on (x) (b or vector(1))", "(a) / on (x) (b)"),
+        ("increase((max(a) or 0 * absent(a))[15m:1m])", "increase((max(a))[15m:1m])"),
+        ("clamp_min(-(a or vector(0)), 1)", "clamp_min(-(a), 1)"),
+        (
+            'label_replace(a or vector(0), "x", " or vector(0)", "y", "")',
+            'label_replace(a, "x", " or vector(0)", "y", "")',
+        ),
+        ("sum(a or vector(0)) + sum(aa or vector(0)) + sum(a or vector(0))", "sum(a) + sum(aa) + sum(a)"),
+        ("vector(0) or vector(1)", "vector(0) or vector(1)"),
+        ("topk(scalar(a or vector(1)), a or vector(0))", "topk(scalar(a), a)"),
+        (
+            "sum(rate(a_long_metric_name[5m])) / sum(rate(b_long_metric_name[5m])) or on () "
+            "(vector(0) * vector(1))",
+            "sum(rate(a_long_metric_name[5m])) / sum(rate(b_long_metric_name[5m]))",
+        ),
+    ],
+)
+def test_constants_are_removed_from_an_or(text: str, kept: str) -> None:
+    assert without_constants(text) == one_line(kept)
 
 
 def test_selectors_have_their_matchers_and_their_own_range() -> None:
@@ -146,3 +194,13 @@ def test_a_long_chain_of_alternatives_is_read() -> None:
     assert len(or_operands(text)) == 100
     assert condition_of(text) == Condition('x{a="0"}', ">", 0.0)
     assert len(selectors(text)) == 100
+
+
+@pytest.mark.parametrize("text", ["a > 1", "sum(a == 1)", "max_over_time((a > 5)[5m:])", "topk(1, a < 2)"])
+def test_a_comparison_can_leave_no_sample(text: str) -> None:
+    assert is_filter(text)
+
+
+@pytest.mark.parametrize("text", ["a", "sum(a == bool 1)", "a and b", "absent(a > 1) * 2"])
+def test_what_compares_nothing_or_answers_0_and_1_is_no_filter(text: str) -> None:
+    assert not is_filter(text)

@@ -106,7 +106,7 @@ def signal(
 
 def _connect(context: Context) -> Connection:
     system = require_writable(require_actions(context).postgres, "postgres")
-    password = secret(system.password_env)
+    password = secret(system.password_env, SYSTEM)
     options: dict[str, Any] = {"password": password} if password else {}
     options |= {"application_name": APPLICATION, "connect_timeout": CONNECT_SECONDS}
     options |= {"options": f"-c statement_timeout={_STATEMENT_SECONDS * 1000} -c lock_timeout=2000"}

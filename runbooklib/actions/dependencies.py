@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from runbooklib.actions import _env_file
 from runbooklib.actions.action import action, text_only
 from runbooklib.checks import queries, thresholds
+from runbooklib.checks.workers import require_single_worker
 from runbooklib.errors import NoDataError, NotConfiguredError
 from runbooklib.model.plan import Proposal
 from runbooklib.sources.context import Context
@@ -29,6 +30,7 @@ def look_at_dependency(context: Context) -> Proposal:
 @text_only
 def set_timeout(context: Context, *, quantile: float = 0.5, times: float = 3.0) -> Proposal:
     """Set a timeout for the AI provider; text only, with measured numbers. `quantile` is a ratio 0–1."""
+    require_single_worker(context)
     window, end, prometheus = context.timing.rate_window, context.window.end, context.sources.prometheus
     histogram = queries.chat_durations(context.target)
     usual = thresholds.number(prometheus.instant(histogram.quantile(quantile, window), end), _NOT_MEASURED)
@@ -50,6 +52,7 @@ def set_timeout(context: Context, *, quantile: float = 0.5, times: float = 3.0) 
 @text_only
 def break_circuit(context: Context, *, wait: str = "30s") -> Proposal:
     """Stop the requests to the AI provider for a time when it fails; text only, with measured numbers."""
+    require_single_worker(context)
     window, end, prometheus = context.timing.rate_window, context.window.end, context.sources.prometheus
     chats = queries.chats(context.target)
     share = thresholds.number(prometheus.instant(queries.share_of(context.target, chats), end), _NOT_MEASURED)

@@ -123,7 +123,8 @@ def _range(last: Deployment) -> str:
 
 def _revert(approved: ApprovedAction) -> str:
     plan = approved.plan
-    repository = configured(approved.context.target.systems.git, "git").repository
+    systems = approved.context.target.systems
+    repository = configured(systems.git, "git", systems.unusable).repository
     revisions, branch = str(plan.identity["revisions"]), str(plan.identity["branch"])
     commit = _git.revert(repository, revisions, branch, by=approved.by)
     return f"reverted {plan.target} in commit {commit[:12]} of {branch}; review, push and deploy the branch"

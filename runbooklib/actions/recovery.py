@@ -17,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 
+from runbooklib.actions.baseline import as_before, before_incident
 from runbooklib.checks import alert_rule, dependencies, traffic
 from runbooklib.checks.ask import Check, ask
 from runbooklib.errors import EvidenceError, ParameterError
@@ -167,12 +168,14 @@ def watch(
     wait: Wait,
     *,
     since: datetime | None = None,
+    before: datetime | None = None,
     failed_below: float = FAILED_BELOW,
     wait_below_seconds: float = WAIT_BELOW_SECONDS,
     on_sample: OnSample | None = None,
 ) -> Certificate:
     """Take samples until all conditions have been met long enough, or the time is over.
 
+    `before` is a time before the incident (aware UTC): a problem that was the same then meets its condition.
     `on_sample` is called with each sample and the number of seconds for which all conditions have been met.
     """
     started, since = time.monotonic(), since or datetime.now(UTC)
@@ -180,7 +183,7 @@ def watch(
     limits = {"failed_below": failed_below, "wait_below_seconds": wait_below_seconds}
     while True:
         next_at = time.monotonic() + wait.every_seconds
-        samples.append(_sample(look, limits))
+        samples.append(_sample(look, limits, before))
         held = held_seconds(samples)
         if on_sample is not None:
             on_sample(samples[-1], held)
@@ -190,11 +193,11 @@ def watch(
         time.sleep(max(next_at - time.monotonic(), 0.0))
 
 
-def _sample(look: Look, limits: Mapping[str, float]) -> Sample:
+def _sample(look: Look, limits: Mapping[str, float], before: datetime | None) -> Sample:
     """Check all conditions in parallel, each with its own context and tape."""
 
     def answer(check: Check, parameters: Mapping[str, Any]) -> Finding:
-        return ask(check, parameters, *look())
+        return as_before(ask(check, parameters, *look()), before)
 
     calls = [partial(answer, check, parameters) for check, parameters in conditions(**limits)]
     findings = side_by_side(calls)
@@ -231,6 +234,7 @@ def prove(
         look,
         wait,
         since=deed.at if deed else None,
+        before=before_incident(look()[0]),
         failed_below=failed_below,
         wait_below_seconds=wait_below_seconds,
         on_sample=on_sample,

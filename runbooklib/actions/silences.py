@@ -35,7 +35,8 @@ _SITE_LABELS = ("cluster", "environment", "env", "namespace", "region", "datacen
 @text_only
 def look_at_targets(context: Context) -> Proposal:
     """List the scrape targets of Prometheus; changes nothing."""
-    url = configured(context.target.systems.prometheus, "prometheus").url
+    systems = context.target.systems
+    url = configured(systems.prometheus, "prometheus", systems.unusable).url
     return Proposal(
         title="List the scrape targets of Prometheus and their errors",
         command=f"curl --silent --max-time 10 '{url}/api/v1/targets?state=any'",
@@ -123,7 +124,7 @@ def _silence(approved: ApprovedAction) -> str:
 
 
 def _post_silence(system: OperatorHttp, silence: Mapping[str, Any]) -> Response:
-    token, address = secret(system.token_env), target_of(system.url)
+    token, address = secret(system.token_env, _SYSTEM), target_of(system.url)
     headers = {"Content-Type": "application/json"}
     try:
         return fetch(

@@ -53,7 +53,10 @@ def _part(title: str, system: str, read: Callable[[], pd.DataFrame]) -> Part:
 def missing(parts: list[Part], destroys: frozenset[str], context: Context) -> list[str]:
     """What could not be read although an action destroys it. `destroys` names the systems that lose state."""
     systems = context.target.systems
-    is_configured = {"docker": systems.docker is not None, "postgres": systems.postgres is not None}
+    is_configured = {
+        name: getattr(systems, name) is not None or name in systems.unusable
+        for name in ("docker", "postgres")
+    }
     failed = [f"{part.title}: {part.error}" for part in parts if part.error and part.system in destroys]
     unread = destroys - {part.system for part in parts if not part.error}
     return failed or [f"no state of {name} was read" for name in sorted(unread) if is_configured.get(name)]

@@ -5,19 +5,18 @@ A check for any alert by its own expression, for rules without a check of their 
 
 import math
 from datetime import datetime
-from functools import partial
 
 import pandas as pd
 
+from runbooklib.checks import own_pages
+from runbooklib.checks.needed_series import need_all, need_any
 from runbooklib.checks.registry import check
-from runbooklib.checks.time_series import began, finite
-from runbooklib.errors import NoDataError
+from runbooklib.checks.time_series import began
 from runbooklib.model.alert import Alert
 from runbooklib.model.findings import Fact, Finding, Status
 from runbooklib.promql import build, reading
 from runbooklib.promql.reading import Condition
 from runbooklib.sources.context import Context
-from runbooklib.sources.tape import side_by_side
 
 _SEVERITIES = {"critical": Status.CRITICAL}
 
@@ -28,12 +27,17 @@ def alert_rule(context: Context) -> Finding:
 
     The rule's expression in Prometheus, evaluated at the end of the window. The start is that of the pending
     or firing ALERTS series, which also works for the past. A rule whose series are all missing is UNKNOWN.
+    A rule about failed requests may be true although only requests to the service's own pages fail: then the
+    finding says so, is a WARNING, and gives no start of the symptom.
     """
     ask = context.sources.prometheus
     rule = ask.rule(context.alert)
     true_series = ask.instant(rule.query, context.window.end)
     if true_series.empty:
-        _need_series(context, rule.query)
+        need_any(context, rule.query)
+    pages = own_pages.failing_in_rule(context, rule.query) if len(true_series) else ""
+    if pages:
+        return _true_by_own_pages(rule.query, pages)
     states = ask.range(build.selector("ALERTS", {"alertname": context.alert}), context.window)
     active = states.max(axis=1) if len(states.columns) else pd.Series(0.0, index=states.index)
     severity = _SEVERITIES.get(rule.labels.get("severity", ""), Status.WARNING)
@@ -56,20 +60,18 @@ def alert_rule(context: Context) -> Finding:
     )
 
 
-def _need_series(context: Context, query: str) -> None:
-    """Raises NoDataError if an alternative of the rule has no series, so that it cannot become true.
-
-    One existing series is enough: a counter of errors has none before the first error.
-    """
-    for operand in reading.or_operands(query):
-        selectors = reading.rests_on(operand)
-        counted = context.sources.prometheus.counts(selectors, context.window.end)
-        if selectors and not any(count is None or 0 < count < math.inf for count in counted):
-            raise NoDataError(
-                f"there is no series of {', '.join(selectors)[:200]}, so the rule cannot become true",
-                system="prometheus",
-                hint="check that the target is scraped",
-            )
+def _true_by_own_pages(query: str, pages: str) -> Finding:
+    """The rule is true, but no user's request fails. Without `measured` and `since` it shows no incident."""
+    return Finding(
+        status=Status.WARNING,
+        template=(
+            "The rule is true only because requests to {pages} fail, the service's own pages. No user's "
+            "request fails. Leave these pages out of the rule."
+        ),
+        facts={"pages": pages},
+        source="prometheus",
+        query=query,
+    )
 
 
 @check
@@ -169,7 +171,9 @@ def alert_expression(context: Context, *, expression: str, severity: str = "warn
     condition = reading.condition_of(expression)
     true_series = context.sources.prometheus.instant(expression, context.window.end)
     if true_series.empty:
-        _need_all(context, expression)
+        need_all(context, expression)
+    elif pages := own_pages.failing_in_rule(context, expression):
+        return _true_by_own_pages(expression, pages)
     status = _RULE_SEVERITIES.get(severity, Status.WARNING) if len(true_series) else Status.OK
     since = _since(context, expression) if len(true_series) else None
     if condition is None:
@@ -178,30 +182,6 @@ def alert_expression(context: Context, *, expression: str, severity: str = "warn
     return _measured(
         expression, condition, _shortened(_worst_first(frame, condition)), true_series, status, since
     )
-
-
-def _need_all(context: Context, expression: str) -> None:
-    """Raises NoDataError if the condition is not true because a series is missing."""
-    for operand in reading.or_operands(expression):
-        _need(context, reading.rests_on(operand))
-        condition = reading.condition_of(operand)
-        for side in (condition.measured, condition.other) if condition else ():
-            # A side with a comparison of its own is empty if that comparison is not true. Its series exist:
-            # they were checked above.
-            if side and reading.condition_of(side) is None:
-                _need(context, (side,))
-
-
-def _need(context: Context, queries: tuple[str, ...]) -> None:
-    ask, end = context.sources.prometheus, context.window.end
-    answers = side_by_side([partial(ask.instant, query, end) for query in queries])
-    for query, answer in zip(queries, answers, strict=True):
-        if finite(answer["value"]).empty:
-            raise NoDataError(
-                f"there is no sample of {query[:120]}, so the alert cannot fire",
-                system="prometheus",
-                hint="check that the target is scraped",
-            )
 
 
 def _since(context: Context, expression: str) -> datetime | None:

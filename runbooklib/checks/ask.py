@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from runbooklib.checks.unchanged import with_age
 from runbooklib.errors import ParameterError, Reason, RunbookError, SourceError, suggestion
 from runbooklib.model.findings import Fact, Finding, Status, unknown
 from runbooklib.model.plan import Proposal
@@ -44,6 +45,7 @@ def ask(check: Check, limits: Mapping[str, Any], context: Context, tape: Tape) -
     used, warnings = tape.take_used(), tape.take_remarks()
     if warnings:
         finding = _with_warnings(finding, warnings)
+    finding = with_age(finding, context.window.end)
     asked = [entry.asked_at for entry in used if entry.source != OPENING]
     return replace(
         finding,

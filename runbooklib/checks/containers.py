@@ -1,5 +1,6 @@
-"""The service's container: is it running, did it exit, did it run out of memory?"""
+"""The service's container: did it exit, did it run out of memory, what does it use?"""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pandas as pd
@@ -11,71 +12,23 @@ from runbooklib.errors import NoDataError, Reason, StaleError
 from runbooklib.model.findings import Fact, Finding, Status, breach, unknown
 from runbooklib.promql import build
 from runbooklib.sources.context import Context
-from runbooklib.sources.docker.client import Container
-from runbooklib.sources.docker.events import Events
+from runbooklib.sources.docker.events import Events, LastRun
 
 _MEMORY = "resident memory"
-
-
-@check
-def container_state(context: Context) -> Finding:
-    """Is the container running?
-
-    WARNING if it is running but Docker restarted it after the lead before the symptom: a container in a
-    crash loop is running most of the time.
-    """
-    context.need_live("docker")
-    container = context.sources.docker.container(context.container)
-    started = container.started_at
-    restarted = container.restart_count > 0 and started is not None and started >= context.suspect_since
-    status, template = _state(container, is_restarted=restarted)
-    return Finding(
-        status=status,
-        template=template,
-        facts={
-            "name": container.name,
-            "state": container.status,
-            "started": started,
-            "exit": container.exit_code,
-            "restarts": container.restart_count,
-        },
-        since=_ended_at(container),
-        source="docker",
-        query=f"inspect {container.name}",
-    )
-
-
-def _ended_at(container: Container) -> datetime | None:
-    """When the container ended; None after a restart, because Docker keeps only the last of several ends."""
-    is_last_of_many = container.restart_count > 0
-    return None if container.is_running or is_last_of_many else container.finished_at
-
-
-def _state(container: Container, *, is_restarted: bool) -> tuple[Status, str]:
-    if not container.is_running:
-        return Status.CRITICAL, "{name} is not running: its state is “{state}”, its last exit code is {exit}."
-    if is_restarted:
-        return (
-            Status.WARNING,
-            "{name} has been running since {started:time}, after automatic restarts by Docker: {restarts}.",
-        )
-    if container.health == "unhealthy":
-        return Status.WARNING, "{name} is running, but its Docker health check fails."
-    return Status.OK, "{name} has been running since {started:time}."
 
 
 @check
 def container_deaths(context: Context) -> Finding:
     """Did the container exit unexpectedly?
 
-    From Docker's events. Docker keeps only the last 256: if they do not reach back to the lead before the
-    symptom, the absence of an event proves nothing, and the answer is UNKNOWN.
+    From Docker's events. Docker keeps only the last 256, and each health check of any container takes three:
+    if they do not reach back to the lead before the symptom, the container's own start time, last exit and
+    restart counter answer. If these cannot, the answer is UNKNOWN.
     """
     events = context.sources.docker.events(context.container, context.suspect_since, context.window.end)
     deaths = events.deaths
     if not len(deaths):
-        none = "{name} did not exit unexpectedly between {start:time} and {end:time}."
-        return _no_event(context, events, none, query=f"events of {context.container}")
+        return _without_death_events(context, events)
     codes = sorted({str(int(code)) for code in deaths["exit_code"].dropna()})
     template = (
         "{name} exited unexpectedly at {last:time} (exit code {codes})."
@@ -99,14 +52,16 @@ def container_deaths(context: Context) -> Finding:
 def out_of_memory(context: Context) -> Finding:
     """Did the kernel kill a process of the container because memory ran out?
 
-    From `oom` events. Docker's flag State.OOMKilled is not enough: it misses the death of a child process
-    and does not say when it was set.
+    From `oom` events. Docker's flag State.OOMKilled is not enough for OK: it misses the death of a child
+    process and does not say when it was set. With exit code 137 it proves that the last exit was one.
     """
     docker = context.sources.docker
     events = docker.events(context.container, context.suspect_since, context.window.end)
     ooms = events.ooms
     query = f"oom events of {context.container}"
     if not len(ooms):
+        if events.last_run and events.last_run.was_killed_for_memory_after(context.suspect_since):
+            return _killed_for_memory(context, events.last_run)
         template = "No process of {name} ran out of memory between {start:time} and {end:time}."
         return _no_event(context, events, template, query=query)
     return Finding(
@@ -122,6 +77,48 @@ def out_of_memory(context: Context) -> Finding:
         source="docker",
         query=query,
         rows=ooms[["at", "action"]],
+    )
+
+
+def _without_death_events(context: Context, events: Events) -> Finding:
+    """No event of an unexpected exit: the answer by how far the events reach, or by the container's state."""
+    query, last_run = f"events of {context.container}", events.last_run
+    none = "{name} did not exit unexpectedly between {start:time} and {end:time}."
+    if _covers(events.complete_since, context.suspect_since) or last_run is None:
+        return _no_event(context, events, none, query=query)
+    if last_run.covers(context.suspect_since):
+        return replace(
+            _no_event(
+                context, replace(events, complete_since=None), none, query=f"inspect {context.container}"
+            ),
+            further_templates=("It has been running since {started:time} without an exit.",),
+            facts={**_span(context), "started": last_run.started_at},
+        )
+    if last_run.restarted_after(context.suspect_since):
+        return Finding(
+            status=Status.CRITICAL,
+            template="{name} exited and was restarted by Docker, {count} times since it was created; the last"
+            " exit was at {last:time}.",
+            facts={"name": context.container, "count": last_run.restart_count, "last": last_run.finished_at},
+            measured=float(last_run.restart_count),
+            unit="count",
+            source="docker",
+            query=f"inspect {context.container}",
+        )
+    if last_run.was_killed_for_memory_after(context.suspect_since):
+        return _killed_for_memory(context, last_run)
+    return _no_event(context, events, none, query=query)
+
+
+def _killed_for_memory(context: Context, last_run: LastRun) -> Finding:
+    return Finding(
+        status=Status.CRITICAL,
+        template="{name} was killed because memory ran out (exit code {exit}) at {last:time}.",
+        facts={"name": context.container, "exit": last_run.exit_code, "last": last_run.finished_at},
+        measured=1.0,
+        unit="count",
+        source="docker",
+        query=f"inspect {context.container}",
     )
 
 
@@ -171,12 +168,16 @@ def _no_event(context: Context, events: Events, template: str, *, query: str) ->
     return Finding(
         status=Status.OK,
         template=template,
-        facts={"name": context.container, "start": context.suspect_since, "end": context.window.end},
+        facts=_span(context),
         measured=0.0,
         unit="count",
         source="docker",
         query=query,
     )
+
+
+def _span(context: Context) -> dict[str, Fact]:
+    return {"name": context.container, "start": context.suspect_since, "end": context.window.end}
 
 
 @check

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from runbooklib.checks.database_access import connections_of
 from runbooklib.checks.registry import check
 from runbooklib.errors import NoDataError, RefusedError
 from runbooklib.model.findings import Fact, Finding, Status, breach
@@ -15,10 +16,10 @@ def connection_usage(context: Context, *, above: float) -> Finding:
 
     The highest of: all connections over the slots that are not reserved, and each role's connections over
     the role's own limit. `above` is a ratio 0–1. CRITICAL if the server refuses our own connection because
-    no slot is left.
+    no slot is left; UNKNOWN if only the limit of our own role is reached.
     """
     context.need_live("postgres")
-    connections = context.sources.postgres.connections()
+    connections = connections_of(context)
     if connections.refused:
         return Finding(
             status=Status.CRITICAL,
@@ -253,29 +254,3 @@ def _tables(context: Context) -> pd.DataFrame:
     if tables.empty:
         raise NoDataError("the server has statistics of no table", system="postgres")
     return tables
-
-
-@check
-def database_answers(context: Context) -> Finding:
-    """Does the database answer our own query?
-
-    Connects and counts the other sessions. CRITICAL if the server refuses the connection because no slot is
-    left.
-    """
-    context.need_live("postgres")
-    connections = context.sources.postgres.connections()
-    if connections.refused:
-        return Finding(
-            status=Status.CRITICAL,
-            template="The database refuses connections: “{text}”",
-            facts={"text": connections.refused},
-            source="postgres",
-            query="connect",
-        )
-    return Finding(
-        status=Status.OK,
-        template="The database answers; {used} of {most} connections are in use.",
-        facts={"used": connections.used, "most": connections.max_connections},
-        source="postgres",
-        query="connect",
-    )

@@ -113,7 +113,7 @@ def connections_in_use(context: Context, *, above: float) -> Finding:
         line="connections in use",
         unit="count",
     )
-    query = build.sum_of(build.selector("db_connections_active", context.labels))
+    query = build.sum_of(build.selector(queries.CONNECTIONS, context.labels))
     return thresholds.level(context, query, Threshold(above=above), words)
 
 

@@ -1,10 +1,12 @@
 """The service's dependencies, and its own health page."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 
 import pandas as pd
 
+from runbooklib.checks import unchanged
 from runbooklib.checks.registry import check
 from runbooklib.config.environment import Dependency
 from runbooklib.errors import NonsenseError, NotConfiguredError, Reason
@@ -13,8 +15,11 @@ from runbooklib.sources.context import Context
 from runbooklib.sources.tape import side_by_side
 from runbooklib.sources.web import Page
 
-# The states of a component that a health page may report. Any other word is UNKNOWN.
-_HEALTHY = ("healthy", "ok", "up", "configured", "disabled")
+# The states of a component that a health page may report, in any case. Any other word is UNKNOWN.
+DISABLED = ("disabled", "not_enabled", "skipped", "off")
+HEALTHY = ("healthy", "ok", "up", "pass", "configured")
+# What a page says about the whole service. A liveness page says "alive".
+_HEALTHY_PAGE = (*HEALTHY, "alive", "live", "ready", "running")
 _UNHEALTHY = ("unhealthy", "error", "not_configured", "degraded", "down")
 # By the step at which reaching a dependency fails; the steps are those of `sources.dns.Reach.failed_at`.
 _UNREACHABLE = {
@@ -81,20 +86,22 @@ def _first_failure(failed: pd.DataFrame) -> dict[str, Fact]:
 def health_page(context: Context) -> Finding:
     """What does the service's health page report?
 
-    OK for HTTP status 200 and "healthy". The page itself can be wrong, so other checks must confirm it.
+    OK for HTTP status 200 and a word such as "healthy" or "alive". The page itself can be wrong, so other
+    checks must confirm it. Since when it has been ill is known from the counter of its requests, or from the
+    gauge of its components.
     """
     context.need_live("web")
     page = context.sources.web.page(context.service.health)
-    if not isinstance(page.json, dict) or "status" not in page.json:
+    state = _page_state(page)
+    if not state:
         raise NonsenseError(
             f"the health page answered {page.status} without a JSON status",
             system="web",
             target=context.service.url,
         )
-    state = str(page.json["status"])
     components = page.components.items()
     unhealthy = [name for name, component in components if component.get("status") in ("unhealthy", "error")]
-    is_healthy = page.status == 200 and state == "healthy"
+    is_healthy = page.status == 200 and state.lower() in _HEALTHY_PAGE
     template = "The health page answers {code}, state “{state}”."
     if unhealthy and not is_healthy:
         template = "The health page answers {code}, state “{state}”. Unhealthy components: {unhealthy}."
@@ -105,7 +112,23 @@ def health_page(context: Context) -> Finding:
         measured=float(page.status),
         source="web",
         query=f"GET {context.service.health}",
+        is_report=True,
+        unchanged_since=None if is_healthy else _ill_since(context, page, unhealthy),
     )
+
+
+def _page_state(page: Page) -> str:
+    """The word of a health page for its own state; empty without one."""
+    if isinstance(page.json, dict):
+        return str(page.json.get("status", ""))
+    word = page.text.strip().strip('"')
+    return word if word.lower() in _HEALTHY_PAGE else ""
+
+
+def _ill_since(context: Context, page: Page, unhealthy: Sequence[str]) -> datetime | None:
+    """Since when the page has been as ill as now, as far as a series remembers it."""
+    since = unchanged.page_since(context, context.service.health) if page.status >= 500 else None
+    return since or unchanged.components_since(context, unhealthy)
 
 
 @check
@@ -113,24 +136,32 @@ def component_health(context: Context, *, component: str) -> Finding:
     """What state of {component} does the health page report?"""
     context.need_live("web")
     page = context.sources.web.page(context.service.health)
-    if "status" not in page.components.get(component, {}):
-        raise NonsenseError(
-            f"the health page reports no state of {component}", system="web", target=context.service.url
-        )
-    state = str(page.components[component]["status"])
-    if state not in (*_HEALTHY, *_UNHEALTHY):
+    state = component_state(context, page, component)
+    if state.lower() not in (*HEALTHY, *DISABLED, *_UNHEALTHY):
         raise NonsenseError(
             f"the health page reports an unknown state of {component}: “{state[:80]}”",
             system="web",
             target=context.service.url,
         )
+    is_unhealthy = state.lower() in _UNHEALTHY
     return Finding(
-        status=Status.WARNING if state in _UNHEALTHY else Status.OK,
+        status=Status.WARNING if is_unhealthy else Status.OK,
         template="The health page reports {component} as “{state}”.",
         facts={"component": component, "state": state},
         source="web",
         query=f"GET {context.service.health}",
+        is_report=True,
+        unchanged_since=unchanged.components_since(context, [component]) if is_unhealthy else None,
     )
+
+
+def component_state(context: Context, page: Page, component: str) -> str:
+    """The word of the health page for the state of a component. Raises NonsenseError."""
+    if "status" not in page.components.get(component, {}):
+        raise NonsenseError(
+            f"the health page reports no state of {component}", system="web", target=context.service.url
+        )
+    return str(page.components[component]["status"])
 
 
 @check

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pandas as pd
 
-from runbooklib.checks import queries
+from runbooklib.checks import own_pages, queries
 from runbooklib.checks.registry import check
 from runbooklib.checks.time_series import finite
 from runbooklib.errors import NoDataError
@@ -20,9 +20,14 @@ def deployments(context: Context) -> Finding:
     """Was something deployed shortly before the symptom began?
 
     Deployment tags between the lead before the symptom and the symptom. Without a symptom the answer is OK.
+    So it is if the alert is about failed requests and only the service's own pages fail: these failures are
+    those of a prober, and their start is not that of a symptom.
     """
     recent = context.sources.git.deployments(context.suspect_since, context.window.end)
     earlier = _before_onset(context, recent)
+    pages = own_pages.failing_in_alert(context) if earlier else ""
+    if pages:
+        return _only_own_pages_fail(pages, "git", "deployment tags", rows=_table(recent))
     if earlier and context.onset is not None:
         last = earlier[-1]
         return Finding(
@@ -51,6 +56,20 @@ def deployments(context: Context) -> Finding:
         source="git",
         query="deployment tags",
         rows=_table(recent) if recent else None,
+    )
+
+
+def _only_own_pages_fail(pages: str, source: str, query: str, *, rows: pd.DataFrame | None = None) -> Finding:
+    """A deployment explains nothing, since no user's request fails."""
+    return Finding(
+        status=Status.OK,
+        template=(
+            "Only requests to {pages} fail, the service's own pages: this does not point to a deployment."
+        ),
+        facts={"pages": pages},
+        source=source,
+        query=query,
+        rows=rows,
     )
 
 
@@ -97,6 +116,9 @@ def running_revision(context: Context) -> Finding:
     container = context.sources.docker.container(context.container)
     deployment = _deployment_of(context, container)
     is_recent = context.onset is not None and context.suspect_since <= deployment.at <= _latest_cause(context)
+    pages = own_pages.failing_in_alert(context) if is_recent else ""
+    if pages:
+        return _only_own_pages_fail(pages, "docker", f"inspect {container.name}")
     return Finding(
         status=Status.WARNING if is_recent else Status.OK,
         template="{name} runs revision {short} “{subject}”, deployed at {at:time}.",
@@ -171,8 +193,8 @@ def _since_deployment(context: Context, query: str, above: float, template: str,
             status=Status.OK,
             template="There was no deployment before the symptom since {start:time}.",
             facts={"start": context.suspect_since},
-            source="prometheus",
-            query=query,
+            source="git",
+            query="deployment tags",
         )
     deployment = earlier[-1]
     frame = context.sources.prometheus.range(query, context.window)

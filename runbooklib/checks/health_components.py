@@ -4,15 +4,17 @@ from datetime import datetime
 
 import pandas as pd
 
-from runbooklib.checks import thresholds
+from runbooklib.checks import queries, thresholds
+from runbooklib.checks.database_access import connections_of
+from runbooklib.checks.dependencies import DISABLED, HEALTHY, component_state
 from runbooklib.checks.registry import check
 from runbooklib.checks.time_series import began, finite, unseen_seconds
-from runbooklib.errors import NoDataError, NonsenseError
-from runbooklib.model.findings import Finding, Status
+from runbooklib.checks.unset_gauges import GAUGES, unset_gauge
+from runbooklib.errors import NoDataError, NotRecordedError, Reason
+from runbooklib.model.findings import Finding, Status, unknown
 from runbooklib.promql import build
+from runbooklib.promql.reading import Selector
 from runbooklib.sources.context import Context
-
-HEALTH = "app_health_status"
 
 
 @check
@@ -22,7 +24,7 @@ def component_status(context: Context, *, component: str = "") -> Finding:
     The gauge app_health_status (1 healthy, 0 unhealthy) of all components, or of `component` alone.
     """
     labels = {**context.labels, "component": component} if component else context.labels
-    query = f"min by(component) ({build.selector(HEALTH, labels)})"
+    query = f"min by(component) ({build.selector(queries.COMPONENT_HEALTH, labels)})"
     frame = context.sources.prometheus.range(query, context.window, by="component")
     last = finite(frame.iloc[-1])
     if last.empty:
@@ -75,15 +77,19 @@ def health_page_contradicted(context: Context) -> Finding:
     """
     context.need_live("web")
     page = context.sources.web.page(context.service.health)
-    database = page.components.get("database", {})
-    if "status" not in database:
-        raise NonsenseError(
-            "the health page reports no state of the database", system="web", target=context.service.url
+    state = component_state(context, page, "database")
+    message = str(page.components["database"].get("message", ""))
+    if state.lower() in DISABLED:
+        return unknown(
+            Reason.NOT_CONFIGURED,
+            "The health page reports the database as “{state}”: it makes no statement that can be compared.",
+            facts={"state": state},
+            source="web",
+            query=f"GET {context.service.health}",
         )
-    state = str(database["status"])
-    connections = context.sources.postgres.connections()
+    connections = connections_of(context)
     has_free_connections = not connections.refused and connections.usage < 1
-    is_wrong = state not in ("healthy", "disabled") and has_free_connections
+    is_wrong = state.lower() not in HEALTHY and has_free_connections
     template = "The health page reports the database as “{state}”; the database itself shows the same."
     if is_wrong:
         template = (
@@ -93,25 +99,35 @@ def health_page_contradicted(context: Context) -> Finding:
     return Finding(
         status=Status.CRITICAL if is_wrong else Status.OK,
         template=template,
-        facts={"state": state, "message": str(database.get("message", ""))},
+        facts={"state": state, "message": message},
         source="web",
         query=f"GET {context.service.health}",
     )
 
 
-@check
+@check(judges_series=True)
 def gauge_ever_set(context: Context, *, metric: str, over: str = "1d") -> Finding:
     """Was {metric} ever above zero?
 
     A gauge that the service never sets is always 0, so an alert on a low value fires all the time. The
-    highest value within the duration `over` before the end of the window.
+    highest value within the duration `over` before the end of the window. UNKNOWN if 0 can be right: if a
+    pool is empty because no execution succeeds, or if nothing happened that the gauge measures.
     """
     query = f"max(max_over_time({build.selector(metric, context.labels)}[{over}]))"
     frame = context.sources.prometheus.instant(query, context.window.end)
     highest = thresholds.number(frame, f"{metric} has no series for this service")
+    if highest == 0 and _can_be_right(context, metric):
+        return unknown(
+            Reason.NO_DATA,
+            "{metric} was 0 all the time in the last {over}, which can be right: nothing shows that what it "
+            "measures was ever different.",
+            facts={"metric": metric, "over": over},
+            source="prometheus",
+            query=query,
+        )
     is_unset = highest == 0
     return Finding(
-        status=Status.CRITICAL if is_unset else Status.OK,
+        status=Status.WARNING if is_unset else Status.OK,
         template=(
             "{metric} was 0 all the time in the last {over}. The service never sets it, so the alert is not"
             " meaningful."
@@ -123,3 +139,13 @@ def gauge_ever_set(context: Context, *, metric: str, over: str = "1d") -> Findin
         source="prometheus",
         query=query,
     )
+
+
+def _can_be_right(context: Context, metric: str) -> bool:
+    """Whether a value of 0 all the time can be right; False for a metric of which nothing else is known."""
+    if metric not in GAUGES:
+        return False
+    try:
+        return unset_gauge(context, Selector(metric, (), None)) is None
+    except NotRecordedError:
+        return False  # the replay of an older recording

@@ -15,6 +15,7 @@ from runbooklib.checks import queries, thresholds
 from runbooklib.checks.ask import Check
 from runbooklib.checks.queries import Outcomes
 from runbooklib.checks.registry import check
+from runbooklib.checks.workers import several_workers
 from runbooklib.errors import NoDataError, Reason
 from runbooklib.model.findings import Finding, Status, breach, unknown
 from runbooklib.model.window import seconds_of
@@ -22,11 +23,17 @@ from runbooklib.promql import build
 from runbooklib.sources.context import Context
 
 FAST_BURN, SLOW_BURN = 14.4, 6.0
+# With samples for this share of the period, all of it was seen: a scrape may fail.
+_WHOLE = 0.99
 _LEFT = "{left:percent} of the error budget for {over} is left ({budget:seconds} of full outage)."
+_LEFT_SO_FAR = (
+    "{left:percent} of the error budget for the last {known:seconds} is left"
+    " ({budget:seconds} of full outage)."
+)
 _SPENT = "This incident has used {spent:percent} of the budget ({spent_seconds:seconds})."
 _BURN = "The burn rate is {burn:number}."
 _NOT_COUNTED = "Nothing is counted at present, so failures that are not counted are not included."
-_SHORT = "Prometheus has data for the last {known:seconds} only. The rest is assumed to be the same."
+_SHORT = "Prometheus has data for the last {known:seconds} only, {seen:percent} of {over}."
 
 
 @check
@@ -41,20 +48,23 @@ def error_budget(
     """{promise}: how much of the error budget is left?
 
     The objective: of all `of` (requests, executions, chats) over the duration `over`, the share `success`
-    (0–1) succeeds. If Prometheus has data for a part of the period only, the rest is assumed to be the same.
+    (0–1) succeeds. If Prometheus has data for a part of the period only, the budget is that of this part:
+    attempts and failures are those of the same time, and the finding says which share of the period it is.
     """
     outcomes = _outcomes(context, of)
-    known = _known_seconds(context, over)
-    facts = _budget(context, outcomes, 1 - success, over, known)
+    period = seconds_of(over)
+    known = min(_known_seconds(context, over), period)
+    is_short = known < period * _WHOLE
+    facts = _budget(context, outcomes, 1 - success, over, known if is_short else period)
     left, burn = facts["left"], _burn_rate(context, outcomes, 1 - success)
     status = _status(left, burn)
     further = (_NOT_COUNTED,) if burn is None else (_SPENT, _BURN) if context.onset else (_BURN,)
     return Finding(
         status=status,
         reason=Reason.NO_DATA if status is Status.UNKNOWN else None,
-        template=_LEFT,
-        further_templates=further if known >= seconds_of(over) else (*further, _SHORT),
-        facts={"over": over, "known": known, "burn": burn, **facts},
+        template=_LEFT_SO_FAR if is_short else _LEFT,
+        further_templates=(_SHORT, *further) if is_short else further,
+        facts={"over": over, "known": known, "seen": known / period, "burn": burn, **facts},
         measured=left,
         limit=0.0,
         unit="ratio",
@@ -64,19 +74,20 @@ def error_budget(
 
 
 def _budget(
-    context: Context, outcomes: Outcomes, may_fail: float, over: str, known_seconds: float
+    context: Context, outcomes: Outcomes, may_fail: float, over: str, seen_seconds: float
 ) -> dict[str, float]:
-    """The facts about the budget. `may_fail` is the ratio 0–1 of attempts that may fail."""
-    period = seconds_of(over)
-    total, failed = (
-        _increase(context, outcomes.every, over),
-        _increase(context, outcomes.failed, over, absent=0.0),
-    )
+    """The facts about the budget of the time that was seen.
+
+    `may_fail` is the ratio 0–1 of attempts that may fail. Prometheus counts attempts and failures over the
+    same samples, so neither is scaled to the period.
+    """
+    total = _increase(context, outcomes.every, over)
     if not total:
         raise NoDataError(f"there were no {outcomes.what} in the last {over}", system="prometheus")
-    allowed = may_fail * total * max(period / known_seconds, 1.0)
+    failed = _increase(context, outcomes.failed, over, absent=0.0)
+    allowed = may_fail * total
     spent = _increase(context, outcomes.failed, _incident_duration(context), absent=0.0) / allowed
-    budget = may_fail * period
+    budget = may_fail * seen_seconds
     return {
         "left": 1 - failed / allowed,
         "budget": budget,
@@ -167,11 +178,12 @@ def affected_users(context: Context, *, above: float) -> Finding:
     ask = context.sources.prometheus
     if not rules.affected_users_query:
         shares = ask.instant(queries.failed_share(context.target), context.window.end)
+        is_known = len(shares) > 0 and several_workers(context) is None
         return unknown(
             Reason.NOT_CONFIGURED,
             "No query for affected users is configured. {share:percent} of requests fail. Escalate above "
             "{limit:percent} of users.",
-            facts={"share": float(shares["value"].iloc[0]) if len(shares) else None, "limit": above},
+            facts={"share": float(shares["value"].iloc[0]) if is_known else None, "limit": above},
             source="prometheus",
         )
     frame = ask.instant(rules.affected_users_query, context.window.end)

@@ -12,6 +12,14 @@ from runbooklib.promql import build
 from runbooklib.promql.build import Histogram
 
 REQUESTS = "http_requests_total"
+EXECUTIONS = "sandbox_executions_total"
+CHATS = "ai_chat_requests_total"
+# The gauges that the service itself sets.
+IN_PROGRESS = "http_requests_in_progress"
+CONNECTIONS = "db_connections_active"
+FREE_SANDBOXES = "sandbox_pool_available"
+SANDBOXES_IN_USE = "sandbox_pool_in_use"
+COMPONENT_HEALTH = "app_health_status"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,11 @@ def failed_requests(target: Target) -> str:
     return build.selector(REQUESTS, target.service.labels, matching=failed, none_of=_probes(target))
 
 
+def every_failed_request(target: Target) -> str:
+    """Selector of all requests with a status code 5xx, also of those to the service's own pages."""
+    return build.selector(REQUESTS, target.service.labels, matching={"status_code": "5.."})
+
+
 def request_outcomes(target: Target) -> Outcomes:
     """All user requests, and those with a status code 5xx."""
     return Outcomes(requests(target), failed_requests(target), "requests")
@@ -41,12 +54,21 @@ def request_outcomes(target: Target) -> Outcomes:
 
 def executions(target: Target) -> Outcomes:
     """Code executions in the sandbox."""
-    return _by_status(target, "sandbox_executions_total", "code executions")
+    return _by_status(target, EXECUTIONS, "code executions")
 
 
 def chats(target: Target) -> Outcomes:
     """Requests to the AI provider."""
-    return _by_status(target, "ai_chat_requests_total", "AI requests")
+    return _by_status(target, CHATS, "AI requests")
+
+
+def database_queries(target: Target) -> Outcomes:
+    """Queries to the database."""
+    every, failed = (
+        build.selector(name, target.service.labels)
+        for name in ("db_query_duration_seconds_count", "db_query_errors_total")
+    )
+    return Outcomes(every, failed, "queries")
 
 
 def _by_status(target: Target, metric: str, what: str) -> Outcomes:
@@ -106,5 +128,10 @@ def duration_quantile(target: Target, q: float, *, by: Iterable[str] = ()) -> st
     return durations(target).quantile(q, target.timing.rate_window, by=by)
 
 
+def own_pages(target: Target) -> tuple[str, ...]:
+    """The pages that probers, Prometheus and this library ask: the service's probes and its health page."""
+    return tuple(dict.fromkeys((*target.service.probes, target.service.health)))
+
+
 def _probes(target: Target) -> dict[str, tuple[str, ...]]:
-    return {"endpoint": target.service.probes}
+    return {"endpoint": own_pages(target)}

@@ -131,8 +131,8 @@ def descriptors_besides_requests(context: Context, *, above: float) -> Finding:
     socket, the remainder should be a few dozen. `above` is a number of file descriptors.
     """
     opened = build.sum_of(build.selector(_OPEN_FILES, context.labels))
-    busy = build.sum_of(build.selector("http_requests_in_progress", context.labels))
-    connections = build.sum_of(build.selector("db_connections_active", context.labels))
+    busy = build.sum_of(build.selector(queries.IN_PROGRESS, context.labels))
+    connections = build.sum_of(build.selector(queries.CONNECTIONS, context.labels))
     words = Wording(
         template=(
             "Open file descriptors without a request or a database connection: {now:number}; the limit is"

@@ -1,15 +1,14 @@
 """The code sandbox: free workers, failed executions and execution times."""
 
 from runbooklib.checks import queries, thresholds
+from runbooklib.checks.dependencies import DISABLED
 from runbooklib.checks.registry import check
 from runbooklib.checks.thresholds import Threshold, Wording
-from runbooklib.errors import NonsenseError
-from runbooklib.model.findings import Finding, Status
+from runbooklib.errors import NonsenseError, Reason
+from runbooklib.model.findings import Finding, Status, unknown
 from runbooklib.promql import build
 from runbooklib.sources.context import Context
 
-AVAILABLE = "sandbox_pool_available"
-IN_USE = "sandbox_pool_in_use"
 # Executions are few and long, so that the quantile of three is already meaningful.
 MIN_EXECUTIONS = 3.0
 
@@ -20,7 +19,7 @@ def sandbox_pool(context: Context, *, below: float) -> Finding:
 
     The pool's own gauge, summed over instances; `below` is a number of sandboxes.
     """
-    query = build.sum_of(build.selector(AVAILABLE, context.labels))
+    query = build.sum_of(build.selector(queries.FREE_SANDBOXES, context.labels))
     words = Wording(
         template="Free sandboxes: {now:number}; the limit is {limit:number}.",
         line="free sandboxes",
@@ -35,7 +34,10 @@ def sandboxes_in_use(context: Context, *, above_share: float = 0.9) -> Finding:
 
     Sandboxes in use over all sandboxes of the pool; `above_share` is a ratio 0–1.
     """
-    free, used = (build.sum_of(build.selector(name, context.labels)) for name in (AVAILABLE, IN_USE))
+    free, used = (
+        build.sum_of(build.selector(name, context.labels))
+        for name in (queries.FREE_SANDBOXES, queries.SANDBOXES_IN_USE)
+    )
     words = Wording(
         template="{now:percent} of the sandboxes are in use; the limit is {limit:percent}.",
         line="in use",
@@ -53,14 +55,23 @@ def pool_matches_health_page(context: Context) -> Finding:
     """
     context.need_live("web")
     page = context.sources.web.page(context.service.health)
-    reported = page.components.get("sandbox_pool", {}).get("available_containers")
+    pool = page.components.get("sandbox_pool", {})
+    reported, state = pool.get("available_containers"), str(pool.get("status", ""))
+    if state.lower() in DISABLED:
+        return unknown(
+            Reason.NOT_CONFIGURED,
+            "The health page reports the sandbox pool as “{state}”: it has no number that can be compared.",
+            facts={"state": state},
+            source="web",
+            query=f"GET {context.service.health}",
+        )
     if not isinstance(reported, int):
         raise NonsenseError(
             "the health page reports no number of free sandboxes",
             system="web",
             target=context.service.url,
         )
-    query = build.sum_of(build.selector(AVAILABLE, context.labels))
+    query = build.sum_of(build.selector(queries.FREE_SANDBOXES, context.labels))
     frame = thresholds.line(context, query, "free sandboxes")
     gauge = thresholds.newest(context, frame["free sandboxes"])
     is_wrong = reported > 0 and gauge == 0

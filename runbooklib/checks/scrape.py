@@ -7,10 +7,13 @@ import pandas as pd
 from runbooklib.checks import thresholds
 from runbooklib.checks.registry import check
 from runbooklib.checks.time_series import began, unseen_seconds
-from runbooklib.errors import NotConfiguredError, Reason
+from runbooklib.errors import DeadlineError, NotConfiguredError, NotRecordedError, Reason, UnreachableError
 from runbooklib.model.findings import Finding, Status, unknown
 from runbooklib.promql import build
 from runbooklib.sources.context import Context
+
+_WEEK = "7d"
+_MAX_TARGETS = 8
 
 
 @check
@@ -18,14 +21,17 @@ def scraped(context: Context) -> Finding:
     """Does Prometheus reach the service?
 
     `up` of its targets. A target without a sample at the end of the window disappeared, or never existed:
-    `up == 0` cannot fire for it, so the finding says so. A target that is up now and was down during the last
-    rate window is unstable.
+    `up == 0` cannot fire for it, so the finding says so. UNKNOWN if there was none for a week and Prometheus
+    has other targets: then the labels of the service can be wrong. A target that is up now and was down
+    during the last rate window is unstable.
     """
     query = build.selector("up", context.labels)
     frame = context.sources.prometheus.range(query, context.window)
     last = frame.iloc[-1].dropna()
     if last.empty:
-        return _disappeared(frame, query)
+        is_in_window = bool(len(frame.columns)) and bool(frame.notna().any().any())
+        never = None if is_in_window else _never_scraped(context, query)
+        return never or _disappeared(frame, query)
     recent = frame.loc[
         frame.index > context.window.end - timedelta(seconds=thresholds.fresh_seconds(context))
     ]
@@ -84,6 +90,26 @@ def _disappeared(frame: pd.DataFrame, query: str) -> Finding:
     )
 
 
+def _never_scraped(context: Context, query: str) -> Finding | None:
+    """UNKNOWN if Prometheus had no such target in the last week and has others: the labels can be wrong."""
+    prometheus, end = context.sources.prometheus, context.window.end
+    try:
+        earlier = prometheus.instant(f"count(present_over_time({query}[{_WEEK}]))", end)
+        others = prometheus.target_labels(context.labels, end)
+    except NotRecordedError:
+        return None  # a recording of an earlier version
+    if len(earlier) or not others:
+        return None
+    return unknown(
+        Reason.NO_DATA,
+        "Prometheus had no target {target} in the last {week}, and has {others}. Check the labels of the"
+        " service in the environment's file.",
+        facts={"target": query, "week": _WEEK, "others": ", ".join(others[:_MAX_TARGETS])},
+        source="prometheus",
+        query=query,
+    )
+
+
 def _named(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.rename(columns=lambda name: "up" if len(frame.columns) == 1 else str(name))
 
@@ -99,29 +125,59 @@ def _last_error(context: Context) -> str:
 
 @check
 def service_reachable(context: Context) -> Finding:
-    """Does the service accept a connection from here (DNS, port, certificate)?"""
+    """Does the service answer from here (DNS, port, certificate, an HTTP answer)?
+
+    An accepted connection is not enough: the kernel accepts connections for a process that hangs. The page
+    of the service must answer within the deadline, with any status. A gateway that answers 502 or 504 says
+    that the service behind it does not answer.
+    """
     context.need_live("dns")
     if not context.service.url:
         raise NotConfiguredError(
             "the service has no url", system="dns", hint="add it to the environment's file"
         )
     reach = context.sources.dns.reach(context.service.url)
+    step, error, code = reach.failed_at, reach.error, 0
+    if not step:
+        step, error, code = _answer(context)
     return Finding(
-        status=Status.CRITICAL if reach.failed_at else Status.OK,
-        template=(
-            "{host}:{port} cannot be reached from here. The step {step} failed: {error}"
-            if reach.failed_at
-            else "{host}:{port} accepts connections from here."
-        ),
-        facts={"host": reach.host, "port": str(reach.port), "step": reach.failed_at, "error": reach.error},
-        source="dns",
-        query=context.service.url,
+        status=Status.CRITICAL if step else Status.OK,
+        template=_REACHABLE.get(step, _UNREACHABLE),
+        facts={"host": reach.host, "port": str(reach.port), "step": step, "error": error, "code": code},
+        source="dns" if reach.failed_at else "web",
+        query=context.service.url if reach.failed_at else f"GET {context.service.health}",
     )
+
+
+_UNREACHABLE = "{host}:{port} cannot be reached from here. The step {step} failed: {error}"
+_REACHABLE = {
+    "": "{host}:{port} answers from here with HTTP status {code}.",
+    "answer": (
+        "{host}:{port} accepts connections and does not answer: {error}. A process that hangs looks like"
+        " this."
+    ),
+    "gateway": "{host}:{port} answers {code}: a gateway says that the service behind it does not answer.",
+}
+_GATEWAY_STATUSES = frozenset({502, 504})
+
+
+def _answer(context: Context) -> tuple[str, str, int]:
+    """The step that failed (empty: none), its error, and the HTTP status.
+
+    Raises UnreachableError if only this machine does not know the service's name: that says nothing about it.
+    """
+    try:
+        status = context.sources.web.page(context.service.health).status
+    except (DeadlineError, UnreachableError) as error:
+        if isinstance(error, UnreachableError) and error.code == UnreachableError.UNRESOLVED:
+            raise
+        return "answer", error.message, 0
+    return ("gateway" if status in _GATEWAY_STATUSES else "", "", status)
 
 
 @check
 def alive_though_unscraped(context: Context) -> Finding:
-    """Does the service accept connections although Prometheus cannot reach it?
+    """Does the service answer from here although Prometheus cannot reach it?
 
     Then the fault is between the two: a changed address, a network rule, or a target that was removed from
     the configuration.
@@ -140,7 +196,7 @@ def alive_though_unscraped(context: Context) -> Finding:
     return Finding(
         status=Status.WARNING if contradicts else Status.OK,
         template=(
-            "{host} accepts connections, but Prometheus cannot reach it. Check the network between the two."
+            "{host} answers from here, but Prometheus cannot reach it. Check the network between the two."
             if contradicts
             else "Prometheus and this check agree on whether the service can be reached."
         ),

@@ -3,18 +3,19 @@
 Response times.
 """
 
+from dataclasses import replace
+
 import pandas as pd
 
-from runbooklib.checks import queries, thresholds
+from runbooklib.checks import own_pages, queries, thresholds, workers
+from runbooklib.checks.own_pages import Failures
 from runbooklib.checks.registry import check
 from runbooklib.checks.thresholds import Threshold, Wording
 from runbooklib.checks.time_series import finite
-from runbooklib.errors import NoDataError, Reason
-from runbooklib.model.findings import Finding, Status, unknown
+from runbooklib.errors import NoDataError
+from runbooklib.model.findings import Fact, Finding, Status
 from runbooklib.promql import build
 from runbooklib.sources.context import Context
-
-IN_PROGRESS = "http_requests_in_progress"
 
 
 @check
@@ -29,7 +30,8 @@ def error_rate(
 
     5xx over all requests, as rates over the site's rate window, without health and metrics pages. `above` is
     a ratio 0–1; above `critical_above` (default: `above`) the finding is CRITICAL. Fewer than
-    `least_requests` in the rate window give UNKNOWN.
+    `least_requests` in the rate window give UNKNOWN. The finding names the endpoint that fails most, and says
+    so if only the service's own pages fail.
     """
     users = queries.request_outcomes(context.target)
     words = Wording(
@@ -39,8 +41,30 @@ def error_rate(
     )
     critical = above if critical_above is None else critical_above
     limit = Threshold(above=above, critical_above=critical)
-    return thresholds.share(
+    finding = thresholds.share(
         context, users.failed, users.every, limit, words, what=users.what, least=least_requests
+    )
+    return _with_endpoint(finding, own_pages.failures(context))
+
+
+def _with_endpoint(finding: Finding, failing: Failures | None) -> Finding:
+    """The finding, with the endpoint that fails most; of an OK finding, only the service's own pages."""
+    if failing is None or (finding.status < Status.WARNING and not failing.own_pages):
+        return finding
+    template = "{endpoint} has most of the failures: {part:percent}."
+    if failing.own_pages:
+        template = (
+            "All failed requests are those to {pages}, the service's own pages: no user's request fails."
+        )
+    facts: dict[str, Fact] = {
+        "endpoint": failing.endpoint,
+        "part": failing.share,
+        "pages": failing.own_pages,
+    }
+    return replace(
+        finding,
+        further_templates=(*finding.further_templates, template),
+        facts={**finding.facts, **facts},
     )
 
 
@@ -91,7 +115,7 @@ def requests_in_progress(context: Context, *, above: float) -> Finding:
         line="in progress",
         unit="count",
     )
-    query = build.sum_of(build.selector(IN_PROGRESS, context.labels))
+    query = build.sum_of(build.selector(queries.IN_PROGRESS, context.labels))
     return thresholds.level(context, query, Threshold(above=above), words)
 
 
@@ -110,46 +134,38 @@ def busy_endpoints(context: Context, *, above: float) -> Finding:
         line="",
         unit="count",
     )
-    query = build.sum_of(build.selector(IN_PROGRESS, context.labels), by=("endpoint",))
+    query = build.sum_of(build.selector(queries.IN_PROGRESS, context.labels), by=("endpoint",))
     return thresholds.by_label(context, query, by="endpoint", above=above, words=words, column="in progress")
 
 
-@check
+@check(judges_series=True)
 def steady_counters(context: Context) -> Finding:
     """Can the counters be trusted?
 
     If several workers share one metrics page, each scrape shows the counters of another worker. Prometheus
     then sees counter resets that never happened, and each rate is too high by an unknown factor. The sign is
-    a process start time that goes back: for one process it only ever increases.
+    a process start time that goes back: for one process it only ever increases. Of several workers that
+    a kept connection hides, the metrics page over new connections shows the start times, else the container
+    their processes.
     """
-    span = f"{int(context.window.span_seconds)}s"
-    started = build.selector("process_start_time_seconds", context.labels)
-    query = f"max(resets({started}[{span}]))"
-    ask = context.sources.prometheus
-    backwards = ask.instant(query, context.window.end)
-    resets = ask.instant(f"max(resets({queries.requests(context.target)}[{span}]))", context.window.end)
-    missing = "the service has no start time"
-    times, counter_resets = thresholds.number(backwards, missing), thresholds.number(resets, missing)
-    facts = {"times": times, "resets": counter_resets, "span": context.window.span_seconds}
-    if times > 0:
-        return unknown(
-            Reason.NONSENSE,
-            "The start time of the process went back {times:number} times in the last {span:seconds}. "
-            "Several workers share one metrics page, so its rates cannot be trusted.",
-            facts=facts,
-            source="prometheus",
-            query=query,
-        )
+    doubt = workers.several_workers(context)
+    if doubt is not None:
+        return doubt
+    back = workers.resets(context)
+    if back.started is None or back.requests is None:
+        missing = "the service has no start time" if back.started is None else "there are no requests"
+        raise NoDataError(missing, system="prometheus", hint="check that the target is scraped")
+    facts = {"times": back.started, "resets": back.requests, "span": context.window.span_seconds}
     return Finding(
         status=Status.OK,
         template=(
             "One process answers. Counter resets in the last {span:seconds}: {resets:number}."
-            if counter_resets
+            if back.requests
             else "One process answers. No counter reset in the last {span:seconds}."
         ),
         facts=facts,
         source="prometheus",
-        query=query,
+        query=back.query,
     )
 
 

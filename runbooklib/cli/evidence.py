@@ -78,7 +78,7 @@ def replay_evidence(
 
 def _compare(replayed: "Replay", out: TextIO) -> None:
     """Say whether the verdict is the recorded one, and in what it differs."""
-    from runbooklib.evidence.verdict_json import VERSION
+    from runbooklib.model.verdict import VERSION
 
     if not replayed.compares_sentences:
         version = replayed.recorded["version"]
@@ -276,13 +276,15 @@ def seal_evidence(
 
 def _seal_notebook(notebook: Path, output: str, *, has_pdf: bool) -> None:
     from runbooklib.evidence import signature
-    from runbooklib.evidence.bundle import seal
+    from runbooklib.execution import executed_elsewhere
 
     refuse_missing(notebook, "pass a notebook that was executed")
     signature.private_key()
     to, chromium = place(output), browser(is_wanted=has_pdf)
-    bundle = seal(notebook, to.folder, chromium)
+    bundle, failure = executed_elsewhere.seal(notebook, to.folder, chromium)
     print(f"Evidence: {bundle / 'notebook.html'}")
+    if failure:
+        print(f"runbook: the run did not finish: {one_line(failure)}", file=sys.stderr)
     complete(bundle, to.url, has_pdf=has_pdf)
 
 

@@ -97,7 +97,7 @@ def lint_runbooks(
 def _check_series(material: "Material", environment: str, now: "datetime") -> "list[Message]":
     """Messages about series. Raises EvidenceError if the environment's Prometheus does not answer."""
     from runbooklib.config import site, site_secrets
-    from runbooklib.errors import EvidenceError, SourceError
+    from runbooklib.errors import EvidenceError, MissingSecretError, SourceError
     from runbooklib.lint.rules import live
     from runbooklib.redact.redactor import Redactor
     from runbooklib.sources.context import Sources
@@ -107,7 +107,9 @@ def _check_series(material: "Material", environment: str, now: "datetime") -> "l
     target = site.read_target(environment, known[0] if known else "")
     tape = Tape(Redactor(site_secrets.secrets_of(target)))
     try:
-        return list(live.check(material, Sources(target, tape).prometheus, now))
+        return list(live.check(material, environment, Sources(target, tape).prometheus, now))
+    except MissingSecretError:
+        raise  # bad input
     except SourceError as error:
         raise EvidenceError(f"the series were not checked: {error}") from None
 

@@ -146,7 +146,11 @@ class GitSystem(_Section):
 
 
 class Systems(_Section):
-    """The systems to query. A check of a system that is not listed is UNKNOWN, "not configured"."""
+    """The systems to query. A check of a system that is not listed is UNKNOWN, "not configured".
+
+    `unusable` is written by the reader of the file, not by a site: the systems whose settings are wrong, and
+    what is wrong with them. A check of such a system is UNKNOWN as well.
+    """
 
     prometheus: HttpSystem | None = None
     alertmanager: HttpSystem | None = None
@@ -154,6 +158,7 @@ class Systems(_Section):
     postgres: PostgresSystem | None = None
     dns: DnsSystem = DnsSystem()
     git: GitSystem | None = None
+    unusable: dict[str, str] = Field(default={}, exclude_if=lambda unusable: not unusable)
 
 
 class Dependency(_Section):
@@ -163,8 +168,18 @@ class Dependency(_Section):
     url: Address
 
 
+class ServiceDatabase(_Section):
+    """How the service itself logs in to PostgreSQL: its role, and the name of its database.
+
+    The checks ask with the login of `systems.postgres` whether the server lets this role in.
+    """
+
+    role: str = Field(min_length=1)
+    name: str = Field(min_length=1)
+
+
 class Service(_Section):
-    """One service: its labels in Prometheus, its pages, its containers, what it depends on."""
+    """One service: its labels in Prometheus, its pages, its containers, its database, what it depends on."""
 
     title: str
     labels: dict[str, str]
@@ -174,6 +189,7 @@ class Service(_Section):
     containers: tuple[ContainerName, ...] = Field(default=(), strict=False)
     key_functions: tuple[Probe, ...] = Field(default=(), strict=False)
     dependencies: tuple[Dependency, ...] = Field(default=(), strict=False)
+    database: ServiceDatabase | None = Field(default=None, exclude_if=lambda database: database is None)
 
 
 class OperatorHttp(_Section):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from runbooklib.config import notebook_file, parameters, site, site_secrets
+from runbooklib.config import notebook_file, parameters, site
 from runbooklib.config.notebook_file import source
 from runbooklib.config.parameters import Declared, Value
 from runbooklib.config.yaml_file import read_mapping
@@ -85,7 +85,7 @@ def served_alerts(path: Path) -> tuple[str, ...]:
 def chosen(runbook: Runbook, texts: Mapping[str, str]) -> dict[str, Value]:
     """The parameters of a run: parameters/<Alert>.yaml, then what the caller gave as text.
 
-    Names, types, environment, service, secrets and times are checked here, before a kernel starts.
+    Names, types, environment, service and times are checked here, before a kernel starts.
     Raises InputError.
     """
     file_name = f"parameters/{runbook.alert}.yaml"
@@ -102,7 +102,7 @@ def chosen(runbook: Runbook, texts: Mapping[str, str]) -> dict[str, Value]:
             hint=f"set {ALERT} to {runbook.alert!r}, or run the runbook of the other alert",
         )
     _require_service(full)
-    site_secrets.secrets_of(site.read_target(str(full["environment"]), str(full["service"])))
+    site.read_target(str(full["environment"]), str(full["service"]))
     if full.get("at"):
         moment_of(str(full["at"]))
     if full.get("lookback"):

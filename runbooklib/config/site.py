@@ -4,18 +4,20 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from runbooklib.config import variables
-from runbooklib.config.environment import Environment, Target
+from runbooklib.config.environment import Environment, Systems, Target
 from runbooklib.config.yaml_file import read_mapping
 from runbooklib.errors import NotConfiguredError, ParameterError, SettingsError, suggestion
 from runbooklib.text import quoted
 
 Model = TypeVar("Model", bound=BaseModel)
 System = TypeVar("System")
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 def home() -> Path:
@@ -80,7 +82,24 @@ def _environment(environment: str) -> Environment:
             f"there is no environment {quoted(environment)}", hint=suggestion(environment, sorted(files))
         )
     file_name = f"environments/{environment}.yaml"
-    return validate(Environment, read_mapping(files[environment], file_name), file_name)
+    values = read_mapping(files[environment], file_name)
+    systems = values.get("systems")
+    if not isinstance(systems, Mapping):
+        return validate(Environment, values, file_name)
+    unusable = dict(_unusable_systems(systems, file_name))
+    usable = {name: section for name, section in systems.items() if name not in unusable}
+    settings = validate(Environment, {**values, "systems": usable}, file_name)
+    return settings.model_copy(update={"systems": settings.systems.model_copy(update={"unusable": unusable})})
+
+
+def _unusable_systems(systems: Mapping[str, Any], file_name: str) -> Iterator[tuple[str, str]]:
+    """(system, what is wrong) for each system with wrong settings: it must not stop the other systems."""
+    for name, section in systems.items():
+        if name in Systems.model_fields:
+            try:
+                validate(Systems, {name: section}, f"{file_name}: systems")
+            except SettingsError as error:
+                yield name, str(error)
 
 
 def validate(model: type[Model], values: Mapping[str, Any], file_name: str) -> Model:
@@ -120,8 +139,12 @@ def _runner_tags() -> dict[str, Any]:
     return tags if isinstance(tags, dict) else {}
 
 
-def configured(system: System | None, name: str) -> System:
-    """The system's settings, or NotConfiguredError."""
+def configured(system: System | None, name: str, unusable: Mapping[str, str] = _NONE) -> System:
+    """The system's settings, or NotConfiguredError. `unusable` is that of `Systems`."""
+    if name in unusable:
+        raise NotConfiguredError(
+            f"its settings are wrong: {unusable[name]}", system=name, hint="correct the environment's file"
+        )
     if system is None:
         raise NotConfiguredError(
             "is not configured for this environment",

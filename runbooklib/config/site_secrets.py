@@ -16,10 +16,10 @@ _NOT_SECRET = frozenset("PWD OLDPWD DESKTOP_SESSION GDMSESSION XDG_SESSION_ID XD
 _MIN_SECRET = 6
 
 
-def secret(variable: str) -> str:
+def secret(variable: str, system: str) -> str:
     """The value of the environment variable that a setting names; empty if the setting is empty.
 
-    Raises MissingSecretError.
+    `system` is the system that needs it. Raises MissingSecretError.
     """
     if not variable:
         return ""
@@ -27,17 +27,21 @@ def secret(variable: str) -> str:
     if not value:
         raise MissingSecretError(
             f"the environment variable {variable} is not set",
+            system=system,
             hint=f"export {variable}=… and run the command again",
         )
     return value
 
 
 def secrets_of(target: Target) -> list[str]:
-    """The values of all secrets that the environment's file names. Raises MissingSecretError."""
+    """The values of all secrets that the environment's file names and that are set.
+
+    A secret that is not set makes its own system UNKNOWN (see `secret`), and does not stop the run.
+    """
     systems = target.systems
     names = [system.token_env for system in (systems.prometheus, systems.alertmanager) if system]
     names += [systems.postgres.password_env] if systems.postgres else []
-    return [secret(variable) for variable in names if variable]
+    return [os.environ[variable] for variable in names if os.environ.get(variable)]
 
 
 def operator_secrets_of(target: Target) -> list[str]:
@@ -48,10 +52,10 @@ def operator_secrets_of(target: Target) -> list[str]:
     actions = target.environment.actions
     if actions is None:
         return []
-    names = [actions.postgres.password_env] if actions.postgres else []
-    names += [actions.alertmanager.token_env] if actions.alertmanager else []
+    names = [("postgres", actions.postgres.password_env)] if actions.postgres else []
+    names += [("alertmanager", actions.alertmanager.token_env)] if actions.alertmanager else []
     written = [os.environ.get(variable, "") for variable in _written_variables(target)]
-    return [*(secret(variable) for variable in names if variable), *filter(None, written)]
+    return [*(secret(variable, system) for system, variable in names if variable), *filter(None, written)]
 
 
 def _written_variables(target: Target) -> list[str]:

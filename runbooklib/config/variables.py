@@ -16,6 +16,7 @@ APPROVER = "RUNBOOK_APPROVER"
 OPERATOR_PREFIX = "RUNBOOK_OPERATOR_"
 TAGS = "RUNBOOK_TAGS"
 REPLAY = "RUNBOOK_REPLAY"
+SHARED_ANSWERS = "RUNBOOK_SHARED_ANSWERS"
 JUPYTER_SESSION = "JPY_SESSION_NAME"
 JUPYTER_PARENT = "JPY_PARENT_PID"
 PATH = "PATH"
@@ -102,6 +103,12 @@ BETWEEN_PROCESSES = (
         "The evidence from which all answers are taken; no system is asked.",
         "the systems are asked",
         "kernels; `runbook replay` sets it",
+    ),
+    Variable(
+        SHARED_ANSWERS,
+        "The folder in which the runs of a batch share the service's pages, so that each is asked once.",
+        "each run asks the pages itself",
+        "kernels; `runbook batch` sets it",
     ),
     Variable(
         JUPYTER_SESSION,

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from runbooklib import files
-from runbooklib.config import site, variables
+from runbooklib.config import variables
 from runbooklib.config.site_secrets import environment_secrets
 from runbooklib.errors import EvidenceError, InputError
 from runbooklib.evidence import journal, ledger, manifest, pdf, signature
@@ -25,10 +25,6 @@ from runbooklib.evidence.executed_notebook import (
     NOTEBOOK,
     PAGE,
     VERDICT,
-    fingerprints_of,
-    is_replay,
-    read_notebook,
-    recording_of,
     verdict_of,
 )
 from runbooklib.evidence.sanitize import cleaned
@@ -36,7 +32,6 @@ from runbooklib.evidence.verdict_json import canonical
 from runbooklib.files import Workplace
 from runbooklib.redact.redactor import Depth, Redactor
 from runbooklib.render.page import page
-from runbooklib.sources.tape import OPENING
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 _UTF8 = ("utf-8", "surrogatepass")
@@ -232,26 +227,6 @@ def _write(path: Path, content: bytes) -> None:
 
 def _run_times(started_at: datetime) -> dict[str, str]:
     return {"started_at": started_at.isoformat(), "ended_at": datetime.now(UTC).isoformat()}
-
-
-def seal(notebook: Path, output: Path, chromium: str = "") -> Path:
-    """Seal an executed notebook; its recording gives the date. Raises InputError, EvidenceError."""
-    executed = read_notebook(notebook)
-    verdict, recording = verdict_of(executed), recording_of(executed)
-    opening = next((entry for entry in recording if entry.source == OPENING), None)
-    if verdict is None or opening is None:
-        raise InputError(
-            f"{notebook.name} holds no verdict and no recording", hint="run it first, then seal it"
-        )
-    about: dict[str, Any] = {
-        "kind": "replay" if is_replay(executed) else "seal",
-        "alert": verdict["alert"],
-        "parameters": executed["metadata"].get("papermill", {}).get("parameters", {}),
-        "alert_fingerprints": fingerprints_of(recording, verdict["alert"]),
-        "failure": "",
-    }
-    bundle = Bundle(output, verdict["alert"], verdict["service"], opening.asked_at, chromium)
-    return bundle.finish(executed, about, site.home_or_here())
 
 
 def spool() -> Path:

@@ -51,7 +51,9 @@ def uses_of(alert: str, evidence: Path) -> Uses:
     """The last uses of the alert's runbook in this folder's evidence."""
     used = drilled = ""
     unread: list[OSError] = []
-    for verdict, sealed_at in _verdicts(alert, evidence, unread):
+    for verdict, sealed_at in _verdicts(evidence, unread):
+        if verdict.get("alert") != alert:
+            continue
         if verdict.get("is_drill"):
             drilled = drilled or sealed_at
         else:
@@ -61,8 +63,15 @@ def uses_of(alert: str, evidence: Path) -> Uses:
     return Uses(used, drilled, files.trouble(unread[0]) if unread else "")
 
 
-def _verdicts(alert: str, evidence: Path, unread: list[OSError]) -> Iterator[tuple[dict[str, Any], str]]:
-    """The verdict and time of each run of the alert, newest first, without replays."""
+def verdicts_about(environment: str, service: str, evidence: Path) -> Iterator[dict[str, Any]]:
+    """The verdict of each run for this service, of any alert, newest first, without replays."""
+    for verdict, _ in _verdicts(evidence, []):
+        if (verdict.get("environment"), verdict.get("service")) == (environment, service):
+            yield verdict
+
+
+def _verdicts(evidence: Path, unread: list[OSError]) -> Iterator[tuple[dict[str, Any], str]]:
+    """The verdict and time of each run, newest first, without replays."""
     try:
         lines, _ = ledger.read(evidence)
     except OSError as error:
@@ -78,7 +87,7 @@ def _verdicts(alert: str, evidence: Path, unread: list[OSError]) -> Iterator[tup
         except OSError as error:
             unread.append(error)
             continue
-        if isinstance(verdict, dict) and verdict.get("alert") == alert and about.get("kind") != "replay":
+        if isinstance(verdict, dict) and about.get("kind") != "replay":
             yield verdict, line.sealed_at
 
 

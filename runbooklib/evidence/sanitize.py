@@ -38,7 +38,7 @@ _RAW = {"format": "text/plain", "raw_mimetype": "text/plain"}
 
 def cleaned(notebook: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
     """The executed notebook (nbformat 4) without secrets, without this machine's paths, and inert."""
-    _learn(notebook, redactor)
+    learn(notebook, redactor)
     metadata = _without_paths(notebook.get("metadata", {}))
     metadata.pop("widgets", None)
     kept: dict[str, Any] = redactor.json({**notebook, "metadata": metadata, "cells": []}, Depth.SECRETS)
@@ -53,7 +53,7 @@ def cleaned_part(part: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
     if "output_type" not in part:
         kept: dict[str, Any] = redactor.json(part, Depth.SECRETS)
         return kept
-    _learn({"cells": [{"outputs": [part]}]}, redactor)
+    learn({"cells": [{"outputs": [part]}]}, redactor)
     [whole] = _merge_streams([part])
     if whole["output_type"] == "stream":
         whole["text"] = redactor.text(whole["text"])
@@ -65,7 +65,7 @@ def cleaned_text(text: str, redactor: Redactor) -> str:
     return _clean_stream_text(redactor.text(text))
 
 
-def _learn(notebook: Mapping[str, Any], redactor: Redactor) -> None:
+def learn(notebook: Mapping[str, Any], redactor: Redactor) -> None:
     """Add to the redactor the site's own texts, which it keeps, and the passwords in the notebook's URLs."""
     redactor.allow(_contacts(notebook))
     for secret in _url_passwords(notebook):
@@ -78,8 +78,9 @@ def _without_paths(metadata: Mapping[str, Any]) -> dict[str, Any]:
     if "papermill" in kept:
         papermill = {**kept["papermill"]}
         for name in ("input_path", "output_path"):
-            if papermill.get(name):
-                papermill[name] = Path(papermill[name]).name
+            path = papermill.get(name)
+            if path:  # papermill writes a NotebookNode itself, if it was given one instead of a path
+                papermill[name] = Path(path).name if isinstance(path, str) else ""
         kept["papermill"] = papermill
     return kept
 

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from runbooklib.model.findings import Finding
 from runbooklib.model.plan import Proposal
-from runbooklib.model.verdict import RankedCause, Verdict
+from runbooklib.model.verdict import VERSION, RankedCause, Verdict
 from runbooklib.render.sentences import headline, sentence
 
 if TYPE_CHECKING:
     from runbooklib.sources.context import Context
 
-VERSION = 2  # docs/verdict.md says what makes a version
 FINDING_MIME = "application/vnd.runbook.finding+json"
 VERDICT_MIME = "application/vnd.runbook.verdict+json"
 RECORDING_MIME = "application/vnd.runbook.recording+json"
@@ -42,8 +41,11 @@ def verdict_as_dict(verdict: Verdict, context: "Context") -> dict[str, Any]:
         "symptoms": [_finding(finding) for finding in verdict.symptoms],
         "causes": [_cause(ranked_cause) for ranked_cause in verdict.causes],
         "not_checked": [_finding(finding) for finding in verdict.not_checked],
+        "unchanged": _findings(verdict.unchanged),
         "next": [_proposal(proposal) for proposal in verdict.proposals],
         **_actions(verdict),
+        # A replay of older evidence: its status follows the rules of that version.
+        **({"rules": context.verdict_version} if context.verdict_version != VERSION else {}),
     }
 
 
@@ -84,6 +86,7 @@ def _cause(ranked_cause: RankedCause) -> dict[str, Any]:
         "for": _findings(ranked_cause.speaks_for),
         "against": _findings((*ranked_cause.speaks_against, *ranked_cause.came_after)),
         "missing": _findings(ranked_cause.missing),
+        "not_counted": _findings(ranked_cause.not_counted),
     }
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from runbooklib import files
-from runbooklib.config import runbooks
+from runbooklib.config import runbooks, variables
 from runbooklib.config.runbooks import Runbook
 from runbooklib.errors import EvidenceError, InputError, ParameterError, suggestion
 from runbooklib.evidence import manifest, pdf
@@ -110,15 +110,28 @@ def run_all(
 
     Returns the outcomes in the order of the plan. `options` are more arguments for `runbook run`.
     `on_change(running, ended)` is called when a run begins (`ended` is None) and when a run ends. After an
-    interrupt, the running processes are stopped first.
+    interrupt, the running processes are stopped first. The runs share the pages of the service: each is asked
+    once (`sources/shared_answers`).
     """
     _writable(output)
+    with tempfile.TemporaryDirectory(prefix="runbook-batch-", ignore_cleanup_errors=True) as shared:
+        return _run_all(planned, output, jobs, options, on_change, shared)
+
+
+def _run_all(
+    planned: Sequence[Planned],
+    output: Path,
+    jobs: int,
+    options: Sequence[str],
+    on_change: OnChange,
+    shared: str,
+) -> list[RunOutcome]:
     waiting, running, outcomes = list(planned), list[_Running](), dict[int, RunOutcome]()
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
                 with _signals_deferred():
-                    running.append(_Running(waiting.pop(0), output, options))
+                    running.append(_Running(waiting.pop(0), output, options, shared))
                 on_change([run.planned for run in running], None)
             for run in [run for run in running if run.has_ended()]:
                 running.remove(run)
@@ -149,10 +162,15 @@ def _signals_deferred() -> Iterator[None]:
         signal.raise_signal(signal_number)
 
 
+def _environment(shared: str) -> dict[str, str]:
+    """The environment of one run: that of the batch, with the folder of the shared answers."""
+    return {**os.environ, variables.SHARED_ANSWERS: shared}
+
+
 class _Running:
     """One `runbook run` process."""
 
-    def __init__(self, planned: Planned, output: Path, options: Sequence[str]) -> None:
+    def __init__(self, planned: Planned, output: Path, options: Sequence[str], shared: str) -> None:
         self.planned = planned
         self._started = time.monotonic()
         self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - closed in outcome()
@@ -167,6 +185,7 @@ class _Running:
                 stdin=subprocess.DEVNULL,
                 stdout=self._out,
                 stderr=self._err,
+                env=_environment(shared),
                 start_new_session=True,
             )
         except OSError as error:

@@ -1,34 +1,44 @@
 """The papermill engine of runbooklib, also for `papermill --engine runbook`.
 
 Plain papermill reports a step that never ran as completed; this engine reports `not_run`. Steps and runs have
-deadlines, the size of outputs is limited, and a save is atomic and contains no known secret.
+deadlines, the size of outputs is limited, and a save is atomic and contains no known secret. The options of
+papermill act as its documentation says; an option that this engine does not have is refused.
 """
 
-import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 from papermill.engines import NBClientEngine, NotebookExecutionManager
+from papermill.log import logger
 from traitlets.config import Config
 
-from runbooklib import files
 from runbooklib.config import variables
 from runbooklib.config.site_secrets import environment_secrets
+from runbooklib.errors import ParameterError, suggestion
 from runbooklib.evidence import signature
 from runbooklib.evidence.sanitize import cleaned
 from runbooklib.execution.kernel import KeptKernelManager, Watch, ipc_in
 from runbooklib.execution.limits import Deadlines
 from runbooklib.execution.notebook_client import Client
-from runbooklib.execution.run_state import StepStatus, marked
+from runbooklib.execution.papermill_output import save, without_secrets
+from runbooklib.execution.run_state import METADATA, StepStatus, marked
 from runbooklib.redact.redactor import Redactor
 
 NAME = "runbook"
 _MAX_LOG_BYTES = 10_000
 _NEVER_SECONDS = 10**6
+# Options of nbclient that act with this engine. Its deadlines and its kernel manager are this engine's own.
+_NBCLIENT_OPTIONS = frozenset(
+    "allow_errors allow_error_names extra_arguments force_raise_errors ipython_hist_file on_cell_complete "
+    "on_cell_error on_cell_execute on_cell_executed on_cell_start on_notebook_complete on_notebook_error "
+    "on_notebook_start record_timing resources shell_timeout_interval shutdown_kernel skip_cells_with_tag "
+    "store_widget_state".split()
+)
 OnFinding = Callable[[dict[str, Any], float], None]
 
 
@@ -39,12 +49,14 @@ class Manager(NotebookExecutionManager):  # type: ignore[misc] # papermill is un
         super().__init__(*args, **kwargs)
         self.witness = witness or _NoWitness()
         self.running = 0
+        self.update_streams: Callable[[], None] = lambda: None  # writes the text of streams that still grow
         self._began_at = self._started_at = monotonic()
 
     def save(self, **_: Any) -> None:
-        """Write the notebook atomically, if there is an output path."""
+        """Write the notebook, if there is an output path: atomically on this machine, else with papermill."""
         if self.output_path:
-            _save(Path(self.output_path), cleaned(self.nb, Redactor(environment_secrets())))
+            self.update_streams()
+            save(self.output_path, cleaned(self.nb, Redactor(environment_secrets())))
         self.last_save_time = self.now()
 
     def notebook_start(self, **kwargs: Any) -> None:
@@ -64,9 +76,19 @@ class Manager(NotebookExecutionManager):  # type: ignore[misc] # papermill is un
     def step_ended(self, cell_index: int, status: StepStatus, cause: str) -> None:
         """Mark the step with its final status and cause."""
         seconds = round(monotonic() - self._began_at, 6)
-        self._mark(cell_index, status, cause, end_time=self._time(), duration=seconds)
         if status is StepStatus.INTERRUPTED or cause:
             self.nb.metadata.papermill["exception"] = True
+        self._mark(cell_index, status, cause, end_time=self._time(), duration=seconds)
+        if self.pbar:
+            self.pbar.update(1)
+
+    def require_every_step(self) -> None:
+        """Raise RuntimeError if a step did not run and no step says why. An early exit says why."""
+        cells = [cell for cell in self.nb.cells if cell.cell_type == "code"]
+        states = [cell.metadata[METADATA] for cell in cells]
+        pending = [state for state in states if state["status"] == StepStatus.NOT_RUN.value]
+        if pending and not any(state["cause"] for state in states):
+            raise RuntimeError(f"{len(pending)} of {len(cells)} code cells did not run")
 
     def _mark(self, cell_index: int, step_status: StepStatus, cause: str, **fields: Any) -> None:
         cell = self.nb.cells[cell_index]
@@ -123,9 +145,11 @@ class RunbookEngine(NBClientEngine):  # type: ignore[misc] # papermill is untype
         manager.notebook_start()
         try:
             cls.execute_managed_notebook(manager, kernel_name, log_output=log_output, **kwargs)
+            manager.require_every_step()
         finally:
             manager.notebook_complete()
-        return manager.nb
+        # Papermill writes this notebook to the output path once more.
+        return manager.nb if witness else without_secrets(manager.nb, Redactor(environment_secrets()))
 
     @classmethod
     def execute_managed_notebook(
@@ -139,16 +163,19 @@ class RunbookEngine(NBClientEngine):  # type: ignore[misc] # papermill is untype
         watch: Watch | None = None,
         on_finding: OnFinding | None = None,
         kernel_environment: Mapping[str, str] | None = None,
-        **_: Any,
+        log_output: bool = False,
+        stdout_file: TextIO | None = None,
+        stderr_file: TextIO | None = None,
+        **options: Any,
     ) -> Any:
-        """Run the steps; `on_finding(finding, seconds)` is called for each finding as soon as it arrives."""
-        limits = Deadlines()
-        watch = watch or Watch(
-            Deadlines(
-                step_seconds=execution_timeout or limits.step_seconds,
-                run_seconds=run_seconds or limits.run_seconds,
-            )
-        )
+        """Run the steps; `on_finding(finding, seconds)` is called for each finding as soon as it arrives.
+
+        Raises ParameterError for an option that this engine does not have.
+        """
+        timeout = execution_timeout or options.pop("timeout", None)
+        _refuse_unknown(options)
+        steps = sum(cell.cell_type == "code" for cell in nb_man.nb.cells)
+        watch = watch or Watch(_deadlines(timeout, run_seconds, steps))
         # Sockets in a private folder: every user of this machine can connect to a TCP port.
         with tempfile.TemporaryDirectory(prefix="runbook-") as folder, watch:
             client = Client(
@@ -161,6 +188,11 @@ class RunbookEngine(NBClientEngine):  # type: ignore[misc] # papermill is untype
                 witness=nb_man.witness,
                 watch=watch,
                 on_finding=on_finding,
+                log=logger,
+                log_output=log_output,
+                stdout_file=stdout_file,
+                stderr_file=stderr_file,
+                **{name: value for name, value in options.items() if name != "input_path"},
                 config=Config({"KernelManager": ipc_in(Path(folder))}),
             )
             # This log can explain why a kernel did not start.
@@ -170,6 +202,28 @@ class RunbookEngine(NBClientEngine):  # type: ignore[misc] # papermill is untype
                     return client.execute(env=environment, stdin=watch.line, stdout=log, stderr=log)
                 except RuntimeError as error:
                     raise RuntimeError(f"{error}{_last_line(log)}") from None
+
+
+def _refuse_unknown(options: Mapping[str, Any]) -> None:
+    for name in options.keys() - {"input_path"} - _NBCLIENT_OPTIONS:
+        raise ParameterError(
+            f"the papermill engine {NAME!r} has no option {name!r}",
+            hint=suggestion(name, sorted({"execution_timeout", "run_seconds", *_NBCLIENT_OPTIONS})),
+        )
+
+
+def _deadlines(step_seconds: float | None, run_seconds: float | None, steps: int) -> Deadlines:
+    """The deadlines of a run. As in papermill, a negative number of seconds means no deadline.
+
+    If only the time of a step is given, the run may take that time for each of its steps.
+    """
+    limits = Deadlines()
+    if not step_seconds:
+        return replace(limits, run_seconds=run_seconds or limits.run_seconds)
+    step = step_seconds if step_seconds > 0 else _NEVER_SECONDS
+    return replace(
+        limits, step_seconds=step, run_seconds=run_seconds or max(limits.run_seconds, step * steps)
+    )
 
 
 def _kernel_environment() -> dict[str, str]:
@@ -182,8 +236,3 @@ def _last_line(log: BinaryIO) -> str:
     log.seek(0)
     lines = log.read()[-_MAX_LOG_BYTES:].decode("utf-8", "backslashreplace").strip().splitlines()
     return f": {lines[-1].strip()}" if lines else ""
-
-
-def _save(path: Path, notebook: Mapping[str, Any]) -> None:
-    text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
-    files.replace(path, text.encode("utf-8", "surrogatepass"))

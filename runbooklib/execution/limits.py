@@ -88,6 +88,25 @@ class Stream:
         return self._head[0]
 
 
+class Lines:
+    """The text of the streams of a step in whole lines, so that a secret printed in two parts is redacted."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, str] = {}
+
+    def add(self, name: str, text: str) -> str:
+        """Add text to the stream. Returns the lines that are now complete, or "" if none is."""
+        whole = self._waiting.get(name, "") + text
+        end = _settled(whole)
+        self._waiting[name] = whole[end:]
+        return whole[:end]
+
+    def rest(self) -> list[tuple[str, str]]:
+        """(stream, text) of what is left at the end of the step."""
+        waiting, self._waiting = self._waiting, {}
+        return [(name, text) for name, text in waiting.items() if text]
+
+
 def _settled(text: str) -> int:
     """The length of the beginning of the text that can be redacted alone, whatever follows."""
     end = text.rfind("\n") + 1

@@ -12,15 +12,19 @@ from queue import Empty
 from typing import Any, Protocol
 
 from jupyter_core.utils import run_sync
+from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionComplete, CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
 from papermill.clientwrap import PapermillNotebookClient
 from traitlets import Any as AnyTrait
 
+from runbooklib.config.site_secrets import environment_secrets
+from runbooklib.evidence.sanitize import cleaned_text
 from runbooklib.evidence.verdict_json import FINDING_MIME
 from runbooklib.execution import limits
-from runbooklib.execution.limits import Stream
+from runbooklib.execution.limits import Lines, Stream
 from runbooklib.execution.run_state import StepStatus, status_of
+from runbooklib.redact.redactor import Redactor
 
 _POLL_SECONDS = 0.1
 BEAT_SECONDS = 1.0
@@ -57,6 +61,8 @@ class Client(PapermillNotebookClient):  # type: ignore[misc] # papermill is unty
         self._surplus = 0
         self._is_ready = False
         self._began_at = self._beaten_at = self._found_at = 0.0
+        self._lines, self._redactor = Lines(), Redactor(environment_secrets())
+        self.nb_man.update_streams = self.write_streams
 
     def start_new_kernel_client(self, **kwargs: Any) -> Any:
         """Connect to the kernel that was started, and put it under the watch."""
@@ -107,6 +113,8 @@ class Client(PapermillNotebookClient):  # type: ignore[misc] # papermill is unty
             return StepStatus.INTERRUPTED, self.watch.cause_of_death(), False
         finally:
             self.watch.end()
+            for name, piece in self._lines.rest():
+                self._log_stream(name, piece)
         return status_of(cell.outputs), "", True
 
     async def _async_read_pending_messages(self, cell: NotebookNode, index: int) -> None:
@@ -143,7 +151,39 @@ class Client(PapermillNotebookClient):  # type: ignore[misc] # papermill is unty
             now = time.monotonic()
             self.on_finding(data[FINDING_MIME], now - self._found_at if self._found_at else 0.0)
             self._found_at = now
-        return super().process_message(message, cell, cell_index)
+        # Papermill's own method logs outputs, but not what continues a stream: `_log` does both.
+        output = NotebookClient.process_message(self, message, cell, cell_index)
+        self.nb_man.autosave_cell()
+        self._log(message)
+        return output
+
+    def _log(self, message: dict[str, Any]) -> None:
+        """Write an output to papermill's log and to its files for stdout and stderr, without secrets."""
+        content, kind = message.get("content", {}), message["msg_type"]
+        if kind == "stream" and (piece := self._lines.add(content["name"], content["text"])):
+            self._log_stream(content["name"], piece)
+        elif kind in ("display_data", "execute_result") and "text/plain" in content.get("data", {}):
+            text = cleaned_text(str(content["data"]["text/plain"]), self._redactor)
+            self.log_output_message(NotebookNode(output_type=kind, data={"text/plain": text}))
+
+    def _log_stream(self, name: str, piece: str) -> None:
+        text = cleaned_text(piece, self._redactor)
+        self.log_output_message(NotebookNode(output_type="stream", name=name, text=text))
+
+    async def _check_raise_for_error(
+        self, cell: NotebookNode, cell_index: int, exec_reply: dict[str, Any] | None
+    ) -> None:
+        """Raise CellExecutionError unless the kernel replied that it ran the cell ("ok")."""
+        await super()._check_raise_for_error(cell, cell_index, exec_reply)
+        status = exec_reply["content"].get("status") if exec_reply else None
+        if status not in ("ok", "error"):
+            words = f"the kernel replied {status!r}" if status else "the kernel sent no reply"
+            raise CellExecutionError("", "NotExecuted", words)
+
+    def write_streams(self) -> None:
+        """Write the text of the streams that still grow into the notebook."""
+        for (cell_index, place), stream in self._streams.items():
+            self.nb.cells[cell_index].outputs[place]["text"] = stream.text
 
     def output(
         self, outs: list[NotebookNode], msg: dict[str, Any], display_id: str | None, cell_index: int

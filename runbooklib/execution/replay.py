@@ -24,9 +24,10 @@ from runbooklib.evidence.executed_notebook import (
     read_recording,
     verdict_of,
 )
-from runbooklib.evidence.verdict_json import VERSION, canonical
+from runbooklib.evidence.verdict_json import canonical
 from runbooklib.execution import run_state
 from runbooklib.execution.runner import OnFinding, Run, execute
+from runbooklib.model.verdict import VERSION
 from runbooklib.sources.tape import OPENING
 
 
@@ -182,8 +183,9 @@ def _statements(verdict: Mapping[str, Any], *, sentences: bool) -> Iterator[tupl
     for cause in verdict.get("causes", ()):
         points = f"{cause['points_for']} points for it, {cause['points_against']} against"
         yield cause["id"], f"{cause['rank']}: {points}"
-        for side in ("for", "against", "missing"):
-            yield from _findings(f"{cause['id']} {side} ", cause[side], sentences=sentences)
+        for side in ("for", "against", "missing", "not_counted"):
+            yield from _findings(f"{cause['id']} {side} ", cause.get(side, ()), sentences=sentences)
+    yield from _findings("unchanged ", verdict.get("unchanged", ()), sentences=sentences)
     yield from _findings("not checked ", verdict.get("not_checked", ()), sentences=sentences)
 
 

@@ -30,12 +30,13 @@ class StepStatus(StrEnum):
     NOT_RUN = "not_run"
 
 
+FAILED = "failed"
 # papermill's own names. Plain papermill also writes `completed` for a step that never ran.
 _PAPERMILL = {
     StepStatus.OK: "completed",
     StepStatus.PROBLEM: "completed",
     StepStatus.UNKNOWN: "completed",
-    StepStatus.INTERRUPTED: "failed",
+    StepStatus.INTERRUPTED: FAILED,
     StepStatus.NOT_RUN: "pending",
 }
 _WORST = ("OK", "UNKNOWN", "WARNING", "CRITICAL")
@@ -61,14 +62,18 @@ def status_of(outputs: Iterable[Mapping[str, Any]]) -> StepStatus:
 def marked(
     metadata: Mapping[str, Any], step_status: StepStatus, cause: str = "", **papermill_fields: Any
 ) -> dict[str, Any]:
-    """The metadata of a cell with its status, for runbooklib and for papermill."""
+    """The metadata of a cell with its status, for runbooklib and for papermill.
+
+    A step with a cause failed: papermill then ends with an error, also if the step has no error output.
+    """
+    has_failed = step_status is StepStatus.INTERRUPTED or bool(cause)
     papermill = {
         "start_time": None,
         "end_time": None,
         "duration": None,
         **(metadata.get("papermill") or {}),
-        "status": _PAPERMILL[step_status],
-        "exception": step_status is StepStatus.INTERRUPTED,
+        "status": FAILED if has_failed else _PAPERMILL[step_status],
+        "exception": has_failed,
         **papermill_fields,
     }
     return {**metadata, METADATA: {"status": step_status.value, "cause": cause}, "papermill": papermill}

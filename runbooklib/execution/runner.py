@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from runbooklib.config import site, site_secrets, variables
+from runbooklib.config import notebook_file, site, site_secrets, variables
 from runbooklib.config.parameters import Value
 from runbooklib.config.runbooks import Runbook
 from runbooklib.config.site_secrets import environment_secrets
@@ -212,6 +212,7 @@ def _run_papermill(notebook: Path, *, values: Mapping[str, Value] | None, **engi
             None,  # no output file: the witness writes a redacted journal, and the bundle is made from it
             parameters=dict(values or {}),
             engine_name=NAME,
+            **_kernel_of(notebook),
             progress_bar=False,
             cwd=str(site.home_or_here()),
             **engine,
@@ -223,6 +224,20 @@ def _run_papermill(notebook: Path, *, values: Mapping[str, Value] | None, **engi
     except (DeadKernelError, RuntimeError, OSError) as error:
         return _why(engine) or f"the kernel did not start: {str(error).strip().splitlines()[0]}"
     return _why(engine)
+
+
+def _kernel_of(notebook: Path) -> dict[str, str]:
+    """The kernel and the language that papermill uses. The default is Python, as in canonical form."""
+    metadata = notebook_file.read(notebook).get("metadata", {})
+    spec, info = metadata.get("kernelspec") or {}, metadata.get("language_info") or {}
+    language = spec.get("language") or info.get("name") or "python"
+    name = spec.get("name") or ("python3" if language == "python" else "")
+    if not isinstance(name, str) or not isinstance(language, str) or not name:
+        raise SettingsError(
+            f"{notebook.name} names no kernel for the language {language!r}",
+            hint="set metadata.kernelspec.name: `jupyter kernelspec list` shows the kernels",
+        )
+    return {"kernel_name": name, "language": language}
 
 
 @contextmanager

@@ -15,7 +15,9 @@ from runbooklib.render.start_page_html import AlertRow, Board, RunbookRow, RunRo
 REFRESH_SECONDS = 30
 _MAX_RUNS = 20
 _MAX_FIRING = 200
-_FIRST_LABELS = ("severity", "component", "service")
+_SEVERITY = "severity"
+_SEVERITIES = ("critical", "warning")
+_FIRST_LABELS = ("component", "service")
 _SAYS = ("summary", "description", "message")
 
 
@@ -81,20 +83,27 @@ def _alert_rows(
         problems.append(f"{len(alerts) - _MAX_FIRING:,} more firing alerts are not shown")
     return [
         _alert_row(base_url, environment, alert, is_served=alert.name in served)
-        for alert in alerts[:_MAX_FIRING]
+        for alert in sorted(alerts, key=_severity_rank)[:_MAX_FIRING]
     ]
+
+
+def _severity_rank(alert: Alert) -> int:
+    """The place of the alert's severity: critical, warning, others. Within it, the order stays."""
+    severity = alert.labels.get(_SEVERITY, "").lower()
+    return _SEVERITIES.index(severity) if severity in _SEVERITIES else len(_SEVERITIES)
 
 
 def _alert_row(base_url: str, environment: str, alert: Alert, *, is_served: bool) -> AlertRow:
     link = Link(alert.name, environment, alert.labels, alert.starts_at)
     names = sorted(
-        (name for name in alert.labels if name != alert_link.ALERT),
+        (name for name in alert.labels if name not in (alert_link.ALERT, _SEVERITY)),
         key=lambda name: (name not in _FIRST_LABELS, name),
     )
     quiet = [f"silenced by {silence}" for silence in alert.silenced_by]
     quiet += ["inhibited by another alert"] if alert.inhibited_by else []
     return AlertRow(
         alert=alert.name,
+        severity=alert.labels.get(_SEVERITY, ""),
         says=next((alert.annotations[name] for name in _SAYS if alert.annotations.get(name)), ""),
         labels=" ".join(f"{name}={alert.labels[name]}" for name in names),
         since=alert.starts_at,

@@ -38,7 +38,8 @@ class Finding:
     `since` is the start of the problem (aware UTC), None if it is unknown. The start of what is still kept
     (events, a log, a series) is not the start of the problem. A rate over a window shows a start
     up to `blur_seconds` late. `marks` are moments for the chart. `is_replayable` is False if an answer was
-    too large to record.
+    too large to record. `unchanged_since` (aware UTC) is a time at which the state was known to be the same,
+    with no other state since. `is_report`: the service's own word about itself, read at one moment.
 
     Raises ValueError if only one of UNKNOWN and `reason` is given, and if an OK finding contains NaN.
     """
@@ -62,6 +63,14 @@ class Finding:
     rows: pd.DataFrame | None = field(default=None, compare=False, repr=False)
     marks: tuple[tuple[datetime, str], ...] = ()
     is_replayable: bool = True
+    unchanged_since: datetime | None = None
+    is_report: bool = False
+
+    def was_the_same(self, before: datetime | None) -> bool:
+        """Whether this problem is known to have been the same at the time `before`; False if that is None."""
+        if self.status < Status.WARNING or before is None or self.unchanged_since is None:
+            return False
+        return self.unchanged_since <= before
 
     def __post_init__(self) -> None:
         if (self.status is Status.UNKNOWN) != (self.reason is not None):
@@ -90,13 +99,15 @@ class Finding:
             "query": self.query,
             "asked_at": _json_value(self.asked_at),
             "is_replayable": self.is_replayable,
+            "unchanged_since": _json_value(self.unchanged_since),
+            "is_report": self.is_report,
         }
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Finding:
         """The reverse of `as_dict`, without series and rows. Raises KeyError, ValueError.
 
-        Findings of older evidence have no `further_templates`.
+        Findings of older evidence have no `further_templates`, `unchanged_since` and `is_report`.
         """
         names = ("check", "question", "template", "unit", "source", "query")
         texts: dict[str, Any] = {name: str(fields[name]) for name in names}
@@ -111,6 +122,8 @@ class Finding:
             asked_at=_parse_time(fields["asked_at"]),
             is_replayable=bool(fields["is_replayable"]),
             blur_seconds=float(fields["blur_seconds"]),
+            unchanged_since=_parse_time(fields.get("unchanged_since")),
+            is_report=bool(fields.get("is_report", False)),
             **texts,
         )
 

@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
+from runbooklib.actions.baseline import as_before
 from runbooklib.actions.recovery import FAILED_BELOW, WAIT_BELOW_SECONDS, Certificate, conditions
 from runbooklib.checks import objectives
-from runbooklib.checks.ask import Check, ask, no_proposal, not_asked, propose, question_of
+from runbooklib.checks.ask import Check, no_proposal, not_asked, propose, question_of
 from runbooklib.errors import RunbookError
 from runbooklib.model.event import Event, Statement
 from runbooklib.model.findings import Finding
@@ -24,6 +25,7 @@ from runbooklib.model.plan import Proposal
 from runbooklib.model.verdict import Verdict
 from runbooklib.notebook import notes, site_tables, timeline
 from runbooklib.notebook.certify import wait_for_recovery
+from runbooklib.notebook.earlier_runs import ask_with_age
 from runbooklib.notebook.ledger import CAUSE_STEP, FindingLedger, SavedFinding, proposal_step, step_name
 from runbooklib.notebook.listener import IncidentListener
 from runbooklib.notebook.notes import Notes
@@ -118,10 +120,8 @@ class Incident:
         return self._run_step((cause, name), partial(self._ask_and_keep, cause, name, check, limits))
 
     def _ask_and_keep(self, cause: str, name: str, check: Check, limits: Mapping[str, Any]) -> Finding:
-        known: Mapping[str, Any] = {}
-        if not cause and not self._stopped_because:
-            former = self.steps.former_of(("", name)) or ("", "")
-            known = self._ledger.known(name, former[1])
+        former = self.steps.former_of((cause, name)) or ("", "")
+        known = {} if self._stopped_because else self._ledger.known(cause, name, former[1])
         finding = self._ask(check, limits, **known)
         self._ledger.keep(cause, name, finding)
         self._listener.finding_added(finding, self.tape.take_recorded())
@@ -133,7 +133,7 @@ class Incident:
             return not_asked(
                 "Not asked again: {reason}", check.__name__, question, reason=self._stopped_because
             )
-        return ask(check, limits, replace(self.context, **known), self.tape)
+        return ask_with_age(check, limits, replace(self.context, **known), self.tape, self._evidence)
 
     def _propose(
         self, cause: str, action: Callable[..., Proposal], parameters: Mapping[str, Any]
@@ -144,7 +144,8 @@ class Incident:
             if self._stopped_because:
                 proposal = no_proposal(action, "Not proposed again: {reason}", self._stopped_because)
             else:
-                proposal = propose(action, parameters, self.context)
+                known = self._ledger.known(cause, name)
+                proposal = propose(action, parameters, replace(self.context, **known))
             if proposal.command:
                 self._ledger.causes.keep_proposal(cause, name, proposal)
             self._listener.proposal_added(proposal, self.tape.take_recorded())
@@ -238,9 +239,8 @@ class Incident:
 
     def _show_timeline(self) -> None:
         if self._stopped_because:
-            events = [
-                Event(None, Statement("not asked again: {reason}", {"reason": self._stopped_because}), "")
-            ]
+            reason = {"reason": self._stopped_because}
+            events = [Event(None, Statement("not asked again: {reason}", reason), "")]
         else:
             events = timeline.sort_by_time(
                 [*self._events(), *self._ledger.onset_events(), *self.notes.events()]
@@ -280,8 +280,7 @@ class Incident:
 
     def objectives(self) -> None:
         """Judge the objectives: how much of each error budget is left. They do not change the verdict."""
-        questions = objectives.objectives(self.context)
-        if questions:
+        if questions := objectives.objectives(self.context):
             self._section("Objectives", questions)
         else:
             self._show_table("objectives", "Objectives", lambda _: pd.DataFrame())
@@ -326,5 +325,6 @@ class Incident:
         self._run_step(("section", title), partial(self._ask_section, title, questions))
 
     def _ask_section(self, title: str, questions: Questions) -> None:
-        findings = [self._ask(check, limits) for check, limits in questions]
+        asked = [self._ask(check, limits) for check, limits in questions]
+        findings = [as_before(finding, self.context.time_before) for finding in asked]
         self._listener.section_added(title, findings, self.tape.take_recorded())

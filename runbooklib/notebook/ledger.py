@@ -5,13 +5,14 @@ Plain data: nothing here asks a system or shows anything. `Incident` keeps its f
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from runbooklib.checks.ask import expired
 from runbooklib.model.event import Event
 from runbooklib.model.findings import Finding, Status
 from runbooklib.model.plan import Proposal
-from runbooklib.model.verdict import Cause, Verdict, judge, onset_of
+from runbooklib.model.verdict import ONSET_OF_CAUSES, Cause, Verdict, judge, onset_of, onset_of_causes
 from runbooklib.notebook.steps import Change, reorder
 from runbooklib.sources.context import Context
 
@@ -71,14 +72,17 @@ class Symptoms:
     def keep(self, name: str, finding: Finding, context: Context) -> Context:
         """Keep a finding. Returns the context with what is known after it."""
         self._findings[name] = finding
-        return context if context.onset is not None else replace(context, **_known_from(self.findings))
+        if context.onset is not None:
+            return context
+        return replace(context, **_known_from(self.findings, context.window.start))
 
     def reorder(self, change: Change, context: Context) -> Context:
         """Apply a cell's change. Returns the context with what is known after it."""
         self._findings = reorder(self._findings, *change.within(""))
         names = tuple(self._findings)
-        self._known = {name: _known_from(self.findings[:index]) for index, name in enumerate(names)}
-        return replace(context, **_known_from(self.findings))
+        start = context.window.start
+        self._known = {name: _known_from(self.findings[:index], start) for index, name in enumerate(names)}
+        return replace(context, **_known_from(self.findings, start))
 
     def expire(self) -> None:
         """Make every finding UNKNOWN until its check is asked again."""
@@ -86,12 +90,16 @@ class Symptoms:
         self._known.clear()
 
 
-def _known_from(findings: Sequence[Finding]) -> Known:
-    """What these findings say about the context. Findings after the first with an onset add nothing."""
+def _known_from(findings: Sequence[Finding], start: datetime) -> Known:
+    """What these findings say about the context. Findings after the first with an onset add nothing.
+
+    A problem that was the same at the `start` of the window disturbs nothing.
+    """
     first = next((index for index, item in enumerate(findings) if onset_of([item])), len(findings))
     seen = findings[: first + 1]
     # "Another alert is firing" measures nothing here, so it does not disturb the context.
-    disturbed = any(item.status >= Status.WARNING and item.measured is not None for item in seen)
+    alarms = [item for item in seen if item.status >= Status.WARNING and not item.was_the_same(start)]
+    disturbed = any(item.measured is not None for item in alarms)
     return {"onset": onset_of(seen), "is_disturbed": disturbed}
 
 
@@ -119,6 +127,11 @@ class Causes:
         return tuple(
             cause for cause in causes if cause.id not in self._unnamed or cause.signs or cause.proposals
         )
+
+    def before(self, id_: str) -> tuple[Cause, ...]:
+        """The causes that the notebook names before this one."""
+        names = list(self._entries)
+        return tuple(self.cause(name) for name in names[: names.index(id_)])
 
     def cause(self, id_: str) -> Cause:
         """The cause with that id, with its findings and proposals so far."""
@@ -172,7 +185,14 @@ class FindingLedger:
         """The verdict over all findings so far."""
         context = self.context
         tolerance = context.timing.tolerance_seconds + context.window.step_seconds
-        return judge(self.findings, self.causes.all, onset=context.onset, tolerance_seconds=tolerance)
+        return judge(
+            self.findings,
+            self.causes.all,
+            onset=self._onset(self.causes.all),
+            tolerance_seconds=tolerance,
+            before=context.time_before,
+            version=context.verdict_version,
+        )
 
     def onset_events(self) -> list[Event]:
         """One event for each finding that has a start time, for the timeline."""
@@ -183,8 +203,20 @@ class FindingLedger:
             if finding.since
         ]
 
-    def known(self, name: str, former: str = "") -> Known:
-        """What was known when this symptom check was first asked; a replay asks with the same."""
+    def _onset(self, causes: Sequence[Cause]) -> datetime | None:
+        context = self.context
+        if context.onset is not None or context.verdict_version < ONSET_OF_CAUSES:
+            return context.onset
+        return onset_of_causes(causes, before=context.time_before)
+
+    def known(self, cause: str, name: str, former: str = "") -> Known:
+        """What was known when this step was first run; a replay runs it with the same.
+
+        For a step of a cause (its id), also the causes before it can show the onset. `former` is the name of
+        the step that it replaces.
+        """
+        if cause:
+            return {"onset": self._onset(self.causes.before(cause))}
         return self._symptoms.known(name, self.context, former)
 
     def keep(self, cause: str, name: str, finding: Finding) -> None:
@@ -199,7 +231,7 @@ class FindingLedger:
         if saved.cause:
             self.causes.open(saved.cause, saved.title)
         else:
-            self.known(saved.name)
+            self.known("", saved.name)
         self.keep(saved.cause, saved.name, saved.finding)
 
     def expire(self, context: Context) -> None:

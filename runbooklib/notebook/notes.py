@@ -52,7 +52,10 @@ def logs(context: Context, *, since: str, until: str, matching: str, container: 
     frame = log.frame.loc[[bool(pattern.search(text) or pattern.search(line)) for text, line in texts]]
     first = ["at", "level", "line", "exception", "path", "status_code"]
     frame = frame[[*first, *(name for name in frame.columns if name not in first)]].reset_index(drop=True)
-    frame.attrs |= {"quiet_lines": log.quiet_lines, "is_cut": log.is_cut or log.ends_early_at is not None}
+    frame.attrs |= {
+        "quiet_lines": log.quiet_lines,
+        "is_cut": log.is_cut or log.ends_early_at is not None or log.cut_at is not None,
+    }
     frame.attrs["reads_since"] = log.reads_since.isoformat()
     return frame
 

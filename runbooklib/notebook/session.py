@@ -6,7 +6,7 @@ and shows the verdict at the top of the notebook. Each check redraws it.
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,16 +19,20 @@ from runbooklib.config.site_secrets import environment_secrets, secrets_of
 from runbooklib.errors import InputError, NotRecordedError, ParameterError
 from runbooklib.evidence.executed_notebook import read_recording
 from runbooklib.evidence.runs import evidence_folder, uses_of
+from runbooklib.model.verdict import VERSION
 from runbooklib.model.window import Window
 from runbooklib.notebook.display import NotebookScreen, TextScreen
 from runbooklib.notebook.incident import Incident
 from runbooklib.notebook.resume import Resumption, read_resumption, resumable_run
 from runbooklib.redact.redactor import Redactor
 from runbooklib.sources.context import Context, Sources
+from runbooklib.sources.shared_answers import SharedAnswers
 from runbooklib.sources.tape import NOTE, OPENING, Tape
 
 # Papermill starts the cell that it injects with this line.
 _INJECTED = "# Parameters\n"
+# Evidence without `verdict_version` was judged by the rules of versions 1 and 2, which are the same.
+_VERSION_BEFORE_IT_WAS_RECORDED = 2
 
 
 def open_incident(
@@ -47,8 +51,8 @@ def open_incident(
     environment's). `replay` is the path of a bundle or an executed notebook: its recording answers every
     request instead of the systems, and its parameters replace the others. `resume` is the path of an
     interrupted run to continue; "this" is the current notebook, as it was last saved. Its recorded answers
-    are reused, and all other requests go to the systems. Raises ParameterError, SettingsError and
-    MissingSecretError before the first request.
+    are reused, and all other requests go to the systems. Raises ParameterError and
+    SettingsError before the first request.
     """
     for name, value in {
         "environment": environment,
@@ -71,7 +75,7 @@ def open_incident(
     )
     # Requests that are not in the recording go to the systems as the settings describe them now.
     target = read_target(*place) if resumed else Target.model_validate(opening["target"])
-    context = Context(alert, target, Window.from_dict(opening["window"]), Sources(target, tape))
+    context = _context(alert, target, opening, tape)
     screen = NotebookScreen(shell, tape, look_again) if shell else TextScreen()
     incident = Incident(
         context,
@@ -130,12 +134,20 @@ def look_again(incident: Incident, *, service: str, at: str, lookback: str) -> N
     tape.forget(keeping={NOTE})
     opening = tape.ask(OPENING, {"alert": alert}, lambda: opening, is_ours=True)
     target = Target.model_validate(opening["target"])
-    incident.ask_again(Context(alert, target, Window.from_dict(opening["window"]), Sources(target, tape)))
+    incident.ask_again(_context(alert, target, opening, tape))
+
+
+def _context(alert: str, target: Target, opening: Mapping[str, Any], tape: Tape) -> Context:
+    version = opening.get("verdict_version", _VERSION_BEFORE_IT_WAS_RECORDED)
+    window = Window.from_dict(opening["window"])
+    return Context(alert, target, window, Sources(target, tape), verdict_version=version)
 
 
 def _live_tape(target: Target, resumed: Resumption | None) -> Tape:
     secrets = [*secrets_of(target), *environment_secrets()]
-    return Tape(Redactor(secrets), resumed=resumed.entries if resumed else ())
+    redactor, folder = Redactor(secrets), os.environ.get(variables.SHARED_ANSWERS, "")
+    shared = SharedAnswers(Path(folder), redactor) if folder else None
+    return Tape(redactor, resumed=resumed.entries if resumed else (), shared=shared)
 
 
 def _replay_tape(path: str) -> Tape:
@@ -159,7 +171,12 @@ def _read_opening(alert: str, environment: str, service: str, at: str, lookback:
         scrape_interval=target.timing.scrape_interval,
     )
     uses = uses_of(alert, evidence_folder() or home() / "evidence")
-    return {"target": target.model_dump(mode="json"), "window": window.as_dict(), "uses": asdict(uses)}
+    return {
+        "target": target.model_dump(mode="json"),
+        "window": window.as_dict(),
+        "uses": asdict(uses),
+        "verdict_version": VERSION,
+    }
 
 
 def _shell() -> Any:

@@ -11,6 +11,9 @@ from runbooklib.errors import ParameterError
 
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+# Since Prometheus 3, names may contain any character. These are the forms of OpenTelemetry and Kubernetes.
+_UTF8_METRIC = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*([./][a-zA-Z0-9_]+)+")
+_UTF8_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_./-]*")
 _REGEX_SPECIAL = re.compile(r"([\\.+*?()|\[\]{}^$])")
 
 
@@ -35,9 +38,10 @@ def selector(
     """One instant vector selector.
 
     `labels` become equality matchers, `matching` are RE2 patterns of this library, `none_of` excludes literal
-    values. Raises ParameterError for names that PromQL does not allow.
+    values. Names with dots, slashes and dashes (Prometheus 3) are quoted. Raises ParameterError for other
+    names that PromQL does not allow.
     """
-    if not _METRIC.fullmatch(metric):
+    if not (_METRIC.fullmatch(metric) or _UTF8_METRIC.fullmatch(metric)):
         raise ParameterError(f"{metric!r} is not a metric name", hint="use letters, digits, _ and :")
     matchers = [_matcher(name, "=", value) for name, value in (labels or {}).items()]
     matchers += [_matcher(name, "=~", pattern) for name, pattern in (matching or {}).items()]
@@ -45,13 +49,20 @@ def selector(
         patterns = [literal(value) for value in values]
         if patterns:
             matchers.append(_matcher(name, "!~", "|".join(patterns)))
+    if not _METRIC.fullmatch(metric):
+        metric, matchers = "", [_matcher("__name__", "=", metric), *matchers]
     return f"{metric}{{{','.join(matchers)}}}" if matchers else metric
 
 
 def _matcher(name: str, operator: str, value: str) -> str:
-    if not _LABEL.fullmatch(name):
+    if not (_LABEL.fullmatch(name) or _UTF8_LABEL.fullmatch(name)):
         raise ParameterError(f"{name!r} is not a label name", hint="use letters, digits and _")
-    return f"{name}{operator}{quoted(value)}"
+    return f"{label_name(name)}{operator}{quoted(value)}"
+
+
+def label_name(name: str) -> str:
+    """The label's name as PromQL writes it: quoted if it has characters that only Prometheus 3 allows."""
+    return name if _LABEL.fullmatch(name) else quoted(name)
 
 
 def rate(series: str, window: str) -> str:
@@ -66,7 +77,7 @@ def increase(series: str, window: str) -> str:
 
 def sum_of(expression: str, *, by: Iterable[str] = ()) -> str:
     """The sum over all series, or by labels."""
-    labels = ",".join(by)
+    labels = ",".join(label_name(name) for name in by)
     return f"sum by({labels}) ({expression})" if labels else f"sum({expression})"
 
 

@@ -12,7 +12,7 @@ from runbooklib.errors import ParameterError
 COMPARISONS = frozenset({">", ">=", "<", "<=", "==", "!="})
 _TURNED = {">": "<", ">=": "<=", "<": ">", "<=": ">=", "==": "==", "!=": "!="}
 _MATCHES = {"Equal": "=", "NotEqual": "!=", "Re": "=~", "NotRe": "!~"}
-_ABSENCE = frozenset({"absent", "absent_over_time"})
+ABSENCE = frozenset({"absent", "absent_over_time"})
 _PART = re.compile(r'#[^\n]*|"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|`[^`]*`|\w+|[<>=!]=|[^\w\s]')
 _OPERATORS = frozenset("+ - * / % ^ < > == != <= >= and or unless atan2".split())
 _BREAK = re.compile(r'("(?:[^"\\]|\\.)*")|\n\s*|^\s+')
@@ -81,10 +81,11 @@ def _as_parser_reads(part: re.Match[str]) -> str:
 
 def one_line(text: str) -> str:
     """The expression in the parser's own notation, on one line: equal for equal expressions."""
-    return _text(parse(text))
+    return text_of(parse(text))
 
 
-def _text(tree: Any) -> str:
+def text_of(tree: Any) -> str:
+    """The PromQL of a tree, on one line."""
     # `str` of a tree is not PromQL: `x[5m:]` becomes `x{}[5m]`, `x[500ms]` becomes `x{}[0s]`. Its prettified
     # text is PromQL, but on several lines if it is long. Line breaks within strings are escaped.
     return _BREAK.sub(lambda match: match[1] or ("" if _is_edge(match) else " "), tree.prettify())
@@ -115,7 +116,7 @@ def _condition(tree: Any) -> Condition | None:
             return _condition(tree.expr)
         case promql_parser.BinaryExpr():
             return _of_binary(tree, str(tree.op))
-        case promql_parser.Call() if tree.func.name not in _ABSENCE:
+        case promql_parser.Call() if tree.func.name not in ABSENCE:
             conditions = (_condition(argument) for argument in tree.args)
             return next((condition for condition in conditions if condition), None)
     return None
@@ -133,20 +134,21 @@ def _of_binary(tree: Any, operator: str) -> Condition | None:
 def _condition_of_comparison(tree: Any, operator: str) -> Condition:
     left, right = _finite(number(tree.lhs)), _finite(number(tree.rhs))
     if right is None and left is not None:
-        return Condition(_text(tree.rhs), _TURNED[operator], left, _aggregation_labels(tree.rhs))
-    other = "" if right is not None else _text(tree.rhs)
-    return Condition(_text(tree.lhs), operator, right, _aggregation_labels(tree.lhs), other)
+        return Condition(text_of(tree.rhs), _TURNED[operator], left, _aggregation_labels(tree.rhs))
+    other = "" if right is not None else text_of(tree.rhs)
+    return Condition(text_of(tree.lhs), operator, right, _aggregation_labels(tree.lhs), other)
 
 
 def or_operands(text: str) -> tuple[str, ...]:
     """The operands of a top-level `or`, each of which makes it true; else the expression itself."""
-    return tuple(_text(tree) for tree in _or_operands(parse(text)))
+    return tuple(text_of(tree) for tree in operands_of(parse(text)))
 
 
-def _or_operands(tree: Any) -> list[Any]:
+def operands_of(tree: Any) -> list[Any]:
+    """The operands of an `or`, also of one within an operand; else the tree itself."""
     bare = _bare(tree)
     if isinstance(bare, promql_parser.BinaryExpr) and str(bare.op) == "or":
-        return [*_or_operands(bare.lhs), *_or_operands(bare.rhs)]
+        return [*operands_of(bare.lhs), *operands_of(bare.rhs)]
     return [tree]
 
 
@@ -215,37 +217,7 @@ def _is_absence(tree: Any) -> bool:
     bare = _bare(tree)
     if isinstance(bare, promql_parser.BinaryExpr) and str(bare.op) in COMPARISONS:
         return _is_absence(bare.lhs) and number(bare.rhs) is not None
-    return isinstance(bare, promql_parser.Call) and bare.func.name in _ABSENCE
-
-
-def rests_on(text: str) -> tuple[str, ...]:
-    """The selectors, as PromQL, without whose series the expression cannot become true.
-
-    Selectors on the right of `unless`, in `absent`, or on either side of an `or` are not among them.
-    """
-    return tuple(dict.fromkeys(_rests_on(parse(text))))
-
-
-def _rests_on(tree: Any) -> list[str]:
-    match tree:
-        case promql_parser.VectorSelector():
-            return [_text(tree)]
-        case promql_parser.MatrixSelector():
-            return [_text(tree.vector_selector)]
-        case promql_parser.BinaryExpr():
-            operator = str(tree.op)
-            sides = {"or": (), "unless": (tree.lhs,)}.get(operator, (tree.lhs, tree.rhs))
-            return [selector for side in sides for selector in _rests_on(side)]
-        case promql_parser.Call() if tree.func.name not in _ABSENCE:
-            return [selector for argument in tree.args for selector in _rests_on(argument)]
-        case (
-            promql_parser.ParenExpr()
-            | promql_parser.UnaryExpr()
-            | promql_parser.AggregateExpr()
-            | promql_parser.SubqueryExpr()
-        ):
-            return _rests_on(tree.expr)
-    return []
+    return isinstance(bare, promql_parser.Call) and bare.func.name in ABSENCE
 
 
 def selectors(text: str) -> tuple[Selector, ...]:

@@ -5,7 +5,6 @@ that has the form of a secret. Equal secrets get equal tags, so a reader can see
 """
 
 import base64
-import hashlib
 import html
 import json
 import re
@@ -15,7 +14,17 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
-from runbooklib.redact.secret_names import is_secret_pair, secret_spans, values_with_secret_names
+from runbooklib.redact import vendor_rules
+from runbooklib.redact.secret_names import is_secret_pair, values_with_secret_names
+from runbooklib.redact.shapes import (
+    PERSONAL_SHAPES,
+    SECRET_SHAPES,
+    URL_PASSWORD,
+    Shape,
+    without_pairs,
+    without_spans,
+)
+from runbooklib.redact.shapes import tag as tag  # the name that other packages import
 
 # A secret of three letters would match in half of all log lines.
 _SHORTEST_SECRET = 4
@@ -27,11 +36,6 @@ _ELLIPSIS = re.compile(r"\.\.\.|\u2026")
 # A cut secret is recognised by this many characters at its beginning or end: a word rarely matches them.
 _MIN_CUT_CHARACTERS = 8
 _NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|Inf|NaN)")
-
-
-def tag(value: str) -> str:
-    """The replacement of a secret: 16 bits of its digest, enough to compare, too few to guess the secret."""
-    return f"[redacted:{hashlib.sha256(value.encode('utf-8', 'surrogatepass')).hexdigest()[:4]}]"
 
 
 def encodings(secret: str) -> list[str]:
@@ -66,89 +70,12 @@ def _broken(form: str, size: int, joint: str) -> str:
     return joint.join(re.escape(form[at : at + size]) for at in range(0, len(form), size))
 
 
-# No card number begins with the first digits of a current time in milli-, micro- or nanoseconds.
-_CARD_ISSUER = re.compile(r"[3-6]|2[2-7]")
-
-
-def _luhn(digits: str) -> bool:
-    doubled = [int(d) * (1 + i % 2) for i, d in enumerate(reversed(digits))]
-    return sum(d - 9 if d > 9 else d for d in doubled) % 10 == 0
-
-
-def _card(match: re.Match[str]) -> str:
-    digits = re.sub(r"\D", "", match[0])
-    return tag(digits) if _CARD_ISSUER.match(digits) and _luhn(digits) else match[0]
-
-
-def _group(number: int) -> Callable[[re.Match[str]], str]:
-    def replace(match: re.Match[str]) -> str:
-        secret = match[number].rstrip("\\")  # in JSON inside JSON, backslashes escape the closing quote
-        if not secret or secret.startswith("[redacted:"):
-            return match[0]
-        start = match.start(number) - match.start()
-        return f"{match[0][:start]}{tag(secret)}{match[0][start + len(secret) :]}"
-
-    return replace
-
-
-_URL_PASSWORD = re.compile(r"://[^\s/:@'\"]*:([^\s/'\"]+)@")
-
-
 def secrets_within(value: str) -> Iterator[str]:
     """The secrets in the value of a variable: the password of a URL, and values with the name of a secret."""
-    for password in _URL_PASSWORD.findall(value):
+    for password in URL_PASSWORD.findall(value):
         yield from (password, unquote(password))
     for secret in values_with_secret_names(value):
         yield from (secret, unquote(secret))
-
-
-def _without_pairs(text: str) -> str:
-    """The text without the values of `name=value` and `name: value` if the name is that of a secret."""
-    parts, at = [], 0
-    for start, end, quotes in secret_spans(text):
-        secret = text[start:end].rstrip("\\")  # in JSON inside JSON, backslashes escape the closing quote
-        if secret and not secret.startswith("[redacted:"):
-            parts += [text[at:start], quotes, tag(secret), quotes]
-            at = start + len(secret)
-    return "".join([*parts, text[at:]])
-
-
-_BIRTHDAY = r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
-_UNIT = r"\s?(?:bytes|B|[nuµm]?s)\b"
-# Each pattern begins with rare text or has a length limit: a hostile line of a megabyte must be fast.
-_Shape = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
-_SECRET_SHAPES: tuple[_Shape, ...] = (
-    (
-        re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"),
-        _group(0),
-    ),
-    (_URL_PASSWORD, _group(1)),
-    (re.compile(r"(?i)\bport:? ['\"]([^\s'\"@]+)@"), _group(1)),
-    (re.compile(r"(?i)\bbearer\s+([A-Za-z0-9._~+/=-]{8,})"), _group(1)),
-    (re.compile(r"\b(?i:basic)\s+(?=\S*(?:\d|=|[a-z][A-Z]))([A-Za-z0-9+/=_-]{8,})"), _group(1)),
-    (re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*"), _group(0)),
-    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), _group(0)),
-    (re.compile(r"\b(?:sk|pk|rk|ghp|gho|ghs|glpat|xox[abp])[-_][A-Za-z0-9_-]{12,}"), _group(0)),
-    (re.compile(r"(?i)(?<![a-z])cookie2?\\*[\"']?\s*:\s*\\*[\"']?([^\s\"'][^\r\n\"']*)"), _group(1)),
-    (re.compile(r"(?i)\bpassword\s+'([^']+)'"), _group(1)),
-    (re.compile(r"(?i)[?&](?:[a-z-]{0,40}sig(?:nature)?|key|auth|jwt|code)=([^\s\"'&#]{2,})"), _group(1)),
-)
-_PERSONAL_SHAPES: tuple[_Shape, ...] = (
-    (
-        re.compile(
-            r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]+(?:@|%40)(?:[A-Za-z0-9-]{1,63}\.){1,9}[A-Za-z]{2,24}\b"
-        ),
-        _group(0),
-    ),
-    (re.compile(rf"(?<![\w.])\d{{6}}{_BIRTHDAY}\d{{3}}[\dXx](?!\w|\.\d)"), _group(0)),
-    (re.compile(r"(?<![\w.-])(?:\d[ -]?){12,18}\d(?!\w|[.-]\w)"), _card),
-    (
-        re.compile(
-            rf"(?<![\w.])(?:(?:\+|00)86[ -]?|86[ -])?1[3-9]\d([ -]?)\d{{4}}\1\d{{4}}(?!\w|\.\d|{_UNIT})"
-        ),
-        _group(0),
-    ),
-)
 
 
 class Depth(IntEnum):
@@ -216,7 +143,7 @@ class Redactor:
     def allow(self, texts: Iterable[str]) -> None:
         """Keep the personal data in these texts, for example a contact in the site's own settings."""
         for text in texts:
-            for shape, _ in _PERSONAL_SHAPES:
+            for _, shape, _ in PERSONAL_SHAPES:
                 self._allowed |= {match[0] for match in shape.finditer(text)}
 
     def __repr__(self) -> str:
@@ -229,8 +156,9 @@ class Redactor:
         if _NUMBER.fullmatch(value):
             return value  # the value of a counter is not a card number
         if depth >= Depth.SECRETS:
-            value = _without_pairs(self._without(_SECRET_SHAPES, value))
-        return self._without(_PERSONAL_SHAPES, value) if depth >= Depth.EVERYTHING else value
+            value = without_spans(value, vendor_rules.spans(value))
+            value = without_pairs(self._without(SECRET_SHAPES, value))
+        return self._without(PERSONAL_SHAPES, value) if depth >= Depth.EVERYTHING else value
 
     def pieces(self, texts: Sequence[str], depth: Depth = Depth.EVERYTHING) -> list[str]:
         """The texts, which a reader sees one after the other, without secrets.
@@ -250,8 +178,11 @@ class Redactor:
         form = match[0] if match[0] in self._known else _BREAKS.sub("", match[0])
         return self._known.get(form) or tag(form)
 
-    def _without(self, shapes: Iterable[_Shape], text: str) -> str:
-        for shape, replace in shapes:
+    def _without(self, shapes: Iterable[Shape], text: str) -> str:
+        lowered = text.lower()
+        for words, shape, replace in shapes:
+            if words and not any(word in lowered for word in words):
+                continue
             text = shape.sub(partial(self._unless_allowed, replace), text)
         return text
 

@@ -21,6 +21,7 @@ from runbooklib.model.verdict import RankedCause, Verdict
 from runbooklib.render import chart_text, charts, sentences
 from runbooklib.render.inert_html import literal
 from runbooklib.render.sentences import event_text, headline, sentence, time
+from runbooklib.render.unanswered import Unanswered, by_reason
 from runbooklib.text import visible
 
 _COLOURS = {
@@ -179,18 +180,20 @@ def _table_cell(column: str, value: object) -> str:
 
 
 def verdict_card(verdict: Verdict, about: str, *, is_replay: bool = False) -> str:
-    """The verdict, the causes with their findings, the next command, and the checks without an answer.
+    """The verdict, since when, its causes with their findings, the next command, the unanswered checks.
 
     `about` is a line with the alert, the service and the window.
     """
     colour = _COLOURS[verdict.status]
+    since = f" · <b>since {text(sentences.time(verdict.onset))}</b>" if verdict.onset else ""
     replayed = " · <b>replayed from a recording</b>" if is_replay else ""
     answer = f"{badge(verdict.status)} {text(headline(verdict))}"
     parts = [
         f'<div style="font-size:17px;font-weight:600">{answer}</div>',
-        f'<div style="{_FAINT};font-size:12.5px;margin:2px 0 8px">{text(about)}{replayed}</div>',
+        f'<div style="{_FAINT};font-size:12.5px;margin:2px 0 8px">{text(about)}{since}{replayed}</div>',
         _causes(verdict),
         _next_steps(verdict.proposals, may_act=not is_replay),
+        _unchanged(verdict.unchanged),
         _not_checked(verdict.not_checked),
     ]
     box = f"{_LINE};border-top:5px solid {colour};border-radius:6px;padding:12px 16px;margin:4px 0"
@@ -217,6 +220,7 @@ def _supported_cause(ranked_cause: RankedCause) -> str:
         *(("against", sign, Status.CRITICAL) for sign in ranked_cause.speaks_against),
         *(("came after", sign, Status.CRITICAL) for sign in ranked_cause.came_after),
         *(("missing", sign, Status.UNKNOWN) for sign in ranked_cause.missing),
+        *(("not counted", sign, Status.UNKNOWN) for sign in ranked_cause.not_counted),
     ]
     items = "".join(
         f'<li style="margin:1px 0">{_tag(word, colour, _SMALL)} {text(sentence(sign))}</li>'
@@ -265,18 +269,30 @@ def _approval(proposal: Proposal) -> str:
     return f'<div style="{_FAINT};font-size:12.5px">{line}</div>'
 
 
+def _unchanged(findings: Sequence[Finding]) -> str:
+    """The problems that were the same before the symptom began."""
+    lines = "".join(f'<li style="margin:0">{text(sentence(f))}</li>' for f in findings)
+    listed = f'<ul style="margin:2px 0;padding-left:20px;font-size:13px">{lines}</ul>'
+    return f'<div style="margin-top:6px">Not new, and not counted{listed}</div>' if findings else ""
+
+
 def _not_checked(findings: Sequence[Finding]) -> str:
     if not findings:
         style = f"{_FAINT};font-size:13px;margin-top:6px"
         return f'<div style="{style}">Everything that was asked was answered.</div>'
-    lines = "".join(
-        f'<li style="margin:0">{text(f.question)} <span style="{_FAINT}">{text(sentence(f))}</span></li>'
-        for f in findings
-    )
+    lines = "".join(_unanswered_line(group) for group in by_reason(findings))
     return (
         f'<div style="margin-top:6px">{_tag("Not checked", Status.UNKNOWN, _SMALL)}'
         f'<ul style="margin:2px 0;padding-left:20px;font-size:13px">{lines}</ul></div>'
     )
+
+
+def _unanswered_line(group: Unanswered) -> str:
+    """The reason and how to get an answer, and below it the questions that have none."""
+    says = group.says if group.says.endswith((".", "!", "?", "…")) else f"{group.says}."
+    hint = f" To get an answer: {text(group.hint)}." if group.hint else ""
+    questions = text(" ".join(group.questions))
+    return f'<li style="margin:0">{text(says)}{hint} <span style="{_FAINT}">{questions}</span></li>'
 
 
 def section_card(title: str, status: Status, findings: Sequence[Finding]) -> str:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from runbooklib.errors import Reason
 from runbooklib.model.event import Event
 from runbooklib.model.findings import Fact, Finding, Status
-from runbooklib.model.verdict import Rank, Verdict
+from runbooklib.model.verdict import ALERT_CHECKS, Rank, Verdict
 from runbooklib.text import visible
 
 # Other languages by their code: English template -> template. English is its own catalogue.
@@ -174,14 +174,13 @@ def headline(verdict: Verdict, *, language: str = "en") -> str:
 def _headline(verdict: Verdict, language: str) -> Sequence[str]:
     if not verdict.symptoms:
         return [say("No check has run yet.", language=language)]
-    if verdict.status is Status.OK:
-        return [say("All checks passed.", language=language)]
     first = verdict.symptoms[0]
+    if verdict.is_unanswered:
+        return _unanswered_texts(verdict, language)
+    if verdict.status is Status.OK:
+        return _sound_texts(verdict, language)
     if verdict.status is Status.UNKNOWN:
-        count = say(
-            "Checks without an answer: {count}.", {"count": len(verdict.not_checked)}, language=language
-        )
-        about = sentence(first, language=language)
+        about, count = sentence(first, language=language), _unanswered_count(verdict, language)
         return (
             [about, count]
             if first.status is Status.OK
@@ -199,9 +198,59 @@ def _headline(verdict: Verdict, language: str) -> Sequence[str]:
     return [sentence(worst, language=language), *_likely_cause_texts(verdict, language)]
 
 
+def _unanswered_texts(verdict: Verdict, language: str) -> Sequence[str]:
+    """The alert's own question has no answer: this comes first, then what else was found."""
+    about = sentence(_reason_without_answer(verdict), language=language)
+    if verdict.status is Status.CRITICAL:
+        return [
+            say("The alert's own question has no answer.", language=language),
+            about,
+            say("Another check found a problem.", language=language),
+            _worst_finding_text(verdict, language),
+            *_likely_cause_texts(verdict, language),
+        ]
+    cannot_tell = [say("Cannot tell.", language=language), about, _unanswered_count(verdict, language)]
+    return [*cannot_tell, *_beside_texts(_worst_finding(verdict), language)]
+
+
+def _reason_without_answer(verdict: Verdict) -> Finding:
+    """The first symptom; if its series are missing, the finding that says so of the alert's own rule."""
+    first = verdict.symptoms[0]
+    of_rule = [f for f in verdict.symptoms if f.check in ALERT_CHECKS and f.reason is Reason.NO_DATA]
+    return of_rule[0] if of_rule and first.reason is Reason.NO_DATA else first
+
+
+def _unanswered_count(verdict: Verdict, language: str) -> str:
+    facts = {"count": len(verdict.not_checked)}
+    return say("Checks without an answer: {count}.", facts, language=language)
+
+
+def _sound_texts(verdict: Verdict, language: str) -> Sequence[str]:
+    if not verdict.beside:
+        return [say("All checks passed.", language=language)]
+    return [
+        say("The alert's own symptom is not present.", language=language),
+        sentence(verdict.symptoms[0], language=language),
+        *_beside_texts(verdict.beside[0], language),
+    ]
+
+
+def _beside_texts(finding: Finding, language: str) -> Sequence[str]:
+    """What was found beside the answer, if it is a problem."""
+    if finding.status < Status.WARNING:
+        return []
+    return [say("Beside that:", language=language), sentence(finding, language=language)]
+
+
 def _worst_finding_text(verdict: Verdict, language: str) -> str:
+    return sentence(_worst_finding(verdict), language=language)
+
+
+def _worst_finding(verdict: Verdict) -> Finding:
+    """The worst finding; of several, the first that has weight."""
     signs = [sign for ranked_cause in verdict.causes for sign in ranked_cause.cause.signs]
-    return sentence(max([*verdict.symptoms, *signs], key=lambda finding: finding.status), language=language)
+    findings = [*verdict.symptoms, *signs]
+    return max(findings, key=lambda finding: (finding.status, finding not in verdict.beside))
 
 
 def _likely_cause_texts(verdict: Verdict, language: str) -> Sequence[str]:

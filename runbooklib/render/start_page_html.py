@@ -47,9 +47,13 @@ _SIGNS = {"OK": "✓", "UNKNOWN": "?", "WARNING": "▲", "CRITICAL": "✖"}
 
 @dataclass(frozen=True, slots=True)
 class AlertRow:
-    """One firing alert. `link` opens its runbook (empty: none); `quiet` says what silences or inhibits it."""
+    """A firing alert. `link` opens its runbook (empty: none); `quiet` says what silences or inhibits it.
+
+    `severity` is the label as the rule gives it, `labels` are the others.
+    """
 
     alert: str
+    severity: str
     says: str
     labels: str
     since: datetime | None
@@ -153,7 +157,7 @@ def _firing(board: Board) -> str:
         inner = "<p>Alertmanager holds no alert.</p>"
     else:
         rows = "".join(_alert_row(firing) for firing in board.firing)
-        inner = _table(("Alert", "Since", "What it says", "Labels"), rows)
+        inner = _table(("Severity", "Alert", "Since", "What it says", "Labels"), rows)
     return f'<section aria-labelledby="firing"><h2 id="firing">Firing now</h2>{inner}</section>'
 
 
@@ -164,9 +168,17 @@ def _alert_row(firing: AlertRow) -> str:
     )
     quiet = f'<div class="about">{text(firing.quiet)}</div>' if firing.quiet else ""
     return (
-        f'<tr><td class="name">{opened}{quiet}</td><td class="time">{_time(firing.since)}</td>'
+        f"<tr><td>{_severity(firing.severity)}</td>"
+        f'<td class="name">{opened}{quiet}</td><td class="time">{_time(firing.since)}</td>'
         f'<td>{_cell_text(firing.says)}</td><td class="about">{_cell_text(firing.labels)}</td></tr>'
     )
+
+
+def _severity(severity: str) -> str:
+    """The label as a badge. The usual words have the colours of the statuses, all others a neutral one."""
+    colour = {"critical": " CRITICAL", "warning": " WARNING"}.get(severity.lower(), "")
+    word = _cell_text(severity)
+    return f'<span class="badge{colour}">{word}</span>' if severity else ""
 
 
 def _not_checked(reasons: Sequence[str]) -> str:

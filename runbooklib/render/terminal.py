@@ -44,6 +44,9 @@ def answer(verdict: dict[str, Any]) -> Group:
         lines.append(_indent(f"since {verdict['onset'][:19].replace('T', ' ')} UTC", "dim"))
     for cause in verdict["causes"]:
         lines += _cause_lines(cause)
+    unchanged = verdict.get("unchanged", ())
+    lines += [Text("\nNot new, and not counted", style="bold")] if unchanged else []
+    lines += [_indent(finding["says"]) for finding in unchanged]
     lines += _not_checked_lines(verdict["not_checked"])
     if verdict["next"]:
         lines.append(Text("\nNext", style="bold"))
@@ -60,9 +63,10 @@ def _cause_lines(cause: dict[str, Any]) -> list[RenderableType]:
         return [_indent(f"{cause['title']}: {cause['rank']}", "dim")]
     title = one_line(f"{cause['title']}: {cause['rank']}")
     lines: list[RenderableType] = [Text(f"\n{title}", style="bold")]
-    for side, style in (("for", "green"), ("against", "red"), ("missing", "magenta")):
-        for sign in cause[side]:
-            line = Text(f"{side:<8}", style=style)
+    sides = (("for", "green"), ("against", "red"), ("missing", "magenta"), ("not_counted", "dim"))
+    for side, style in sides:
+        for sign in cause.get(side, ()):
+            line = Text(f"{side.replace('_', ' '):<7} ", style=style)
             line.append(one_line(sign["says"]), style="default")
             lines.append(Padding(line, (0, 0, 0, 2)))
     return lines

@@ -10,10 +10,11 @@ from functools import cached_property, partial
 
 from runbooklib.config import site, site_secrets
 from runbooklib.config.environment import Service, Target, Timing
-from runbooklib.config.site import configured
+from runbooklib.config.site import System, configured
 from runbooklib.config.site_secrets import secret
 from runbooklib.errors import NotConfiguredError, StaleError
 from runbooklib.model.alert import Alert
+from runbooklib.model.verdict import VERSION
 from runbooklib.model.window import Window, seconds_of
 from runbooklib.redact.redactor import Redactor
 from runbooklib.sources.alertmanager import Alertmanager
@@ -64,7 +65,10 @@ class Sources:
         return next((skew for skew in skews if skew is not None), 0.0)
 
     def _skew_by(self, name: str, url: str, path: str, token_env: str) -> float | None:
-        token = self._secret(token_env)
+        try:
+            token = self._secret(token_env, name)
+        except NotConfiguredError:
+            return None  # the checks of this system say why
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         return skew_by_http(
             self._tape, name, url, path, headers=headers, deadline_seconds=self._deadline_seconds
@@ -89,22 +93,22 @@ class Sources:
     @cached_property
     def prometheus(self) -> Prometheus:
         """Metrics and rules."""
-        system = configured(self._target.systems.prometheus, "prometheus")
+        system = self._configured(self._target.systems.prometheus, "prometheus")
         return Prometheus(
             system.url,
             self._tape,
-            token=self._secret(system.token_env),
+            token=self._secret(system.token_env, "prometheus"),
             deadline_seconds=self._deadline_seconds,
         )
 
     @cached_property
     def alertmanager(self) -> Alertmanager:
         """Alerts and silences."""
-        system = configured(self._target.systems.alertmanager, "alertmanager")
+        system = self._configured(self._target.systems.alertmanager, "alertmanager")
         return Alertmanager(
             system.url,
             self._tape,
-            token=self._secret(system.token_env),
+            token=self._secret(system.token_env, "alertmanager"),
             deadline_seconds=self._deadline_seconds,
         )
 
@@ -113,17 +117,17 @@ class Sources:
         """Containers, their events and logs."""
         if "docker" in self._clock_errors:
             raise self._clock_errors["docker"]
-        system = configured(self._target.systems.docker, "docker")
+        system = self._configured(self._target.systems.docker, "docker")
         return Docker(system.url, self._tape, deadline_seconds=self._deadline_seconds)
 
     @cached_property
     def postgres(self) -> Postgres:
         """Sessions, locks and limits of the database."""
-        system = configured(self._target.systems.postgres, "postgres")
+        system = self._configured(self._target.systems.postgres, "postgres")
         return Postgres(
             system.dsn,
             self._tape,
-            password=self._secret(system.password_env),
+            password=self._secret(system.password_env, "postgres"),
             deadline_seconds=self._deadline_seconds,
         )
 
@@ -139,13 +143,13 @@ class Sources:
     @cached_property
     def dns(self) -> Dns:
         """Name resolution and reachability."""
-        nameservers = self._target.systems.dns.nameservers
+        nameservers = self._configured(self._target.systems.dns, "dns").nameservers
         return Dns(nameservers, self._tape, deadline_seconds=self._deadline_seconds)
 
     @cached_property
     def git(self) -> Git:
         """Deployments."""
-        system = configured(self._target.systems.git, "git")
+        system = self._configured(self._target.systems.git, "git")
         return Git(
             system.repository,
             self._tape,
@@ -158,9 +162,12 @@ class Sources:
         """Scripts and .env files of the site on this machine."""
         return Files(self._tape, deadline_seconds=self._deadline_seconds)
 
-    def _secret(self, variable: str) -> str:
+    def _configured(self, system: System | None, name: str) -> System:
+        return configured(system, name, self._target.systems.unusable)
+
+    def _secret(self, variable: str, system: str) -> str:
         # A replay sends no request, so it needs no secret.
-        return "" if self._tape.is_replay else secret(variable)
+        return "" if self._tape.is_replay else secret(variable, system)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +176,7 @@ class Context:
 
     `onset` is when the symptom began, if a check has determined it.
     `is_disturbed`: a symptom is beyond its limit, even if its start is unknown.
+    `verdict_version`: the rules of judging; those of its own time in a replay of older evidence.
     """
 
     alert: str
@@ -177,6 +185,7 @@ class Context:
     sources: Sources = field(repr=False, compare=False)
     onset: datetime | None = None
     is_disturbed: bool = False
+    verdict_version: int = VERSION
 
     @property
     def service(self) -> Service:
@@ -216,6 +225,14 @@ class Context:
         if self.onset is None:
             return self.window.start
         return self.onset - timedelta(seconds=self.timing.lead_seconds)
+
+    @property
+    def time_before(self) -> datetime | None:
+        """A time before the symptom began: the lead before the onset; without a symptom, the window's start.
+
+        None if there is a symptom whose start is unknown.
+        """
+        return None if self.onset is None and self.is_disturbed else self.suspect_since
 
     def with_server_clock(self) -> "Context":
         """The context with its window in the clock of the systems, if this machine's clock differs."""

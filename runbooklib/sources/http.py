@@ -19,7 +19,13 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
-from runbooklib.errors import DeadlineError, NonsenseError, RefusedError, SourceError, UnreachableError
+from runbooklib.errors import (
+    DeadlineError,
+    NonsenseError,
+    RefusedError,
+    SourceError,
+    UnreachableError,
+)
 from runbooklib.sources.strict_json import read
 
 MAX_BYTES = 16 * 1024 * 1024
@@ -227,9 +233,7 @@ class _Attempt:
                 body += chunk
                 if len(body) > self.max_bytes:
                     raise _TooLargeError
-            if (
-                self.left_seconds <= 0
-            ):  # a connection that the timer closed can look like the end of an answer
+            if self.left_seconds <= 0:  # when the timer closes the connection, the answer can look whole
                 raise TimeoutError
             headers = {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers}
             return Response(answer.status_code, headers, bytes(body), monotonic() - start)
@@ -286,6 +290,7 @@ def _source_error(
         host = urlsplit(about["target"]).hostname
         return UnreachableError(
             f"the name {host!r} cannot be resolved by {_resolver()}",
+            code=UnreachableError.UNRESOLVED,
             **about,
             hint="check the address and the resolver",
         )

@@ -17,8 +17,10 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from runbooklib import errors
-from runbooklib.errors import DeadlineError, NonsenseError, NotRecordedError, SourceError, UnreachableError
+from runbooklib.errors import DeadlineError, NotRecordedError, SourceError, UnreachableError
 from runbooklib.redact.redactor import Depth, Redactor
+from runbooklib.sources.error_fields import error_as_dict, error_of
+from runbooklib.sources.shared_answers import SharedAnswers
 
 VERSION = 1
 
@@ -83,7 +85,7 @@ class Tape:
     """Records the answers of a live run, or replays a recording.
 
     `resumed` is the recording of an interrupted run. Its answers are used again; requests that have no
-    recorded answer are sent live.
+    recorded answer are sent live. `shared` are the answers of the batch that this run belongs to.
     """
 
     def __init__(
@@ -92,8 +94,10 @@ class Tape:
         *,
         recording: Iterable[Entry] | None = None,
         resumed: Iterable[Entry] = (),
+        shared: SharedAnswers | None = None,
     ) -> None:
         self.redactor = redactor or Redactor()
+        self.shared = shared
         self.is_replay = recording is not None
         # If a request was sent several times, its newest answer counts, in whichever cell it is recorded.
         usable = [entry for entry in resumed if entry.error is None and not entry.is_cut]
@@ -138,7 +142,7 @@ class Tape:
         if entry.is_cut and self.is_replay:
             raise NotRecordedError("the answer was too large to record", system=source, target=target)
         if entry.error is not None:
-            raise _error_of(entry.error)
+            raise error_of(entry.error)
         return entry.answer
 
     def _note_use(self, entry: Entry) -> None:
@@ -166,7 +170,7 @@ class Tape:
         except SourceError as caught:
             if isinstance(caught, UnreachableError | DeadlineError):
                 self._unreachable.setdefault((source, target), caught)
-            error = self.redactor.json(_error_as_dict(caught))
+            error = self.redactor.json(error_as_dict(caught))
         is_cut = answer is not None and len(json.dumps(answer)) > MAX_RECORDED_BYTES
         entry = Entry(source, request, asked_at, monotonic() - start, answer, error, is_cut)
         with self._lock:
@@ -177,9 +181,7 @@ class Tape:
         """Raise the earlier error of a system that was unreachable or late."""
         first = self._unreachable.get((source, target))
         if first is not None:
-            raise type(first)(
-                first.message, system=first.system, target=first.target, hint=first.hint
-            ) from first
+            raise error_of(error_as_dict(first)) from first
 
     def take_recorded(self) -> list[Entry]:
         """The entries recorded since the last call, for the output of the current cell."""
@@ -274,20 +276,6 @@ def _call_with_deadline(deadline_seconds: float, call: Callable[[], T], source: 
             hint="check whether it is overloaded or hangs",
         )
     return outcome[0]
-
-
-def _error_as_dict(error: SourceError) -> dict[str, str]:
-    stored = {"type": type(error).__name__, "message": error.message, "system": error.system}
-    return stored | {"target": error.target, "remedy": error.hint, "code": getattr(error, "code", "")}
-
-
-def _error_of(stored: dict[str, str]) -> SourceError:
-    about = {"system": stored["system"], "target": stored["target"], "hint": stored["remedy"]}
-    kind = getattr(errors, stored["type"], NonsenseError)
-    if kind is errors.RefusedError:
-        return errors.RefusedError(stored["message"], code=stored["code"], **about)
-    error: SourceError = kind(stored["message"], **about)
-    return error
 
 
 def pack(entries: Sequence[Entry]) -> dict[str, Any]:

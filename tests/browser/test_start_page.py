@@ -135,8 +135,8 @@ def boards(line: str) -> dict[str, str]:
         environment=line,
         environments=[(line, "/x"), ("other " + line, f"/x?{line}")],
         firing=[
-            start_page_html.AlertRow(line, line, line, AT, line, "/x"),
-            start_page_html.AlertRow(line, "", "", None, "", ""),
+            start_page_html.AlertRow(line, line, line, line, AT, line, "/x"),
+            start_page_html.AlertRow(line, "", "", "", None, "", ""),
         ],
         runbooks=[start_page_html.RunbookRow(line, line, f"/x?{line}")],
         searched=line,
@@ -166,4 +166,4 @@ def test_a_hostile_line_is_text_in_every_place_of_the_pages(browser: Browser, tm
 def test_a_cell_of_the_start_page_is_no_formula_for_a_spreadsheet() -> None:
     whole = boards("=HYPERLINK(1)")["start"]
     assert not re.findall(r"<td[^>]*>(?:<[^>]*>)*=", whole)
-    assert whole.count(">'=HYPERLINK(1)") == 9
+    assert whole.count(">'=HYPERLINK(1)") == 10

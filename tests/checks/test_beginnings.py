@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from runbooklib.checks.containers import container_deaths, container_state, out_of_memory
+from runbooklib.checks.container_state import container_state
+from runbooklib.checks.containers import container_deaths, out_of_memory
 from runbooklib.checks.time_series import began, unseen_seconds
 from runbooklib.config.environment import DockerSystem, Environment, Service, Systems, Target
 from runbooklib.model.findings import Finding, Status
@@ -24,7 +25,10 @@ def after(seconds: float) -> datetime:
 
 
 def make_context(
-    *, events: tuple[dict[str, Any], ...] = (), complete_since: datetime | None = None
+    *,
+    events: tuple[dict[str, Any], ...] = (),
+    complete_since: datetime | None = None,
+    last_run: dict[str, Any] | None = None,
 ) -> Context:
     """A service whose container has these events, of which the engine has kept those since a moment."""
     return recorded(
@@ -33,6 +37,7 @@ def make_context(
             "events": list(events),
             "complete_since": complete_since.isoformat() if complete_since else None,
             "oldest_at": None,
+            "last_run": last_run,
         },
     )
 
@@ -105,6 +110,40 @@ def test_where_the_engine_has_dropped_events_the_first_one_left_is_not_the_begin
         assert rank_of(whole) is Rank.UNLIKELY
 
 
+def last_run(started: float, finished: float, **fields: Any) -> dict[str, Any]:
+    times = {"started_at": after(started).isoformat(), "finished_at": after(finished).isoformat()}
+    plain = {"is_running": True, "exit_code": 0, "oom_killed": False, "restart_count": 0}
+    return {**plain, **times, **fields}
+
+
+KILLED = {"is_running": False, "oom_killed": True, "exit_code": 137}
+
+
+@pytest.mark.parametrize(
+    ("fields", "deaths", "memory"),
+    [
+        (None, Status.UNKNOWN, Status.UNKNOWN),
+        (last_run(-9000, -9500), Status.OK, Status.UNKNOWN),
+        (last_run(-9000, -9500, restart_count=3), Status.OK, Status.UNKNOWN),
+        (last_run(-9000, -9500, oom_killed=True), Status.OK, Status.UNKNOWN),
+        (last_run(30, 29), Status.UNKNOWN, Status.UNKNOWN),
+        (last_run(30, 29, restart_count=1), Status.CRITICAL, Status.UNKNOWN),
+        (last_run(30, 40, is_running=False, restart_count=1), Status.CRITICAL, Status.UNKNOWN),
+        (last_run(-9000, 40, is_running=False), Status.UNKNOWN, Status.UNKNOWN),
+        (last_run(-9000, 40, is_running=False, exit_code=143), Status.UNKNOWN, Status.UNKNOWN),
+        (last_run(-9000, 40, **KILLED), Status.CRITICAL, Status.CRITICAL),
+        (last_run(-9000, -8000, **KILLED), Status.UNKNOWN, Status.UNKNOWN),
+    ],
+)
+def test_without_events_the_state_of_the_container_answers_what_it_can(
+    fields: dict[str, Any] | None, deaths: Status, memory: Status
+) -> None:
+    cut = make_context(complete_since=after(50), last_run=fields)
+    assert container_deaths(cut).status is deaths
+    assert out_of_memory(cut).status is memory
+    assert container_deaths(make_context(last_run=last_run(30, 29))).status is Status.OK
+
+
 def test_the_last_of_many_ends_is_not_when_it_began() -> None:
     now = datetime.now(UTC)
     ended = {"is_running": False, "status": "restarting", "finished_at": now.isoformat()}
@@ -118,7 +157,7 @@ def test_the_last_of_many_ends_is_not_when_it_began() -> None:
             ONSET,
         )
         finding = container_state(live)
-        assert (finding.status, finding.since) == (Status.CRITICAL, since)
+        assert (finding.status, finding.since) == (Status.WARNING, since)
 
 
 def test_what_began_in_a_gap_of_its_series_may_have_begun_so_much_earlier() -> None:

@@ -188,7 +188,7 @@ def make_context(url: str, service: str, *, lookback: str = "90m", onset: dateti
 
 def test_a_gauge_that_nothing_sets_is_found_and_one_that_was_set_once_is_not(prometheus: str) -> None:
     check = gauge_ever_set
-    assert check(make_context(prometheus, "unset"), metric="sandbox_pool_available").status is Status.CRITICAL
+    assert check(make_context(prometheus, "unset"), metric="sandbox_pool_available").status is Status.WARNING
     assert check(make_context(prometheus, "emptied"), metric="sandbox_pool_available").status is Status.OK
 
 
@@ -251,10 +251,10 @@ def test_a_budget_says_that_nothing_is_counted_while_nothing_is(prometheus: str)
     assert "Nothing is counted at present" in sentence(finding)
 
 
-def test_a_target_that_never_was_is_critical_and_not_ok(prometheus: str) -> None:
+def test_a_target_that_never_was_is_unknown_and_not_ok(prometheus: str) -> None:
     finding = scraped(make_context(prometheus, "unheard-of"))
-    assert finding.status is Status.CRITICAL
-    assert "no target with these labels" in sentence(finding)
+    assert finding.status is Status.UNKNOWN
+    assert "Check the labels of the service" in sentence(finding)
 
 
 @pytest.mark.parametrize(
@@ -368,15 +368,33 @@ def test_a_budget_that_burns_is_critical_and_one_that_is_used_up_no_sound_one(pr
         )
 
 
-def test_what_prometheus_does_not_reach_back_to_is_said(prometheus: str) -> None:
+def test_a_budget_of_a_part_of_the_month_counts_requests_and_failures_of_that_part(prometheus: str) -> None:
+    """Two hours of the month were seen: neither the requests nor the failures are scaled to the month."""
     finding = error_budget(
         make_context(prometheus, "budget", onset=BROKE),
         promise="Availability",
         of="requests",
-        success=0.95,
-        over="4h",
+        success=0.995,
+        over="30d",
     )
-    assert "has data for the last 2 h only" in sentence(finding)
+    every, failed = 10 * 7200 + 0.5 * 1800, 0.5 * 1800
+    left = 1 - failed / (0.005 * every)
+    assert left < -1  # 1.2 % failed where 0.5 % may
+    assert finding.facts["left"] == pytest.approx(left, rel=0.03)
+    assert finding.facts["spent"] == pytest.approx(failed / (0.005 * every), rel=0.03)
+    assert finding.facts["budget"] == pytest.approx(0.005 * 7200, rel=0.03)
+    assert finding.facts["spent_seconds"] == pytest.approx(failed / every * 7200, rel=0.03)
+    assert finding.status is Status.WARNING
+    said = sentence(finding)
+    assert "of the error budget for the last 2 h is left" in said
+    assert "has data for the last 2 h only, 0.28 % of 30d" in said
+
+
+def test_a_budget_of_a_period_that_was_seen_as_a_whole_says_nothing_of_a_part(prometheus: str) -> None:
+    site = make_context(prometheus, "budget", onset=BROKE)
+    finding = error_budget(site, promise="Availability", of="requests", success=0.95, over="2h")
+    assert "of the error budget for 2h is left" in sentence(finding)
+    assert "only" not in sentence(finding)
 
 
 def test_any_alert_is_judged_by_its_own_expression_since_it_became_true(prometheus: str) -> None:
@@ -440,3 +458,11 @@ def test_a_timeout_and_a_circuit_breaker_are_proposed_with_what_was_measured(pro
     for text in (set_timeout, break_circuit):
         with pytest.raises(NoDataError, match="no AI request was measured"):
             text(make_context(prometheus, "sound"))
+
+
+def test_labels_that_no_target_has_are_named_with_the_jobs_that_there_are(prometheus: str) -> None:
+    finding = scraped(make_context(prometheus, "nowhere"))
+    assert (finding.status, finding.reason) == (Status.UNKNOWN, Reason.NO_DATA)
+    assert 'had no target up{service="nowhere"} in the last 7d, and has ' in sentence(finding)
+    assert 'up{service="down"}' in str(finding.facts["others"])
+    assert scraped(make_context(prometheus, "gone")).status is Status.CRITICAL

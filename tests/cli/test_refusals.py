@@ -21,7 +21,6 @@ RUN = ["runbook", "run", "HighErrorRate", "--environment", "lab"]
         ([*RUN, "--lookback", "2 hours"], "is not a duration"),
         ([*RUN, "--at", "yesterday"], "is not a time"),
         ([*RUN, "--at", "2026-01-15T03:12:00"], "has no time zone"),
-        (["runbook", "run", "HighErrorRate", "-e", "helloagents"], "RUNBOOK_READER_PASSWORD is not set"),
         ([*RUN, "-p", 'y=__import__("os").system("id");service=x'], "there is no parameter 'y'"),
         (["runbook", "runn"], "did you mean 'run'?"),
         ([*RUN, "--output", "/dev/null/evidence"], "choose another folder with --output"),
@@ -29,7 +28,7 @@ RUN = ["runbook", "run", "HighErrorRate", "--environment", "lab"]
 )
 def test_bad_input_is_refused_in_one_line(argv: list[str], told: str, tmp_path: Path) -> None:
     output = [] if "--output" in argv or "runn" in argv else ["--output", str(tmp_path)]
-    ended = command([*argv, *output], {"RUNBOOK_READER_PASSWORD": ""})
+    ended = command([*argv, *output])
     assert ended.code == 3, ended.err
     assert told in ended.err
     assert len(ended.err.strip().splitlines()) == 1

@@ -1,14 +1,17 @@
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runbooklib.config import variables
-from runbooklib.config.environment import Environment
+from runbooklib.config.environment import Environment, ServiceDatabase, Target
 from runbooklib.config.site import configured, environments, home, read_target, validate
 from runbooklib.config.site_secrets import environment_secrets, operators_tag, secret, secrets_of
 from runbooklib.errors import MissingSecretError, NotConfiguredError, ParameterError, SettingsError
-from runbooklib.redact.redactor import tag
+from runbooklib.redact.redactor import Redactor, tag
+from runbooklib.sources.context import Sources
+from runbooklib.sources.tape import Tape
 
 ENVIRONMENT = """
 title: Staging
@@ -187,28 +190,76 @@ def test_without_a_home_the_variable_is_named(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.usefixtures("folder")
-def test_secrets_come_from_the_environment_and_a_missing_one_is_named(
+def test_secrets_come_from_the_environment_and_a_missing_one_is_named_when_its_system_is_asked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PROMETHEUS_TOKEN", "t0ken")
     monkeypatch.setenv("DB_PASSWORD", "")
+    assert secrets_of(read_target("staging", "backend")) == ["t0ken"]
     with pytest.raises(
-        MissingSecretError, match=r"DB_PASSWORD is not set \(export DB_PASSWORD=… and run the command again\)"
+        MissingSecretError,
+        match=r"postgres: .* DB_PASSWORD is not set \(export DB_PASSWORD=… and run the command again\)",
     ):
-        secrets_of(read_target("staging", "backend"))
+        secret("DB_PASSWORD", "postgres")
     monkeypatch.setenv("DB_PASSWORD", "hunter22")
     assert secrets_of(read_target("staging", "backend")) == ["t0ken", "hunter22"]
     assert "hunter22" not in repr(read_target("staging", "backend"))
 
 
 def test_a_setting_that_names_no_secret_has_none() -> None:
-    assert secret("") == ""
+    assert secret("", "postgres") == ""
 
 
 def test_a_system_that_is_left_out_is_not_configured() -> None:
     assert configured("x", "docker") == "x"
     with pytest.raises(NotConfiguredError, match=r"docker: .*add systems.docker"):
         configured(None, "docker")
+
+
+@pytest.mark.parametrize(
+    ("name", "section", "reason"),
+    [
+        ("postgres", {"dsn": "postgresql://app:hunter22@db/x"}, "contains a password"),
+        ("alertmanager", {"ulr": "http://a"}, "ulr is not a known name (did you mean 'url'?)"),
+        ("prometheus", {"url": 9090}, "prometheus.url"),
+        ("docker", "unix:///run/docker.sock", "docker"),
+        ("dns", {"nameservers": 53}, "dns.nameservers"),
+        ("git", None, ""),
+    ],
+)
+def test_a_system_with_wrong_settings_is_not_configured_and_the_others_are(
+    folder: Path, name: str, section: Any, reason: str
+) -> None:
+    values = minimal(systems={"prometheus": {"url": "http://p"}, "git": {"repository": "/r"}, name: section})
+    (folder / "wrong.yaml").write_text(json.dumps(values), "utf-8")
+    target = read_target("wrong", "a")
+    assert set(target.systems.unusable) == ({name} if reason else set())
+    sources = Sources(target, Tape(Redactor()))
+    for system in ("prometheus", "alertmanager", "docker", "postgres", "dns", "git"):
+        if system == name or (system not in values["systems"] and system != "dns"):
+            with pytest.raises(NotConfiguredError) as raised:
+                getattr(sources, system)
+            assert system in str(raised.value)
+            assert system != name or reason in str(raised.value)
+            assert "hunter22" not in str(raised.value)
+        else:
+            assert getattr(sources, system)
+    assert Target.model_validate(target.model_dump(mode="json")) == target
+
+
+def test_a_service_may_name_the_login_of_its_database(folder: Path) -> None:
+    service = {"title": "A", "labels": {}}
+    named = service | {"database": {"role": "app", "name": "shop"}}
+    values = minimal(services={"a": named, "b": service, "c": service})
+    (folder / "named.yaml").write_text(json.dumps(values), "utf-8")
+    target = read_target("named", "a")
+    assert target.service.database == ServiceDatabase(role="app", name="shop")
+    assert Target.model_validate(target.model_dump(mode="json")) == target
+    assert "database" not in read_target("named", "b").service.model_dump(mode="json")
+    values["services"]["c"] = service | {"database": {"role": "", "name": "shop"}}
+    (folder / "named.yaml").write_text(json.dumps(values), "utf-8")
+    with pytest.raises(SettingsError, match=r"services\.c\.database\.role"):
+        read_target("named", "a")
 
 
 def test_settings_cannot_be_changed() -> None:

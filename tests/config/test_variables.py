@@ -17,6 +17,7 @@ STANDALONE = {"execution/supervisor.py": {variables.JUPYTER_PARENT}}
 BY_SITE = {
     "config/site_secrets.py": {
         "secret",
+        "secrets_of",
         "operator_secrets_of",
         "operators_value",
         "operators_tag",
@@ -24,6 +25,7 @@ BY_SITE = {
         "environment_secrets",
     },
     "execution/engine.py": {"_kernel_environment"},
+    "execution/batch.py": {"_environment"},
     "actions/_scripts.py": {"run"},
     "jupyter/__init__.py": {"_make_paths_absolute"},
     "execution/supervisor.py": {"_start"},

@@ -427,8 +427,8 @@ def test_a_secret_is_nowhere_in_the_evidence_in_no_encoding(sealed: Sealed, secr
 
 
 def test_equal_secrets_have_equal_tags_wherever_they_were(sealed: Sealed) -> None:
-    logs = [e.answer["text"] for e in recording_of(sealed.notebook) if e.answer and "text" in e.answer]
-    told = "\n".join(logs)
+    answers = [e.answer for e in recording_of(sealed.notebook) if e.answer and "lines" in e.answer]
+    told = "\n".join(line for answer in answers for line in answer["lines"])
     for secret in KNOWN:
         assert told.count(tag(secret)) >= len(list(written(secret)))
         [source] = [c["source"] for c in sealed.notebook["cells"] if c["id"] == "own-5"]

@@ -11,10 +11,10 @@ import pytest
 
 from runbooklib.config.environment import Environment, Service, Systems, Target
 from runbooklib.errors import Reason
-from runbooklib.evidence.verdict_json import VERSION, canonical, verdict_as_dict
+from runbooklib.evidence.verdict_json import canonical, verdict_as_dict
 from runbooklib.model.findings import Finding, Status, unknown
 from runbooklib.model.plan import Plan, Proposal
-from runbooklib.model.verdict import Cause, Rank, Verdict, judge
+from runbooklib.model.verdict import VERSION, Cause, Rank, Verdict, judge
 from runbooklib.model.window import Window
 from runbooklib.sources.context import Context, Sources
 from runbooklib.sources.tape import Tape

@@ -1,4 +1,7 @@
-"""The notebook on a site where nothing answers: UNKNOWN, named, and never OK."""
+"""The notebook on a site where nothing answers: named, and never OK.
+
+That a service or a database refuses connections is an answer: it is down. Everything else is UNKNOWN.
+"""
 
 import json
 from pathlib import Path
@@ -7,6 +10,9 @@ import pytest
 
 from runbooklib.evidence.executed_notebook import verdict_of
 from tests.support.running import DOWN, ROOT, Ended, command, errors, notebook
+
+# The checks that answer where nothing listens at the database's address.
+DATABASE_DOWN = {"database_answers", "service_login"}
 
 
 @pytest.fixture(scope="module")
@@ -29,25 +35,29 @@ def test_no_runbook_calls_a_site_sound_where_nothing_answers(site: dict[str, str
     assert len(verdicts) == 18
     for verdict in verdicts:
         alert = verdict["alert"]
-        # That the service refuses connections is what ServiceDown is about, and an answer.
-        expected = "CRITICAL" if alert == "ServiceDown" else "UNKNOWN"
+        signs = {sign["check"] for cause in verdict["causes"] for sign in cause["for"]}
+        assert signs <= DATABASE_DOWN, alert
+        expected = "CRITICAL" if signs or alert == "ServiceDown" else "UNKNOWN"
         assert (verdict["status"], verdict["failure"]) == (expected, ""), alert
         said = [*verdict["symptoms"], *(s for c in verdict["causes"] for s in c["against"])]
         assert [one["check"] for one in said if one["status"] == "OK"] == [], alert
-        assert {cause["rank"] for cause in verdict["causes"]} == {"cannot tell"}, alert
+        supported = [cause["id"] for cause in verdict["causes"] if cause["rank"] != "cannot tell"]
+        assert supported == (["database-unavailable"] if signs else []), alert
         assert errors(notebook(Path(verdict["bundle"]) / "notebook.ipynb")) == [], alert
 
 
-def test_nothing_that_answers_is_unknown_and_not_ok(ended: Ended) -> None:
-    assert ended.code == 2, ended.err
-    assert ended.verdict["status"] == "UNKNOWN"
-    assert ended.verdict["headline"].startswith("Cannot tell.")
+def test_a_database_that_refuses_is_the_only_cause_and_the_alert_cannot_be_told(ended: Ended) -> None:
+    assert ended.code == 1, ended.err
+    assert ended.verdict["status"] == "CRITICAL"
+    assert ended.verdict["headline"].startswith("The alert's own question has no answer.")
+    assert "The database is down, or refuses the service" in ended.verdict["headline"]
 
 
 def test_no_check_calls_a_dead_system_sound(ended: Ended) -> None:
     said = [*ended.verdict["symptoms"], *(s for c in ended.verdict["causes"] for s in c["against"])]
     assert [one for one in said if one["status"] == "OK"] == []
-    assert {cause["rank"] for cause in ended.verdict["causes"]} == {"cannot tell"}
+    supported = [cause["id"] for cause in ended.verdict["causes"] if cause["rank"] != "cannot tell"]
+    assert supported == ["database-unavailable"]
 
 
 def test_each_dead_system_is_named_with_its_address(ended: Ended) -> None:
@@ -84,7 +94,7 @@ def test_plain_papermill_gives_the_same_verdict(site: dict[str, str], tmp_path: 
     assert errors(executed) == []
     verdict = verdict_of(executed)
     assert verdict is not None
-    assert verdict["status"] == "UNKNOWN"
+    assert verdict["status"] == "CRITICAL"  # the database refuses connections
 
 
 def test_plain_papermill_with_an_unknown_parameter_stops_and_offers_the_nearest(

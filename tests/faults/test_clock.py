@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from runbooklib.checks.containers import container_deaths, container_state
+from runbooklib.checks.container_state import container_state
+from runbooklib.checks.containers import container_deaths
 from runbooklib.checks.scrape import scraped
 from runbooklib.model.findings import Finding, Status
 from runbooklib.notebook.incident import Incident

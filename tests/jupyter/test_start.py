@@ -23,12 +23,27 @@ def test_what_fires_leads_to_its_runbook_in_one_click(served: Served, alertmanag
     assert answer.status_code == 200
     firing = sections(answer.text)["firing"]
     assert "More than 5 % fail" in firing
-    assert "severity=critical" in firing
+    assert '<th scope="col">Severity</th>' in firing
+    assert '<span class="badge CRITICAL">critical</span>' in firing
+    assert ">severity=" not in firing
     assert "DiskFull (no runbook)" in firing
     (link,) = links_in(firing)
     path = led_to(served, served.open(urlsplit(link).query))
     assert link.startswith("/user/oncall/runbooks/open?")
     assert path.parent.name == f"{stamp(at)}-HighErrorRate-shop"
+
+
+def test_the_most_severe_alerts_come_first_and_another_word_is_shown_as_it_is(
+    served: Served, alertmanager: FakeAlertmanager
+) -> None:
+    for name, severity in (("DiskFull", "P3"), ("NoLabel", ""), ("HighLatency", "Warning")):
+        alertmanager.fires(name, began(1), "x", **({"severity": severity} if severity else {}))
+    alertmanager.fires("HighErrorRate", began(9), "x", severity="critical")
+    firing = sections(page(served).text)["firing"]
+    order = [firing.index(name) for name in ("HighErrorRate", "HighLatency", "DiskFull")]
+    assert order == sorted(order)
+    assert '<span class="badge">P3</span>' in firing
+    assert '<span class="badge WARNING">Warning</span>' in firing
 
 
 def test_the_page_needs_a_login(served: Served) -> None:

@@ -21,6 +21,7 @@ from tests.support.running import BIN, Ended, command, errors, notebook
 HIGH_ERROR_RATE_CAUSES = [
     "container-crash",
     "database-connections",
+    "database-unavailable",
     "external-dependency",
     "bad-deployment",
 ]
@@ -66,6 +67,7 @@ ILLNESSES: dict[tuple[str, ...], dict[str, tuple[str, str]]] = {
     },
     ("database-down",): {
         "ComponentUnhealthy": ("database-unavailable", "Matching log entries"),
+        "HighErrorRate": ("database-unavailable", "No database server listens at"),
     },
     ("cpu-burn",): {"HighCPUUsage": ("dearer-code", "of CPU time")},
 }

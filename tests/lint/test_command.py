@@ -159,6 +159,16 @@ def test_live_names_series_that_do_not_exist_or_never_move(prometheus: str, tmp_
     assert ended.code == 1
 
 
+def test_live_names_a_service_whose_labels_no_target_has(prometheus: str, tmp_path: Path) -> None:
+    home = sound(tmp_path)
+    home.edit("parameters/environments/shop.yaml", "http://127.0.0.1:9", prometheus)
+    home.edit("parameters/environments/shop.yaml", 'labels: {job: "shop"}', 'labels: {job: "shpo"}')
+    ended = lint(tmp_path, "--live", "shop")
+    assert "service-without-target: shop: Prometheus had no target " in ended.out
+    assert 'up{job="shpo"} in the last 1h; it has up{job="shop"}' in ended.out
+    assert ended.code == 1
+
+
 def test_live_without_a_prometheus_is_a_failure_and_never_clean(tmp_path: Path) -> None:
     home = sound(tmp_path)
     ended = lint(tmp_path, "--rules", str(home.rules), "--live", "shop")

@@ -242,3 +242,129 @@ def test_what_is_no_finding_is_not_taken_for_one(change: dict[str, object]) -> N
         Finding.from_dict({**told, **change})
     with pytest.raises(KeyError):
         Finding.from_dict({name: value for name, value in told.items() if name != "facts"})
+
+
+def named(word: str, check: str, source: str = "prometheus") -> Finding:
+    """A finding of one letter, of the check with that name."""
+    return replace(sign(word, source), check=check)
+
+
+def crash(words: str) -> Cause:
+    return Cause("crash", "It crashed", signs(words))
+
+
+OWN = named("U", "ai_error_rate")
+
+
+@pytest.mark.parametrize(
+    ("symptoms", "causes", "status"),
+    [
+        # The alert's own question has no answer, and what else was found does not answer it.
+        ([OWN, named("W", "related_alerts")], [], Status.UNKNOWN),
+        ([OWN, named("C", "related_alerts")], [], Status.UNKNOWN),
+        ([OWN, named("W", "health_page")], [], Status.UNKNOWN),
+        ([OWN, named("C", "health_page")], [], Status.UNKNOWN),
+        ([OWN, named("W", "key_functions")], [], Status.UNKNOWN),
+        ([OWN, named("U", "alert_rule"), named("O", "firing_alert")], [crash("W/a W/b")], Status.UNKNOWN),
+        ([named("U", "alert_expression"), named("W", "slow_endpoints")], [], Status.UNKNOWN),
+        # Something is CRITICAL for this alert: another symptom, or a cause that holds.
+        ([OWN, named("C", "error_rate")], [], Status.CRITICAL),
+        ([OWN], [crash("C/docker")], Status.CRITICAL),
+        ([OWN, named("W", "related_alerts")], [crash("C/docker O/a O/b")], Status.CRITICAL),
+        # The rule, or Alertmanager, answers in the place of the alert's own metric.
+        ([OWN, named("W", "alert_rule")], [], Status.WARNING),
+        ([OWN, named("W", "firing_alert")], [], Status.WARNING),
+        ([OWN, named("C", "firing_alert"), named("W", "related_alerts")], [], Status.CRITICAL),
+        # The alert's own question has an answer: another alert's sign does not change it.
+        ([named("O", "error_rate"), named("W", "related_alerts")], [], Status.OK),
+        ([named("O", "error_rate"), named("U", "related_alerts")], [], Status.UNKNOWN),
+        ([named("O", "error_rate"), named("W", "health_page")], [], Status.WARNING),
+        ([named("O", "error_rate"), named("U", "firing_alert")], [crash("W/a")], Status.WARNING),
+    ],
+)
+def test_a_side_finding_does_not_answer_the_alerts_own_question(
+    symptoms: list[Finding], causes: list[Cause], status: Status
+) -> None:
+    verdict = judge(symptoms, causes)
+    assert verdict.status is status
+    assert verdict.is_unanswered is (symptoms[0].status is Status.UNKNOWN and not verdict.is_alert_true)
+
+
+def test_a_critical_sign_of_a_cause_that_began_later_is_not_critical_for_this_alert() -> None:
+    late = Cause("late", "Late", (sign("C", "docker", minutes=30), *signs("O/a O/b")))
+    verdict = judge([OWN], [late], onset=ONSET)
+    assert (verdict.causes[0].rank, verdict.status) == (Rank.UNLIKELY, Status.UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("symptoms", "status"),
+    [
+        ([OWN, named("W", "related_alerts")], Status.WARNING),
+        ([named("O", "error_rate"), named("W", "related_alerts")], Status.WARNING),
+        ([OWN, named("C", "health_page")], Status.CRITICAL),
+    ],
+)
+def test_evidence_of_an_older_version_is_judged_by_its_own_rules(
+    symptoms: list[Finding], status: Status
+) -> None:
+    for version in (1, 2):
+        verdict = judge(symptoms, [], version=version)
+        assert (verdict.status, verdict.is_unanswered) == (status, False)
+
+
+BEFORE = ONSET - timedelta(minutes=30)
+WEEK, MINUTES = timedelta(days=7), timedelta(minutes=5)
+
+
+def aged(word: str, check: str, age: timedelta | None, *, is_report: bool = True) -> Finding:
+    """A finding of one letter that has been the same since `age` before the onset."""
+    since = None if age is None else ONSET - age
+    return replace(named(word, check, "web"), unchanged_since=since, is_report=is_report)
+
+
+@pytest.mark.parametrize(
+    ("sign_", "before", "is_counted"),
+    [
+        (aged("W", "component_health", WEEK), BEFORE, False),
+        (aged("C", "dependencies_reachable", WEEK, is_report=False), BEFORE, False),
+        (aged("W", "component_health", MINUTES), BEFORE, True),
+        # Of unknown age: what the service says about itself counts for no cause, what was measured does.
+        (aged("W", "component_health", None), BEFORE, False),
+        (aged("C", "dependencies_reachable", None, is_report=False), BEFORE, True),
+        # Nobody knows when the symptom began.
+        (aged("W", "component_health", WEEK), None, False),
+        (aged("C", "dependencies_reachable", WEEK, is_report=False), None, True),
+    ],
+)
+def test_what_was_the_same_before_the_symptom_speaks_for_no_cause(
+    sign_: Finding, before: datetime | None, *, is_counted: bool
+) -> None:
+    ranked_cause = rank_cause(Cause("c", "C", (sign_,)), ONSET, before=before)
+    assert ranked_cause.speaks_for == ((sign_,) if is_counted else ())
+    assert ranked_cause.not_counted == (() if is_counted else (sign_,))
+    assert rank_cause(Cause("c", "C", (sign_,)), ONSET, before=before, version=2).speaks_for == (sign_,)
+
+
+@pytest.mark.parametrize(
+    ("symptoms", "before", "status"),
+    [
+        ([named("O", "error_rate"), aged("W", "health_page", WEEK)], BEFORE, Status.OK),
+        ([named("O", "error_rate"), aged("W", "key_functions", WEEK, is_report=False)], BEFORE, Status.OK),
+        ([named("O", "error_rate"), aged("W", "health_page", MINUTES)], BEFORE, Status.WARNING),
+        ([named("O", "error_rate"), aged("W", "health_page", None)], BEFORE, Status.WARNING),
+        ([named("O", "error_rate"), aged("W", "health_page", WEEK)], None, Status.WARNING),
+        # The alert's own question always has weight.
+        ([aged("C", "component_status", WEEK)], BEFORE, Status.CRITICAL),
+        ([named("O", "error_rate"), aged("W", "alert_rule", WEEK)], BEFORE, Status.WARNING),
+        ([OWN, aged("C", "key_functions", WEEK, is_report=False)], BEFORE, Status.UNKNOWN),
+    ],
+)
+def test_what_is_ill_every_day_does_not_change_the_status(
+    symptoms: list[Finding], before: datetime | None, status: Status
+) -> None:
+    verdict = judge(symptoms, [], before=before)
+    assert verdict.status is status
+    if verdict.unchanged:  # said once, though it is asked for a cause as well
+        both = judge(symptoms, [Cause("c", "C", (symptoms[-1],))], before=before)
+        assert (both.unchanged, both.status) == (verdict.unchanged, status)
+    assert Finding.from_dict(symptoms[-1].as_dict()).unchanged_since == symptoms[-1].unchanged_since

@@ -282,7 +282,7 @@ def test_own_questions_are_frames_recorded_and_in_the_timeline(hand: ByHand, tmp
     ("source", "told"),
     [
         ('incident.sql("delete from x")', "only queries that read are allowed (begin with SELECT)"),
-        ('incident.sql("select 1")', "no connection"),
+        ('incident.sql("select 1")', "connection refused"),
         ('incident.logs(matching="(")', "matching '(' is not a regular expression"),
         ('incident.logs(since="yesterday")', "'yesterday' is not a time"),
         ('incident.logs(since="1m", until="5m")', "is not before until"),
@@ -301,4 +301,4 @@ def test_what_could_not_be_asked_stands_in_the_timeline(hand: ByHand) -> None:
     hand.add("own", 'incident.sql("select 1")')
     hand.add("timeline", "incident.timeline()")
     hand.run("import", "open", "own", "timeline")
-    assert "asked select 1: no answer, no connection" in hand.said("timeline")
+    assert "asked select 1: no answer, connection refused" in hand.said("timeline")

@@ -172,6 +172,9 @@ def test_an_unknown_finding_begins_with_its_reason() -> None:
     assert sentence(of(Status.OK, "All is well.")) == "All is well."
 
 
+NO_SERIES = unknown(Reason.NO_DATA, "no series of chats.")
+NO_RULE = unknown(Reason.NO_DATA, "no series, so the rule cannot become true.", check="alert_rule")
+OTHERS = Finding(status=Status.WARNING, template="Other firing alerts: X.", check="related_alerts")
 CLAIMED = Cause("c", "The crash", (of(Status.CRITICAL, "It crashed."),))
 UNLIKELY = Cause("u", "The other", (of(Status.OK, "Not this."),))
 
@@ -208,6 +211,29 @@ UNLIKELY = Cause("u", "The other", (of(Status.OK, "Not this."),))
             [of(Status.OK, "Fine.")],
             [CLAIMED],
             "The alert's own symptom is not present. Fine. Another check found a problem. It crashed.",
+        ),
+        (
+            [NO_SERIES, OTHERS],
+            [],
+            "Cannot tell. No data: no series of chats. Checks without an answer: 1. Beside that: "
+            "Other firing alerts: X.",
+        ),
+        (
+            [NO_SERIES, NO_RULE, OTHERS, of(Status.WARNING, "Slow.")],
+            [],
+            "Cannot tell. No data: no series, so the rule cannot become true. Checks without an answer: 2. "
+            "Beside that: Slow.",
+        ),
+        (
+            [NO_SERIES, OTHERS],
+            [CLAIMED],
+            "The alert's own question has no answer. No data: no series of chats. Another check found a "
+            "problem. It crashed. Most likely cause: The crash (likely).",
+        ),
+        (
+            [of(Status.OK, "Fine."), OTHERS],
+            [],
+            "The alert's own symptom is not present. Fine. Beside that: Other firing alerts: X.",
         ),
     ],
 )

@@ -11,15 +11,17 @@ import pytest
 
 from runbooklib.checks.database import (
     connection_usage,
-    database_answers,
     dead_rows,
     full_scans,
     idle_transactions,
     lock_waits,
     long_queries,
 )
-from runbooklib.errors import Reason
-from runbooklib.model.findings import Status
+from runbooklib.checks.database_access import database_answers
+from runbooklib.errors import Reason, UnreachableError
+from runbooklib.model.findings import Finding, Status
+from runbooklib.sources.postgres.client import Postgres
+from runbooklib.sources.tape import Tape
 from tests.support.asking import Check, is_short_and_names, told
 from tests.support.postgresql import (
     PASSWORD,
@@ -47,17 +49,41 @@ CHECKS: list[Check | tuple[Check, dict[str, Any]]] = [
 ]
 
 
+def unanswered(findings: list[Finding]) -> list[Finding]:
+    """The findings of all checks except `database_answers`."""
+    return [finding for finding in findings if finding.check != "database_answers"]
+
+
 @pytest.mark.row("F50")
-def test_a_closed_port_makes_every_finding_unknown_and_is_named(survey: Survey) -> None:
+def test_a_closed_port_is_a_problem_and_every_other_finding_is_unknown(survey: Survey) -> None:
     port = free_port()
     where = asking(f"host=127.0.0.1 port={port} dbname=x user=x")
     begun = time.monotonic()
     findings = where.ask(*CHECKS)
     assert time.monotonic() - begun < BUSY_SECONDS
-    survey.never_ok(finding.status for finding in findings)
-    assert {finding.reason for finding in findings} == {Reason.UNREACHABLE}
-    assert all(is_short_and_names(one, "postgres", f"127.0.0.1:{port}", "refused") for one in findings)
+    [answers] = [finding for finding in findings if finding not in unanswered(findings)]
+    assert answers.status is Status.CRITICAL
+    others = unanswered(findings)
+    survey.never_ok(finding.status for finding in others)
+    assert {finding.reason for finding in others} == {Reason.UNREACHABLE}
+    assert all(is_short_and_names(one, f"127.0.0.1:{port}", "refused") for one in findings)
     survey.no_canary({"findings": told(findings), "tape": where.recording}, PASSWORD)
+
+
+@pytest.mark.row("F50")
+def test_a_refused_connection_is_known_by_its_errno_on_the_tape_too(survey: Survey) -> None:
+    """The answer on the tape is a code: a replay says the same without a system and without libpq."""
+    port = free_port()
+    where = asking(f"host=127.0.0.1 port={port} dbname=x user=x")
+    [live] = where.ask(database_answers)
+    [entry] = [entry for entry in where.entries if entry.source == "postgres"]
+    assert (entry.error or {})["code"] == "ECONNREFUSED"
+    replayed = Tape(recording=where.entries)
+    source = Postgres(f"host=127.0.0.1 port={port} dbname=x user=x", replayed, password=PASSWORD)
+    with pytest.raises(UnreachableError) as caught:
+        source.connections()
+    assert caught.value.code == "ECONNREFUSED"
+    survey.never_ok([live.status])
 
 
 @pytest.mark.row("F51")
@@ -234,7 +260,11 @@ def test_a_wrong_password_or_a_missing_role_is_unknown_without_the_password(
     where = asking(dsn, password=canary)
     findings = where.ask(*CHECKS)
     survey.never_ok(finding.status for finding in findings)
+    assert {finding.reason for finding in findings} == {Reason.REFUSED}
     assert all(is_short_and_names(one, "postgres", str(server.port), words) for one in findings)
+    assert {one.facts["hint"] for one in findings} == {
+        "check user and password_env of systems.postgres in the environment's file"
+    }
     survey.no_canary({"told": told(findings), "tape": where.recording, "repr": repr(where.sources)}, canary)
 
 
@@ -268,7 +298,7 @@ def test_a_server_that_restarts_in_the_middle_is_unknown_meanwhile_and_asked_aga
         server.start()
     after = where.ask(question("select 2"), (lock_waits, {"longer_than": "5s"}))
     assert (before.status, {one.status for one in after}) == (Status.OK, {Status.OK})
-    # The same question has the same answer within a run; a new one finds nobody.
+    # The same question has the same answer within a run; a new one meets no server.
     survey.never_ok([meanwhile[1].status])
     assert is_short_and_names(meanwhile[1], "postgres", "refused", "it answered earlier in this run")
 

@@ -34,8 +34,20 @@ class _Archive(IncidentListener):
 class Asking:
     """An open incident. `sources` may be given instruments of the test's own (another deadline)."""
 
-    def __init__(self, systems: dict[str, Any], container: str = CONTAINER, **instruments: Any) -> None:
-        service = {"title": "Backend", "labels": {"job": "backend"}, "containers": [container]}
+    def __init__(
+        self,
+        systems: dict[str, Any],
+        container: str = CONTAINER,
+        *,
+        database: dict[str, str] | None = None,
+        **instruments: Any,
+    ) -> None:
+        service: dict[str, Any] = {
+            "title": "Backend",
+            "labels": {"job": "backend"},
+            "containers": [container],
+        }
+        service |= {"database": database} if database else {}
         site = Environment.model_validate(
             {"title": "Site", "systems": systems, "services": {"backend": service}}
         )

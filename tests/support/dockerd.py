@@ -18,13 +18,8 @@ from typing import Any
 import docker
 import pytest
 
-from runbooklib.checks.containers import (
-    container_cpu,
-    container_deaths,
-    container_memory,
-    container_state,
-    out_of_memory,
-)
+from runbooklib.checks.container_state import container_state
+from runbooklib.checks.containers import container_cpu, container_deaths, container_memory, out_of_memory
 from runbooklib.checks.deployments import running_revision
 from runbooklib.checks.logs import log_lines, new_exceptions
 from runbooklib.config.environment import DockerSystem, Environment, Service, Systems, Target

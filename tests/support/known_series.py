@@ -10,11 +10,12 @@ from tests.support.stand_in import closed_port
 
 
 @contextmanager
-def serving(folder: Path, openmetrics: Iterable[str]) -> Iterator[str]:
-    """The URL of a Prometheus with these series, until the end of the block."""
+def serving(folder: Path, openmetrics: Iterable[str], *, rules: str = "") -> Iterator[str]:
+    """The URL of a Prometheus with these series and the rules of this file, until the end of the block."""
     server, tool = program("prometheus"), program("promtool")
     (folder / "series.om").write_text("".join(openmetrics))
-    (folder / "prometheus.yml").write_text("{}\n")
+    (folder / "rules.yml").write_text(rules or "groups: []\n")
+    (folder / "prometheus.yml").write_text("rule_files: [rules.yml]\n")
     make_blocks = [tool, "tsdb", "create-blocks-from", "--max-block-duration=168h", "openmetrics"]
     subprocess.run([*make_blocks, "series.om", "data"], cwd=folder, check=True, capture_output=True)
     url = f"http://127.0.0.1:{closed_port()}"

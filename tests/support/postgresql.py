@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -68,7 +69,8 @@ class Server:
             capture_output=True, check=True, cwd="/", **self.user,  # type: ignore[call-overload]
         )  # fmt: skip
 
-    def start(self) -> None:
+    def start(self, *, lets_in: bool = True) -> None:
+        """Start it, and wait until it lets us in, or only until it listens."""
         log = (self.home / "log").open("ab")
         self.process = subprocess.Popen(
             [str(self.binaries / "postgres"), "-D", f"{self.home}/data"],
@@ -76,8 +78,11 @@ class Server:
         )  # fmt: skip
         log.close()
         for _ in range(900):
-            with contextlib.suppress(psycopg.OperationalError):
-                self.connect().close()
+            with contextlib.suppress(psycopg.OperationalError, OSError):
+                if lets_in:
+                    self.connect().close()
+                else:
+                    socket.create_connection(("127.0.0.1", self.port)).close()
                 return
             time.sleep(0.1)
         pytest.fail((self.home / "log").read_text()[-800:])
@@ -100,6 +105,12 @@ class Server:
 
     def do(self, statement: str) -> None:
         with self.connect() as connection:
+            connection.execute(statement.encode())
+
+    def do_alone(self, statement: str) -> None:
+        """Run a statement that must not be in a transaction."""
+        with contextlib.closing(self.connect()) as connection:
+            connection.autocommit = True
             connection.execute(statement.encode())
 
     def dsn(self, user: str = "runbook_reader") -> str:
@@ -195,8 +206,20 @@ end $$
 """
 
 
-def asking(dsn: str, *, password: str = PASSWORD, deadline: float = 10.0) -> Asking:
-    return Asking({}, postgres=lambda tape: Postgres(dsn, tape, password=password, deadline_seconds=deadline))
+def asking(
+    dsn: str,
+    *,
+    password: str = PASSWORD,
+    deadline: float = 10.0,
+    systems: dict[str, Any] | None = None,
+    **about: Any,
+) -> Asking:
+    """Questions to the server at `dsn`; `about` are further arguments of Asking."""
+    return Asking(
+        systems or {},
+        postgres=lambda tape: Postgres(dsn, tape, password=password, deadline_seconds=deadline),
+        **about,
+    )
 
 
 def question(query: str) -> Check:

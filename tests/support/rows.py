@@ -66,7 +66,7 @@ ROWS: dict[str, Row] = {
     "F47": Row("stale / future sample", "unknown, age shown"),
     "F48": Row("client clock +/- 10 min", "skew measured from the Date header, server time used"),
     "F49": Row("wrong resultType, 200 status=error, no data", "unknown"),
-    "F50": Row("PG refused", "unknown"),
+    "F50": Row("PG refused", "**problem** for the question whether it answers; unknown for all others"),
     "F51": Row(
         "PG too many clients",
         "**problem** (this is the alert's cause); the diagnosis role still gets in",
@@ -75,7 +75,7 @@ ROWS: dict[str, Row] = {
     "F53": Row("query hangs", "statement_timeout + client cancel; backend gone"),
     "F54": Row("lock wait", "lock_timeout, blocker pid shown"),
     "F55": Row("backend terminated mid-query", "unknown, reason kept"),
-    "F56": Row("wrong password / missing role", "unknown, no password in text"),
+    "F56": Row("wrong password / missing role", "unknown with a hint, no password in text"),
     "F57": Row("3 M rows", "cut at row limit, marked"),
     "F58": Row("server restarts mid-run", "later checks reconnect once"),
     "F59": Row("socket missing", 'unknown, never "no containers"'),

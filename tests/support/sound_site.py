@@ -137,6 +137,7 @@ class SoundDocker:
         return {
             "version": answer({"ApiVersion": "1.41"}),
             "stats": answer(_stats()),
+            "top": answer({"Titles": ["PID", "PPID", "CMD"], "Processes": [["9", "1", "uvicorn app:app"]]}),
             "events": answer(json.dumps(_start()) + "\n"),
             "logs": answer(_log(), content_type="application/vnd.docker.raw-stream"),
         }[path]
@@ -156,7 +157,11 @@ class SoundDocker:
                 "StartedAt": STARTED.isoformat(),
                 "FinishedAt": "0001-01-01T00:00:00Z",
             },
-            "HostConfig": {"Memory": 1 << 31, "RestartPolicy": {"Name": "always"}},
+            "HostConfig": {
+                "Memory": 1 << 31,
+                "RestartPolicy": {"Name": "always"},
+                "LogConfig": {"Type": "json-file", "Config": {}},
+            },
             "Config": {
                 "Image": "backend:1",
                 "Tty": False,
@@ -187,8 +192,9 @@ def _start() -> dict[str, Any]:
 
 
 def _log() -> bytes:
-    line = f"{(datetime.now(UTC) - timedelta(minutes=5)).isoformat()} INFO all is well\n".encode()
-    return b"\x01\0\0\0" + struct.pack(">I", len(line)) + line
+    moments = (STARTED, datetime.now(UTC) - timedelta(minutes=5))
+    lines = [f"{at.isoformat()} INFO all is well\n".encode() for at in moments]
+    return b"".join(b"\x01\0\0\0" + struct.pack(">I", len(line)) + line for line in lines)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Checks expressions on a real Prometheus: series that do not exist, and gauges that nothing sets."""
+"""Checks on a real Prometheus: services without a target, series that do not exist, unset gauges."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -8,7 +8,7 @@ import promql_parser
 from runbooklib.lint import inferred_labels
 from runbooklib.lint.rule import Message, Needs, Rule, Severity
 from runbooklib.lint.rules import queries
-from runbooklib.lint.workspace import Material
+from runbooklib.lint.workspace import Material, Site
 from runbooklib.promql import build
 from runbooklib.sources.prometheus.client import Prometheus
 
@@ -31,12 +31,29 @@ value never fires. A counter of failures may be 0 and correct: a drill shows tha
     good="set the gauge, or remove the alert",
     needs=Needs.LIVE,
 )
-RULES = (ABSENT, UNSET)
+NO_TARGET = Rule(
+    "service-without-target",
+    Severity.ERROR,
+    "Prometheus has a target with the labels of each service.",
+    """With wrong labels, each check of the service says that there is no series, and an alert on the service
+never fires.""",
+    bad="labels: {job: backnd}   # and Prometheus has the job backend",
+    good="labels: {job: backend}",
+    needs=Needs.LIVE,
+)
+RULES = (NO_TARGET, ABSENT, UNSET)
 _OVER = "1h"
+_MAX_TARGETS = 8
 
 
-def check(material: Material, prometheus: Prometheus, at: datetime) -> Iterator[Message]:
-    """The messages about series that do not exist or are always 0. Raises SourceError."""
+def check(material: Material, environment: str, prometheus: Prometheus, at: datetime) -> Iterator[Message]:
+    """The messages about the environment's services, and about series that do not exist or are always 0.
+
+    Raises SourceError.
+    """
+    for place in material.sites:
+        if place.source.path.stem == environment:
+            yield from _services_without_target(place, prometheus, at)
     asked = set[str]()
     for query in queries.queries(material):
         tree = queries.parse_or_none(query.text)
@@ -46,6 +63,15 @@ def check(material: Material, prometheus: Prometheus, at: datetime) -> Iterator[
             if fault is not None:
                 rule, text = fault
                 yield rule.at(query.file, query.line, text)
+
+
+def _services_without_target(place: Site, prometheus: Prometheus, at: datetime) -> Iterator[Message]:
+    for name, service in place.environment.services.items():
+        others = ", ".join(prometheus.target_labels(service.labels, at)[:_MAX_TARGETS])
+        selector = build.selector("up", service.labels)
+        if others and prometheus.instant(f"count(present_over_time({selector}[{_OVER}]))", at).empty:
+            text = f"{name}: Prometheus had no target {selector} in the last {_OVER}; it has {others}"
+            yield NO_TARGET.at(place.source.file, place.source.line("services", name, "labels"), text)
 
 
 def _metrics(tree: object) -> Iterator[str]:

@@ -8,28 +8,18 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import partial
 from typing import Any
 
-import pandas as pd
-
 from runbooklib.errors import NoDataError, ParameterError, RefusedError, UnreachableError
-from runbooklib.model.window import moment_of
-from runbooklib.sources.docker.engine import SYSTEM, Engine, PartialResponse, moment_or_none, opened
-from runbooklib.sources.docker.events import Events, read_events, with_times
-from runbooklib.sources.docker.log_stream import (
-    FIRST_ENTRIES,
-    LAST_ENTRIES,
-    Excerpt,
-    demultiplexed,
-    lines_of,
-)
-from runbooklib.sources.logs.records import COLUMNS, parse
+from runbooklib.sources.docker.container_logs import LogLines, log_lines, read_log
+from runbooklib.sources.docker.engine import SYSTEM, Engine, moment_or_none, opened
+from runbooklib.sources.docker.events import Events, read_events
+from runbooklib.sources.docker.log_stream import FIRST_ENTRIES, LAST_ENTRIES, Excerpt
+from runbooklib.sources.docker.processes import workers_of
 from runbooklib.sources.tape import Tape
 
-MAX_LOG_BYTES_READ = 64_000_000
-# Of a larger log, the newest lines: as many as fit into about half of these bytes.
-TAIL_LINES, MAX_TAIL_BYTES = 20_000, 16_000_000
 _NAME = re.compile(r"[a-zA-Z0-9][\w.-]+", re.ASCII)
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"?')
 _MIN_WORD_LENGTH = 4
@@ -79,28 +69,6 @@ class Stats:
     pids: int
 
 
-@dataclass(frozen=True, slots=True)
-class LogLines:
-    """The relevant log entries of a container in a window; `frame` has the columns of `logs.Record`.
-
-    Ordinary requests and lines of level info or below are not in it; `quiet_lines` counts them.
-    `gap`: from when to when (aware UTC) entries are left out; None if none are. `ends_early_at`: up to when
-    the log was read; None if it was read to the end of the window. `reads_since`: when this container was
-    created; the log of a container that it replaced is lost.
-    """
-
-    frame: pd.DataFrame
-    reads_since: datetime
-    quiet_lines: int
-    gap: tuple[datetime, datetime] | None
-    ends_early_at: datetime | None
-
-    @property
-    def is_cut(self) -> bool:
-        """Whether entries between the first and the last ones are left out."""
-        return self.gap is not None
-
-
 class Docker:
     """A Docker engine, or the filtering proxy in front of it, at "unix:///…" or "tcp://…"."""
 
@@ -132,8 +100,14 @@ class Docker:
         )
         return Events.of(answer)
 
+    def workers(self, name: str) -> int:
+        """How many worker processes of a Python web server run in the container; 0 without such a server."""
+        # With a `part`, an engine that is late with this is not unreachable for the other questions.
+        question, call = {"question": "workers"}, partial(workers_of, name=name)
+        return int(self._ask(question, name, call, part="/top")["workers"])
+
     def logs(self, name: str, since: datetime, until: datetime) -> LogLines:
-        """The relevant log entries of the container in the window, within the bounds of `logtail`."""
+        """The relevant log entries of the container in the window, within the bounds of `Excerpt`."""
         answer = self._ask(
             {
                 "question": "logs",
@@ -142,13 +116,15 @@ class Docker:
                 "most_lines": FIRST_ENTRIES + LAST_ENTRIES,
             },
             name,
-            lambda engine: _logs(
+            lambda engine: read_log(
                 engine, name, Excerpt(since, until, redact=self._tape.redactor.text), (since, until)
             ),
         )
-        return _log_lines(answer)
+        return log_lines(answer)
 
-    def _ask(self, request: dict[str, Any], name: str, call: Callable[[Engine], Any]) -> Any:
+    def _ask(
+        self, request: dict[str, Any], name: str, call: Callable[[Engine], Any], *, part: str = ""
+    ) -> Any:
         if not _NAME.fullmatch(name):
             raise ParameterError(f"{name!r} is not a valid container name", system=SYSTEM, target=self._url)
 
@@ -160,7 +136,7 @@ class Docker:
             SYSTEM,
             request | {"name": name},
             answer,
-            target=self._url,
+            target=f"{self._url}{part}",
             deadline_seconds=self._deadline_seconds,
         )
 
@@ -244,53 +220,3 @@ def _stats(engine: Engine, name: str) -> dict[str, Any]:
         "cpu_share": own / total * cores if total > 0 else 0.0,
         "pids": stats.get("pids_stats", {}).get("current", 0),
     }
-
-
-def _logs(engine: Engine, name: str, excerpt: Excerpt, span: tuple[datetime, datetime]) -> dict[str, Any]:
-    """The relevant entries of the log from its beginning; of a log that is too large, from its end too."""
-    container = engine.inspect(name)
-
-    def read(since: datetime, max_bytes: int, **more: str) -> tuple[PartialResponse, int]:
-        bounds = {"since": f"{since.timestamp():.6f}", "until": f"{span[1].timestamp():.6f}"}
-        parameters = {"stdout": "1", "stderr": "1", "timestamps": "1", **bounds, **more}
-        part = PartialResponse(engine, f"/containers/{container['Id']}/logs", parameters, max_bytes=max_bytes)
-        size, count = 0, 0
-        for stream, payload in demultiplexed(part, is_tty=bool(container["Config"]["Tty"])):
-            excerpt.add(stream, payload)
-            size, count = size + len(payload), count + 1
-        excerpt.finish()
-        return part, size // max(count, 1)
-
-    part, line_bytes = read(span[0], MAX_LOG_BYTES_READ)
-    ends_early_at = None if part.is_whole else excerpt.latest_at or span[0]
-    if ends_early_at and part.has_more:
-        excerpt.skip()
-        lines = min(TAIL_LINES, MAX_TAIL_BYTES // (2 * max(line_bytes, 1)))
-        tail, _ = read(ends_early_at + timedelta(microseconds=1), MAX_TAIL_BYTES, tail=str(lines))
-        if excerpt.latest_at != ends_early_at:
-            ends_early_at = None if tail.is_whole else excerpt.latest_at
-    return {
-        "text": excerpt.text,
-        "gap": [moment.isoformat() for moment in excerpt.gap] if excerpt.gap else None,
-        "quiet_lines": excerpt.quiet_lines,
-        "ends_early_at": ends_early_at.isoformat() if ends_early_at else None,
-        "created_at": container["Created"],
-    }
-
-
-def _log_lines(answer: dict[str, Any]) -> LogLines:
-    records = parse(lines_of(answer["text"]))
-    rows = [[getattr(record, column) for column in COLUMNS] for record in records]
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    reads_since = moment_of(answer["created_at"])
-    if answer.get("is_cut") and records:
-        # An old recording holds only the newest lines, including routine ones: the log begins with them.
-        reads_since = max(reads_since, records[0].at)
-    gap = answer.get("gap")
-    return LogLines(
-        frame=with_times(frame.astype({"status_code": "Int64", "execution_time_ms": "float64"})),
-        reads_since=reads_since,
-        quiet_lines=answer.get("quiet_lines", 0),
-        gap=(moment_of(gap[0]), moment_of(gap[1])) if gap else None,
-        ends_early_at=moment_or_none(answer.get("ends_early_at")),
-    )

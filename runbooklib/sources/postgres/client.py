@@ -5,11 +5,9 @@ against mistakes; what protects the database is a role that can only read (pg_mo
 from query texts before they are recorded.
 """
 
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -17,10 +15,12 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from runbooklib.errors import ParameterError, RefusedError, SettingsError, UnreachableError
+from runbooklib.sources.postgres.connections import Connections, no_connections, read_connections
 from runbooklib.sources.postgres.locks import lock_chains
+from runbooklib.sources.postgres.login import Login, read_login
+from runbooklib.sources.postgres.refusal import NO_SLOT_LEFT, RefusalError
 from runbooklib.sources.postgres.session import (
     MAX_ROWS,
-    NO_SLOT_LEFT,
     SYSTEM,
     Transaction,
     is_read_query,
@@ -31,30 +31,6 @@ from runbooklib.sources.postgres.session import (
 )
 from runbooklib.sources.tape import Tape
 
-_LIMITS = """
-select current_setting('max_connections')::int as max_connections,
-       current_setting('superuser_reserved_connections')::int
-       + coalesce(current_setting('reserved_connections', true)::int, 0) as reserved,
-       (select count(*)::int from pg_stat_activity
-        where usesysid is not null and coalesce(backend_type, 'client backend') = 'client backend'
-              and pid <> pg_backend_pid()) as used
-"""
-_GROUPS = """
-select coalesce(usename, '') as usename, coalesce(application_name, '') as application_name,
-       coalesce(state, '') as state, count(*)::int as count,
-       max(extract(epoch from clock_timestamp() - state_change))::float8 as longest_seconds
-from pg_stat_activity
-where usesysid is not null and coalesce(backend_type, 'client backend') = 'client backend'
-      and pid <> pg_backend_pid()
-group by 1, 2, 3 order by 4 desc, 1, 2, 3
-"""
-_ROLE_LIMITS = """
-select r.rolname as role, r.rolconnlimit as limit,
-       (select count(*)::int from pg_stat_activity a
-        where a.usesysid = r.oid and coalesce(a.backend_type, 'client backend') = 'client backend'
-              and a.pid <> pg_backend_pid()) as used
-from pg_roles r where r.rolcanlogin and r.rolconnlimit >= 0 and not r.rolsuper order by 1
-"""
 _SESSIONS = """
 select a.pid, a.backend_start, a.xact_start, a.query_start, coalesce(a.usename, '') as usename,
        coalesce(a.application_name, '') as application_name, coalesce(a.state, '') as state,
@@ -96,48 +72,6 @@ _SESSION_COLUMNS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Connections:
-    """Connections and their limits, without our own connection. All numbers are None if `refused` is set.
-
-    `reserved`: slots that ordinary roles cannot use. `frame`: usename, application_name, state, count,
-    longest_seconds (in this state). `role_limits`: role -> (used, limit). `refused`: the server's
-    message if it had no slot left for us, else empty.
-    """
-
-    max_connections: int | None
-    reserved: int | None
-    used: int | None
-    frame: pd.DataFrame
-    role_limits: dict[str, tuple[int, int]]
-    refused: str
-
-    @property
-    def usage(self) -> float:
-        """The highest used share (0–1) of a limit: of the server's slots, or of a role's own limit."""
-        return self._fullest()[0]
-
-    @property
-    def fullest_role(self) -> str:
-        """The role whose own limit has that share; "" for the slots of the server."""
-        return self._fullest()[1]
-
-    @property
-    def fullest(self) -> str:
-        """That limit as PostgreSQL names it: "server" or 'role "app"'."""
-        return f'role "{self.fullest_role}"' if self.fullest_role else "server"
-
-    def _fullest(self) -> tuple[float, str]:
-        if self.refused:
-            match = re.search(r'too many connections for role "([^"]+)"', self.refused)
-            return 1.0, match[1] if match else ""
-        slots = (self.max_connections or 0) - (self.reserved or 0)
-        shares = [((self.used or 0) / slots if slots > 0 else 1.0, "")]
-        for role, (used, limit) in self.role_limits.items():
-            shares.append((used / limit if limit else 1.0, role))
-        return max(shares, key=lambda share: share[0])
-
-
 class Postgres:
     """A PostgreSQL database, by libpq's connection string. Its password is never shown."""
 
@@ -155,7 +89,7 @@ class Postgres:
         tape.redactor.know(str(self._parameters.get("password") or ""))
         parts = {name: self._parameters.get(name) for name in ("host", "port", "dbname", "user")}
         address = f"{parts['host'] or 'localhost'}:{parts['port'] or 5432}"
-        self.target = f"{address}/{parts['dbname'] or parts['user'] or ''}"
+        self.target = f"{address}/{self.database}"
         self._tape = tape
         self._deadline_seconds = deadline_seconds
         self._has_answered = False
@@ -169,23 +103,34 @@ class Postgres:
         def call() -> dict[str, Any]:
             try:
                 with self._transaction() as ask:
-                    return {
-                        "limits": ask.rows(_LIMITS)[0],
-                        "groups": ask.rows(_GROUPS),
-                        "roles": ask.rows(_ROLE_LIMITS),
-                        "refused": "",
-                    }
+                    return read_connections(ask)
             except RefusedError as error:
                 if error.code != NO_SLOT_LEFT:
                     raise
-                return {"limits": {}, "groups": [], "roles": [], "refused": error.message}
+                return no_connections(error.message, self._limited_role(error))
 
-        answer = self._ask({"question": "connections"}, call)
-        numbers = {name: answer["limits"].get(name) for name in ("max_connections", "reserved", "used")}
-        columns = ["usename", "application_name", "state", "count", "longest_seconds"]
-        roles = {row["role"]: (int(row["used"]), int(row["limit"])) for row in answer["roles"]}
-        frame = pd.DataFrame(answer["groups"], columns=columns)
-        return Connections(**numbers, frame=frame, role_limits=roles, refused=answer["refused"])
+        return Connections.of(self._ask({"question": "connections"}, call))
+
+    def _limited_role(self, error: RefusedError) -> str:
+        """Our own role if it is refused by its own limit; "" if the limit is that of the server."""
+        cause = error.__cause__
+        is_role_limit = isinstance(cause, RefusalError) and cause.refusal.is_role_limit
+        return str(self._parameters.get("user") or "") if is_role_limit else ""
+
+    def login(self, role: str, database: str) -> Login:
+        """What the server knows of a role that logs in to a database, and of that database."""
+
+        def call() -> dict[str, Any]:
+            with self._transaction() as ask:
+                return read_login(ask, role, database)
+
+        request = {"question": "login", "role": role, "database": database}
+        return Login.of(self._ask(request, call))
+
+    @property
+    def database(self) -> str:
+        """The database that our own session uses; "" if the settings leave it to libpq."""
+        return str(self._parameters.get("dbname") or self._parameters.get("user") or "")
 
     def sessions(self) -> pd.DataFrame:
         """Every client session except ours: pid, backend_start, xact_start, query_start (aware UTC), usename,
@@ -286,7 +231,7 @@ class Postgres:
             # It may be restarting. After UnreachableError the tape would not ask it again in this run.
             raise RefusedError(
                 f"{error.message}; it answered earlier in this run",
-                code="08001",
+                code=error.code or "08001",
                 system=SYSTEM,
                 target=self.target,
                 hint=error.hint,

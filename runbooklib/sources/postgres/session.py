@@ -20,9 +20,10 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from runbooklib.errors import DeadlineError, ParameterError, RefusedError, UnreachableError
+from runbooklib.sources.postgres.probe import Listener, probe
+from runbooklib.sources.postgres.refusal import CONNECTION_REFUSED, RefusalError, code_of, read_refusal
 
 SYSTEM = "postgres"
-NO_SLOT_LEFT = "53300"
 MAX_ROWS = 10_000
 # A larger answer would not be recorded.
 MAX_BYTES = 3_500_000
@@ -41,18 +42,6 @@ _BLOCKERS = """
 select pid, coalesce(nullif(state, ''), 'state unknown'), coalesce(application_name, '')
 from pg_stat_activity where pid = any(pg_blocking_pids(%s)) order by pid
 """
-_SERVER_MESSAGE = re.compile(r"(?:FATAL|PANIC|ERROR):\s+(.*)")
-_CODES = (
-    (
-        re.compile(r"too many clients|remaining connection slots|too many connections for"),
-        NO_SLOT_LEFT,
-    ),
-    (re.compile(r"password authentication failed|no password supplied"), "28P01"),
-    (re.compile(r"role .* does not exist|no pg_hba.conf entry|not permitted to log in"), "28000"),
-    (re.compile(r"database .* does not exist"), "3D000"),
-    (re.compile(r"permission denied"), "42501"),
-    (re.compile(r"starting up|shutting down|recovery mode"), "57P03"),
-)
 
 
 @contextmanager
@@ -67,10 +56,7 @@ def transaction(
     limits = {"connect_timeout": CONNECT_SECONDS, "application_name": "runbooklib"}
     # Packets without acknowledgement end the connection, so that no thread waits for ever.
     limits |= {"tcp_user_timeout": int(deadline_seconds * 1000), "keepalives_idle": 5}
-    try:
-        connection = psycopg.connect(**{**parameters, **limits}, autocommit=False)
-    except psycopg.Error as error:
-        _refuse_connection(error, target)
+    connection = _connected({**parameters, **limits}, target=target, ends=ends)
     # Closing rolls back. The server ends a backend within a second after its client has gone.
     with closing(connection), closing(_Watchdog(connection, parameters, ends)) as watchdog:
         try:
@@ -192,17 +178,41 @@ def with_identifiers(query: str, names: Mapping[str, str]) -> str:
         ) from None
 
 
-def _refuse_connection(error: psycopg.Error, target: str) -> NoReturn:
-    text = str(error).strip()
+def _connected(
+    parameters: Mapping[str, Any], *, target: str, ends: float
+) -> psycopg.Connection[tuple[Any, ...]]:
+    """A connection. The class of a failure is read from fields of the protocol, never from its text."""
     about = {"system": SYSTEM, "target": target}
-    if isinstance(error, psycopg.errors.ConnectionTimeout):
-        raise DeadlineError(f"no connection within {CONNECT_SECONDS} s", **about) from None
-    message = _SERVER_MESSAGE.search(text)
-    reason = message[1] if message else text.rpartition("failed: ")[2].partition("\n")[0]
-    code = next((code for pattern, code in _CODES if pattern.search(reason)), "")
-    if message or code:
-        raise RefusedError(reason, code=code, hint="see the server's log", **about) from None
-    raise UnreachableError(f"no connection: {reason}", hint="see whether the server runs", **about) from None
+    # A server that refused the first attempt can accept the second one, which only reads the answer.
+    for _ in range(2):
+        try:
+            return psycopg.connect(**parameters, autocommit=False)
+        except psycopg.errors.ConnectionTimeout:
+            raise DeadlineError(f"no connection within {CONNECT_SECONDS} s", **about) from None
+        except psycopg.Error as error:
+            text = str(error).strip()
+        refusal = read_refusal(parameters, min(ends - time.monotonic(), CONNECT_SECONDS))
+        if refusal is None:
+            seconds = min(ends - time.monotonic(), CONNECT_SECONDS)
+            raise _no_connection(text, probe(parameters, seconds), about)
+        if not refusal.is_accepted:
+            message = refusal.message or "returned an error without a reason"
+            raise RefusedError(message, code=refusal.code, hint=refusal.hint, **about) from RefusalError(
+                refusal
+            )
+    raise RefusedError("refuses some connections and accepts others", hint="see the server's log", **about)
+
+
+def _no_connection(text: str, listener: Listener, about: Mapping[str, str]) -> UnreachableError:
+    """The error for a connection that no server answered; `text` is that of libpq."""
+    if listener is Listener.REFUSES:
+        hint = "see whether the server runs"
+        return UnreachableError("connection refused", code=CONNECTION_REFUSED, hint=hint, **about)
+    reason = text.rpartition("failed: ")[2].partition("\n")[0]
+    hint = "check the address, the network and the firewall"
+    if listener is Listener.ACCEPTS:
+        hint = "a program listens there: check sslmode, and whether it is PostgreSQL"
+    return UnreachableError(f"no connection: {reason}", hint=hint, **about)
 
 
 def _refuse(error: psycopg.Error, target: str, blocked_by: str) -> NoReturn:
@@ -211,11 +221,10 @@ def _refuse(error: psycopg.Error, target: str, blocked_by: str) -> NoReturn:
         message = re.sub(r'".*"', '"?"', message)  # in these errors the quotes hold a value, not a name
     if isinstance(error, psycopg.errors.LockNotAvailable) and blocked_by:
         message += f": the lock is held by {blocked_by}"
+    code = code_of(error.sqlstate or "08006", message, error.diag.source_function or "")
     remedy = "grant the role the right to read this" if error.sqlstate == "42501" else ""
     # Also for a lost connection: after UnreachableError the tape would not ask the server again in this run.
-    raise RefusedError(
-        message, code=error.sqlstate or "08006", system=SYSTEM, target=target, hint=remedy
-    ) from None
+    raise RefusedError(message, code=code, system=SYSTEM, target=target, hint=remedy) from None
 
 
 def plain(value: Any) -> Any:

@@ -5,7 +5,7 @@ times, return an empty frame for an empty answer, keep all series, escape labels
 """
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -23,7 +23,7 @@ from runbooklib.errors import (
     StaleError,
 )
 from runbooklib.model.window import Window
-from runbooklib.promql.build import selector
+from runbooklib.promql.build import selector, sum_of
 from runbooklib.sources.prometheus import frames
 from runbooklib.sources.prometheus.frames import Rule
 from runbooklib.sources.prometheus.session import TapedSession
@@ -53,8 +53,9 @@ class Prometheus(PrometheusConnect):
         """One row for each series at a time: its labels as str columns ("" for a missing label), and "value".
 
         "value" is float64; a label named "value" becomes "exported_value". Without a series the frame is
-        empty. `attrs["warnings"]` contains the server's warnings. Raises StaleError for samples of another
-        time.
+        empty. A native histogram has the number of its observations as value; `attrs["histograms"]` is the
+        number of such series. `attrs["warnings"]` contains the server's warnings. Raises StaleError for
+        samples of another time.
         """
         params = (("query", query), ("time", _text_of(at)))
         data, warnings = self._data("/api/v1/query", params)
@@ -117,6 +118,15 @@ class Prometheus(PrometheusConnect):
         None in the replay of an older recording that does not contain this request.
         """
         return side_by_side([partial(self._count, f"count({selector})", at) for selector in selectors])
+
+    def target_labels(self, names: Iterable[str], at: datetime) -> list[str]:
+        """The targets with samples in the last hour, each as `up{job="a"}` with the labels of these names."""
+        known = sorted({"job", *names})
+        frame = self.instant(sum_of("present_over_time(up[1h])", by=tuple(known)), at)
+        rows = frame[[name for name in known if name in frame]].to_dict("records")
+        return sorted(
+            selector("up", {name: value for name in known if (value := row.get(name))}) for row in rows
+        )
 
     def _count(self, query: str, at: datetime) -> float | None:
         try:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from runbooklib.errors import ParameterError
 from runbooklib.model.window import Window
-from runbooklib.promql.build import quoted
+from runbooklib.promql.build import label_name, quoted
 
 # Prometheus refuses a range query with more points per series.
 MAX_POINTS = 11_000
@@ -90,23 +90,51 @@ def grid_of(window: Window) -> pd.DatetimeIndex:
 
 
 def instant_frame(data: Any) -> tuple[pd.DataFrame, list[float]]:
-    """One row for each series of an instant answer (labels and "value"), and the times of the samples."""
+    """One row for each series of an instant answer (labels and "value"), and the times of the samples.
+
+    The value of a native histogram is the number of its observations, as that of `histogram_count`.
+    `attrs["histograms"]` is the number of series that are native histograms.
+    """
     kind, result = _result(data, "vector", "scalar")
     series = [{"metric": {}, "value": result}] if kind == "scalar" else list(result)
     labels = [_labels(sample["metric"]) for sample in series]
-    values = _floats([sample["value"] for sample in series])
-    times = [float(sample["value"][0]) for sample in series]
-    return _rows(labels, values), times
+    samples = [
+        _counted(sample["histogram"]) if _is_histogram(sample) else sample["value"] for sample in series
+    ]
+    frame = _rows(labels, _floats(samples))
+    frame.attrs["histograms"] = sum(_is_histogram(sample) for sample in series)
+    return frame, [float(sample[0]) for sample in samples]
+
+
+def _is_histogram(sample: Mapping[str, Any]) -> bool:
+    return "histogram" in sample
+
+
+def _counted(sample: Sequence[Any]) -> tuple[Any, str]:
+    """The time of a native histogram sample, and the number of its observations."""
+    moment, histogram = sample
+    return moment, histogram["count"]
 
 
 def range_frame(data: Any, window: Window, grid: pd.DatetimeIndex, *, by: str = "") -> pd.DataFrame:
-    """One column for each series of a range answer; a name that occurs twice gives two columns."""
+    """One column for each series of a range answer; a name that occurs twice gives two columns.
+
+    The value of a native histogram is the number of its observations. A series can have both kinds of
+    samples.
+    """
     _, result = _result(data, "matrix")
     names = [_name_of(_labels(series["metric"]), by) for series in result]
     matrix = np.full((len(grid), len(names)), np.nan)
     for column, series in enumerate(result):
-        matrix[_positions(series["values"], window, len(grid)), column] = _floats(series["values"])
+        samples = _samples(series)
+        matrix[_positions(samples, window, len(grid)), column] = _floats(samples)
     return pd.DataFrame(matrix, index=grid, columns=pd.Index(names, dtype=object))
+
+
+def _samples(series: Mapping[str, Any]) -> list[Sequence[Any]]:
+    if "histograms" not in series:
+        return list(series["values"])
+    return [*series.get("values", ()), *(_counted(sample) for sample in series["histograms"])]
 
 
 def alerting_rules(data: Any) -> tuple[Rule, ...]:
@@ -152,7 +180,7 @@ def _labels(labels: Mapping[str, Any]) -> dict[str, str]:
 def _name_of(labels: Mapping[str, str], by: str) -> str:
     if by:
         return labels.get(by, "")
-    return ",".join(f"{name}={quoted(labels[name])}" for name in sorted(labels)) or "value"
+    return ",".join(f"{label_name(name)}={quoted(labels[name])}" for name in sorted(labels)) or "value"
 
 
 def _floats(samples: Sequence[Sequence[Any]]) -> "np.ndarray[Any, np.dtype[np.float64]]":
