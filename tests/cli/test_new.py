@@ -178,13 +178,13 @@ def disks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[datetime, 
     series = [f'disk_free_bytes{{disk="a"}} {value} {moment}\n' for moment, value in told]
     site = small.home(folder / "home")
     environments = folder / "home" / "parameters" / "environments"
-    (folder / "rules.yml").write_text(DISKS)
+    (folder / "disks.yml").write_text(DISKS)
     with serving(folder, ["# TYPE disk_free_bytes gauge\n", *series, "# EOF\n"]) as url:
         services = {"any": {"title": "Any", "labels": {}}}
         known = {"title": "Known", "systems": {"prometheus": {"url": url}}, "services": services}
         (environments / "known.yaml").write_text(json.dumps(known))
         ended = command(
-            ["runbook", "new", "--all", "--rules", str(folder / "rules.yml"), "-e", "known"], site
+            ["runbook", "new", "--all", "--rules", str(folder / "disks.yml"), "-e", "known"], site
         )
         assert ended.code == 0, ended.err
         yield datetime.fromtimestamp(end, UTC), site
