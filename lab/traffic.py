@@ -9,6 +9,7 @@ import http.client
 import random
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from lab.layout import HOST
@@ -40,15 +41,27 @@ def ask(port: int, path: str) -> None:
         connection.close()
 
 
+def evenly(paths: list[str], weights: list[int]) -> Iterator[str]:
+    """The paths forever, each as often as its weight says, and spread evenly over the others.
+
+    Chance would leave out a rare path for some seconds, and with it what a fault does to it.
+    """
+    credit = [0] * len(paths)
+    while True:
+        credit = [has + weight for has, weight in zip(credit, weights, strict=True)]
+        chosen = credit.index(max(credit))
+        credit[chosen] -= sum(weights)
+        yield paths[chosen]
+
+
 def steadily(
     per_second: float, clients: ThreadPoolExecutor, port: int, paths: list[str], weights: list[int]
 ) -> None:
     """Send at a steady rate forever; after a pause of the machine, missed requests are skipped."""
     due = time.monotonic()
-    while True:
+    for path in evenly(paths, weights):
         due = max(due + 1 / per_second, time.monotonic() - 1)
         time.sleep(max(0.0, due - time.monotonic()))
-        (path,) = random.choices(paths, weights)
         clients.submit(ask, port, path.format(agent=random.randint(1, 50)))
 
 
